@@ -1,0 +1,142 @@
+#!/bin/bash
+# Start the kernel that the container's environment asks for: check the parameters, choose the
+# launcher of the language, become it. The launcher then is the container's main process, so
+# signals reach it and its exit code is the container's.
+#
+# Exit codes (sysexits.h), each with one line on stderr:
+#   64  a parameter is missing or malformed
+#   69  this image has no launcher or no runtime for the language
+#   70  the launcher failed before there was a kernel
+#   78  encryption is required and not possible
+#   anything else is the kernel's own
+set -euo pipefail
+
+readonly BAD_PARAMETER=64 NO_RUNTIME=69
+
+fail() {
+  printf 'bootstrap-kernel: %s\n' "$2" >&2
+  exit "$1"
+}
+
+# matches NAME VALUE REGEX MESSAGE: values are not shown, some are secret
+matches() {
+  if [[ -z $2 ]]; then
+    fail "$BAD_PARAMETER" "$1 is missing"
+  elif [[ ! $2 =~ ^($3)$ ]]; then
+    fail "$BAD_PARAMETER" "$1 is malformed: it must be $4"
+  fi
+}
+
+check_port_range() {
+  matches PORT_RANGE "$port_range" '[0-9]{1,5}\.\.[0-9]{1,5}' 'LOWEST..HIGHEST or 0..0'
+  matches MIN_PORT_RANGE_SIZE "$min_port_range_size" '0*[1-9][0-9]{0,4}' 'a number of ports'
+  local -r lowest=$((10#${port_range%%..*})) highest=$((10#${port_range##*..}))
+  if ((lowest == 0 && highest == 0)); then
+    return
+  elif ((lowest < 1024 || highest > 65535 || lowest > highest)); then
+    fail "$BAD_PARAMETER" 'PORT_RANGE must lie within 1024..65535, or be 0..0'
+  elif ((highest - lowest < 10#$min_port_range_size)); then
+    fail "$BAD_PARAMETER" \
+      "PORT_RANGE must span at least $min_port_range_size ports (MIN_PORT_RANGE_SIZE)"
+  fi
+}
+
+check_parameters() {
+  matches KERNEL_LANGUAGE "$language" '[a-z][a-z0-9_-]{0,31}' 'python, r or scala'
+  matches KERNEL_ID "$kernel_id" '[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?' 'a kernel id'
+  matches RESPONSE_ADDRESS "$response_address" \
+    '(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}' 'HOST:PORT'
+  local -r port=$((10#${response_address##*:}))
+  ((port >= 1 && port <= 65535)) ||
+    fail "$BAD_PARAMETER" 'RESPONSE_ADDRESS is malformed: its port must be within 1..65535'
+  matches PUBLIC_KEY "$public_key" '[A-Za-z0-9+/]{64,}={0,2}' 'a base64 encoded public key'
+  matches KERNEL_SPARK_CONTEXT_INIT_MODE "$init_mode" 'none|lazy|eager' 'none, lazy or eager'
+  if [[ -n ${KERNEL_LAUNCH_KEY:-} ]]; then
+    matches KERNEL_LAUNCH_KEY "$KERNEL_LAUNCH_KEY" '[A-Za-z0-9+/]{43}=' '32 bytes, base64 encoded'
+  fi
+  check_port_range
+}
+
+# launcher RELATIVE_PATH...: the first of them that is there
+launcher() {
+  local path
+  for path in "$@"; do
+    if [[ -r $launchers_dir/$path ]]; then
+      REPLY=$launchers_dir/$path
+      return
+    fi
+  done
+  fail "$NO_RUNTIME" "no launcher for '$language' in $launchers_dir: this image needs\
+ 'jupyter image-bootstrap install --languages $language'"
+}
+
+# runtime PROGRAM...: the first of them that can be run; `hash` looks into PATH
+runtime() {
+  for REPLY in "$@"; do
+    if [[ $REPLY == */* ]]; then
+      [[ -x $REPLY ]] && return
+    elif hash -- "$REPLY" 2>/dev/null; then
+      return
+    fi
+  done
+  fail "$NO_RUNTIME" "no runtime for '$language' in this image: $1 is not in PATH"
+}
+
+exec_python() {
+  launcher python/scripts/launch_ipykernel.py
+  local -r script=$REPLY
+  runtime python python3
+  if [[ -n ${KERNEL_CLASS_NAME:-} ]]; then
+    arguments+=(--kernel-class-name "$KERNEL_CLASS_NAME")
+  fi
+  local -r encryption=${KERNEL_TRANSPORT_ENCRYPTION:-${TRANSPORT_ENCRYPTION:-}}
+  if [[ -n $encryption ]]; then
+    arguments+=(--transport-encryption "$encryption")
+  fi
+  exec -- "$REPLY" "$script" "${arguments[@]}"
+}
+
+exec_r() {
+  launcher r/scripts/launch_IRkernel.R R/scripts/launch_IRkernel.R
+  local -r script=$REPLY
+  runtime Rscript
+  exec -- "$REPLY" "$script" "${arguments[@]}"
+}
+
+exec_scala() {
+  local -a application=("$launchers_dir"/scala/lib/toree-launcher*.jar)
+  local -a assembly=("$launchers_dir"/scala/lib/toree-assembly-*.jar)
+  launcher "scala/lib/${application[0]##*/}"
+  launcher "scala/lib/${assembly[0]##*/}"
+  runtime "${SPARK_HOME:-/nonexistent}/bin/spark-submit" spark-submit
+  exec -- "$REPLY" --name "${KERNEL_USERNAME:-kernel}-$kernel_id" --jars "${assembly[0]}" \
+    --class launcher.ToreeLauncher "${application[0]}" --alternate-sigint USR2 "${arguments[@]}"
+}
+
+# Enterprise Gateway sets the names with EG_.
+[[ ${BASH_SOURCE[0]} == */* ]] && here=${BASH_SOURCE[0]%/*} || here=.
+launchers_dir=${KERNEL_LAUNCHERS_DIR:-$here/kernel-launchers}
+language=${KERNEL_LANGUAGE:-}
+language=${language,,}
+kernel_id=${KERNEL_ID:-}
+response_address=${RESPONSE_ADDRESS:-${EG_RESPONSE_ADDRESS:-}}
+public_key=${PUBLIC_KEY:-${EG_PUBLIC_KEY:-}}
+port_range=${PORT_RANGE:-${EG_PORT_RANGE:-0..0}}
+min_port_range_size=${MIN_PORT_RANGE_SIZE:-1000}
+init_mode=${KERNEL_SPARK_CONTEXT_INIT_MODE:-none}
+init_mode=${init_mode,,}
+
+check_parameters
+arguments=(
+  --kernel-id "$kernel_id"
+  --port-range "$port_range"
+  --response-address "$response_address"
+  --public-key "$public_key"
+  --spark-context-initialization-mode "$init_mode"
+)
+case $language in
+  python) exec_python ;;
+  r) exec_r ;;
+  scala) exec_scala ;;
+  *) fail "$NO_RUNTIME" "no launcher for '$language': this script knows python, r and scala" ;;
+esac

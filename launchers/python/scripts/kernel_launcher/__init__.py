@@ -1,0 +1,13 @@
+"""The launcher of Python kernels: runs inside the kernel's container, imports no gateway code.
+
+One process watches over the kernel and answers the gateway, a second one is the kernel:
+
+    options      command line and environment -> what to do
+    ports        sockets within the port range
+    supervisor   forks the kernel, passes signals on, reaps, keeps the exit code
+    kernel       the kernel's side of the fork
+    spark        the Spark names of the kernel's namespace
+    reporting    connection info to the gateway
+    commands     signals and shutdown from the gateway
+    wire         the bytes of both, launchers/protocol/SPEC.md
+"""

@@ -1,0 +1,173 @@
+"""The kernel's side of the fork: becomes an IPython kernel and reports when its channels are up."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from kernel_launcher.errors import (
+    BAD_PARAMETER,
+    ENCRYPTION_IMPOSSIBLE,
+    LAUNCH_FAILED,
+    NO_RUNTIME,
+    LaunchError,
+)
+from kernel_launcher.options import DEFAULT_KERNEL_CLASS, remove_private_variables
+from kernel_launcher.ports import ANY_ADDRESS
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from ipykernel.kernelapp import IPKernelApp
+    from ipykernel.kernelbase import Kernel
+
+    from kernel_launcher.options import Options
+
+CHANNELS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+CURVE_SINCE = (7, 3)  # ipykernel
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def run(
+    options: Options,
+    reserved: Sequence[socket.socket],
+    directory: str,
+    ready_fd: int,
+    supervisor_pid: int,
+) -> int:
+    """Be the kernel until it is shut down.
+
+    Args:
+        reserved: sockets that hold the ports of CHANNELS, in that order.
+        directory: private, for the connection file.
+        ready_fd: where the connection info goes, as JSON, once the channels are bound.
+        supervisor_pid: the kernel does not outlive this process.
+
+    Returns:
+        The exit code.
+    """
+    # As jupyter_client starts a local kernel: the leader of a session and of a process group, so
+    # that an interrupt reaches what the kernel started as well.
+    os.setsid()
+    _die_with(supervisor_pid)
+    remove_private_variables()
+    del sys.path[0], sys.argv[1:]  # the launcher's directory, and what only it needs
+    # ipykernel takes over file descriptor 2; what goes wrong has to be in the container's log.
+    with os.fdopen(os.dup(2), "w") as log:
+        # Nothing becomes garbage while modules load; looking for it takes a sixth of the start.
+        gc.disable()
+        try:
+            app, info = _initialize(options, reserved, directory)
+        except LaunchError as error:
+            _fail(log, str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _fail(log, "interrupted before the kernel was up", LAUNCH_FAILED)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  any code may run here, and all fails alike
+            traceback.print_exc(file=log)
+            reason = f"the kernel could not be started: {type(error).__name__}"
+            _fail(log, reason, LAUNCH_FAILED)
+        gc.enable()
+        gc.freeze()
+    with os.fdopen(ready_fd, "w") as ready:
+        json.dump(info, ready)
+    app.start()  # type: ignore[no-untyped-call]
+    return 0
+
+
+def _die_with(supervisor_pid: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor_pid:
+        os._exit(128 + signal.SIGKILL)
+
+
+def _fail(log: TextIO, message: str, exit_code: int) -> NoReturn:
+    log.write(f"launch_ipykernel: {message}\n")
+    log.flush()
+    os._exit(exit_code)  # whatever threads there are already
+
+
+def _initialize(
+    options: Options, reserved: Sequence[socket.socket], directory: str
+) -> tuple[IPKernelApp, dict[str, Any]]:
+    try:
+        from ipykernel.kernelapp import IPKernelApp
+    except ImportError as error:
+        message = f"ipykernel cannot be imported in this image: {error}"
+        raise LaunchError(NO_RUNTIME, message) from error
+    kernel_class = _kernel_class(options.kernel_class_name)
+    info: dict[str, Any] = {
+        name: sock.getsockname()[1] for name, sock in zip(CHANNELS, reserved, strict=True)
+    }
+    info.update(
+        ip=ANY_ADDRESS,
+        transport="tcp",
+        signature_scheme="hmac-sha256",
+        key=os.urandom(32).hex(),
+        kernel_name="".join(filter(str.isprintable, os.environ.get("KERNEL_NAME", "")))[:256],
+        **_curve_keys(options.transport_encryption),
+    )
+    connection_file = Path(directory, f"kernel-{options.kernel_id}.json")
+    connection_file.touch(mode=0o600, exist_ok=False)
+    connection_file.write_text(json.dumps(info))
+    app = IPKernelApp.instance(
+        kernel_class=kernel_class,
+        connection_file=str(connection_file),
+        ip=ANY_ADDRESS,
+        parent_handle=1,  # ipykernel's "nobody to watch": _die_with does that
+    )
+    app.initialize([])  # type: ignore[no-untyped-call]
+    if not (app.heartbeat and app.heartbeat.is_alive()):
+        raise LaunchError(LAUNCH_FAILED, "the heartbeat channel could not be bound")
+    for sock in reserved:
+        sock.close()
+    if options.init_mode != "none":
+        from kernel_launcher import spark
+
+        spark.prepare(app, options.init_mode)
+    return app, info
+
+
+def _kernel_class(name: str) -> type[Kernel]:
+    from ipykernel.kernelbase import Kernel
+
+    module, _, attribute = name.rpartition(".")
+    try:
+        kernel_class = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        if name == DEFAULT_KERNEL_CLASS:
+            raise
+        message = f"--kernel-class-name {name} cannot be imported: {error}"
+        raise LaunchError(BAD_PARAMETER, message) from error
+    if not (isinstance(kernel_class, type) and issubclass(kernel_class, Kernel)):
+        message = f"--kernel-class-name {name} is no subclass of ipykernel.kernelbase.Kernel"
+        raise LaunchError(BAD_PARAMETER, message)
+    return kernel_class
+
+
+def _curve_keys(policy: str) -> dict[str, str]:
+    """Mint the key pair that encrypts the channels, unless that is not wanted or not possible."""
+    if policy == "disabled":
+        return {}
+    import zmq
+    from ipykernel._version import version_info
+
+    if tuple(version_info[:2]) < CURVE_SINCE:
+        missing = "ipykernel 7.3 or later"
+    elif not zmq.has("curve"):
+        missing = "a libzmq with CurveZMQ"
+    else:
+        public, secret = zmq.curve_keypair()
+        return {"curve_publickey": public.decode(), "curve_secretkey": secret.decode()}
+    if policy == "required":
+        message = f"encryption of the kernel's channels is required and needs {missing}"
+        raise LaunchError(ENCRYPTION_IMPOSSIBLE, message)
+    return {}

@@ -1,0 +1,171 @@
+"""The launcher's side of the wire protocol: bytes out and in, no sockets (protocol/SPEC.md)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from kernel_launcher.errors import BAD_PARAMETER, LaunchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CHALLENGE_BYTES = 16
+NONCE_BYTES = 12
+CONTEXT = b"gateway-provisioners v2 "
+
+
+class WireError(Exception):
+    """The peer's bytes are not what the protocol asks for; never quotes them."""
+
+
+class LaunchKey:
+    """What a launch's secret can do, version 2 of the protocol.
+
+    Args:
+        secret: 32 bytes that only the gateway and this launch know.
+        kernel_id: binds what is sealed to this kernel.
+    """
+
+    def __init__(self, secret: bytes, kernel_id: str) -> None:
+        self._secret = secret
+        self._kernel_id = kernel_id.encode()
+        self._command_key = self._derive(b"command")
+
+    def connection_info(self, info: Mapping[str, Any]) -> bytes:
+        """Seal the connection info for the gateway's response server."""
+        nonce = os.urandom(NONCE_BYTES)
+        aad = CONTEXT + b"connection-info " + self._kernel_id
+        envelope = {
+            "version": 2,
+            "kernel_id": self._kernel_id.decode(),
+            **_seal(self._derive(b"connection-info"), nonce, aad, {**info, "protocol": 2}),
+        }
+        return base64.b64encode(_json(envelope))
+
+    def open_command(self, line: bytes, challenge: str) -> dict[str, Any]:
+        """Authenticate the gateway's answer to `challenge`.
+
+        Raises:
+            WireError: it was not sealed with this launch's key, for this challenge, or is no JSON.
+        """
+        envelope = parse(line)
+        if envelope.get("version") != 2:
+            raise WireError
+        nonce = _decode(envelope.get("nonce"))
+        aad = CONTEXT + b"command " + self._kernel_id + b" " + challenge.encode()
+        try:
+            plain = AESGCM(self._command_key).decrypt(
+                nonce, _decode(envelope.get("ciphertext")), aad
+            )
+        except (InvalidTag, ValueError) as error:
+            raise WireError from error
+        return parse(plain)
+
+    def reply(self, answer: Mapping[str, Any], challenge: str) -> bytes:
+        """Seal the answer to a command, as one line."""
+        nonce = os.urandom(NONCE_BYTES)
+        aad = CONTEXT + b"reply " + self._kernel_id + b" " + challenge.encode()
+        return _json({"version": 2, **_seal(self._command_key, nonce, aad, answer)}) + b"\n"
+
+    def _derive(self, purpose: bytes) -> bytes:
+        derivation = HKDF(SHA256(), 32, salt=self._kernel_id, info=CONTEXT + purpose)
+        return derivation.derive(self._secret)
+
+
+class GatewayKey:
+    """What the gateway's public key can do, version 1 of the protocol.
+
+    Raises:
+        LaunchError: the key cannot be used.
+    """
+
+    def __init__(self, public_key: str) -> None:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+        from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+        try:
+            key = load_der_public_key(base64.b64decode(public_key))
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise LaunchError(BAD_PARAMETER, "--public-key (PUBLIC_KEY) cannot be read") from error
+        if not isinstance(key, RSAPublicKey):
+            raise LaunchError(BAD_PARAMETER, "--public-key (PUBLIC_KEY) is no RSA key")
+        self._key = key
+
+    def connection_info(self, info: Mapping[str, Any]) -> bytes:
+        """Encrypt the connection info for the gateway's response server.
+
+        AES-128-ECB under a fresh key and RSA PKCS#1 v1.5 are what that version prescribes.
+        """
+        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+        from cryptography.hazmat.primitives.ciphers import Cipher
+        from cryptography.hazmat.primitives.ciphers.algorithms import AES
+        from cryptography.hazmat.primitives.ciphers.modes import ECB
+        from cryptography.hazmat.primitives.padding import PKCS7
+
+        aes_key = os.urandom(16)
+        padder = PKCS7(128).padder()
+        padded = padder.update(_json(info)) + padder.finalize()
+        encryptor = Cipher(AES(aes_key), ECB()).encryptor()  # noqa: S305
+        ciphertext = encryptor.update(padded) + encryptor.finalize()
+        envelope = {
+            "version": 1,
+            "key": _encode(self._key.encrypt(aes_key, PKCS1v15())),
+            "conn_info": _encode(ciphertext),
+        }
+        return base64.b64encode(_json(envelope))
+
+
+def new_challenge() -> str:
+    """A value that no command was ever sealed for."""
+    return _encode(os.urandom(CHALLENGE_BYTES))
+
+
+def challenge_line(challenge: str) -> bytes:
+    """What the launcher says first on a command connection, version 2."""
+    return _json({"version": 2, "challenge": challenge}) + b"\n"
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        WireError: it is anything else.
+    """
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise WireError from error
+    if not isinstance(value, dict):
+        raise WireError
+    return value
+
+
+def _seal(key: bytes, nonce: bytes, aad: bytes, message: Mapping[str, Any]) -> dict[str, str]:
+    ciphertext = AESGCM(key).encrypt(nonce, _json(message), aad)
+    return {"nonce": _encode(nonce), "ciphertext": _encode(ciphertext)}
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _decode(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise WireError
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise WireError from error
