@@ -1,0 +1,1 @@
+"""jupyter k8s-spec and image-bootstrap: flags and exit codes."""

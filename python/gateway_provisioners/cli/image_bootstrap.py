@@ -1,0 +1,149 @@
+"""`jupyter image-bootstrap install`: puts bootstrap-kernel.sh and the launchers into an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from traitlets import Bool, List, Unicode
+
+from gateway_provisioners.cli import app, install_files
+from gateway_provisioners.errors import ConfigurationError
+
+BOOTSTRAP = "bootstrap-kernel.sh"
+PACKAGED_LAUNCHERS = Path(__file__).parent.parent / "_launchers"
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Where a language's launcher lies in the package, and where below kernel-launchers/ it goes.
+
+    The folders in the image are those of gateway-provisioners 0.5.0 and Enterprise Gateway, so
+    that Dockerfiles written for them keep working.
+    """
+
+    packaged: str
+    installed: str
+
+
+LAUNCHERS = {
+    "python": Launcher("python", "python"),
+    "r": Launcher("r", "R"),
+    "scala": Launcher("scala", "scala"),
+}
+
+
+class ImageBootstrapInstaller(app.Command):
+    """Copies the launchers and the bootstrap script; the name is part of each output line."""
+
+    name = "jupyter-image-bootstrap"
+    description = (
+        "Install bootstrap-kernel.sh and the kernel launchers into a kernel image."
+        " Meant for a RUN line of its Dockerfile, as root."
+    )
+    examples = """
+jupyter image-bootstrap install
+jupyter image-bootstrap install --languages python --languages r
+jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
+"""
+
+    languages = List(
+        Unicode(),
+        help="A language to install the launcher of: python, r or scala. Repeat for more than one."
+        " Default: every language that this package has a launcher for.",
+    ).tag(config=True)
+    launchers_only = Bool(
+        False, help="Install the launchers and leave bootstrap-kernel.sh alone."
+    ).tag(config=True)
+    target = Unicode(
+        "/usr/local/bin",
+        help="The folder that bootstrap-kernel.sh and kernel-launchers/ are installed into.",
+    ).tag(config=True)
+    dry_run = Bool(False, help="Check everything and say what would be copied; write nothing.").tag(
+        config=True
+    )
+    source = Unicode(
+        str(PACKAGED_LAUNCHERS), help="The folder that the launchers are copied from."
+    ).tag(config=True)
+
+    aliases = {  # noqa: RUF012  (traitlets reads plain class attributes)
+        "languages": "ImageBootstrapInstaller.languages",
+        "target": "ImageBootstrapInstaller.target",
+        **app.COMMON_ALIASES,
+    }
+    flags = {  # noqa: RUF012
+        "launchers-only": (
+            {"ImageBootstrapInstaller": {"launchers_only": True}},
+            str(launchers_only.help),
+        ),
+        "dry-run": ({"ImageBootstrapInstaller": {"dry_run": True}}, str(dry_run.help)),
+        **app.COMMON_FLAGS,
+    }
+
+    def run(self) -> None:
+        """Check and read all that was asked for, then copy."""
+        languages = self._chosen_languages()
+        target = Path(self.target).absolute()
+        launchers, script = target / "kernel-launchers", target / BOOTSTRAP
+        contents = {LAUNCHERS[name].installed: self._launcher_files(name) for name in languages}
+        bootstrap = None if self.launchers_only else self._bootstrap_file()
+        if not self.dry_run:
+            for folder, files in contents.items():
+                install_files.install_folder(launchers / folder, files)
+            if bootstrap:
+                install_files.install_file(script, bootstrap)
+
+        self.log.info(
+            "Kernel-launcher files %s to %s for the following languages: %s.",
+            "would be copied" if self.dry_run else "have been copied",
+            launchers,
+            languages,
+        )
+        if bootstrap:
+            copied = "would be copied" if self.dry_run else "has been copied"
+            self.log.info("%s %s to %s.", BOOTSTRAP, copied, target)
+            self.log.info("The CMD entry in the Dockerfile should be updated to: CMD %s", script)
+
+    def _chosen_languages(self) -> list[str]:
+        """Return what to install, lower case and once each, in the order it was given."""
+        packaged = [name for name in LAUNCHERS if self._launcher_files(name)]
+        languages = list(dict.fromkeys(name.lower() for name in self.languages)) or packaged
+        problems = [
+            f"--languages: there is no language {name!r}; known are {', '.join(LAUNCHERS)}."
+            for name in languages
+            if name not in LAUNCHERS
+        ]
+        problems += [
+            f"--languages: this release has no launcher for {name!r};"
+            f" it has one for {', '.join(packaged) or 'no language'}."
+            for name in languages
+            if name in LAUNCHERS and name not in packaged
+        ]
+        if problems:
+            self.refuse(*problems)
+        return languages
+
+    def _bootstrap_file(self) -> install_files.NewFile:
+        path = Path(self.source) / BOOTSTRAP
+        if not path.is_file():
+            raise ConfigurationError(f"There is no {BOOTSTRAP} in {self.source}.")
+        return install_files.NewFile(path.read_bytes(), executable=True)
+
+    def _launcher_files(self, language: str) -> dict[str, install_files.NewFile]:
+        return install_files.read_folder(Path(self.source) / LAUNCHERS[language].packaged)
+
+
+class ImageBootstrap(app.Program):
+    """The program `jupyter image-bootstrap`."""
+
+    name = "jupyter image-bootstrap"
+    description = "Prepare a container image to run kernels for a gateway."
+    subcommands: dict[str, Any] = {  # noqa: RUF012
+        "install": (ImageBootstrapInstaller, ImageBootstrapInstaller.description)
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program; exits the process when it refuses or fails."""
+    ImageBootstrap.main(argv)

@@ -1,0 +1,113 @@
+"""The only module of this package that writes files: whole folders and single files, atomically."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway_provisioners.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_NOT_INSTALLED = (".*", "__pycache__", "*.pyc", "*.md", "tests")
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A file to write: its bytes, and whether it is a program."""
+
+    content: bytes
+    executable: bool = False
+
+    @property
+    def mode(self) -> int:
+        """Permission bits; the process's umask does not change them."""
+        return 0o755 if self.executable else 0o644
+
+
+def read_folder(folder: Path) -> dict[str, NewFile]:
+    """Return every file below `folder` that belongs into an installation, by relative path."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        unwanted = any(Path(part).match(glob) for part in relative.parts for glob in _NOT_INSTALLED)
+        if path.is_file() and not unwanted:
+            files[str(relative)] = read_file(path)
+    return files
+
+
+def read_file(path: Path) -> NewFile:
+    """Return the file's content and whether it is executable."""
+    return NewFile(path.read_bytes(), executable=bool(path.stat().st_mode & 0o100))
+
+
+def install_folder(folder: Path, files: Mapping[str, NewFile]) -> None:
+    """Make `folder` hold exactly `files`, replacing what is there.
+
+    The new folder is complete before it gets its name; when that fails the old one is put back.
+
+    Raises:
+        ConfigurationError: the folder cannot be written; nothing has changed.
+    """
+    with _staging(folder) as staging:
+        new, old = staging / folder.name, staging / f"{folder.name}.old"
+        _make_folder(new)
+        for relative, file in files.items():
+            for parent in reversed(Path(relative).parents[:-1]):
+                _make_folder(new / parent)
+            _write(new / relative, file)
+        if not folder.exists():
+            new.rename(folder)
+            return
+        # shutil.move, since overlayfs cannot rename a folder of a lower image layer
+        shutil.move(folder, old)
+        try:
+            new.rename(folder)
+        except OSError:
+            shutil.move(old, folder)
+            raise
+
+
+def install_file(path: Path, file: NewFile) -> None:
+    """Write one file under its final name in one step, replacing what is there.
+
+    Raises:
+        ConfigurationError: the file cannot be written; nothing has changed.
+    """
+    with _staging(path) as staging:
+        _write(staging / path.name, file)
+        (staging / path.name).replace(path)
+
+
+@contextmanager
+def _staging(destination: Path) -> Iterator[Path]:
+    """Yield a folder beside `destination` (the same file system) that is gone afterwards.
+
+    What is built in it lies one level deeper than `destination`: no kernelspec search finds it.
+    """
+    try:
+        for parent in reversed(destination.parents):
+            if not parent.exists():
+                _make_folder(parent)
+        with tempfile.TemporaryDirectory(prefix=".installing-", dir=destination.parent) as staging:
+            yield Path(staging)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot write {destination}: {error.strerror or error}."
+            " Choose another folder, or do this as a user who may write there."
+        ) from error
+
+
+def _make_folder(path: Path) -> None:
+    path.mkdir(exist_ok=True)
+    path.chmod(0o755)
+
+
+def _write(path: Path, file: NewFile) -> None:
+    path.write_bytes(file.content)
+    path.chmod(file.mode)

@@ -1,0 +1,94 @@
+"""Commands to a kernel's launcher, over its communication port."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway_provisioners.errors import CommandFailed, ProtocolError
+from gateway_provisioners.handshake import payload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_LINE = 4096
+
+
+@dataclass(frozen=True)
+class CommandEndpoint:
+    """A launcher's communication port.
+
+    Attributes:
+        ip: the address of the kernel's pod or container.
+        launch_key: proves commands to a launcher of protocol version 2; None for version 1.
+    """
+
+    ip: str
+    port: int
+    kernel_id: str
+    launch_key: str | None = field(repr=False)
+
+
+async def send_signal(endpoint: CommandEndpoint, signum: int, *, timeout: float = 5.0) -> None:
+    """Signal a kernel and what it started; signal 0 asks whether it lives.
+
+    Args:
+        endpoint: the kernel's launcher.
+        signum: signal number.
+        timeout: seconds for the whole exchange.
+
+    Raises:
+        CommandFailed: the launcher cannot be reached or, with version 2, says that it failed. A
+            launcher of version 1 does not say.
+    """
+    await _command(endpoint, {"signum": signum}, timeout)
+
+
+async def stop_listener(endpoint: CommandEndpoint, *, timeout: float = 5.0) -> None:
+    """Have the launcher close its communication port; the kernel goes on.
+
+    Raises:
+        CommandFailed: as for send_signal.
+    """
+    await _command(endpoint, {"shutdown": 1}, timeout)
+
+
+async def _command(endpoint: CommandEndpoint, command: Mapping[str, Any], timeout: float) -> None:
+    where = f"the launcher of kernel {endpoint.kernel_id} at {endpoint.ip}:{endpoint.port}"
+    try:
+        await asyncio.wait_for(_exchange(endpoint, command), timeout)
+    except asyncio.TimeoutError as error:
+        raise CommandFailed(f"{where} did not answer within {timeout:g} s") from error
+    except OSError as error:
+        raise CommandFailed(f"{where} cannot be reached: {error.strerror or error}") from error
+    except ProtocolError as error:
+        raise CommandFailed(f"{where} does not speak the protocol: {error}") from error
+
+
+async def _exchange(endpoint: CommandEndpoint, command: Mapping[str, Any]) -> None:
+    reader, writer = await asyncio.open_connection(endpoint.ip, endpoint.port, limit=MAX_LINE)
+    try:
+        if endpoint.launch_key is None:
+            writer.write(json.dumps(command).encode())
+            writer.write_eof()
+            await reader.read(1)  # nothing but the end: it has read the command
+            return
+        kernel_id, launch_key = endpoint.kernel_id, endpoint.launch_key
+        challenge = payload.parse_challenge(await _line(reader))
+        writer.write(payload.seal_command(command, launch_key, kernel_id, challenge))
+        reply = payload.open_reply(await _line(reader), launch_key, kernel_id, challenge)
+    finally:
+        writer.close()
+    if reply.get("ok") is not True:
+        raise CommandFailed(f"kernel {kernel_id} was not signalled: {reply.get('error')}")
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readuntil(b"\n")
+    except asyncio.LimitOverrunError as error:
+        raise ProtocolError("the line is too long") from error
+    except asyncio.IncompleteReadError as error:
+        raise ProtocolError("the connection was closed") from error

@@ -1,0 +1,314 @@
+"""The response address: where launchers report their kernel's connection info.
+
+Anybody in the cluster may connect. A connection costs a bounded amount of memory for a bounded
+time and never waits for another one, so that a peer that is silent, slow, talks nonsense or lies
+can delay nobody; nothing is ever answered. What was authenticated with the launch's own key
+(version 2) is believed; what was not (version 1) is handed on with the address it came from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from gateway_provisioners.errors import ConfigurationError, ProtocolError
+from gateway_provisioners.handshake import payload
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from gateway_provisioners.model.connection_info import ConnectionInfo
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 64 * 1024
+READ_SECONDS = 10.0
+MAX_CONNECTIONS = 512
+# Unauthenticated arrivals that one launch remembers: one per address, so its own pod finds room.
+MAX_CLAIMS = 16
+# RSA operations (1 ms each, in one thread) that wait per address and altogether.
+MAX_OPENING_PER_PEER = 4
+MAX_OPENING = 256
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Connection info that arrived for an expected kernel.
+
+    Attributes:
+        peer_ip: the address it was sent from.
+        protocol: 2 if the sender proved to be the launch it speaks for; 1 if anybody could have
+            sent it, so that the caller has to compare `peer_ip` with where the kernel runs.
+    """
+
+    connection_info: ConnectionInfo
+    peer_ip: str
+    protocol: int
+
+
+class Expectation:
+    """A launch that waits for its kernel to report; a context manager that closes itself."""
+
+    def __init__(self, server: ResponseServer, kernel_id: str, launch_key: str | None) -> None:
+        self.kernel_id = kernel_id
+        self._server = server
+        self._launch_key = launch_key
+        self._proven: Arrival | None = None
+        self._claims: dict[str, Arrival] = {}
+        self._arrived = asyncio.Event()
+
+    async def next_arrival(self) -> Arrival:
+        """Wait for connection info; what is authenticated comes first, then the oldest."""
+        await self._arrived.wait()
+        if self._proven:
+            arrival, self._proven = self._proven, None
+        else:
+            arrival = self._claims.pop(next(iter(self._claims)))
+        if not self._claims and not self._proven:
+            self._arrived.clear()
+        return arrival
+
+    def close(self) -> None:
+        """Stop expecting; what arrives from now on is dropped."""
+        self._server.forget(self)
+
+    def __enter__(self) -> Expectation:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def open(self, envelope: payload.V2Envelope) -> ConnectionInfo:
+        """Authenticate a payload that claims to be this launch's.
+
+        Raises:
+            ProtocolError: it is not.
+        """
+        if self._launch_key is None:
+            raise ProtocolError("the launch has no launch key")
+        return payload.open_v2(envelope, self._launch_key)
+
+    def add(self, arrival: Arrival) -> None:
+        """Remember an arrival for next_arrival."""
+        if arrival.protocol >= 2:
+            self._proven = arrival
+        elif arrival.peer_ip in self._claims or len(self._claims) < MAX_CLAIMS:
+            self._claims[arrival.peer_ip] = arrival
+        else:
+            log.warning("Too many addresses claim to be kernel %s; ignored one", self.kernel_id)
+        self._arrived.set()
+
+
+class ResponseServer:
+    """Listens on the response address and hands what arrives to the launches that expect it.
+
+    Args:
+        ip: the address that launchers are told, and the one to listen on.
+        port: the port to listen on; 0 for any.
+        port_retries: how many of the following ports to try when that one is taken.
+        gateway_key: opens payloads of protocol version 1.
+        bind_any: listen on all addresses; `ip` is only told then.
+    """
+
+    def __init__(
+        self,
+        ip: str,
+        port: int,
+        port_retries: int,
+        gateway_key: payload.GatewayKey,
+        *,
+        bind_any: bool = False,
+    ) -> None:
+        self._ip = ip
+        self._ports = range(port, port + port_retries + 1) if port else range(1)
+        self._gateway_key = gateway_key
+        self._bind_any = bind_any
+        self._port = 0
+        self._server: asyncio.Server | None = None
+        self._expected: dict[str, Expectation] = {}
+        self._connections: dict[_Connection, str] = {}  # to the peer's address; oldest first
+        self._opening: Counter[str] = Counter()
+        self._rsa = ThreadPoolExecutor(1, "response-server")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def response_address(self) -> str:
+        """`ip:port` for the launcher, with brackets around an IPv6 address."""
+        ip = f"[{self._ip}]" if ":" in self._ip else self._ip
+        return f"{ip}:{self._port}"
+
+    @property
+    def public_key(self) -> str:
+        """The value of PUBLIC_KEY for launchers of protocol version 1."""
+        return self._gateway_key.public_key
+
+    @property
+    def listening(self) -> bool:
+        """Whether launchers can report."""
+        return self._server is not None and self._server.is_serving()
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigurationError: the address is not this host's, or no port is free.
+        """
+        ip = self._ip
+        if self._bind_any:
+            ip = "::" if ipaddress.ip_address(ip).version == 6 else "0.0.0.0"  # noqa: S104
+        loop = asyncio.get_running_loop()
+        for port in self._ports:
+            try:
+                self._server = await loop.create_server(
+                    lambda: _Connection(self), ip, port, backlog=MAX_CONNECTIONS
+                )
+            except OSError as error:
+                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    raise ConfigurationError(
+                        f"cannot listen on the response address {ip}: {error.strerror};"
+                        " GP_RESPONSE_IP has to be an address of this host,"
+                        " unless GP_RESPONSE_ADDR_ANY is true"
+                    ) from error
+                log.info("Response port %d cannot be used: %s", port, error.strerror)
+            else:
+                self._port = self._server.sockets[0].getsockname()[1]
+                log.info("Kernels report to %s", self.response_address)
+                return
+        raise ConfigurationError(
+            f"none of the response ports {self._ports[0]} to {self._ports[-1]} can be used;"
+            " change GP_RESPONSE_PORT or GP_RESPONSE_PORT_RETRIES"
+        )
+
+    async def stop(self) -> None:
+        """Close the port and every connection to it."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for connection in list(self._connections):
+            connection.abort()
+        await server.wait_closed()
+        await asyncio.gather(*self._tasks)
+        self._rsa.shutdown(wait=False)
+
+    def expect(self, kernel_id: str, launch_key: str | None) -> Expectation:
+        """Wait for a kernel from now on, instead of an earlier launch of the same kernel.
+
+        Args:
+            kernel_id: as in the launcher's environment.
+            launch_key: the launch's secret (`payload.new_launch_key`), if it was given one.
+        """
+        expectation = Expectation(self, kernel_id, launch_key)
+        self._expected[kernel_id] = expectation
+        return expectation
+
+    def forget(self, expectation: Expectation) -> None:
+        """Drop an expectation; one that replaced it stays."""
+        if self._expected.get(expectation.kernel_id) is expectation:
+            del self._expected[expectation.kernel_id]
+
+    def admit(self, connection: _Connection, peer_ip: str) -> None:
+        """Make room for a connection at the expense of the address that takes most of it."""
+        if len(self._connections) >= MAX_CONNECTIONS:
+            busiest = Counter(self._connections.values()).most_common(1)[0][0]
+            next(c for c, ip in self._connections.items() if ip == busiest).abort()
+            log.info("Dropped a silent connection from %s to make room", busiest)
+        self._connections[connection] = peer_ip
+
+    def leave(self, connection: _Connection) -> None:
+        """Forget a connection."""
+        self._connections.pop(connection, None)
+
+    def receive(self, blob: bytes, peer_ip: str) -> None:
+        """Take in what a peer sent."""
+        try:
+            envelope = payload.parse_envelope(blob)
+            if isinstance(envelope, payload.V1Envelope):
+                self._open_v1(envelope, peer_ip)
+                return
+            expectation = self._expectation(envelope.kernel_id)
+            info = expectation.open(envelope)
+        except ProtocolError as error:
+            log.info("Ignored a payload from %s: %s", peer_ip, error)
+        else:
+            expectation.add(Arrival(info, peer_ip, 2))
+
+    def _expectation(self, kernel_id: str) -> Expectation:
+        try:
+            return self._expected[kernel_id]
+        except KeyError:
+            raise ProtocolError("nobody waits for that kernel") from None
+
+    def _open_v1(self, envelope: payload.V1Envelope, peer_ip: str) -> None:
+        if not self._expected:
+            raise ProtocolError("no kernel is waited for")
+        if self._opening[peer_ip] >= MAX_OPENING_PER_PEER or self._opening.total() >= MAX_OPENING:
+            raise ProtocolError("too many payloads at once")
+        self._opening[peer_ip] += 1
+        task = asyncio.get_running_loop().create_task(self._finish_v1(envelope, peer_ip))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish_v1(self, envelope: payload.V1Envelope, peer_ip: str) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            kernel_id, info = await loop.run_in_executor(
+                self._rsa, payload.open_v1, envelope, self._gateway_key
+            )
+            expectation = self._expectation(kernel_id)
+        except ProtocolError as error:
+            log.info("Ignored a payload from %s: %s", peer_ip, error)
+        else:
+            expectation.add(Arrival(info, peer_ip, 1))
+        finally:
+            self._opening[peer_ip] -= 1
+            if not self._opening[peer_ip]:
+                del self._opening[peer_ip]
+
+
+class _Connection(asyncio.Protocol):
+    """One peer, which is to send one payload and the end of it."""
+
+    def __init__(self, server: ResponseServer) -> None:
+        self._server = server
+        self._received = bytearray()
+        self._peer_ip = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._deadline = asyncio.get_running_loop().call_later(READ_SECONDS, self.abort)
+        peer = transport.get_extra_info("peername")
+        if peer is None:  # it has gone again
+            self.abort()
+            return
+        self._peer_ip = peer[0]
+        self._server.admit(self, self._peer_ip)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if len(self._received) > MAX_BYTES:
+            self.abort()
+
+    def eof_received(self) -> None:
+        if self._received:  # a probe sends nothing
+            self._server.receive(bytes(self._received), self._peer_ip)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._deadline.cancel()
+        self._server.leave(self)
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self._server.leave(self)
+        self._transport.abort()

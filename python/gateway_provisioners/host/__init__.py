@@ -1,0 +1,1 @@
+"""What the gateway process loads: kernels, kernelspecs, websockets, health and metrics."""

@@ -1,0 +1,35 @@
+"""One line per request, without its query: that may hold the token."""
+
+from __future__ import annotations
+
+import logging
+
+from jupyter_server.prometheus.log_functions import prometheus_log_method
+from tornado.web import RequestHandler
+
+_log = logging.getLogger(__name__)
+
+
+def request_summary(handler: RequestHandler) -> str:
+    """Method, path and client of a request."""
+    request = handler.request
+    return f"{request.method} {request.path} ({request.remote_ip})"
+
+
+def log_request(handler: RequestHandler) -> None:
+    """Log a finished request; the `log_function` of the tornado application.
+
+    Reads that succeed are debug-level: probes and clients that poll would drown the rest.
+    """
+    status = handler.get_status()
+    if status >= 500:
+        level = logging.ERROR
+    elif status >= 400:
+        level = logging.WARNING
+    elif handler.request.method in ("GET", "HEAD", "OPTIONS"):
+        level = logging.DEBUG
+    else:
+        level = logging.INFO
+    milliseconds = 1000 * handler.request.request_time()
+    _log.log(level, "%d %s %.1f ms", status, request_summary(handler), milliseconds)
+    prometheus_log_method(handler)

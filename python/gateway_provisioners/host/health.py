@@ -1,0 +1,57 @@
+"""Is the gateway alive, and can it start kernels? For probes, so without the token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tornado import web
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one part of the gateway says of itself; `detail` is for people and holds no secret."""
+
+    ok: bool
+    detail: str = ""
+
+
+class HealthChecks:
+    """The named checks that make up readiness. A check reads what is known: it does no I/O."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Callable[[], Check]] = {}
+
+    def add(self, name: str, check: Callable[[], Check]) -> None:
+        """Ask `check` from now on."""
+        self._checks[name] = check
+
+    def results(self) -> dict[str, Check]:
+        """What each check says now."""
+        return {name: check() for name, check in self._checks.items()}
+
+
+class HealthHandler(web.RequestHandler):
+    """`/healthz`: the process runs and its event loop answers."""
+
+    def get(self) -> None:
+        """Answer."""
+        self.finish({"ok": True})
+
+
+class ReadyHandler(web.RequestHandler):
+    """`/readyz`: 200 if every check is satisfied, else 503; either way what each of them says."""
+
+    def initialize(self, checks: HealthChecks) -> None:
+        """Take the checks to ask."""
+        self._health_checks = checks
+
+    def get(self) -> None:
+        """Ask."""
+        results = self._health_checks.results()
+        ok = all(check.ok for check in results.values())
+        self.set_status(200 if ok else 503)
+        self.set_header("Content-Type", "application/json")
+        checks = {name: {"ok": check.ok, "detail": check.detail} for name, check in results.items()}
+        self.finish(json.dumps({"ok": ok, "checks": checks}))

@@ -1,0 +1,153 @@
+"""One kernel of the gateway: starts, restarts and ends it, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
+
+from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+from jupyter_events import EventLogger
+from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
+from traitlets import default
+
+from gateway_provisioners.errors import GatewayProvisionersError
+from gateway_provisioners.host.failures import in_one_line
+
+
+class KernelGone(GatewayProvisionersError):
+    """The kernel was shut down while somebody asked for something else."""
+
+    reason = "KernelGone"
+    http_status = 404
+
+
+class _Owner(Protocol):
+    """What a kernel expects of its parent, the manager of all kernels."""
+
+    event_logger: EventLogger
+
+    def kernel_restarted(self, kernel_id: str) -> None: ...
+
+    def kernel_restart_failed(self, kernel_id: str, error: Exception) -> None: ...
+
+
+class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
+    """Restarts a kernel that died, up to `restart_limit` times in a row.
+
+    Upstream's does so as well when the kernel is being shut down at that moment, and stops watching
+    for good, without a word to anybody, as soon as a restart fails.
+    """
+
+    async def poll(self) -> None:  # type: ignore[override]
+        """Look at the kernel; restart it or give it up."""
+        kernel = cast(GatewayKernel, self.kernel_manager)
+        if kernel.shutting_down:
+            return
+        try:
+            await super().poll()
+        except KernelGone:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the watch
+            self.log.warning(
+                "Kernel %s died and could not be restarted (%d of %d): %s",
+                kernel.kernel_id,
+                self._restart_count,
+                self.restart_limit,
+                in_one_line(error),
+            )
+            # The failed attempt stopped the watch; it counts, and the next one is due.
+            self._restarting = True
+            self.start()
+
+
+class GatewayKernel(ServerKernelManager):
+    """A kernel manager whose shutdown and restarts do not overlap."""
+
+    restarter_class = GatewayKernelRestarter
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._lifecycle = asyncio.Lock()
+        self._gone = False
+
+    @property
+    def _owner(self) -> _Owner:
+        return cast(_Owner, self.parent)
+
+    @default("event_logger")
+    def _event_logger_default(self) -> EventLogger:
+        # Upstream makes one, with a logger that stays for ever, for every kernel.
+        return self._owner.event_logger
+
+    @property
+    def ports(self) -> list[Any]:
+        """The ports, and the address that they belong to.
+
+        jupyter_server compares this list to learn whether a restart moved the kernel, and a pod that
+        is started anew may have the old ports at another address.
+        """
+        return [*super().ports, self.ip]
+
+    async def restart_kernel(self, *args: Any, **kwargs: Any) -> None:
+        """Restart the kernel; whoever is connected to it follows it to where it is then.
+
+        Raises:
+            KernelGone: it was shut down meanwhile.
+        """
+        async with self._lifecycle:
+            if self._gone:
+                raise KernelGone(f"Kernel {self.kernel_id} has been shut down.")
+            try:
+                await super().restart_kernel(*args, **kwargs)
+            except Exception as error:
+                self._owner.kernel_restart_failed(self.kernel_id, error)
+                raise
+            self._owner.kernel_restarted(self.kernel_id)
+
+    async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
+        """End the kernel and remove what belongs to it; may be called again if that failed."""
+        async with self._lifecycle:
+            await super().shutdown_kernel(*args, **kwargs)
+            self._gone = True
+
+    async def adopt(
+        self,
+        kernel_id: str,
+        kernel_spec: KernelSpec,
+        env: dict[str, str],
+        restore: Callable[[KernelProvisionerBase], Awaitable[None]],
+    ) -> None:
+        """Become the manager of a kernel that runs already.
+
+        jupyter_client has no such step: this is its start with `restore` in place of the launch.
+        """
+        self.kernel_id = kernel_id
+        self._kernel_spec = kernel_spec
+        self._attempted_start = True
+        self._launch_args = {"env": env}
+        self.provisioner = KernelProvisionerFactory.instance(
+            parent=self.parent
+        ).create_provisioner_instance(kernel_id, kernel_spec, parent=self)
+        await restore(self.provisioner)
+        self._reconcile_connection_info(self.provisioner.connection_info)
+        self._ready = asyncio.get_running_loop().create_future()
+        self._ready.set_result(None)
+        await self._async_post_start_kernel()
+
+    def forget_failure(self) -> None:
+        """Let a shutdown or restart that failed be tried again.
+
+        jupyter_client drops a kernel whose last attempt failed without ending it.
+        """
+        if self.ready.done() and not self.ready.cancelled() and self.ready.exception():
+            self._ready = asyncio.get_running_loop().create_future()
+            self._ready.set_result(None)
+
+    @property
+    def outlives_gateway(self) -> bool:
+        """Whether a gateway that starts later can find this kernel again: its provisioner says so."""
+        return bool(getattr(self.provisioner, "outlives_host", False))

@@ -1,0 +1,262 @@
+"""The Kubernetes API as plain dicts: the only importer of the client library.
+
+Every call raises `ClusterError` and nothing of the library's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+from kubernetes.aio import client, config, watch
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
+
+from gateway_provisioners.errors import ClusterError, ConfigurationError
+
+Object = dict[str, Any]
+
+# The API server ends a watch after this many seconds; it is opened again from where it was.
+_WATCH_SECONDS = 240
+# A bookmark arrives about once a minute: a longer silence means that the connection is dead.
+_WATCH_SILENCE_SECONDS = 90.0
+_REQUEST_SECONDS = 15.0
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class KubeApi:
+    """One authenticated connection pool to one cluster; make it with `connect`."""
+
+    def __init__(self, api_client: client.ApiClient) -> None:
+        self._api_client = api_client
+        self._core = client.CoreV1Api(api_client)
+        self._apps = client.AppsV1Api(api_client)
+
+    @classmethod
+    async def connect(cls) -> KubeApi:
+        """Connect as the pod's service account, or else as the kubeconfig's current context.
+
+        Raises:
+            ConfigurationError: there is neither; nothing has been sent anywhere.
+        """
+        configuration = client.Configuration()
+        try:
+            if _has_service_account():
+                config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            else:
+                # The library reads KUBECONFIG once, when it is imported.
+                await config.load_kube_config(  # type: ignore[no-untyped-call]
+                    config_file=os.environ.get("KUBECONFIG"), client_configuration=configuration
+                )
+        except config.ConfigException as error:
+            msg = (
+                "No Kubernetes cluster to start kernels on: this process has no service account, "
+                f"and no usable kubeconfig ({error}). Set KUBECONFIG to one."
+            )
+            raise ConfigurationError(msg) from error
+        # The library imports hundreds of models at first use, which takes seconds.
+        return await asyncio.to_thread(cls, client.ApiClient(configuration))
+
+    async def close(self) -> None:
+        await self._api_client.close()  # type: ignore[no-untyped-call]
+
+    async def create_pod(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
+        return await _object(
+            self._core.create_namespaced_pod_without_preload_content(
+                namespace, cast(Any, manifest), _request_timeout=_REQUEST_SECONDS
+            )
+        )
+
+    async def patch_pod(
+        self, namespace: str, name: str, patch: Any, *, content_type: str = MERGE_PATCH
+    ) -> Object:
+        return await _object(
+            self._core.patch_namespaced_pod_without_preload_content(
+                name,
+                namespace,
+                patch,
+                _content_type=content_type,
+                _request_timeout=_REQUEST_SECONDS,
+            )
+        )
+
+    async def delete_pod(self, namespace: str, name: str, *, grace_seconds: int) -> None:
+        await _object(
+            self._core.delete_namespaced_pod_without_preload_content(
+                name,
+                namespace,
+                grace_period_seconds=grace_seconds,
+                _request_timeout=_REQUEST_SECONDS,
+            )
+        )
+
+    async def pod_log(self, namespace: str, name: str, *, container: str, lines: int) -> str:
+        """The last `lines` lines of a container's log."""
+        body = await _body(
+            self._core.read_namespaced_pod_log_without_preload_content(
+                name,
+                namespace,
+                container=container,
+                tail_lines=lines,
+                _request_timeout=_REQUEST_SECONDS,
+            )
+        )
+        return body.decode("utf-8", "replace")
+
+    async def create_secret(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
+        return await _object(
+            self._core.create_namespaced_secret_without_preload_content(
+                namespace, cast(Any, manifest), _request_timeout=_REQUEST_SECONDS
+            )
+        )
+
+    async def patch_secret(self, namespace: str, name: str, patch: Mapping[str, Any]) -> Object:
+        return await _object(
+            self._core.patch_namespaced_secret_without_preload_content(
+                name,
+                namespace,
+                dict(patch),
+                _content_type=MERGE_PATCH,
+                _request_timeout=_REQUEST_SECONDS,
+            )
+        )
+
+    async def read_secret(self, namespace: str, name: str) -> Object:
+        return await _object(
+            self._core.read_namespaced_secret_without_preload_content(
+                name, namespace, _request_timeout=_REQUEST_SECONDS
+            )
+        )
+
+    async def read_deployment(self, namespace: str, name: str) -> Object:
+        return await _object(
+            self._apps.read_namespaced_deployment_without_preload_content(
+                name, namespace, _request_timeout=_REQUEST_SECONDS
+            )
+        )
+
+    def collection(
+        self, kind: str, namespace: str, *, label_selector: str = "", field_selector: str = ""
+    ) -> Collection:
+        """The Pods, Events or ConfigMaps of a namespace, to list and to watch.
+
+        Of Events only those that are to come are of interest: they are watched and never listed.
+        """
+        methods = {
+            "Pod": self._core.list_namespaced_pod,
+            "Event": self._core.list_namespaced_event,
+            "ConfigMap": self._core.list_namespaced_config_map,
+        }
+        selectors: dict[str, Any] = {}
+        if label_selector:
+            selectors["label_selector"] = label_selector
+        if field_selector:
+            selectors["field_selector"] = field_selector
+        return Collection(methods[kind], namespace, selectors, listed=kind != "Event")
+
+
+class Collection:
+    """Some objects of one kind in one namespace."""
+
+    def __init__(
+        self, list_method: Any, namespace: str, selectors: Mapping[str, Any], *, listed: bool
+    ) -> None:
+        self._list_method = list_method
+        self._namespace = namespace
+        self._selectors = dict(selectors)
+        self._listed = listed
+
+    @property
+    def _longest_silence(self) -> float:
+        # The API server keeps no cache of Events, and sends no bookmarks without one.
+        return _WATCH_SILENCE_SECONDS if self._listed else _WATCH_SECONDS + _REQUEST_SECONDS
+
+    async def list(self) -> tuple[list[Object], str]:
+        """The objects, and the resource version they were read at; "" is the present."""
+        if not self._listed:
+            return [], ""
+        raw = getattr(
+            self._list_method.__self__, f"{self._list_method.__name__}_without_preload_content"
+        )
+        answer = await _object(
+            raw(self._namespace, _request_timeout=_REQUEST_SECONDS, **self._selectors)
+        )
+        return answer.get("items") or [], answer["metadata"]["resourceVersion"]
+
+    async def changes(self, resource_version: str) -> AsyncGenerator[tuple[str, Object], None]:
+        """What happens after `resource_version`: (ADDED | MODIFIED | DELETED | BOOKMARK, object).
+
+        Ends when the server closes the stream, which it does every few minutes.
+
+        Raises:
+            ClusterError: the stream broke or fell silent; status 410 means that the version is too
+                old and the objects must be listed again.
+        """
+        async with watch.Watch(return_type="object") as stream:  # type: ignore[no-untyped-call]
+            events = stream.stream(
+                self._list_method,
+                self._namespace,
+                resource_version=resource_version,
+                allow_watch_bookmarks=True,
+                timeout_seconds=_WATCH_SECONDS,
+                **self._selectors,
+            )
+            while True:
+                try:
+                    event = await asyncio.wait_for(anext(events), self._longest_silence)
+                except StopAsyncIteration:
+                    return
+                except Exception as error:
+                    raise _translated(error) from error
+                yield event["type"], event["raw_object"]
+
+
+def _has_service_account() -> bool:
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and Path(SERVICE_TOKEN_FILENAME).exists()
+
+
+async def _body(call: Awaitable[aiohttp.ClientResponse]) -> bytes:
+    try:
+        response = await call
+        body = await response.read()
+    except Exception as error:
+        raise _translated(error) from error
+    if response.status >= 400:
+        raise _refusal(response.status, body)
+    return body
+
+
+async def _object(call: Awaitable[aiohttp.ClientResponse]) -> Object:
+    answer: Object = json.loads(await _body(call))
+    return answer
+
+
+def _refusal(status: int, body: bytes) -> ClusterError:
+    """The API's Status object as an error; a body that is none is dropped: it may hold anything."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = {}
+    if not isinstance(answer, dict):
+        answer = {}
+    message = str(answer.get("message") or f"HTTP {status} without an explanation")
+    return ClusterError(message, status=status, api_reason=str(answer.get("reason") or ""))
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, ApiException):
+        return ClusterError(
+            str(error.reason), status=error.status or 0, api_reason=str(error.reason or "")
+        )
+    if isinstance(error, asyncio.TimeoutError):
+        return ClusterError("no answer in time")
+    if isinstance(error, (aiohttp.ClientError, OSError)):
+        return ClusterError(f"{type(error).__name__}: {error}")
+    return error

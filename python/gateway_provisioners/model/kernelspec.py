@@ -1,0 +1,227 @@
+"""A kernelspec's settings: what is wrong with them, and the kernel.json they make.
+
+The form of kernel.json is jupyter_client's (https://jupyter-client.readthedocs.io/en/stable/kernels.html);
+what stands below `metadata.kernel_provisioner` is ours, compatible with gateway-provisioners 0.5.0.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gateway_provisioners.model.launch_request import SPARK_INIT_MODES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+DEFAULT_LAUNCH_TIMEOUT = 30
+DEFAULT_PORT_RANGE = "0..0"
+DEFAULT_UNAUTHORIZED_USERS = ("root",)
+DEFAULT_KERNEL_CLASS = "ipykernel.ipkernel.IPythonKernel"
+MIN_PORT_RANGE_SIZE = 1000
+
+LAUNCH_SCRIPT = "scripts/launch_kubernetes.py"
+
+
+@dataclass(frozen=True)
+class Language:
+    """What differs between kernels of different languages.
+
+    Attributes:
+        title: as people write it.
+        in_kernel_json: as notebooks record it.
+        image: repository of the image we publish for it.
+    """
+
+    title: str
+    in_kernel_json: str
+    image: str
+
+
+LANGUAGES = {
+    "python": Language("Python", "python", "elyra/kernel-py"),
+    "r": Language("R", "R", "elyra/kernel-r"),
+    "scala": Language("Scala", "scala", "elyra/kernel-scala"),
+}
+
+
+@dataclass(frozen=True)
+class KernelSpecSettings:
+    """Everything that a kernel.json is made of.
+
+    Attributes:
+        name: of the kernelspec's folder.
+        resource_dir: absolute path of that folder, where the gateway will find it.
+        language: a key of LANGUAGES.
+        launch_timeout: seconds to wait for a kernel.
+        port_range: `<lowest>..<highest>` port of the kernel, or 0..0 for any.
+        authorized_users: who may start it; none means everybody who is not unauthorized.
+        kernel_class_name: dotted path of an ipykernel Kernel class; for Python only.
+    """
+
+    name: str
+    display_name: str
+    language: str
+    image_name: str
+    resource_dir: str
+    provisioner_name: str = "kubernetes-provisioner"
+    executor_image_name: str | None = None
+    launch_timeout: int = DEFAULT_LAUNCH_TIMEOUT
+    port_range: str = DEFAULT_PORT_RANGE
+    authorized_users: Sequence[str] = ()
+    unauthorized_users: Sequence[str] = DEFAULT_UNAUTHORIZED_USERS
+    kernel_class_name: str = DEFAULT_KERNEL_CLASS
+    spark_init_mode: str = "none"
+
+
+def build_kernel_json(settings: KernelSpecSettings) -> dict[str, Any]:
+    """Return the content of kernel.json, its keys in the order in which they are documented."""
+    python = settings.language == "python"
+    argv = [
+        "python",
+        f"{settings.resource_dir}/{LAUNCH_SCRIPT}",
+        *("--kernel-id", "{kernel_id}"),
+        *("--port-range", "{port_range}"),
+        *("--response-address", "{response_address}"),
+        *("--public-key", "{public_key}"),
+    ]
+    if settings.spark_init_mode != "none":
+        argv += ["--spark-context-initialization-mode", settings.spark_init_mode]
+    if python:
+        argv += ["--kernel-class-name", settings.kernel_class_name]
+    metadata: dict[str, Any] = {"debugger": True} if python else {}
+    metadata["kernel_provisioner"] = {
+        "provisioner_name": settings.provisioner_name,
+        "config": _provisioner_config(settings),
+    }
+    return {
+        "argv": argv,
+        "env": {},
+        "display_name": settings.display_name,
+        "language": LANGUAGES[settings.language].in_kernel_json,
+        "interrupt_mode": "signal",
+        "metadata": metadata,
+    }
+
+
+def _provisioner_config(settings: KernelSpecSettings) -> dict[str, Any]:
+    """Return the image, the timeout, and what differs from the provisioner's own defaults."""
+    config: dict[str, Any] = {"image_name": settings.image_name}
+    if settings.executor_image_name:
+        config["executor_image_name"] = settings.executor_image_name
+    if settings.authorized_users:
+        config["authorized_users"] = list(settings.authorized_users)
+    if tuple(settings.unauthorized_users) != DEFAULT_UNAUTHORIZED_USERS:
+        config["unauthorized_users"] = list(settings.unauthorized_users)
+    if settings.port_range != DEFAULT_PORT_RANGE:
+        config["port_range"] = settings.port_range
+    config["launch_timeout"] = settings.launch_timeout
+    return config
+
+
+def problems(settings: KernelSpecSettings) -> list[str]:
+    """Return what is wrong with the settings, a sentence each that begins with the option."""
+    return [
+        *_name_problems(settings),
+        *_image_problems("--image-name", settings.image_name),
+        *_image_problems("--executor-image-name", settings.executor_image_name),
+        *_number_problems(settings),
+        *_user_problems(settings),
+        *_python_problems(settings),
+    ]
+
+
+def _name_problems(settings: KernelSpecSettings) -> Iterator[str]:
+    # Jupyter's own rule, and no name that is hidden or a relative path.
+    if not re.fullmatch(r"[a-z0-9_][a-z0-9._-]*", settings.name):
+        suggestion = re.sub(r"[^a-z0-9._-]+", "_", settings.name.lower()).lstrip(".-")
+        yield (
+            f"--kernel-name: {settings.name!r} is no name for a kernelspec; use lower-case letters,"
+            f" digits and . _ -" + (f", as in {suggestion}." if suggestion else ".")
+        )
+    if not settings.display_name.strip() or not settings.display_name.isprintable():
+        yield f"--display-name: {settings.display_name!r} is no text to show to users."
+    if settings.language not in LANGUAGES:
+        known = ", ".join(LANGUAGES)
+        yield f"--language: there is no language {settings.language!r}; known are {known}."
+    if settings.spark_init_mode not in SPARK_INIT_MODES:
+        known = ", ".join(SPARK_INIT_MODES)
+        yield f"--spark-init-mode: {settings.spark_init_mode!r} is none of {known}."
+
+
+# https://github.com/distribution/reference/blob/main/regexp.go
+_HOST_PART = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[a-fA-F0-9:]+\])"
+_PATH_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?P<name>(?:{_HOST}(?::[0-9]+)?/)?{_PATH_PART}(?:/{_PATH_PART})*)"
+    r"(?::\w[\w.-]{0,127})?"
+    r"(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?",
+    re.ASCII,
+)
+_MAX_IMAGE_NAME = 255
+
+
+def is_image_name(text: str) -> bool:
+    """Whether `text` can name a container image: [registry[:port]/]path[:tag][@digest]."""
+    match = _IMAGE.fullmatch(text)
+    return match is not None and len(match["name"]) <= _MAX_IMAGE_NAME
+
+
+def _image_problems(option: str, image: str | None) -> Iterator[str]:
+    if image is not None and not is_image_name(image):
+        yield (
+            f"{option}: {image!r} is no image name; it has the form"
+            " [registry[:port]/]path[:tag][@digest], the path in lower case."
+        )
+
+
+def _number_problems(settings: KernelSpecSettings) -> Iterator[str]:
+    if not isinstance(settings.launch_timeout, int) or settings.launch_timeout < 1:
+        yield f"--launch-timeout: {settings.launch_timeout!r} is no number of seconds above 0."
+    if problem := port_range_problem(settings.port_range):
+        yield f"--port-range: {problem}"
+
+
+def port_range_problem(port_range: str) -> str | None:
+    """Return why this is no range of ports, or None when it is one."""
+    if port_range == DEFAULT_PORT_RANGE:
+        return None
+    match = re.fullmatch(r"([0-9]{1,5})\.\.([0-9]{1,5})", port_range)
+    if not match:
+        return f"{port_range!r} has not the form <lowest>..<highest>, as in 40000..41000."
+    lowest, highest = int(match[1]), int(match[2])
+    if lowest < 1024 or highest > 65535:
+        return f"{port_range!r} leaves the ports that a kernel may open: 1024 to 65535."
+    if highest - lowest < MIN_PORT_RANGE_SIZE:
+        return (
+            f"{port_range!r} is too small; a range has at least {MIN_PORT_RANGE_SIZE} ports"
+            " (0..0: any port)."
+        )
+    return None
+
+
+def _user_problems(settings: KernelSpecSettings) -> Iterator[str]:
+    for option, users in (
+        ("--authorized-users", settings.authorized_users),
+        ("--unauthorized-users", settings.unauthorized_users),
+    ):
+        for user in users:
+            if not user.strip() or "," in user:
+                yield f"{option}: {user!r} is no user name; repeat the option for each user."
+    for user in settings.authorized_users:
+        if user in settings.unauthorized_users:
+            yield f"--authorized-users: {user!r} is among the unauthorized users too."
+
+
+def _python_problems(settings: KernelSpecSettings) -> Iterator[str]:
+    name = settings.kernel_class_name
+    parts = name.split(".")
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        yield (
+            f"--ipykernel-subclass-name: {name!r} is no dotted path of a class,"
+            f" as in {DEFAULT_KERNEL_CLASS}."
+        )
+    if name != DEFAULT_KERNEL_CLASS and settings.language in LANGUAGES.keys() - {"python"}:
+        yield f"--ipykernel-subclass-name: a kernel in {settings.language} has no ipykernel."

@@ -1,0 +1,37 @@
+"""Any string to a legal Kubernetes name.
+
+Rules: RFC 1123 labels as in https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+(at most 63 of a-z, 0-9 and '-', alphanumeric at both ends).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+MAX_LABEL = 63
+_HASH_LENGTH = 8
+
+
+def slug(text: str, *, max_length: int) -> str:
+    """The legal characters of `text` in order, lower case; never empty, at most `max_length`.
+
+    Text that loses characters gets a short hash, so that two users whose names differ only in
+    what a name cannot hold still get different slugs.
+    """
+    legal = re.sub(r"[^a-z0-9]+", "-", text.lower().encode("ascii", "ignore").decode()).strip("-")
+    if legal and legal == text and len(legal) <= max_length:
+        return legal
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
+    head = legal[: max_length - _HASH_LENGTH - 1].strip("-")
+    return f"{head}-{digest}" if head else digest
+
+
+def pod_name(username: str, kernel_id: str, attempt: int) -> str:
+    """The name of one attempt at running one kernel.
+
+    Each attempt has a name of its own: a restart must not meet the pod that it replaces, which
+    may still be terminating.
+    """
+    tail = f"{slug(kernel_id, max_length=36)}-{attempt}"
+    return f"{slug(username, max_length=MAX_LABEL - len(tail) - 1)}-{tail}"

@@ -1,0 +1,1 @@
+"""jupyter_client plug-ins: traits and the life of one kernel. No client-library types."""

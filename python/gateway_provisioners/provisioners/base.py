@@ -1,0 +1,363 @@
+"""The life of one kernel, whatever engine runs it: jupyter_client's contract in terms of a workload."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import signal
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, cast
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+from tornado import web
+
+from gateway_provisioners.errors import (
+    ConfigurationError,
+    GatewayProvisionersError,
+    LaunchFailed,
+)
+from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
+from gateway_provisioners.handshake.payload import new_launch_key
+from gateway_provisioners.handshake.response_server import Expectation, ResponseServer
+from gateway_provisioners.model.connection_info import ConnectionInfo
+from gateway_provisioners.model.launch_request import LaunchRequest, parse_launch_request
+from gateway_provisioners.model.pod_manifest import GRACE_SECONDS, LAUNCH_KEY_VARIABLE
+from gateway_provisioners.provisioners.client_environment import client_environment
+from gateway_provisioners.provisioners.policy import check_user
+from gateway_provisioners.provisioners.traits import LaunchTraits
+from gateway_provisioners.provisioners.workload import Launch, Workload
+
+_CLASS_NAME_OPTION = "--kernel-class-name"
+_SPARK_MODE_OPTION = "--spark-context-initialization-mode"
+
+
+class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[metaclass]
+    """Starts, watches, commands and ends one kernel that runs in a workload of its own.
+
+    jupyter_client makes one instance a kernel and keeps it over restarts; each restart is a new
+    workload, with a name, keys and ports of its own.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._workload: Workload | None = None
+        self._environment: dict[str, str] = {}
+        self._request: LaunchRequest | None = None
+        self._connection: ConnectionInfo | None = None
+        self._launch_key: str | None = None
+        self._attempt = 0
+        self._told_end_of = ""
+
+    # What an engine provides.
+
+    @abstractmethod
+    async def _acquire_services(self) -> ResponseServer:
+        """Make sure that the process-wide parts run, until `_release_services`."""
+
+    @abstractmethod
+    async def _release_services(self) -> None: ...
+
+    @abstractmethod
+    async def _create_workload(self, launch: Launch) -> Workload:
+        """Make the workload, or raise `LaunchFailed` and leave nothing behind."""
+
+    @abstractmethod
+    def _administrators_settings(self) -> Mapping[str, str]:
+        """The value in force of each KERNEL_* setting that clients may repeat and not change."""
+
+    _unschedulable_grace: float = 0
+
+    # jupyter_client's contract.
+
+    outlives_host: bool = False
+    """Whether a host that starts later finds the kernel again."""
+
+    @property
+    def has_process(self) -> bool:
+        return self._workload is not None
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        """Check what is asked for, before anything is made."""
+        self._environment = client_environment(kwargs.pop("env", None))
+        try:
+            self._check_configuration()
+            self._request = self._parse_environment()
+            check_user(
+                self._request.username,
+                kernel_name=self._kernel_name,
+                authorized=self.authorized_users,
+                unauthorized=self.unauthorized_users,
+            )
+        except GatewayProvisionersError as error:
+            raise _as_http_error(error) from error
+        kwargs["env"] = {}  # hosts expect one; the kernel's is made in `launch_kernel`
+        kwargs.setdefault("cmd", self.kernel_spec.argv)
+        return kwargs
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ARG002
+        """Start the kernel and wait for whichever comes first: its connection info or its failure.
+
+        Raises:
+            tornado.web.HTTPError: it cannot start; the message tells the user why.
+        """
+        assert self._request is not None  # noqa: S101 - pre_launch comes first by contract
+        self._attempt += 1
+        try:
+            response_server = await self._acquire_services()
+            self._launch_key = new_launch_key()
+            with response_server.expect(self.kernel_id, self._launch_key) as expectation:
+                launch = self._launch(self._request, response_server)
+                self._workload = await self._create_workload(launch)
+                self._connection = await self._first_of_connection_or_failure(expectation)
+            await self._workload.remember(self._record())
+        except BaseException as error:
+            await self._abandon_launch()
+            if isinstance(error, GatewayProvisionersError):
+                told = self._of_this_kernel(error)
+                raise _as_http_error(told) from told
+            raise
+        self._forget_keys_of_earlier_attempt()
+        self.connection_info = cast(KernelConnectionInfo, self._connection.to_jupyter())
+        return self.connection_info
+
+    async def poll(self) -> int | None:
+        """The kernel's exit code, or None while it lives; looks at what the watch knows."""
+        if self._workload is None:
+            return 0
+        code = self._workload.exit_code()
+        if code is not None and self._workload.name != self._told_end_of:
+            self._told_end_of = self._workload.name
+            if cause := self._workload.end_cause():
+                self.log.warning("Kernel %s ended by itself. %s", self.kernel_id, cause)
+        return code
+
+    async def wait(self) -> int | None:
+        # Called once the kernel is known to have ended; `cleanup` waits for what must be waited for.
+        return await self.poll()
+
+    async def send_signal(self, signum: int) -> None:
+        """Pass a signal on to the kernel's process group, through the launcher.
+
+        Raises:
+            CommandFailed: the launcher could not be told.
+        """
+        if signum == 0 or self._workload is None or self._connection is None:
+            return
+        if signum == signal.SIGKILL:
+            await self.kill()
+            return
+        shutting_down = bool(getattr(self.parent, "shutting_down", False))
+        if shutting_down and self._workload.exit_code() is not None:
+            return
+        endpoint = CommandEndpoint(
+            ip=self._connection.ip,
+            port=self._connection.comm_port,
+            kernel_id=self.kernel_id,
+            launch_key=self._launch_key if self._connection.protocol > 1 else None,
+        )
+        try:
+            await send_signal(endpoint, signum)
+        except GatewayProvisionersError as error:
+            if not shutting_down:
+                raise _as_http_error(error) from error
+            self.log.info("Kernel %s did not take signal %s: %s", self.kernel_id, signum, error)
+
+    async def shutdown_requested(self, restart: bool = False) -> None:  # noqa: ARG002
+        # The kernel has its shutdown message. What it still wants to do it can do in the grace time,
+        # while the user who ended it need not wait for the engine to notice.
+        await self.terminate()
+
+    async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002
+        if self._workload is not None:
+            await self._workload.remove(grace_seconds=GRACE_SECONDS)
+
+    async def kill(self, restart: bool = False) -> None:  # noqa: ARG002
+        if self._workload is not None:
+            await self._workload.remove(grace_seconds=0)
+
+    async def cleanup(self, restart: bool = False) -> None:
+        """Remove whatever is left of the workload; before a restart, wait until it is gone.
+
+        Only here is `restart` always true to its word. A restart that did not wait would ask for the
+        same resources twice, and fail on a quota that has room for one kernel.
+        """
+        workload, self._workload = self._workload, None
+        if workload is None:
+            return
+        if workload.exit_code() is None:
+            await workload.remove(grace_seconds=GRACE_SECONDS)
+        if restart:
+            await workload.wait_gone()
+        workload.forget()
+        if not restart:
+            await self._release_services()
+
+    async def get_provisioner_info(self) -> dict[str, Any]:
+        info = await super().get_provisioner_info()
+        info.update(self._record())
+        return info
+
+    async def load_provisioner_info(self, provisioner_info: dict[str, Any]) -> None:
+        """Take over the keys and addresses that `get_provisioner_info` of another process gave."""
+        self._connection = ConnectionInfo.from_json(provisioner_info["connection_info"])
+        self._launch_key = provisioner_info["launch_key"]
+        self._attempt = provisioner_info["attempt"]
+        self._environment = provisioner_info["environment"]
+        self._request = self._parse_environment()
+        self.kernel_id = provisioner_info["kernel_id"]
+        self.connection_info = cast(KernelConnectionInfo, self._connection.to_jupyter())
+
+    # The steps of a launch.
+
+    @property
+    def _kernel_name(self) -> str:
+        return str(getattr(self.parent, "kernel_name", "") or self.kernel_spec.display_name)
+
+    def _check_configuration(self) -> None:
+        if not self.image_name:
+            msg = (
+                f"The kernelspec {self._kernel_name!r} names no image: set image_name in its "
+                "metadata.kernel_provisioner.config."
+            )
+            raise ConfigurationError(msg)
+
+    def _parse_environment(self) -> LaunchRequest:
+        return parse_launch_request(
+            self._environment, administrators=self._administrators_settings()
+        )
+
+    def _launch(self, request: LaunchRequest, response_server: ResponseServer) -> Launch:
+        assert self._launch_key is not None  # noqa: S101
+        environment = {
+            **self.kernel_spec.env,
+            "KERNEL_ID": self.kernel_id,
+            "KERNEL_NAME": self._kernel_name,
+            "KERNEL_LANGUAGE": self.kernel_spec.language.lower(),
+            "KERNEL_USERNAME": request.username,
+            "KERNEL_SPARK_CONTEXT_INIT_MODE": (
+                request.spark_init_mode
+                or _option(self.kernel_spec.argv, _SPARK_MODE_OPTION)
+                or "none"
+            ),
+            "KERNEL_TRANSPORT_ENCRYPTION": self.transport_encryption,
+            "RESPONSE_ADDRESS": response_server.response_address,
+            "PUBLIC_KEY": response_server.public_key,
+            "PORT_RANGE": self.port_range,
+        }
+        if class_name := _option(self.kernel_spec.argv, _CLASS_NAME_OPTION):
+            environment["KERNEL_CLASS_NAME"] = class_name
+        secret = {**request.environment, LAUNCH_KEY_VARIABLE: self._launch_key}
+        return Launch(
+            kernel_id=self.kernel_id,
+            kernel_name=self._kernel_name,
+            attempt=self._attempt,
+            request=request,
+            environment=environment,
+            secret_environment=secret,
+        )
+
+    async def _first_of_connection_or_failure(self, expectation: Expectation) -> ConnectionInfo:
+        assert self._workload is not None  # noqa: S101
+        assert self._request is not None  # noqa: S101
+        connection = asyncio.create_task(self._connection_of(self._workload, expectation))
+        failure = asyncio.create_task(
+            self._workload.start_failure(unschedulable_grace=self._unschedulable_grace)
+        )
+        # JupyterLab's server sends a limit with every start, which is its own patience and not a wish to
+        # have a slow image refused; so a client can wait longer, and not shorter.
+        timeout = max(self._request.launch_timeout or 0, self.launch_timeout)
+        try:
+            done, _ = await asyncio.wait(
+                {connection, failure}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if connection in done:
+                return connection.result()
+            if failure in done:
+                found = failure.result()
+                log = await self._workload.log_tail() if found.container_ran else ""
+                raise LaunchFailed(found.reason, _with_log(found.message, log))
+            progress = f"It did not start within {timeout} seconds. {self._workload.progress}"
+            raise LaunchFailed("Timeout", _with_log(progress, await self._workload.log_tail()))
+        finally:
+            connection.cancel()
+            failure.cancel()
+
+    async def _connection_of(self, workload: Workload, expectation: Expectation) -> ConnectionInfo:
+        while True:
+            arrival = await expectation.next_arrival()
+            # Version 1 proves nothing about its sender: only the pod's own address may speak for it.
+            if arrival.protocol == 1 and arrival.peer_ip != await workload.wait_address():
+                self.log.warning(
+                    "Kernel %s: connection info from %s, which is not its pod, is ignored.",
+                    self.kernel_id,
+                    arrival.peer_ip,
+                )
+                continue
+            connection = arrival.connection_info
+            if self.transport_encryption == "required" and not connection.curve_publickey:
+                msg = (
+                    "Encrypted channels are required (transport_encryption), and the launcher in "
+                    f"its image {self.image_name!r} offers none. It needs ipykernel 7.3 or later."
+                )
+                raise LaunchFailed("Unencrypted", msg)
+            if arrival.protocol > 1:
+                return connection
+            return dataclasses.replace(connection, ip=arrival.peer_ip)
+
+    def _of_this_kernel(self, error: GatewayProvisionersError) -> GatewayProvisionersError:
+        """`error`, in words that say which kernel it happened to."""
+        if not isinstance(error, LaunchFailed):
+            return error
+        kernel = f"Kernel {self._kernel_name!r} ({self.kernel_id})"
+        told = LaunchFailed(error.reason, f"{kernel} did not start. {error}")
+        told.__cause__ = error
+        return told
+
+    def _record(self) -> dict[str, Any]:
+        assert self._connection is not None  # noqa: S101
+        return {
+            "version": 1,
+            "kernel_id": self.kernel_id,
+            "kernel_name": self._kernel_name,
+            "kernel_spec": self.kernel_spec.to_dict(),
+            "environment": self._environment,
+            "attempt": self._attempt,
+            "launch_key": self._launch_key,
+            "connection_info": self._connection.to_json(),
+        }
+
+    async def _abandon_launch(self) -> None:
+        workload, self._workload = self._workload, None
+        self._connection = None
+        if workload is not None:
+            await workload.remove(grace_seconds=0)
+            workload.forget()
+        await self._release_services()
+
+    def _forget_keys_of_earlier_attempt(self) -> None:
+        # jupyter_client keeps the Curve keys of the kernel that this one replaces where the new
+        # connection info has none, and would then try to encrypt to a kernel that does not.
+        for name in ("curve_publickey", "curve_secretkey"):
+            if hasattr(self.parent, name):
+                setattr(self.parent, name, None)
+
+
+def _with_log(message: str, log: str) -> str:
+    return f"{message}\nThe last lines of its log:\n{log.rstrip()}" if log.strip() else message
+
+
+def _option(argv: list[str], name: str) -> str | None:
+    """The value after the option `name`, in either of the forms `--name value` and `--name=value`."""
+    for position, argument in enumerate(argv):
+        if argument == name and position + 1 < len(argv):
+            return argv[position + 1]
+        if argument.startswith(f"{name}="):
+            return argument.partition("=")[2]
+    return None
+
+
+def _as_http_error(error: GatewayProvisionersError) -> web.HTTPError:
+    """`error` as hosts know it: they answer an HTTPError with its words, and anything else without."""
+    return web.HTTPError(error.http_status, str(error))

@@ -1,0 +1,237 @@
+"""Every setting of a provisioner: its unit, its default, the variable it is read from.
+
+The sole reader of GP_* variables on this side; the names are those of Gateway Provisioners where it has
+the setting. Precedence: kernelspec or traitlets configuration, then environment, then the default here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import uuid
+from typing import Any
+
+from traitlets import (
+    Bool,
+    Dict,
+    Enum,
+    Float,
+    Int,
+    List,
+    TraitError,
+    Unicode,
+    default,
+    validate,
+)
+from traitlets.config import LoggingConfigurable
+
+from gateway_provisioners.model.kernelspec import port_range_problem
+
+_OF_THIS_PROCESS = "process-"
+
+
+def _names(variable: str, fallback: tuple[str, ...] = ()) -> list[str]:
+    value = os.environ.get(variable)
+    if value is None:
+        return list(fallback)
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def _number(variable: str, fallback: float) -> float:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        return fallback
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", value):
+        msg = f"{variable}={value!r} is no number."
+        raise TraitError(msg)
+    return float(value)
+
+
+def _flag(variable: str, *, fallback: bool) -> bool:
+    value = os.environ.get(variable, "").strip().lower()
+    if value not in {"", "true", "false", "1", "0", "yes", "no"}:
+        msg = f"{variable}={value!r} is neither true nor false."
+        raise TraitError(msg)
+    return value in {"true", "1", "yes"} if value else fallback
+
+
+class LaunchTraits(LoggingConfigurable):
+    """What a kernelspec's `kernel_provisioner.config` says about its kernels."""
+
+    image_name = Unicode(help="The image that the kernel's container runs.").tag(config=True)
+    executor_image_name = Unicode(help="The image of Spark executors.").tag(config=True)
+    launch_timeout = Int(help="Seconds to wait for a kernel to start. (GP_LAUNCH_TIMEOUT)").tag(
+        config=True
+    )
+    port_range = Unicode(
+        help="Ports that the kernel may listen on, as lo..hi; 0..0 is any. (GP_PORT_RANGE)"
+    ).tag(config=True)
+    authorized_users = List(
+        Unicode(), help="The only users who may start it; empty is everybody. (GP_AUTHORIZED_USERS)"
+    ).tag(config=True)
+    unauthorized_users = List(
+        Unicode(), help="Users who may never start it. (GP_UNAUTHORIZED_USERS)"
+    ).tag(config=True)
+    transport_encryption = Enum(
+        ("disabled", "auto", "required"),
+        help="CurveZMQ on the kernel's channels: auto uses it where the kernel in the image can, required "
+        "starts no kernel without it. (GP_TRANSPORT_ENCRYPTION)",
+    ).tag(config=True)
+    mirror_working_dirs = Bool(
+        help="Start the kernel in the client's KERNEL_WORKING_DIR, which the image must have. "
+        "(GP_MIRROR_WORKING_DIRS)"
+    ).tag(config=True)
+
+    @default("image_name")
+    def _default_image_name(self) -> str:
+        return os.environ.get("GP_IMAGE_NAME", "")
+
+    @default("executor_image_name")
+    def _default_executor_image_name(self) -> str:
+        return os.environ.get("GP_EXECUTOR_IMAGE_NAME", "") or self.image_name
+
+    @default("launch_timeout")
+    def _default_launch_timeout(self) -> int:
+        return int(_number("GP_LAUNCH_TIMEOUT", 30))
+
+    @default("port_range")
+    def _default_port_range(self) -> str:
+        return os.environ.get("GP_PORT_RANGE", "0..0")
+
+    @default("authorized_users")
+    def _default_authorized_users(self) -> list[str]:
+        return _names("GP_AUTHORIZED_USERS")
+
+    @default("unauthorized_users")
+    def _default_unauthorized_users(self) -> list[str]:
+        return _names("GP_UNAUTHORIZED_USERS", ("root",))
+
+    @default("transport_encryption")
+    def _default_transport_encryption(self) -> str:
+        return os.environ.get("GP_TRANSPORT_ENCRYPTION", "auto")
+
+    @default("mirror_working_dirs")
+    def _default_mirror_working_dirs(self) -> bool:
+        return _flag("GP_MIRROR_WORKING_DIRS", fallback=False)
+
+    @validate("port_range")
+    def _validate_port_range(self, proposal: Any) -> str:
+        value: str = proposal["value"] or "0..0"
+        if problem := port_range_problem(value):
+            raise TraitError(problem)
+        return value
+
+
+class KubernetesLaunchTraits(LaunchTraits):
+    """What only a kernel on Kubernetes has."""
+
+    image_pull_policy = Enum(
+        ("Always", "IfNotPresent", "Never"), "IfNotPresent", help="As in a container's spec."
+    ).tag(config=True)
+    image_pull_secrets = List(
+        Unicode(), help="Names of Secrets that may pull the image; they lie beside the kernels."
+    ).tag(config=True)
+    resources = Dict(help="requests and limits of the kernel's container.").tag(config=True)
+    node_selector = Dict(help="Labels of the nodes that may run it.").tag(config=True)
+    tolerations = List(Dict(), help="Taints that it tolerates, as in a Pod's spec.").tag(
+        config=True
+    )
+    service_account_name = Unicode(
+        help="The service account of its Pod, whose token is not mounted. "
+        "(GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME)"
+    ).tag(config=True)
+    run_as_user = Int(1000, allow_none=True, help="Numeric user id; null uses the image's.").tag(
+        config=True
+    )
+    run_as_group = Int(100, allow_none=True, help="Numeric group id; null uses the image's.").tag(
+        config=True
+    )
+    pod_template = Dict(help="A patch on the kernel's Pod, merged last.").tag(config=True)
+
+    @default("service_account_name")
+    def _default_service_account_name(self) -> str:
+        return os.environ.get("GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME", "")
+
+
+class ResponseTraits(LoggingConfigurable):
+    """Where launchers reach this process. One per process, whatever the kernels."""
+
+    response_ip = Unicode(
+        help="The address that launchers dial. (GP_RESPONSE_IP; default: this host's)"
+    ).tag(config=True)
+    response_port = Int(help="The port that launchers dial. (GP_RESPONSE_PORT, 8877)").tag(
+        config=True
+    )
+    response_port_retries = Int(
+        help="How many ports after it to try when it is taken. (GP_RESPONSE_PORT_RETRIES, 10)"
+    ).tag(config=True)
+    response_addr_any = Bool(
+        help="Listen on every address, not just on response_ip. (GP_RESPONSE_ADDR_ANY)"
+    ).tag(config=True)
+
+    @default("response_ip")
+    def _default_response_ip(self) -> str:
+        return os.environ.get("GP_RESPONSE_IP", "") or _outward_address()
+
+    @default("response_port")
+    def _default_response_port(self) -> int:
+        return int(_number("GP_RESPONSE_PORT", 8877))
+
+    @default("response_port_retries")
+    def _default_response_port_retries(self) -> int:
+        return int(_number("GP_RESPONSE_PORT_RETRIES", 10))
+
+    @default("response_addr_any")
+    def _default_response_addr_any(self) -> bool:
+        return _flag("GP_RESPONSE_ADDR_ANY", fallback=False)
+
+
+class KubernetesTraits(ResponseTraits):
+    """Which part of which cluster this process works in."""
+
+    namespace = Unicode(help="Where kernels run. (GP_NAMESPACE, default)").tag(config=True)
+    instance = Unicode(
+        help="Who owns the kernels, as a label value: only pods with it are taken over or cleaned up by a "
+        "gateway that starts. (GP_INSTANCE; default: unique to this process, which owns nothing older)"
+    ).tag(config=True)
+    owner_deployment = Unicode(
+        help="A Deployment that owns the kernels: they are collected when it is deleted. "
+        "(GP_OWNER_DEPLOYMENT)"
+    ).tag(config=True)
+    unschedulable_grace = Float(
+        help="Seconds that a kernel may wait for a node, where the cluster can grow. "
+        "(GP_UNSCHEDULABLE_GRACE, 0)"
+    ).tag(config=True)
+
+    @default("namespace")
+    def _default_namespace(self) -> str:
+        return os.environ.get("GP_NAMESPACE", "default")
+
+    @default("instance")
+    def _default_instance(self) -> str:
+        return os.environ.get("GP_INSTANCE", "") or f"{_OF_THIS_PROCESS}{uuid.uuid4()}"
+
+    @property
+    def instance_is_lasting(self) -> bool:
+        """Whether a later process of the same instance takes over what this one leaves."""
+        return not self.instance.startswith(_OF_THIS_PROCESS)
+
+    @default("owner_deployment")
+    def _default_owner_deployment(self) -> str:
+        return os.environ.get("GP_OWNER_DEPLOYMENT", "")
+
+    @default("unschedulable_grace")
+    def _default_unschedulable_grace(self) -> float:
+        return _number("GP_UNSCHEDULABLE_GRACE", 0)
+
+
+def _outward_address() -> str:
+    """The address this host sends from; connecting a datagram socket sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1 (RFC 5737)
+        except OSError:
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address
