@@ -1,0 +1,18 @@
+#!/bin/bash
+# Run inside the image, as its user: the gateway's program is complete and nothing of the build is left.
+set -euo pipefail
+fail() { echo "smoke test: $*" >&2; exit 1; }
+
+[[ "$(id -u):$(id -g)" == 1000:100 ]] || fail "the user is $(id)"
+python -m pip check
+jupyter-gateway --version
+python - <<'PYTHON'
+from importlib.metadata import entry_points
+
+(provisioner,) = entry_points(group="jupyter_client.kernel_provisioners", name="kubernetes-provisioner")
+provisioner.load()
+PYTHON
+
+leftovers="$(find /root "${HOME}/.cache" /tmp /var/lib/apt/lists \( -name '*.whl' -o -path '*/.cache/*' -o -path '*/lists/*' \) \
+  -type f -size +0 2>/dev/null || true)"
+[[ -z "${leftovers}" ]] || fail "left from the build: ${leftovers}"
