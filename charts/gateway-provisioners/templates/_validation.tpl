@@ -1,0 +1,82 @@
+{{- /*
+What the schema cannot see: values that contradict each other, and whatever is only known once the
+defaults are merged in. All problems are told at once, each with the value to change.
+*/ -}}
+
+{{- define "gateway-provisioners.problems.gateway" -}}
+{{- $problems := list -}}
+{{- $gateway := .Values.gateway -}}
+{{- if and $gateway.auth.token $gateway.auth.existingSecret -}}
+{{- $problems = append $problems "gateway.auth: token and existingSecret are both set; set one of them" -}}
+{{- end -}}
+{{- if and $gateway.auth.token (not (regexMatch "^[!-~]{16,}$" $gateway.auth.token)) -}}
+{{- $problems = append $problems "gateway.auth.token: it must have at least 16 characters, all of them printable ASCII and none a space" -}}
+{{- end -}}
+{{- if and (not $gateway.serviceAccount.create) (not $gateway.serviceAccount.name) -}}
+{{- $problems = append $problems "gateway.serviceAccount: create is false, so name must say which ServiceAccount to use" -}}
+{{- end -}}
+{{- if and (not .Values.kernelServiceAccount.create) (not .Values.kernelServiceAccount.name) -}}
+{{- $problems = append $problems "kernelServiceAccount: create is false, so name must say which ServiceAccount to use" -}}
+{{- end -}}
+{{- if eq (include "gateway-provisioners.gateway.serviceAccountName" .) (include "gateway-provisioners.kernels.serviceAccountName" .) -}}
+{{- $problems = append $problems "kernelServiceAccount.name: this is the gateway's ServiceAccount; kernels need another, or their users could do all that the gateway may" -}}
+{{- end -}}
+{{- range include "gateway-provisioners.gateway.env" . | fromYamlArray -}}
+{{- if hasKey $gateway.extraEnv .name -}}
+{{- $problems = append $problems (printf "gateway.extraEnv.%s: the chart sets this variable from a value of its own; use that value" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $problems -}}
+{{- end -}}
+
+{{- define "gateway-provisioners.problems.kernels" -}}
+{{- $problems := list -}}
+{{- /* https://github.com/distribution/reference/blob/main/regexp.go */ -}}
+{{- $hostPart := "[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?" -}}
+{{- $host := printf "(%s(\\.%s)*|\\[[a-fA-F0-9:]+\\])(:[0-9]+)?" $hostPart $hostPart -}}
+{{- $pathPart := "[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*" -}}
+{{- $tag := "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?" -}}
+{{- $digest := "(@[A-Za-z][A-Za-z0-9]*([-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?" -}}
+{{- $image := printf "^(%s/)?%s(/%s)*%s%s$" $host $pathPart $pathPart $tag $digest -}}
+{{- $kernels := include "gateway-provisioners.kernels" . | fromJson -}}
+{{- range $name, $kernel := $kernels -}}
+{{- $where := printf "kernels.%s" $name -}}
+{{- if eq $name "python" -}}
+{{- $problems = append $problems "kernels.python: Jupyter's programs read this name as python3; call the kernel that" -}}
+{{- end -}}
+{{- if not $kernel.image -}}
+{{- $problems = append $problems (printf "%s: it has no image; set %s.image, or %s.enabled to false" $where $where $where) -}}
+{{- else if not (regexMatch $image $kernel.image) -}}
+{{- $problems = append $problems (printf "%s.image: %q is no image name; it has the form [registry[:port]/]path[:tag][@digest], the path in lower case" $where $kernel.image) -}}
+{{- end -}}
+{{- $bounds := splitList ".." $kernel.portRange -}}
+{{- $lowest := first $bounds | int -}}
+{{- $highest := last $bounds | int -}}
+{{- if and (ne $kernel.portRange "0..0") (or (lt $lowest 1024) (gt $highest 65535) (lt (sub $highest $lowest) 1000)) -}}
+{{- $problems = append $problems (printf "%s.portRange: %s is no range of at least 1000 ports from 1024 to 65535" $where $kernel.portRange) -}}
+{{- end -}}
+{{- if and (ne $kernel.language "python") (hasKey (get $.Values.kernels $name) "kernelClassName") -}}
+{{- $problems = append $problems (printf "%s.kernelClassName: a kernel in %s has no such class; only Python has" $where $kernel.language) -}}
+{{- end -}}
+{{- $unauthorized := $kernel.unauthorizedUsers | default $.Values.gateway.unauthorizedUsers -}}
+{{- range $kernel.authorizedUsers | default $.Values.gateway.authorizedUsers -}}
+{{- if has . $unauthorized -}}
+{{- $problems = append $problems (printf "%s: user %q is among its authorizedUsers and its unauthorizedUsers" $where .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $kernels (not (hasKey $kernels .Values.gateway.defaultKernel)) -}}
+{{- $problems = append $problems (printf "gateway.defaultKernel: %q is not an enabled kernel; set it to one of: %s" .Values.gateway.defaultKernel (keys $kernels | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- toJson $problems -}}
+{{- end -}}
+
+{{- define "gateway-provisioners.validate" -}}
+{{- $problems := concat
+  (include "gateway-provisioners.problems.gateway" . | fromJsonArray)
+  (include "gateway-provisioners.problems.kernels" . | fromJsonArray)
+-}}
+{{- if $problems -}}
+{{- fail (printf "\n\nThese values cannot work:\n  - %s\n" (join "\n  - " $problems)) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,89 @@
+{{- /* Parts of the gateway's pod that take more than a line to work out. */ -}}
+
+{{- define "gateway-provisioners.gateway.imageReference" -}}
+{{- with .Values.gateway.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /*
+The process reads the token once, so a new one has to restart it. A token that the chart made does
+not change, one in an existingSecret cannot be seen, and nothing else is worth a restart.
+*/ -}}
+{{- define "gateway-provisioners.gateway.podAnnotations" -}}
+{{- $annotations := deepCopy .Values.gateway.podAnnotations -}}
+{{- with .Values.gateway.auth.token -}}
+{{- $_ := set $annotations "checksum/token" (sha256sum .) -}}
+{{- end -}}
+{{- toJson $annotations -}}
+{{- end -}}
+
+{{- /*
+The gateway's environment, as a YAML list. Nothing here may depend on `kernels`: a changed value
+restarts the gateway.
+*/ -}}
+{{- define "gateway-provisioners.gateway.env" -}}
+- name: KG_IP
+  value: "0.0.0.0"
+- name: KG_PORT
+  value: "8888"
+# On another port than its Service's it would be lost; failing is better.
+- name: KG_PORT_RETRIES
+  value: "0"
+- name: KG_AUTH_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "gateway-provisioners.gateway.tokenSecretName" . | quote }}
+      key: {{ include "gateway-provisioners.gateway.tokenSecretKey" . | quote }}
+- name: KG_LIST_KERNELS
+  value: "True"
+- name: KG_DEFAULT_KERNEL_NAME
+  value: {{ .Values.gateway.defaultKernel | quote }}
+{{- with .Values.gateway.maxKernels }}
+- name: KG_MAX_KERNELS
+  value: {{ int . | quote }}
+{{- end }}
+- name: GP_INSTANCE
+  value: {{ include "gateway-provisioners.fullname" . | quote }}
+- name: GP_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: GP_RESPONSE_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+- name: GP_RESPONSE_PORT
+  value: "8877"
+- name: GP_OWNER_DEPLOYMENT
+  value: {{ include "gateway-provisioners.gateway.deploymentName" . | quote }}
+- name: GP_KERNELSPECS_CONFIGMAP
+  value: {{ include "gateway-provisioners.kernels.configMapName" . | quote }}
+- name: GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME
+  value: {{ include "gateway-provisioners.kernels.serviceAccountName" . | quote }}
+- name: GP_LAUNCH_TIMEOUT
+  value: {{ int .Values.gateway.launchTimeout | quote }}
+- name: GP_UNSCHEDULABLE_GRACE
+  value: {{ int .Values.gateway.unschedulableGraceSeconds | quote }}
+- name: GP_CULL_IDLE_TIMEOUT
+  value: {{ int .Values.gateway.cull.idleTimeout | quote }}
+- name: GP_CULL_INTERVAL
+  value: {{ int .Values.gateway.cull.interval | quote }}
+- name: GP_CULL_CONNECTED
+  value: {{ .Values.gateway.cull.connected | toString | title | quote }}
+- name: GP_AUTHORIZED_USERS
+  value: {{ join "," .Values.gateway.authorizedUsers | quote }}
+- name: GP_UNAUTHORIZED_USERS
+  value: {{ join "," .Values.gateway.unauthorizedUsers | quote }}
+- name: GP_CLIENT_ENVS
+  value: {{ join "," .Values.gateway.clientEnv | quote }}
+- name: GP_LOG_LEVEL
+  value: {{ .Values.gateway.logLevel }}
+# Connection files hold kernels' keys, so they stay in memory.
+- name: JUPYTER_RUNTIME_DIR
+  value: /run/jupyter
+{{- end -}}
