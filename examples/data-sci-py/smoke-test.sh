@@ -1,0 +1,13 @@
+#!/bin/bash
+# Run inside the image, as its user: the libraries that were added work, and still no root.
+set -euo pipefail
+
+[[ "$(id -u)" == 1000 ]]
+python - <<'PYTHON'
+import matplotlib.pyplot
+import pandas
+import sklearn.datasets
+
+wine = sklearn.datasets.load_wine(as_frame=True).frame
+assert wine.shape == (178, 14)
+PYTHON
