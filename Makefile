@@ -1,0 +1,26 @@
+# Aliases only: what a target does stands in the script or module that it calls.
+python := .venv/bin/python
+
+.PHONY: help env demo clean-demo test lint cluster clean-cluster images bench package
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+env:
+	@ci/env
+demo: env ## run the example notebooks on kernel pods of a custom image
+	@$(python) -m ci.demo
+clean-demo: env ## remove the demo, and the cluster that was made for it
+	@$(python) -m ci.demo clean
+test: env ## run every test, on a cluster that is made when there is none
+	@ci/test.sh
+lint: env ## run every check that needs no cluster
+	@ci/verify/all.sh
+cluster: env ## bring up the cluster: CLUSTER=local, kind or current
+	@$(python) -m ci.clusters up
+clean-cluster: env ## take that cluster down
+	@$(python) -m ci.clusters down
+images: env ## build the images: ENGINE=docker, podman or buildah, BASE_IMAGE=...
+	@$(python) -m ci.images
+bench: env cluster ## compare with gateway-provisioners 0.5.0, side by side
+	@$(python) -m ci.bench
+package: env ## build the wheel, the sdist and the chart's archive into dist/
+	@ci/package.sh

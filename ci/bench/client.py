@@ -1,0 +1,148 @@
+"""A client of a gateway, the same for both: plain REST and one websocket per kernel."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from ci.commands import CommandError
+
+CODE = "1+1"
+RESULT = "2"
+USERNAME = "bench"
+PATIENCE_SECONDS = 150.0
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class Start:
+    """A started kernel: seconds from its POST on until that was answered, and until the result of 1+1."""
+
+    kernel_id: str
+    answered: float
+    first_result: float
+
+
+class Channels:
+    """An open websocket of one kernel."""
+
+    def __init__(self, websocket: aiohttp.ClientWebSocketResponse[bool]) -> None:
+        self._websocket = websocket
+        self._session = uuid.uuid4().hex
+
+    async def _send(self) -> str:
+        msg_id = uuid.uuid4().hex
+        await self._websocket.send_json(
+            {
+                "channel": "shell",
+                "header": {
+                    "msg_id": msg_id,
+                    "username": USERNAME,
+                    "session": self._session,
+                    "msg_type": "execute_request",
+                    "version": "5.3",
+                },
+                "parent_header": {},
+                "metadata": {},
+                "content": {
+                    "code": CODE,
+                    "silent": False,
+                    "store_history": True,
+                    "allow_stdin": False,
+                    "user_expressions": {},
+                },
+                "buffers": [],
+            }
+        )
+        return msg_id
+
+    async def execute(self) -> tuple[float, float]:
+        """Run 1+1; return the seconds until its result, and until both its reply and `status: idle`."""
+        begin = time.perf_counter()
+        msg_id = await self._send()
+        result = None
+        replied = idle = False
+        while not (replied and idle):
+            message = await self._websocket.receive(timeout=PATIENCE_SECONDS)
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                raise CommandError(f"the websocket was closed: {message.data} {message.extra}")
+            said: dict[str, Any] = json.loads(message.data)
+            if said["parent_header"].get("msg_id") != msg_id:
+                continue
+            match said["header"]["msg_type"]:
+                case "execute_result":
+                    if said["content"]["data"]["text/plain"] != RESULT:
+                        raise CommandError(f"{CODE} gave {said['content']['data']}")
+                    result = time.perf_counter() - begin
+                case "execute_reply":
+                    replied = True
+                case "status":
+                    idle = said["content"]["execution_state"] == "idle"
+        if result is None:
+            raise CommandError(f"{CODE} gave no result")
+        return result, time.perf_counter() - begin
+
+
+class Gateway:
+    """A gateway, and the kernel that is started at it."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, kernel_name: str) -> None:
+        self._session = session
+        self._url = url
+        self._kernel_name = kernel_name
+        self.failures: list[str] = []
+
+    async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
+        async with self._session.request(
+            method, f"{self._url}{path}", json=body, timeout=timeout
+        ) as answer:
+            text = await answer.text()
+            if answer.status >= 400:
+                raise CommandError(f"{method} {path}: {answer.status} {text[:500]}")
+            return json.loads(text) if text else None
+
+    async def start(self) -> str:
+        """Start a kernel and return its id; one that fails is tried again, as a person would, and counted."""
+        for _ in range(TRIES - 1):
+            try:
+                return await self._start()
+            except CommandError as error:
+                self.failures.append(str(error))
+        return await self._start()
+
+    async def _start(self) -> str:
+        # With `env` Jupyter Kernel Gateway gives the kernel these variables; without it, its own.
+        body = {"name": self._kernel_name, "env": {"KERNEL_USERNAME": USERNAME}}
+        kernel: dict[str, Any] = await self._ask("POST", "/api/kernels", body)
+        kernel_id: str = kernel["id"]
+        return kernel_id
+
+    async def start_and_execute(self) -> Start:
+        """Start a kernel, connect to it and run 1+1; the kernel goes on."""
+        begin = time.perf_counter()
+        kernel_id = await self.start()
+        answered = time.perf_counter() - begin
+        async with self.channels(kernel_id) as channels:
+            connected = time.perf_counter() - begin
+            result, _ = await channels.execute()
+        return Start(kernel_id, answered, connected + result)
+
+    @asynccontextmanager
+    async def channels(self, kernel_id: str) -> AsyncIterator[Channels]:
+        """Open a kernel's websocket."""
+        url = f"{self._url}/api/kernels/{kernel_id}/channels"
+        async with self._session.ws_connect(url, max_msg_size=0) as websocket:
+            yield Channels(websocket)
+
+    async def delete_all(self) -> None:
+        """Delete every kernel that the gateway lists."""
+        for kernel in await self._ask("GET", "/api/kernels"):
+            await self._ask("DELETE", f"/api/kernels/{kernel['id']}")

@@ -1,0 +1,177 @@
+"""Put both gateways onto the cluster, each in a namespace of its own, and take them away again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import pyhelm3  # type: ignore[import-untyped]
+
+from ci import images
+from ci.bench import idle_requests, peer_manifests
+from ci.bench.api import Api, labels
+from ci.bench.client import Gateway
+from ci.bench.node_view import wait_until_stopped
+from ci.bench.peer_images import PEER_GATEWAY, PEER_KERNEL_PY
+from ci.bench.reach import reach
+from ci.clusters import Cluster
+from ci.commands import CommandError, run
+from ci.gateway_access import Release
+from ci.paths import ROOT
+from ci.progress import say, step
+
+RELEASE = "gateway"
+PORT = 8888
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two gateways."""
+
+    name: str
+    api: Api
+    namespace: str
+    service_account: str
+    gateway: Gateway
+
+    async def remove_kernels(self) -> None:
+        """Delete all kernels and return when their pods are gone."""
+        await self.gateway.delete_all()
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
+        await self.api.wait_until_empty(path, **labels(component="kernel"))
+        await wait_until_stopped(self.api, self.namespace)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both gateways, and where bare pods go."""
+
+    ours: Side
+    peer: Side
+    bare_namespace: str
+
+    def __iter__(self) -> Iterator[Side]:
+        return iter((self.ours, self.peer))
+
+
+def _kubectl(cluster: Cluster, *words: str, stdin: str = "") -> str:
+    return run(cluster.kubectl, f"--kubeconfig={cluster.kubeconfig}", *words, stdin=stdin)
+
+
+NAMESPACES = {"ours": "gp-bench-ours", "peer": "gp-bench-peer", "bare": "gp-bench-bare"}
+
+
+def _remove(cluster: Cluster) -> None:
+    for namespace in NAMESPACES.values():
+        # Idle kernels need no time to say goodbye; a namespace that is deleted would give them 30 seconds.
+        words = ("delete", "pods", "--all", "--now", "--wait=false")
+        _kubectl(cluster, f"--namespace={namespace}", *words)
+    _kubectl(cluster, "delete", "namespace", "--ignore-not-found", "--wait", *NAMESPACES.values())
+    _kubectl(
+        cluster, "delete", "flowschema", "--ignore-not-found", *idle_requests.names(NAMESPACES)
+    )
+
+
+@contextmanager
+def _namespaces(cluster: Cluster) -> Iterator[None]:
+    with step("Remove what a killed bench may have left"):
+        _remove(cluster)
+    try:
+        for namespace in NAMESPACES.values():
+            _kubectl(cluster, "create", "namespace", namespace)
+            place = f"--namespace={namespace}"
+            _kubectl(
+                cluster, place, "wait", "--for=create", "serviceaccount/default", "--timeout=60s"
+            )
+        yield
+    finally:
+        try:
+            with step("Remove all that the bench made"):
+                _remove(cluster)
+        except CommandError as error:
+            # Told here and not raised: whatever ended the block is of more interest.
+            say(f"  not removed, the next run will: {error}")
+
+
+def load_images(cluster: Cluster) -> str:
+    """Build the images and put them onto the node; return what tells our gateway image from earlier ones."""
+    wanted = (images.GATEWAY, images.KERNEL_PY, PEER_GATEWAY, PEER_KERNEL_PY)
+    built = {
+        built.reference: built.archive for built in images.ensure([i.reference for i in wanted])
+    }
+    with step("Put the images onto the node"):
+        cluster.load(built.values())
+    return built[images.GATEWAY.reference].stem
+
+
+async def _install_ours(cluster: Cluster, built_as: str) -> tuple[str, str]:
+    """Install our chart with its defaults; return the token and the gateway's service account."""
+    helm = pyhelm3.Command(executable=str(cluster.helm), kubeconfig=cluster.kubeconfig)
+    values = {"gateway": {"podAnnotations": {"gateway-provisioners/built-as": built_as}}}
+    await helm.install_or_upgrade(
+        RELEASE,
+        ROOT / "charts/gateway-provisioners",
+        values,
+        namespace=NAMESPACES["ours"],
+        create_namespace=False,
+        wait=True,
+    )
+    release = Release(cluster, NAMESPACES["ours"], RELEASE)
+    words = ("get", "deployment", "--output", "jsonpath={..serviceAccountName}")
+    return release.token(), release.kubectl(*words).strip()
+
+
+def _install_peer(cluster: Cluster) -> tuple[str, str]:
+    token = secrets.token_hex(24)
+    objects = peer_manifests.build(NAMESPACES["peer"], PEER_GATEWAY.reference, PORT)
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": peer_manifests.NAME, "namespace": NAMESPACES["peer"]},
+        "data": {"token": base64.b64encode(token.encode()).decode()},
+    }
+    listed = {"apiVersion": "v1", "kind": "List", "items": [secret, *objects]}
+    place = f"--namespace={NAMESPACES['peer']}"
+    _kubectl(cluster, place, "apply", "--filename=-", stdin=json.dumps(listed))
+    deployment = f"deployment/{peer_manifests.NAME}"
+    _kubectl(cluster, place, "rollout", "status", deployment, "--timeout=120s")
+    return token, peer_manifests.NAME
+
+
+@asynccontextmanager
+async def deployed(cluster: Cluster, api: Api) -> AsyncIterator[Sides]:
+    """Install both gateways for the length of the block."""
+    built_as = load_images(cluster)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_namespaces(cluster))
+        with step("Install our gateway with Helm"):
+            ours = await _install_ours(cluster, built_as)
+        with step("Install the peer's gateway"):
+            peer = _install_peer(cluster)
+
+        async def side(name: str, credentials: tuple[str, str], kernel_name: str) -> Side:
+            token, account = credentials
+            namespace = NAMESPACES[name]
+            [service] = (await api.get(f"/api/v1/namespaces/{namespace}/services"))["items"]
+            target = f"service/{service['metadata']['name']}"
+            ip, ports = await stack.enter_async_context(
+                reach(cluster, namespace, target, service["spec"]["clusterIP"], [PORT])
+            )
+            headers = {"Authorization": f"token {token}"}
+            session = await stack.enter_async_context(
+                aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0))
+            )
+            gateway = Gateway(session, f"http://{ip}:{ports[PORT]}", kernel_name)
+            await idle_requests.count_apart(api, name, namespace, account)
+            return Side(name, api, namespace, account, gateway)
+
+        yield Sides(
+            await side("ours", ours, "python3"),
+            await side("peer", peer, "k8s_python"),
+            NAMESPACES["bare"],
+        )

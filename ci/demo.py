@@ -1,0 +1,182 @@
+"""`make demo`: a notebook on kernel pods of a custom image, from nothing but this checkout.
+
+What it does is what a platform team and a data scientist would: install the chart, add a kernel with one
+flag, run notebooks on it from outside the cluster. ``python -m ci.demo clean`` removes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shlex
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyhelm3  # type: ignore[import-untyped]
+
+from ci import clusters, images
+from ci.clusters import Cluster
+from ci.commands import CommandError, exit_code
+from ci.gateway_access import Release, forwarded, jupyter_server
+from ci.notebooks import execute
+from ci.paths import ROOT
+from ci.progress import say, step
+
+NAMESPACE = "gateway-demo"
+RELEASE = "gateway"
+KERNEL = "custom"
+# Who brought the cluster up, if the demo did.
+OWNER = "demo"
+CHART = "charts/gateway-provisioners"
+RESULTS = ROOT / "build/demo"
+LISTED_SECONDS = 60
+
+
+def _make_namespace(release: Release) -> None:
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": release.namespace,
+            "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+        },
+    }
+    release.kubectl("apply", "--filename", "-", stdin=json.dumps(namespace))
+
+
+def _images(cluster: Cluster) -> dict[str, object]:
+    """Give the cluster this checkout's images; return the chart's values that name them."""
+    if cluster.registry:
+        repository = images.GATEWAY.reference.rpartition(":")[0]
+        return {
+            "gateway": {"image": {"repository": cluster.image(repository)}},
+            "kernels": {"python3": {"image": cluster.image(images.KERNEL_PY.reference)}},
+        }
+    built = {image.reference: image.archive for image in images.ensure()}
+    with step("Put the images onto the node"):
+        cluster.load(built.values())
+    # The tag stays when the image is built anew: only this tells Kubernetes to start the new one.
+    annotations = {"gateway-provisioners/built-as": built[images.GATEWAY.reference].stem}
+    return {"gateway": {"podAnnotations": annotations}}
+
+
+async def _deploy(release: Release, values: dict[str, object]) -> None:
+    cluster = release.cluster
+    helm = pyhelm3.Command(executable=str(cluster.helm), kubeconfig=cluster.kubeconfig)
+    upgrade = ["upgrade", RELEASE, str(ROOT / CHART), "--namespace", release.namespace]
+    with step(f"helm install {RELEASE} {CHART}"):
+        await helm.install_or_upgrade(
+            RELEASE,
+            ROOT / CHART,
+            values,
+            namespace=release.namespace,
+            create_namespace=False,
+            wait=True,
+        )
+    flags = ["--reset-then-reuse-values", "--set"]
+    flags.append(f"kernels.{KERNEL}.image={cluster.image(images.DATA_SCI_PY.reference)}")
+    with step(f"helm upgrade {RELEASE} {CHART} {' '.join(flags)}"):
+        # pyhelm3's install_or_upgrade has no word for --reset-then-reuse-values; its run takes any.
+        await helm.run([*upgrade, *flags, "--wait"])
+
+
+def _wait_for_kernel(server_url: str) -> None:
+    """Wait until the gateway lists the kernel that was added: within seconds, and without a restart."""
+    deadline = time.monotonic() + LISTED_SECONDS
+    while True:
+        with urllib.request.urlopen(f"{server_url}/api/kernelspecs", timeout=10) as answer:  # noqa: S310
+            if KERNEL in json.load(answer)["kernelspecs"]:
+                return
+        if time.monotonic() > deadline:
+            raise CommandError(f"the gateway does not list the kernel {KERNEL}")
+        time.sleep(0.2)
+
+
+def _run_notebooks(release: Release) -> list[Path]:
+    results: list[Path] = []
+    with (
+        forwarded(release) as gateway_url,
+        jupyter_server(gateway_url, release.token()) as server_url,
+    ):
+        with step(f"Wait until the gateway lists the kernel {KERNEL}"):
+            _wait_for_kernel(server_url)
+        for notebook in sorted((ROOT / "examples/notebooks").glob("*.ipynb")):
+            with step(
+                f"Execute {notebook.relative_to(ROOT)} on a pod of {images.DATA_SCI_PY.reference}"
+            ):
+                try:
+                    results += execute(notebook, server_url, KERNEL, RESULTS)
+                except CommandError as error:
+                    last = release.kubectl("logs", f"service/{release.service()}", "--tail=10")
+                    raise CommandError(f"{error}\nThe gateway's last lines:\n{last}") from error
+    return results
+
+
+def _tell_how_to_go_on(release: Release, results: Sequence[Path]) -> None:
+    programs, secret = release.cluster.kubectl.parent, release.token_secret()
+    kubectl = f"kubectl --namespace {release.namespace}"
+    template = shlex.quote("{{ .data.token | base64decode }}")
+    listed = "\n".join(f"  {path}" for path in results)
+    say(
+        f"""
+Executed, with all outputs:
+{listed}
+
+Go on with JupyterLab (pip install jupyterlab), in two terminals. First in each:
+  export KUBECONFIG={release.cluster.kubeconfig} PATH={programs}:$PATH
+1. lead a local port to the gateway, and leave this running:
+  {kubectl} port-forward service/{release.service()} 9999:8888
+2. start JupyterLab with the gateway's token, open {listed.split()[0]}, choose the kernel "{KERNEL}":
+  export JUPYTER_GATEWAY_AUTH_TOKEN="$({kubectl} get secret {secret} --output go-template={template})"
+  jupyter lab --gateway-url http://127.0.0.1:9999
+
+Each open notebook is a pod: {kubectl} get pods
+Take everything down: make clean-demo"""
+    )
+
+
+def demo(namespace: str) -> None:
+    """Bring everything up, execute the notebooks, say where the results are."""
+    start = time.monotonic()
+    say("Gateway Provisioners: a notebook on kernel pods")
+    cluster = clusters.ensure(for_whom=OWNER)
+    values = _images(cluster)
+    release = Release(cluster, namespace, RELEASE)
+    _make_namespace(release)
+    try:
+        asyncio.run(_deploy(release, values))
+    except pyhelm3.errors.Error as error:
+        raise CommandError(f"helm failed: {error}") from error
+    results = _run_notebooks(release)
+    say(f"  done in {time.monotonic() - start:.0f} s")
+    _tell_how_to_go_on(release, results)
+
+
+def clean(namespace: str) -> None:
+    """Remove the release and its namespace, and the cluster if the demo brought it up."""
+    if clusters.owner() == OWNER:
+        clusters.down()
+    elif clusters.running():
+        release = Release(clusters.ensure(), namespace, RELEASE)
+        with step(f"Remove the namespace {namespace} and all that is in it"):
+            release.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait")
+    else:
+        say("  no cluster runs; nothing to remove")
+
+
+def main() -> int:
+    """Run the demo, or remove it."""
+    parser = argparse.ArgumentParser(prog="python -m ci.demo", description="Run the demo.")
+    parser.add_argument("verb", nargs="?", choices=("run", "clean"), default="run")
+    parser.add_argument("--namespace", default=NAMESPACE, help="where (default %(default)s)")
+    arguments = parser.parse_args()
+    action = clean if arguments.verb == "clean" else demo
+    return exit_code(lambda: action(arguments.namespace))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

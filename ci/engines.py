@@ -1,0 +1,227 @@
+"""The programs that build images: docker, buildah or podman, behind one interface.
+
+buildah works without a service and without a registry: as root, in a chroot, with a storage folder
+of this project.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+from ci.commands import CommandError, UserError, run
+from ci.paths import cache
+
+# The image's label that holds the hash of what it was built from.
+INPUTS_LABEL = "gateway-provisioners.inputs"
+
+
+class Engine(ABC):
+    """Builds, looks up, runs and exports images."""
+
+    name: str
+
+    @abstractmethod
+    def build(
+        self,
+        context: Path,
+        tag: str,
+        inputs: str,
+        build_args: Mapping[str, str],
+        mounts: Mapping[str, Path],
+    ) -> None:
+        """Build a folder's Dockerfile and label the image with the hash of its inputs."""
+
+    @abstractmethod
+    def inputs_of(self, tag: str) -> str | None:
+        """Return the hash that the image was labelled with; None when there is no such image."""
+
+    @abstractmethod
+    def run(self, tag: str, script: str) -> str:
+        """Run a bash script in a new container of the image, as the image's user; return its output."""
+
+    @abstractmethod
+    def export(self, tag: str, archive: Path) -> None:
+        """Write the image as a docker-archive."""
+
+    @abstractmethod
+    def image_id(self, tag: str) -> str | None:
+        """Return the id of the image; None when there is no such image."""
+
+    @abstractmethod
+    def remove(self, image: str) -> None:
+        """Remove an image by its name or id; one that others stand on is left."""
+
+
+class Docker(Engine):
+    """The docker CLI, with BuildKit; podman understands the same words."""
+
+    name = "docker"
+
+    def _build_options(self, context: Path, mounts: Mapping[str, Path]) -> list[str]:
+        # docker build has no volumes: a secret is mounted by the RUN step itself, so each of them is told to.
+        options: list[str] = []
+        words = ""
+        for number, (target, file) in enumerate(mounts.items()):
+            options += ["--secret", f"id=gp{number},src={file}"]
+            words += f" --mount=type=secret,id=gp{number},target={target},mode=0444"
+        dockerfile = context / "Dockerfile"
+        dockerfile.write_text(
+            re.sub(r"^RUN\b", f"RUN{words}", dockerfile.read_text(), flags=re.MULTILINE)
+        )
+        return options
+
+    def build(
+        self,
+        context: Path,
+        tag: str,
+        inputs: str,
+        build_args: Mapping[str, str],
+        mounts: Mapping[str, Path],
+    ) -> None:
+        options = self._build_options(context, mounts)
+        for key, value in build_args.items():
+            options += ["--build-arg", f"{key}={value}"]
+        label = f"{INPUTS_LABEL}={inputs}"
+        env = {**os.environ, "DOCKER_BUILDKIT": "1"}
+        run(self.name, "build", *options, "--label", label, "--tag", tag, context, env=env)
+
+    def _inspect(self, tag: str, template: str) -> str | None:
+        try:
+            return run(self.name, "image", "inspect", "--format", template, tag).strip() or None
+        except CommandError:
+            return None
+
+    def inputs_of(self, tag: str) -> str | None:
+        return self._inspect(tag, f'{{{{index .Config.Labels "{INPUTS_LABEL}"}}}}')
+
+    def image_id(self, tag: str) -> str | None:
+        return self._inspect(tag, "{{.Id}}")
+
+    def run(self, tag: str, script: str) -> str:
+        return run(self.name, "run", "--rm", "--network", "none", tag, "bash", "-c", script)
+
+    def export(self, tag: str, archive: Path) -> None:
+        run(self.name, "save", "--output", archive, tag)
+
+    def remove(self, image: str) -> None:
+        try:
+            run(self.name, "image", "rm", image)
+        except CommandError:
+            return  # a container or another image still stands on it
+
+
+class Podman(Docker):
+    """The podman CLI: as docker's, with volumes in a build."""
+
+    name = "podman"
+
+    def _build_options(self, context: Path, mounts: Mapping[str, Path]) -> list[str]:  # noqa: ARG002
+        return [f"--volume={file}:{target}:ro" for target, file in mounts.items()]
+
+    def export(self, tag: str, archive: Path) -> None:
+        run(self.name, "save", "--format", "docker-archive", "--output", archive, tag)
+
+
+class Buildah(Engine):
+    """The buildah CLI as root, without a service: RUN steps in a chroot, images in the cache."""
+
+    name = "buildah"
+
+    def _buildah(self, *words: str | Path) -> str:
+        storage = cache() / "buildah"
+        place = (f"--root={storage}/storage", f"--runroot={storage}/run")
+        return run("buildah", "--storage-driver=overlay", *place, *words)
+
+    def build(
+        self,
+        context: Path,
+        tag: str,
+        inputs: str,
+        build_args: Mapping[str, str],
+        mounts: Mapping[str, Path],
+    ) -> None:
+        options = [f"--volume={file}:{target}:ro" for target, file in mounts.items()]
+        options += [f"--build-arg={key}={value}" for key, value in build_args.items()]
+        label = f"--label={INPUTS_LABEL}={inputs}"
+        # --pull=false: a parent that was built here is never looked for in a registry.
+        common = ["--isolation=chroot", "--layers", "--pull=false", "--format=docker"]
+        try:
+            self._buildah("build", *common, *options, label, f"--tag={tag}", context)
+        finally:
+            # A build that fails leaves its container, which would keep its layers for ever.
+            self._buildah("rm", "--all")
+
+    def _inspect(self, tag: str, template: str) -> str | None:
+        try:
+            return (
+                self._buildah("inspect", "--type=image", f"--format={template}", tag).strip()
+                or None
+            )
+        except CommandError:
+            return None
+
+    def inputs_of(self, tag: str) -> str | None:
+        return self._inspect(tag, f'{{{{index .Docker.Config.Labels "{INPUTS_LABEL}"}}}}')
+
+    def image_id(self, tag: str) -> str | None:
+        return self._inspect(tag, "{{.FromImageID}}")
+
+    def run(self, tag: str, script: str) -> str:
+        container = self._buildah("from", "--pull-never", tag).strip()
+        try:
+            return self._buildah("run", "--isolation=chroot", container, "--", "bash", "-c", script)
+        finally:
+            self._buildah("rm", container)
+
+    def export(self, tag: str, archive: Path) -> None:
+        self._buildah("push", "--quiet", "--format=v2s2", tag, f"docker-archive:{archive}:{tag}")
+
+    def remove(self, image: str) -> None:
+        try:
+            self._buildah("rmi", image)
+        except CommandError:
+            return  # another image still stands on it
+        self._buildah("rmi", "--prune")
+
+
+def docker_answers() -> bool:
+    """Tell whether there is a docker CLI and an engine behind it."""
+    return _answers("docker", "version", "--format", "{{.Server.Version}}")
+
+
+def _answers(*words: str) -> bool:
+    if shutil.which(words[0]) is None:
+        return False
+    try:
+        run(*words)
+    except CommandError:
+        return False
+    return True
+
+
+def find_engine(wish: str | None = None) -> Engine:
+    """Return the engine of that name, else the first of docker, buildah and podman that works here.
+
+    ``wish`` is what ENGINE says. Raises UserError when there is none.
+    """
+    works = {
+        "docker": (docker_answers, Docker),
+        "buildah": (lambda: os.geteuid() == 0 and _answers("buildah", "--version"), Buildah),
+        "podman": (lambda: _answers("podman", "version"), Podman),
+    }
+    if wish and wish not in works:
+        raise UserError(f"ENGINE={wish} is none of {', '.join(works)}")
+    for name in [wish] if wish else works:
+        answers, engine = works[name]
+        if answers():
+            return engine()
+    if wish:
+        raise UserError(f"ENGINE={wish} does not answer here (buildah has to run as root)")
+    raise UserError(
+        "images are built with docker, podman or (as root) buildah: none of them answers here"
+    )

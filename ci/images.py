@@ -1,0 +1,270 @@
+"""Build the images with docker, podman or buildah, and keep each as an archive that a cluster can load.
+
+An image is built again only when what it is made of has changed: its folder, our wheel, or its parent. Run as
+``python -m ci.images [REFERENCE ...]``; ENGINE and BASE_IMAGE choose how and on what.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tarfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, cast
+
+from ci.commands import UserError, exit_code, run
+from ci.engines import Engine, find_engine
+from ci.paths import ROOT, cache, version
+from ci.progress import say, step
+from ci.registry_access import build_mounts
+from ci.rootfs import debian_root
+
+# The image that ours stand on where it can be pulled, and what stands in for it where it cannot.
+PUBLISHED_BASE = "jupyter/docker-stacks-foundation"
+PIP = "pip==26.3"
+OLD_ARCHIVES_KEPT = 1
+VERSION = version()
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: its name, its folder, and what it is made of besides.
+
+    ``parent`` is the reference of the image that it stands on; ``wheel`` lays ours into its context;
+    one that is not ``deployed`` is only built upon.
+    """
+
+    reference: str
+    folder: Path
+    parent: str | None
+    wheel: bool = False
+    deployed: bool = True
+
+
+FOUNDATION = Image(
+    f"elyra/foundation:{VERSION}", ROOT / "images/foundation", parent=None, deployed=False
+)
+KERNEL_PY = Image(
+    f"elyra/kernel-py:{VERSION}", ROOT / "images/kernel-py", FOUNDATION.reference, wheel=True
+)
+GATEWAY = Image(
+    f"elyra/gateway:{VERSION}", ROOT / "images/gateway", FOUNDATION.reference, wheel=True
+)
+DATA_SCI_PY = Image("acme/data-sci-py:2.0", ROOT / "examples/data-sci-py", KERNEL_PY.reference)
+IMAGES = {image.reference: image for image in (FOUNDATION, KERNEL_PY, GATEWAY, DATA_SCI_PY)}
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image's archive, its size unpacked in bytes, and whether it was built just now."""
+
+    reference: str
+    archive: Path
+    unpacked: int
+    fresh: bool
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _hash_folder(folder: Path) -> str:
+    parts: list[str] = []
+    for path in sorted(
+        path for path in folder.rglob("*") if path.is_file() and path.suffix != ".md"
+    ):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        parts += [str(path.relative_to(folder)), str(os.access(path, os.X_OK)), content]
+    return _hash(*parts)
+
+
+def _unpacked_size(archive: Path) -> int:
+    """Add up the files in the layers of a docker-archive, in bytes."""
+    total = 0
+    with tarfile.open(archive) as outer:
+        [image] = json.load(cast("IO[bytes]", outer.extractfile("manifest.json")))
+        for layer in image["Layers"]:
+            with tarfile.open(fileobj=outer.extractfile(layer)) as inner:
+                total += sum(member.size for member in inner if member.isreg())
+    return total
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let one process build at a time: they share a storage folder and the images' names."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / "images.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with step("Wait for another process that builds images"):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+class Builder:
+    """Builds images with one engine, each after the image that it stands on."""
+
+    def __init__(self, engine: Engine, base_image: str | None) -> None:
+        self.engine = engine
+        # buildah is chosen where neither docker nor podman is: rarely is there a registry either.
+        stand_in = "foundation" if engine.name == "buildah" else PUBLISHED_BASE
+        self.base = base_image or stand_in
+        self._workshop = TemporaryDirectory(prefix="gateway-provisioners-images-")
+
+    def close(self) -> None:
+        """Remove what was made on the way."""
+        self._workshop.cleanup()
+
+    @cached_property
+    def wheel(self) -> Path:
+        """Our wheel, built from the checkout as it stands."""
+        folder = Path(self._workshop.name) / "wheel"
+        uv = Path(sys.executable).with_name("uv")
+        run(uv, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT / "python")
+        return next(folder.glob("*.whl"))
+
+    def parent(self, image: Image) -> Image | str | None:
+        """Return what an image stands on: one of ours, or the reference of another."""
+        if image.parent is None:
+            return None
+        if image.parent == FOUNDATION.reference and self.base != "foundation":
+            return self.base
+        return IMAGES[image.parent]
+
+    def inputs(self, image: Image) -> str:
+        """Return the hash of all that an image is made of."""
+        parent = self.parent(image)
+        return _hash(
+            self.engine.name,
+            _hash_folder(image.folder),
+            hashlib.sha256(self.wheel.read_bytes()).hexdigest() if image.wheel else "",
+            self.inputs(parent)
+            if isinstance(parent, Image)
+            else parent or debian_root().name + PIP,
+        )
+
+    def build(self, image: Image) -> None:
+        """Build an image, unless the engine has it from the same inputs, and run its smoke test."""
+        inputs = self.inputs(image)
+        if self.engine.inputs_of(image.reference) == inputs:
+            return
+        parent = self.parent(image)
+        if isinstance(parent, Image):
+            self.build(parent)
+        build_args = {"VERSION": VERSION} if image.folder.parent.name == "examples" else {}
+        if parent is not None and not build_args:
+            build_args["BASE_IMAGE"] = parent.reference if isinstance(parent, Image) else parent
+        replaced = self.engine.image_id(image.reference)
+        with (
+            step(f"Build {image.reference} with {self.engine.name}"),
+            TemporaryDirectory(dir=self._workshop.name) as context,
+            build_mounts() as mounts,
+        ):
+            self._lay_out(image, Path(context))
+            self.engine.build(Path(context), image.reference, inputs, build_args, mounts)
+            try:
+                self.engine.run(image.reference, (image.folder / "smoke-test.sh").read_text())
+            except BaseException:
+                # Else the next call would find it there, and take it for tested.
+                self.engine.remove(image.reference)
+                raise
+        if replaced and replaced != self.engine.image_id(image.reference):
+            self.engine.remove(replaced)
+
+    def _lay_out(self, image: Image, context: Path) -> None:
+        shutil.copytree(image.folder, context, dirs_exist_ok=True)
+        if image.wheel:
+            shutil.copy(self.wheel, context)
+        if image is FOUNDATION:
+            os.link(debian_root(), context / "rootfs.tar")
+            run(
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--dest",
+                context,
+                PIP,
+            )
+
+    def archive(self, image: Image) -> Built:
+        """Return the image's archive, made now unless the cache has it from the same inputs."""
+        folder = cache() / "images"
+        stem = image.reference.replace("/", "-").replace(":", "-")
+        archive = folder / f"{stem}-{self.inputs(image)[:12]}.tar"
+        size_file = archive.with_suffix(".size")
+        fresh = not size_file.exists()
+        if fresh:
+            self.build(image)
+            folder.mkdir(parents=True, exist_ok=True)
+            with step(f"Export {image.reference}"):
+                partial = archive.with_suffix(".partial")
+                partial.unlink(missing_ok=True)
+                self.engine.export(image.reference, partial)
+                partial.replace(archive)
+                size_file.write_text(str(_unpacked_size(archive)))
+            self._forget_old(folder, stem, archive)
+        return Built(image.reference, archive, int(size_file.read_text()), fresh)
+
+    @staticmethod
+    def _forget_old(folder: Path, stem: str, newest: Path) -> None:
+        others = sorted(
+            (path for path in folder.glob(f"{stem}-*.tar") if path != newest),
+            key=lambda path: path.stat().st_mtime,
+            reverse=True,
+        )
+        for old in others[OLD_ARCHIVES_KEPT:]:
+            old.unlink()
+            old.with_suffix(".size").unlink(missing_ok=True)
+
+
+def ensure(references: Sequence[str] = ()) -> list[Built]:
+    """Build what has changed and return the archives of the images named, or of all that are deployed.
+
+    Raises UserError for a name that is none or a machine that cannot build, CommandError when a build fails.
+    """
+    unknown = [reference for reference in references if reference not in IMAGES]
+    if unknown:
+        raise UserError(f"no image is called {unknown[0]}; there are {', '.join(IMAGES)}")
+    wanted = [IMAGES[reference] for reference in references] or [
+        image for image in IMAGES.values() if image.deployed
+    ]
+    with _one_at_a_time():
+        builder = Builder(find_engine(os.environ.get("ENGINE")), os.environ.get("BASE_IMAGE"))
+        try:
+            return [builder.archive(image) for image in wanted]
+        finally:
+            builder.close()
+
+
+def _build_and_tell(references: Sequence[str]) -> None:
+    for image in ensure(references):
+        state = "built" if image.fresh else "unchanged"
+        say(
+            f"{image.reference:26} {image.unpacked / 1e6:5.0f} MB unpacked  {state:9}  {image.archive}"
+        )
+
+
+def main() -> int:
+    """Build, then say what each image weighs and where it is."""
+    parser = argparse.ArgumentParser(prog="python -m ci.images", description="Build the images.")
+    parser.add_argument("references", nargs="*", metavar="REFERENCE", help="default: all")
+    references = parser.parse_args().references
+    return exit_code(lambda: _build_and_tell(references))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Execute notebooks at a Jupyter server and keep what comes out, as a notebook and as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+from jupyter_server.gateway.gateway_client import GatewayClient
+from jupyter_server.gateway.managers import GatewayKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+from tornado.web import HTTPError
+
+from ci.commands import CommandError
+
+# For the slowest cell, in seconds.
+CELL_TIMEOUT = 300
+
+
+def execute(notebook: Path, server_url: str, kernel_name: str, into: Path) -> tuple[Path, Path]:
+    """Execute a notebook on a kernel of that name; return the executed notebook and its HTML page.
+
+    What a failing notebook had printed until then is written as well. Raises CommandError when a cell
+    fails or the kernel cannot be started.
+    """
+    client = GatewayClient.instance()
+    client.url = server_url
+    document = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+    runner = NotebookClient(
+        document, kernel_manager_class=GatewayKernelManager, timeout=CELL_TIMEOUT
+    )
+    into.mkdir(parents=True, exist_ok=True)
+    executed, page = into / notebook.name, into / f"{notebook.stem}.html"
+    try:
+        # Given here as well, since GatewayKernelManager does not look at its own kernel_name.
+        runner.execute(kernel_name=kernel_name)
+    except (CellExecutionError, HTTPError) as error:
+        raise CommandError(f"{notebook.name}: {error}") from error
+    finally:
+        nbformat.write(document, executed)  # type: ignore[no-untyped-call]
+        html, _ = HTMLExporter().from_notebook_node(document)  # type: ignore[no-untyped-call]
+        page.write_text(html)
+    return executed, page

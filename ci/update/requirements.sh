@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Resolve what the project environment and the images install, for every Python from 3.10 on.
+# Versions already written down are kept where they still fit; `--upgrade` as an argument looks for newer ones.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+resolve() {
+  .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate \
+    --custom-compile-command ci/update/requirements.sh "$@"
+}
+
+resolve "$@" --strip-extras --extra test --extra lint python/pyproject.toml --output-file python/constraints.txt
+
+# The images install with the same versions, and only what their registry files hash to.
+for image in kernel-py gateway; do
+  # The folders's own wishes beside our wheel's: `gateway` has none, it is the wheel's extra of that name.
+  case "${image}" in
+    kernel-py) wishes=(python/pyproject.toml images/kernel-py/requirements.in) ;;
+    gateway) wishes=(--extra gateway python/pyproject.toml) ;;
+  esac
+  resolve "$@" --generate-hashes --constraint python/constraints.txt "${wishes[@]}" \
+    --output-file "images/${image}/requirements.txt"
+done
