@@ -1,0 +1,54 @@
+"""A gateway in this process, with kernels on this host."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from cluster.gateway_client import Gateway
+from gateway_provisioners.host.app import GatewayApp
+
+TOKEN = "a-token-that-no-log-may-hold"
+
+
+@dataclass
+class Running:
+    """A gateway that serves, and a client of it."""
+
+    app: GatewayApp
+    client: Gateway
+    url: str
+    stopped: asyncio.Task
+
+    def sockets(self):
+        """The open kernel websockets' server sides."""
+        connection_class = self.app.kernel_websocket_connection_class
+        return [
+            connection.websocket_handler.ws_connection.stream.socket
+            for kernel in self.app.kernel_manager._kernels.values()
+            for connection in connection_class.of_kernel(kernel)
+        ]
+
+
+@contextlib.asynccontextmanager
+async def running_gateway(**traits):
+    """A gateway with these traits; its kernels end with it."""
+    traits = {"auth_token": TOKEN, "default_kernel_name": "local", **traits}
+    app = GatewayApp(ip="127.0.0.1", port=0, **traits)
+    app.initialize([])
+    serving = asyncio.create_task(app.serve())
+    started = asyncio.create_task(app.serving.wait())
+    await asyncio.wait({serving, started}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        started.cancel()
+        await serving
+    port = next(iter(app.http_server._sockets.values())).getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with Gateway(url, app.auth_token) as client:
+            yield Running(app, client, url, serving)
+    finally:
+        app.shutdown_kernels_on_exit = True
+        app.request_stop()
+        await serving

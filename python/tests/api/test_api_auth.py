@@ -1,0 +1,146 @@
+"""Who may use the gateway, and what its log never holds."""
+
+import logging
+
+import aiohttp
+import pytest
+
+from api.running import TOKEN, running_gateway
+from gateway_provisioners.errors import ConfigurationError
+
+SESSION = "/api/sessions/3f0e6a44-7b0a-4a55-9f4a-7b9c3b7d2a11"
+KERNEL = "/api/kernels/3f0e6a44-7b0a-4a55-9f4a-7b9c3b7d2a10"
+OPEN = {"/healthz", "/readyz", "/metrics"}
+ROUTES = [
+    ("GET", "/api"),
+    ("GET", "/api/kernels"),
+    ("POST", "/api/kernels"),
+    ("GET", KERNEL),
+    ("DELETE", KERNEL),
+    ("POST", f"{KERNEL}/interrupt"),
+    ("POST", f"{KERNEL}/restart"),
+    ("GET", f"{KERNEL}/channels"),
+    ("GET", "/api/kernelspecs"),
+    ("GET", "/api/kernelspecs/local"),
+    ("GET", "/kernelspecs/local/kernel.json"),
+    ("HEAD", "/kernelspecs/local/kernel.json"),
+    ("GET", "/api/sessions"),
+    ("POST", "/api/sessions"),
+    ("GET", SESSION),
+    ("PATCH", SESSION),
+    ("DELETE", SESSION),
+    ("GET", "/no/such/page"),
+]
+
+
+async def test_every_route_is_known_to_these_tests(gateway):
+    """A route that is added must be added to ROUTES, or be open on purpose."""
+    rules = gateway.app.web_app.wildcard_router.rules
+    for rule in rules:
+        paths = [*OPEN, *(path for _, path in ROUTES)]
+        first = [next(r for r in rules if r.matcher.regex.match(path)) for path in paths]
+        assert rule in first, rule.matcher.regex.pattern
+
+
+@pytest.mark.parametrize("wrong", ["", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "é"])
+async def test_without_the_token_nothing_answers(gateway, wrong):
+    async with aiohttp.ClientSession(headers={"Authorization": f"token {wrong}"}) as session:
+        for method, path in ROUTES:
+            async with session.request(method, gateway.url + path) as response:
+                assert response.status == 401, (method, path)
+            async with session.request(method, gateway.url + path, params={"token": wrong}) as r:
+                assert r.status == 401, (method, path)
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(f"{gateway.url}{KERNEL}/channels")
+        assert refused.value.status == 401
+
+
+async def test_a_wrong_token_does_not_reach_a_kernel_that_runs(gateway):
+    kernel_id = await gateway.client.start("local")
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(f"{gateway.url}/api/kernels/{kernel_id}/channels?token=x")
+        assert refused.value.status == 401
+
+
+@pytest.mark.parametrize("scheme", ["token", "Bearer"])
+async def test_the_token_in_the_header_or_in_the_query(gateway, scheme):
+    async with aiohttp.ClientSession() as session:
+        headers = {"Authorization": f"{scheme} {TOKEN}"}
+        async with session.get(f"{gateway.url}/api/kernels", headers=headers) as response:
+            assert response.status == 200
+        async with session.get(f"{gateway.url}/api/kernels?token={TOKEN}") as response:
+            assert response.status == 200
+            assert not response.cookies
+
+
+async def test_probes_and_metrics_need_no_token(gateway):
+    async with aiohttp.ClientSession() as session:
+        for path in OPEN:
+            async with session.get(gateway.url + path) as response:
+                assert response.status == 200
+
+
+async def test_a_browsers_preflight_needs_no_token():
+    async with (
+        running_gateway(allow_origin="https://lab.example") as gateway,
+        aiohttp.ClientSession() as session,
+    ):
+        headers = {"Origin": "https://lab.example", "Access-Control-Request-Method": "POST"}
+        async with session.options(f"{gateway.url}/api/kernels", headers=headers) as response:
+            assert response.status == 200
+            assert response.headers["Access-Control-Allow-Origin"] == "https://lab.example"
+
+
+async def test_no_token_no_gateway():
+    with pytest.raises(ConfigurationError, match="KG_AUTH_TOKEN"):
+        async with running_gateway(auth_token=""):
+            pass
+
+
+async def test_no_token_where_the_operator_wants_none(monkeypatch):
+    monkeypatch.setenv("GP_ALLOW_UNAUTHENTICATED", "true")
+    async with running_gateway(auth_token="") as gateway:
+        assert await gateway.client.kernels() == {}
+
+
+async def test_the_token_is_in_no_log_record(gateway, caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+    kernel_id = await gateway.client.start("local")
+
+    def fail():
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(gateway.app.kernel_spec_manager, "get_all_specs", fail)
+    async with aiohttp.ClientSession() as session:
+        for path in (
+            "/api/kernels",
+            "/api/kernelspecs",  # 500, with a traceback in the log
+            "/api/kernelspecs/nope",
+            "/nope",
+            "/healthz",
+            SESSION,
+            "/api/kernelspecs/%ff",
+        ):
+            async with session.get(f"{gateway.url}{path}?token={TOKEN}&x=1") as response:
+                await response.read()
+        async with session.post(f"{gateway.url}/api/kernels?token={TOKEN}", data=b"{") as response:
+            assert response.status == 400
+        channels = f"{gateway.url}/api/kernels/{kernel_id}/channels?token={TOKEN}"
+        async with session.ws_connect(channels) as websocket:
+            await websocket.send_str("not json")
+            await websocket.receive()
+    assert "unforeseen" in caplog.text
+    assert f"/api/kernels/{kernel_id}/channels" in caplog.text
+    assert TOKEN not in caplog.text
+
+
+async def test_an_unforeseen_error_tells_a_client_nothing_of_the_inside(gateway, monkeypatch):
+    def fail():
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(gateway.app.kernel_spec_manager, "get_all_specs", fail)
+    async with gateway.client._session.get(f"{gateway.url}/api/kernelspecs") as response:
+        assert response.status == 500
+        assert set(await response.json()) == {"reason", "message"}
+        assert "unforeseen" not in await response.text()

@@ -1,0 +1,143 @@
+"""When kernels do not start, do not restart or do not end: what clients and operators learn."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from api.provisioners import IMAGE_MISSING, Failing, FailingLater, Unkillable
+from api.running import running_gateway
+from cluster.gateway_client import Refused
+
+
+@pytest.fixture
+def kernels_die_fast(monkeypatch):
+    """A watch that notices a death soon."""
+    from gateway_provisioners.host.kernel import GatewayKernelRestarter
+
+    monkeypatch.setattr(GatewayKernelRestarter, "time_to_dead", 0.05)
+    monkeypatch.setattr(GatewayKernelRestarter, "restart_limit", 2)
+
+
+def process_of(gateway, kernel_id):
+    return gateway.app.kernel_manager.get_kernel(kernel_id).provisioner.process
+
+
+async def test_a_failed_start_tells_its_cause_and_leaves_nothing(add_provisioner, caplog):
+    add_provisioner("failing", Failing)
+    async with running_gateway() as gateway:
+        with pytest.raises(Refused) as refused:
+            await gateway.client.start("failing")
+        assert refused.value.status == 500
+        assert refused.value.reason == "ImagePull"
+        assert refused.value.message == str(IMAGE_MISSING)
+        manager = gateway.app.kernel_manager
+        assert not manager._kernels
+        assert not manager._pending_kernels
+        assert not manager._starts
+    told = [record for record in caplog.records if str(IMAGE_MISSING) in record.getMessage()]
+    assert len(told) == 1
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_session_that_cannot_start_tells_the_same(add_provisioner):
+    add_provisioner("failing", Failing)
+    async with running_gateway() as gateway:
+        body = {"path": "a.ipynb", "type": "notebook", "kernel": {"name": "failing"}}
+        with pytest.raises(Refused) as refused:
+            await gateway.client.request("POST", "/api/sessions", body)
+        assert (refused.value.reason, refused.value.message) == ("ImagePull", str(IMAGE_MISSING))
+
+
+async def test_a_failed_restart_tells_its_cause(add_provisioner):
+    add_provisioner("failing_later", FailingLater)
+    async with running_gateway() as gateway:
+        kernel_id = await gateway.client.start("failing_later")
+        with pytest.raises(Refused) as refused:
+            await gateway.client.restart(kernel_id)
+        assert (refused.value.reason, refused.value.message) == ("ImagePull", str(IMAGE_MISSING))
+        kernel = (await gateway.client.kernels())[kernel_id]
+        assert kernel["execution_state"] == "dead"
+        assert kernel["reason"] == str(IMAGE_MISSING)
+        await gateway.client.delete(kernel_id)
+        assert await gateway.client.kernels() == {}
+
+
+async def test_a_kernel_that_dies_is_restarted(gateway, kernels_die_fast):
+    async with gateway.client.kernel("local") as channels:
+        await channels.execute("x = 1")
+        os.kill(process_of(gateway, channels.kernel_id).pid, signal.SIGKILL)
+        while (await channels.receive())["content"].get("execution_state") != "restarting":
+            pass
+        assert (await channels.execute("x")).error == "NameError"
+    metrics = await gateway.client.request("GET", "/metrics")
+    assert 'kernel_restarts_total{cause="death",kernel="local"} 1.0' in metrics
+
+
+async def test_a_kernel_that_cannot_be_restarted_is_given_up(add_provisioner, kernels_die_fast):
+    add_provisioner("failing_later", FailingLater)
+    async with running_gateway() as gateway:
+        kernel_id = await gateway.client.start("failing_later")
+        async with gateway.client.channels(kernel_id) as channels:
+            os.kill(process_of(gateway, kernel_id).pid, signal.SIGKILL)
+            while (await channels.receive())["content"].get("execution_state") != "dead":
+                pass
+            await asyncio.gather(*gateway.app.kernel_manager._farewells)
+            assert await gateway.client.kernels() == {}
+        metrics = await gateway.client.request("GET", "/metrics")
+        assert (
+            'kernel_restart_failures_total{kernel="failing_later",reason="ImagePull"} 2.0'
+            in metrics
+        )
+
+
+async def test_a_shutdown_that_failed_can_be_tried_again(add_provisioner):
+    add_provisioner("unkillable", Unkillable)
+    async with running_gateway() as gateway:
+        kernel_id = await gateway.client.start("unkillable")
+        process = process_of(gateway, kernel_id)
+        with pytest.raises(Refused) as refused:
+            await gateway.client.delete(kernel_id)
+        assert refused.value.message == "The cluster did not answer."
+        assert kernel_id in await gateway.client.kernels()
+        await gateway.client.delete(kernel_id)
+        assert await gateway.client.kernels() == {}
+        assert process.poll() is not None
+
+
+async def test_deleting_a_kernel_twice_at_the_same_time(gateway):
+    kernel_id = await gateway.client.start("local")
+    await asyncio.gather(
+        gateway.client.delete(kernel_id), gateway.client.delete(kernel_id), return_exceptions=True
+    )
+    assert await gateway.client.kernels() == {}
+
+
+async def test_restarts_at_the_same_time_leave_one_kernel(gateway):
+    kernel_id = await gateway.client.start("local")
+    processes = []
+
+    async def restart():
+        await gateway.client.restart(kernel_id)
+        processes.append(process_of(gateway, kernel_id))
+
+    await asyncio.gather(restart(), restart(), restart())
+    alive = {process.pid for process in processes if process.poll() is None}
+    assert alive == {process_of(gateway, kernel_id).pid}
+    async with gateway.client.channels(kernel_id) as channels:
+        assert (await channels.execute("print(1)")).text == "1\n"
+
+
+async def test_a_restart_does_not_bring_a_deleted_kernel_back(gateway):
+    kernel_id = await gateway.client.start("local")
+    kernel = gateway.app.kernel_manager.get_kernel(kernel_id)
+    deleting = asyncio.create_task(gateway.client.delete(kernel_id))
+    while not kernel.shutting_down:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    with pytest.raises(Refused) as refused:
+        await gateway.client.restart(kernel_id)
+    await deleting
+    assert refused.value.status == 404
+    assert not kernel.has_kernel
+    assert await gateway.client.kernels() == {}

@@ -1,0 +1,81 @@
+"""A stock Jupyter server whose kernels are the gateway's: `jupyter lab --gateway-url` without its pages."""
+
+import asyncio
+import contextlib
+import os
+import sys
+
+import pytest
+
+from api.provisioners import IMAGE_MISSING, Failing
+from api.running import TOKEN, running_gateway
+from cluster.gateway_client import Gateway, Refused
+
+SERVER_TOKEN = "the-servers-own"
+
+
+@contextlib.asynccontextmanager
+async def jupyter_server(gateway, port):
+    """A server in a process of its own, and a client of it that is what a browser is."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "jupyter_server",
+        f"--gateway-url={gateway.url}",
+        f"--GatewayClient.auth_token={TOKEN}",
+        f"--IdentityProvider.token={SERVER_TOKEN}",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        "--ServerApp.open_browser=False",
+        "--ServerApp.allow_root=True",
+        env={**os.environ, "KERNEL_USERNAME": "alice"},
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await until_it_listens(process, port)
+        async with Gateway(f"http://127.0.0.1:{port}", SERVER_TOKEN) as client:
+            yield client
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def until_it_listens(process, port):
+    """Try until the port answers: the server says that it serves before it does."""
+    while process.returncode is None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.1)
+        else:
+            writer.close()
+            await writer.wait_closed()
+            return
+    raise AssertionError("the server has ended")
+
+
+async def test_a_notebook_server_runs_kernels_of_the_gateway(
+    add_provisioner, unused_tcp_port, jupyter_dirs
+):
+    add_provisioner("failing", Failing)
+    async with (
+        running_gateway() as gateway,
+        jupyter_server(gateway, unused_tcp_port) as browser,
+    ):
+        specs = await browser.request("GET", "/api/kernelspecs")
+        assert {"local", "failing"} <= specs["kernelspecs"].keys()
+
+        async with browser.kernel("local") as kernel:
+            result = await kernel.execute("import os; print(os.environ['KERNEL_USERNAME'])")
+            assert result.text == "alice\n"
+            await browser.restart(kernel.kernel_id)
+            assert (await kernel.execute("os")).error == "NameError"
+            assert set(await gateway.client.kernels()) == {kernel.kernel_id}
+        assert await gateway.client.kernels() == {}
+
+        # JupyterLab starts kernels through sessions, and shows the answer's message.
+        body = {"path": "a.ipynb", "type": "notebook", "name": "", "kernel": {"name": "failing"}}
+        with pytest.raises(Refused) as refused:
+            await browser.request("POST", "/api/sessions", body)
+        assert f"[{IMAGE_MISSING}] ImagePull" in refused.value.message

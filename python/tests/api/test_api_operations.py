@@ -1,0 +1,212 @@
+"""What an operator sees: health, metrics, kernelspecs that change, and a gateway that stops."""
+
+import asyncio
+import contextlib
+import json
+
+import aiohttp
+import pytest
+from traitlets import TraitError
+
+from api.conftest import kernel_json
+from api.provisioners import Failing, Lasting, Slow
+from api.running import running_gateway
+from cluster.gateway_client import Refused
+from gateway_provisioners.errors import ConfigurationError
+from gateway_provisioners.host.health import Check
+
+
+class ConfigMaps:
+    """A stand-in for the watch of a ConfigMap."""
+
+    def __init__(self, **data):
+        self.objects = {}
+        self.synced = False
+        self._listeners = []
+        if data:
+            self.change(**data)
+
+    def subscribe(self, listener):
+        self._listeners.append(listener)
+        return lambda: None
+
+    def change(self, **data):
+        self.synced = True
+        self.objects = {"specs": {"metadata": {"name": "specs"}, "data": data}}
+        for listener in self._listeners:
+            listener("MODIFIED", self.objects["specs"])
+
+
+async def kernelspecs_of(gateway):
+    return (await gateway.client.request("GET", "/api/kernelspecs"))["kernelspecs"]
+
+
+async def readiness_of(gateway):
+    url = f"{gateway.url}/readyz"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, await response.json()
+
+
+async def test_a_kernelspec_that_is_added_is_there_at_once(gateway):
+    source = ConfigMaps()
+    gateway.app.kernel_spec_manager.follow(source)
+    before = await kernelspecs_of(gateway)
+    assert "local" in before
+    source.change(**{"data_sci_py.json": json.dumps(kernel_json(display_name="Data Science 2.0"))})
+    specs = await kernelspecs_of(gateway)
+    assert specs["data_sci_py"]["spec"]["display_name"] == "Data Science 2.0"
+    assert specs["data_sci_py"]["resources"] == {}
+    one = await gateway.client.request("GET", "/api/kernelspecs/data_sci_py")
+    assert one == specs["data_sci_py"]
+    async with gateway.client.kernel("data_sci_py") as channels:
+        assert (await channels.execute("print(1)")).text == "1\n"
+        source.change()
+        assert await kernelspecs_of(gateway) == before
+        # Its kernels go on, and can be restarted.
+        await gateway.client.restart(channels.kernel_id)
+        assert (await channels.execute("print(2)")).text == "2\n"
+
+
+@pytest.mark.parametrize("path", ["", "kernel.json", "..%2f..%2fetc%2fpasswd", "pyproject.toml"])
+async def test_a_kernelspec_of_the_configmap_has_no_files(gateway, path):
+    gateway.app.kernel_spec_manager.follow(
+        ConfigMaps(**{"from_map.json": json.dumps(kernel_json())})
+    )
+    with pytest.raises(Refused) as refused:
+        await gateway.client.request("GET", f"/kernelspecs/from_map/{path}")
+    assert refused.value.status in (403, 404)
+
+
+async def test_readiness_names_the_part_that_is_not_ready(gateway):
+    assert (await readiness_of(gateway))[0] == 200
+    state = Check(ok=False, detail="the watch of pods is broken")
+    gateway.app.health.add("pods", lambda: state)
+    status, body = await readiness_of(gateway)
+    assert status == 503
+    assert body["checks"]["pods"] == {"ok": False, "detail": "the watch of pods is broken"}
+    assert body["checks"]["kernelspecs"]["ok"]
+    state = Check(ok=True)
+    assert (await readiness_of(gateway))[0] == 200
+
+
+async def test_readiness_waits_for_the_kernelspecs(gateway):
+    source = ConfigMaps()
+    gateway.app.kernel_spec_manager.follow(source)
+    assert (await readiness_of(gateway))[0] == 503
+    source.change(**{"broken.json": "{"})
+    status, body = await readiness_of(gateway)
+    assert status == 200
+    assert "broken.json" in body["checks"]["kernelspecs"]["detail"]
+
+
+async def test_metrics_count_starts_failures_and_running_kernels(add_provisioner):
+    add_provisioner("failing", Failing)
+    async with running_gateway() as gateway:
+        for name in ("local", "local", "failing", "no-such-kernel"):
+            with contextlib.suppress(Refused):
+                await gateway.client.start(name)
+        metrics = await gateway.client.request("GET", "/metrics")
+    lines = set(metrics.splitlines())
+    assert {
+        'gateway_provisioners_kernel_starts_total{kernel="local"} 2.0',
+        'gateway_provisioners_kernel_starts_total{kernel="failing"} 1.0',
+        'gateway_provisioners_kernel_start_failures_total{kernel="failing",reason="ImagePull"} 1.0',
+        'gateway_provisioners_kernel_start_seconds_count{kernel="local"} 2.0',
+        'gateway_provisioners_running_kernels{kernel="local"} 2.0',
+    } <= lines
+    assert "no-such-kernel" not in metrics
+
+
+async def test_idle_kernels_are_culled(monkeypatch):
+    monkeypatch.setenv("GP_CULL_IDLE_TIMEOUT", "1")
+    monkeypatch.setenv("GP_CULL_INTERVAL", "1")
+    async with running_gateway() as gateway:
+        await gateway.client.start("local")
+        async with gateway.client.kernel("local") as connected:
+            while len(await gateway.client.kernels()) > 1:  # noqa: ASYNC110 - what clients can do
+                await asyncio.sleep(0.1)
+            assert set(await gateway.client.kernels()) == {connected.kernel_id}
+
+
+async def test_stopping_ends_local_kernels_and_sends_clients_away():
+    async with running_gateway() as gateway:
+        kernel_id = await gateway.client.start("local")
+        process = gateway.app.kernel_manager.get_kernel(kernel_id).provisioner.process
+        url = f"{gateway.url}/api/kernels/{kernel_id}/channels"
+        async with gateway.client._session.ws_connect(url) as websocket:
+            gateway.app.request_stop()
+            message = await websocket.receive()
+            while message.type is aiohttp.WSMsgType.TEXT:
+                message = await websocket.receive()
+            assert message.type is aiohttp.WSMsgType.CLOSE
+            assert message.data == aiohttp.WSCloseCode.GOING_AWAY
+    assert process.poll() is not None
+
+
+async def test_stopping_leaves_kernels_that_outlive_the_gateway(add_provisioner):
+    add_provisioner("lasting", Lasting)
+    async with running_gateway() as gateway:
+        kernel_id = await gateway.client.start("lasting")
+        provisioner = gateway.app.kernel_manager.get_kernel(kernel_id).provisioner
+        gateway.app.request_stop()
+        await gateway.stopped
+        assert provisioner.process.poll() is None
+        await provisioner.kill()
+        await provisioner.wait()
+
+
+async def test_a_start_that_is_under_way_may_finish(add_provisioner):
+    add_provisioner("slow", Slow)
+    Slow.launching, Slow.go_on, Slow.abandoned = asyncio.Event(), asyncio.Event(), False
+    async with running_gateway(drain_seconds=60) as gateway:
+        starting = asyncio.create_task(gateway.client.start("slow"))
+        await Slow.launching.wait()
+        gateway.app.request_stop()
+        Slow.go_on.set()
+        await starting
+    assert not Slow.abandoned
+
+
+async def test_a_start_that_takes_too_long_is_abandoned(add_provisioner):
+    add_provisioner("slow", Slow)
+    Slow.launching, Slow.go_on, Slow.abandoned = asyncio.Event(), asyncio.Event(), False
+    async with running_gateway(drain_seconds=0) as gateway:
+        starting = asyncio.create_task(gateway.client.start("slow"))
+        await Slow.launching.wait()
+        gateway.app.request_stop()
+        with pytest.raises(Refused) as refused:
+            await starting
+        assert (refused.value.status, refused.value.reason) == (503, "GatewayStopping")
+    assert Slow.abandoned
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"KG_MAX_KERNELS": "many"}, "KG_MAX_KERNELS='many'"),
+        ({"KG_PORT_RETRIES": "some"}, "KG_PORT_RETRIES='some'"),
+        ({"GP_CULL_INTERVAL": "0"}, "GP_CULL_INTERVAL='0'"),
+        ({"GP_CULL_CONNECTED": "maybe"}, "GP_CULL_CONNECTED='maybe'"),
+        ({"GP_DRAIN_SECONDS": "-1"}, "GP_DRAIN_SECONDS='-1'"),
+        ({"KG_LIST_KERNELS": "perhaps"}, "KG_LIST_KERNELS='perhaps'"),
+        ({"KG_SEED_URI": "a.ipynb"}, "KG_SEED_URI is not supported"),
+        ({"KG_ENV_PROCESS_WHITELIST": "PATH"}, "KG_ENV_PROCESS_WHITELIST is not supported"),
+        ({"KG_API": "kernel_gateway.notebook_http"}, "KG_API"),
+    ],
+)
+async def test_a_setting_that_cannot_be_meant_stops_the_start(monkeypatch, environment, words):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises((ConfigurationError, TraitError), match=words):
+        async with running_gateway():
+            pass
+
+
+async def test_empty_variables_are_none(monkeypatch):
+    for name in (
+        *("KG_PORT", "KG_PORT_RETRIES", "KG_MAX_KERNELS", "KG_PRESPAWN_COUNT", "KG_API"),
+        *("KG_WS_PING_INTERVAL_SECS", "GP_CULL_INTERVAL", "GP_CLIENT_ENVS", "GP_LOG_LEVEL"),
+    ):
+        monkeypatch.setenv(name, "")
+    async with running_gateway() as gateway:
+        await gateway.client.start("local")

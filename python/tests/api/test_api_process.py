@@ -1,0 +1,85 @@
+"""`jupyter-gateway` as a process: how it starts, what it logs, how it ends."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from api.running import TOKEN
+from cluster.gateway_client import Gateway
+
+
+@contextlib.asynccontextmanager
+async def gateway_process(**environment):
+    """The command, and its log as a stream; killed if the test has not ended it."""
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("jupyter-gateway"),
+        "--ip=127.0.0.1",
+        env={**os.environ, "KG_AUTH_TOKEN": TOKEN, "KG_PORT_RETRIES": "0", **environment},
+        stderr=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def log_until(process, pattern):
+    """The log's lines up to the one that matches, and the match."""
+    lines = []
+    while line := (await process.stderr.readline()).decode():
+        lines.append(line)
+        if found := re.search(pattern, line):
+            return lines, found
+    raise AssertionError("".join(lines))
+
+
+async def receive_for_ever(channels):
+    while True:
+        await channels.receive()
+
+
+async def test_sigterm_ends_the_gateway_and_leaves_no_process(unused_tcp_port):
+    async with gateway_process(KG_PORT=str(unused_tcp_port)) as process:
+        log, _ = await log_until(process, "serves")
+        url = f"http://127.0.0.1:{unused_tcp_port}"
+        async with Gateway(url, TOKEN) as client:
+            await client.start("local")
+            async with client.channels(await client.start("local")) as channels:
+                await channels.execute("x = 1")
+                kernels = psutil.Process(process.pid).children(recursive=True)
+                assert len(kernels) >= 2
+                process.send_signal(signal.SIGTERM)
+                with pytest.raises(ConnectionError, match="1001"):
+                    await receive_for_ever(channels)
+                log += [line.decode() async for line in process.stderr]
+                assert await process.wait() == 0
+        assert not any(kernel.is_running() for kernel in kernels)
+        assert TOKEN not in "".join(log)
+        assert "Traceback" not in "".join(log)
+
+
+async def test_the_token_is_not_handed_to_child_processes(unused_tcp_port, jupyter_dirs):
+    async with gateway_process(KG_PORT=str(unused_tcp_port)) as process:
+        await log_until(process, "serves")
+        url = f"http://127.0.0.1:{unused_tcp_port}"
+        async with Gateway(url, TOKEN) as client, client.kernel("local") as channels:
+            result = await channels.execute("import os; print(os.environ.get('KG_AUTH_TOKEN'))")
+            assert result.text == "None\n"
+
+
+async def test_a_setting_that_cannot_be_meant_is_told_in_one_line():
+    async with gateway_process(GP_LOG_LEVEL="loud") as process:
+        _, log = await process.communicate()
+        assert process.returncode == 1
+        assert [line for line in log.decode().splitlines() if "GP_LOG_LEVEL='LOUD'" in line]
+        assert len(log.splitlines()) == 1

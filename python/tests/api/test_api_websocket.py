@@ -1,0 +1,181 @@
+"""The way between a client's websocket and its kernel."""
+
+import asyncio
+import socket
+import sys
+
+import aiohttp
+import zmq
+from kernel_gateway.gatewayapp import KernelGatewayApp
+from tornado.ioloop import IOLoop
+
+from api.provisioners import Moving
+from api.running import TOKEN, running_gateway
+from cluster.gateway_client import Channels, Gateway
+from gateway_provisioners.host.websocket import GatewayWebsocketConnection
+
+
+def nodelay(sock):
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+async def test_no_message_waits_for_an_acknowledgement(gateway):
+    async with gateway.client.kernel("local") as channels:
+        await channels.execute("1")
+        assert [nodelay(sock) for sock in gateway.sockets()] == [True]
+
+
+async def test_several_clients_share_a_kernel(gateway):
+    async with (
+        gateway.client.kernel("local") as first,
+        gateway.client.channels(first.kernel_id) as second,
+    ):
+        await first.execute("x = 41")
+        assert (await second.execute("x + 1")).data[0]["text/plain"] == "42"
+        kernel = (await gateway.client.kernels())[first.kernel_id]
+        assert kernel["connections"] == 2
+
+
+async def test_a_client_that_comes_back_gets_what_it_missed(gateway):
+    kernel_id = await gateway.client.start("local")
+    url = f"{gateway.url}/api/kernels/{kernel_id}/channels?session_id=same"
+    async with gateway.client._session.ws_connect(url) as websocket:
+        await websocket.send_json(
+            {
+                "channel": "shell",
+                "header": {"msg_id": "1", "msg_type": "execute_request", "session": "same"},
+                "parent_header": {},
+                "metadata": {},
+                "content": {"code": "print('missed')", "silent": False},
+                "buffers": [],
+            }
+        )
+    async with gateway.client._session.ws_connect(url) as websocket:
+        async for message in websocket:
+            if message.json()["msg_type"] == "stream":
+                assert message.json()["content"]["text"] == "missed\n"
+                break
+
+
+async def test_a_subscription_that_comes_late_costs_no_half_second(gateway, monkeypatch):
+    create_stream, call_later = GatewayWebsocketConnection.create_stream, IOLoop.call_later
+
+    def subscribe_late(connection):
+        create_stream(connection)
+        iopub = connection.channels["iopub"]
+        iopub.setsockopt(zmq.UNSUBSCRIBE, b"")
+        asyncio.get_running_loop().call_later(0.02, iopub.setsockopt, zmq.SUBSCRIBE, b"")
+
+    def call_later_but_not_upstreams_second_question(loop, delay, *args, **kwargs):
+        return call_later(loop, 1000 if delay == 0.5 else delay, *args, **kwargs)
+
+    monkeypatch.setattr(GatewayWebsocketConnection, "create_stream", subscribe_late)
+    monkeypatch.setattr(IOLoop, "call_later", call_later_but_not_upstreams_second_question)
+    async with gateway.client.kernel("local") as channels:
+        assert (await channels.execute("print(1)")).text == "1\n"
+
+
+async def test_a_kernel_that_talks_to_nobody_does_not_take_all_memory(monkeypatch):
+    monkeypatch.setenv("GP_OFFLINE_BUFFER_BYTES", "20000")
+    async with running_gateway() as gateway, gateway.client.kernel("local") as other:
+        url = (
+            f"{gateway.url}/api/kernels/{await gateway.client.start('local')}/channels?session_id=s"
+        )
+        async with gateway.client._session.ws_connect(url) as websocket:
+            channels = Channels(websocket)
+            await channels.execute("import sys")
+            await channels.send(
+                "shell",
+                "execute_request",
+                {"code": "for n in range(500): print(n, flush=True)", "silent": False},
+            )
+        while len(gateway.app.kernel_manager._kernel_buffers) == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await other.execute("1")
+        (buffered,) = gateway.app.kernel_manager._kernel_buffers.values()
+        while buffered["buffer"].dropped == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        async with gateway.client._session.ws_connect(url) as websocket:
+            text = ""
+            while "messages are lost" not in text:
+                message = await Channels(websocket).receive()
+                if message["msg_type"] == "stream":
+                    text += message["content"]["text"]
+            assert "\n0\n" not in text
+
+
+async def test_a_kernel_that_does_not_answer_blocks_nobody_else(add_kernelspec):
+    add_kernelspec("silent", argv=[sys.executable, "-c", "import time; time.sleep(1000)"])
+    async with running_gateway() as gateway, gateway.client.kernel("local") as other:
+        gateway.app.kernel_manager.kernel_info_timeout = 0.2
+        kernel_id = await gateway.client.start("silent")
+        async with gateway.client.channels(kernel_id):
+            assert (await other.execute("print(1)")).text == "1\n"
+        await gateway.app.kernel_manager.shutdown_kernel(kernel_id, now=True)
+
+
+async def test_clients_follow_a_kernel_that_a_restart_moves(add_provisioner):
+    add_provisioner("moving", Moving)
+    async with (
+        running_gateway() as gateway,
+        gateway.client.kernel("moving") as first,
+        gateway.client.channels(first.kernel_id) as second,
+    ):
+        await first.execute("x = 1")
+        kernel = gateway.app.kernel_manager.get_kernel(first.kernel_id)
+        before = kernel.ports
+        await gateway.client.restart(first.kernel_id)
+        assert kernel.ports != before
+        for channels in (first, second):
+            assert (await channels.execute("x")).error == "NameError"
+        assert (await gateway.client.kernels())[first.kernel_id]["execution_state"] == "idle"
+
+
+async def test_a_client_that_was_away_finds_the_kernel_where_it_is_now(add_provisioner):
+    add_provisioner("moving", Moving)
+    async with running_gateway() as gateway:
+        kernel_id = await gateway.client.start("moving")
+        url = f"{gateway.url}/api/kernels/{kernel_id}/channels?session_id=same"
+        async with gateway.client._session.ws_connect(url):
+            pass
+        while kernel_id not in gateway.app.kernel_manager._kernel_buffers:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await gateway.client.restart(kernel_id)
+        async with gateway.client._session.ws_connect(url) as websocket:
+            assert (await Channels(websocket).execute("print(1)")).text == "1\n"
+
+
+async def test_a_message_that_is_none_ends_its_websocket_only(gateway):
+    async with gateway.client.kernel("local") as channels:
+        url = f"{gateway.url}/api/kernels/{channels.kernel_id}/channels"
+        async with gateway.client._session.ws_connect(url) as websocket:
+            await websocket.send_str("no message")
+            assert (await websocket.receive()).type in (
+                aiohttp.WSMsgType.CLOSE,
+                aiohttp.WSMsgType.CLOSED,
+            )
+        assert (await channels.execute("print(1)")).text == "1\n"
+
+
+async def test_the_connection_class_helps_the_plain_kernel_gateway_too(monkeypatch):
+    monkeypatch.setattr(KernelGatewayApp, "init_signal", lambda self: None)
+    app = KernelGatewayApp(
+        ip="127.0.0.1",
+        port=0,
+        auth_token=TOKEN,
+        default_kernel_name="local",
+        kernel_websocket_connection_class=GatewayWebsocketConnection,
+    )
+    app.initialize([])
+    await app.personality.init_configurables()
+    (listening,) = app.http_server._sockets.values()
+    url = "http://{}:{}".format(*listening.getsockname())
+    try:
+        async with Gateway(url, TOKEN) as client, client.kernel("local") as channels:
+            assert (await channels.execute("print(1)")).text == "1\n"
+            kernel = app.kernel_manager.get_kernel(channels.kernel_id)
+            (connection,) = GatewayWebsocketConnection.of_kernel(kernel)
+            assert nodelay(connection.websocket_handler.ws_connection.stream.socket)
+    finally:
+        app.http_server.stop()
+        await app.http_server.close_all_connections()

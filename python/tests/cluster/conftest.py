@@ -1,0 +1,78 @@
+"""One cluster for all tests; a namespace and a release for each group of them.
+
+The cluster is the one that CLUSTER names (see ci/clusters.py). One that cannot be had is a failure.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from chart import Chart
+from kubectl import Kubectl, Namespace
+
+from ci import clusters, images
+from ci.paths import ROOT
+
+CHART = ROOT / "charts" / "gateway-provisioners"
+
+
+def pytest_collection_modifyitems(items):
+    # The release outlives a test, and its client's sockets belong to the loop they were made on.
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Show a failed test what its gateway and its cluster said meanwhile."""
+    report = yield
+    chart = getattr(item, "funcargs", {}).get("chart")
+    if report.failed and chart is not None:
+        report.sections.extend(chart.diagnostics())
+    return report
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The cluster, with the product's images on it."""
+    cluster = clusters.ensure()
+    cluster.load(built.archive for built in images.ensure())
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster):
+    return Kubectl(cluster.kubectl, cluster.kubeconfig)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def namespace(kubectl):
+    namespace = Namespace(kubectl, f"gp-test-{uuid.uuid4().hex[:8]}")
+    await namespace.create()
+    yield namespace
+    await namespace.delete()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def chart(cluster, kubectl, namespace):
+    chart = Chart(
+        helm=cluster.helm,
+        kubectl=kubectl,
+        namespace=namespace,
+        path=CHART,
+        release="gateway",
+        image=images.KERNEL_PY.reference,
+    )
+    await chart.install({"gateway": {"logLevel": "DEBUG"}})
+    yield chart
+    await chart.uninstall()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def gateway(chart):
+    async with chart.gateway() as gateway:
+        yield gateway

@@ -1,0 +1,15 @@
+"""Waiting for what another program does, with an end."""
+
+import asyncio
+
+from kubectl import PATIENCE_SECONDS
+
+
+async def patiently(awaitable):
+    return await asyncio.wait_for(awaitable, PATIENCE_SECONDS)
+
+
+async def until(condition):
+    """Return when the awaitable that `condition` makes gives something true."""
+    while not await condition():  # noqa: ASYNC110 - another program's state has no event here
+        await asyncio.sleep(0.2)

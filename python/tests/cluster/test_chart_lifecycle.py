@@ -1,0 +1,174 @@
+"""A release from installation to removal, by somebody who has rights in one namespace only."""
+
+import asyncio
+import base64
+import contextlib
+import json
+
+import pytest
+import pytest_asyncio
+from conftest import CHART
+from gateway_client import Gateway
+from kubectl import PATIENCE_SECONDS
+
+ADD_A_KERNEL = ("--set", "kernels.custom.image=acme/data-sci-py:2.0")
+KEEP_VALUES = "--reset-then-reuse-values"
+
+
+class Helm:
+    """The helm program as users type it, on behalf of the namespace's administrator."""
+
+    def __init__(self, executable, namespace):
+        self._executable = str(executable)
+        self._namespace = namespace
+
+    async def __call__(self, *arguments):
+        process = await asyncio.create_subprocess_exec(
+            self._executable,
+            *arguments,
+            f"--namespace={self._namespace.name}",
+            f"--kubeconfig={self._namespace.kubectl.kubeconfig}",
+            f"--kube-as-user=system:serviceaccount:{self._namespace.name}:administrator",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0, f"helm {' '.join(arguments)}: {output.decode()}"
+        return output.decode()
+
+    async def install(self, release, *arguments):
+        await self(
+            "install", release, str(CHART), "--wait", f"--timeout={PATIENCE_SECONDS}s", *arguments
+        )
+
+    async def upgrade(self, release, *arguments):
+        wait = ("--wait", f"--timeout={PATIENCE_SECONDS}s")
+        await self("upgrade", release, str(CHART), KEEP_VALUES, *wait, *arguments)
+
+
+@pytest.fixture(scope="module", params=["helm 4", "helm 3"])
+def helm(request, cluster, administrator):
+    # A cluster of the user's own comes with the one Helm that they have.
+    older = cluster.helm3 or cluster.helm
+    return Helm(cluster.helm if request.param == "helm 4" else older, administrator)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def administrator(namespace):
+    """The namespace, with an account that may do in it what Kubernetes' own role `admin` may."""
+    await namespace.run("create", "serviceaccount", "administrator")
+    account = f"{namespace.name}:administrator"
+    await namespace.run(
+        "create",
+        "rolebinding",
+        "administrator",
+        "--clusterrole=admin",
+        f"--serviceaccount={account}",
+    )
+    return namespace
+
+
+async def token(namespace, release):
+    name = f"{release}-gateway-provisioners-token"
+    secret = json.loads(await namespace.run("get", "secret", name, "-o", "json"))
+    return base64.b64decode(secret["data"]["token"]).decode()
+
+
+@contextlib.asynccontextmanager
+async def gateway(namespace, release):
+    target = f"service/{release}-gateway-provisioners"
+    async with (
+        namespace.kubectl.port_forward(namespace.name, target, 8888) as port,
+        Gateway(f"http://127.0.0.1:{port}", await token(namespace, release)) as client,
+    ):
+        yield client
+
+
+async def gateway_pods(namespace, release):
+    """The unique ids of the gateway's pods."""
+    labels = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=gateway"
+    pods = json.loads(await namespace.run("get", "pods", "-l", labels, "-o", "json"))
+    return {pod["metadata"]["uid"] for pod in pods["items"]}
+
+
+async def everything(namespace):
+    """Kind and name of all that a release or its kernels could leave behind."""
+    kinds = "pods,services,deployments,replicasets,configmaps,secrets,serviceaccounts,roles,rolebindings"
+    return set((await namespace.run("get", kinds, "-o", "name")).split())
+
+
+async def result_of(client, kernel_id, code):
+    async with client.channels(kernel_id) as channels:
+        result = await channels.execute(code)
+        assert result.status == "ok"
+        return result.text.strip()
+
+
+async def wait_listed(client, name):
+    """Return when the gateway offers kernel `name`; the caller's patience ends it if it never does."""
+    while True:
+        if name in (await client.request("GET", "/api/kernelspecs"))["kernelspecs"]:
+            return
+        await asyncio.sleep(0.1)
+
+
+async def test_release_from_installation_to_removal(helm, administrator):
+    namespace = administrator
+    before = await everything(namespace)
+    await helm.install("first")
+    first_token = await token(namespace, "first")
+    first_pods = await gateway_pods(namespace, "first")
+    async with gateway(namespace, "first") as client:
+        kernel = await client.start()
+        await result_of(client, kernel, "answer = 42")
+
+        # A kernel is added: the gateway, its token and its kernels do not notice.
+        await helm.upgrade("first", *ADD_A_KERNEL)
+        await asyncio.wait_for(wait_listed(client, "custom"), PATIENCE_SECONDS)
+        assert await gateway_pods(namespace, "first") == first_pods
+        assert await result_of(client, kernel, "print(answer)") == "42"
+
+    # Something of the gateway's own is changed: another process, which finds the kernel again.
+    await helm.upgrade("first", "--set", "gateway.logLevel=DEBUG")
+    assert (await gateway_pods(namespace, "first")).isdisjoint(first_pods)
+    assert await token(namespace, "first") == first_token
+    async with gateway(namespace, "first") as client:
+        await asyncio.wait_for(wait_listed(client, "custom"), PATIENCE_SECONDS)
+        assert await result_of(client, kernel, "print(answer)") == "42"
+
+    await helm("rollback", "first", "1", "--wait", f"--timeout={PATIENCE_SECONDS}s")
+    assert await token(namespace, "first") == first_token
+    async with gateway(namespace, "first") as client:
+        assert await result_of(client, kernel, "print(answer)") == "42"
+
+    # Its kernels go with it.
+    await helm("uninstall", "first", "--wait")
+    await namespace.wait_no_kernels()
+    labels = "app.kubernetes.io/instance=first"
+    await namespace.run(
+        "wait", "--for=delete", "pods", "-l", labels, f"--timeout={PATIENCE_SECONDS}s"
+    )
+    assert await everything(namespace) == before
+
+
+async def test_two_releases_in_one_namespace(helm, administrator):
+    await helm.install("one")
+    await helm.install("two")
+    async with gateway(administrator, "one") as one, gateway(administrator, "two") as two:
+        kernel = await one.start()
+        assert set(await one.kernels()) == {kernel}
+        assert await two.kernels() == {}
+        await helm("uninstall", "two", "--wait")
+        assert await result_of(one, kernel, "print('still here')") == "still here"
+    await helm("uninstall", "one", "--wait")
+    await administrator.wait_no_kernels()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CHART / "ci").glob("*-values.yaml")), ids=lambda path: path.stem
+)
+async def test_api_server_accepts_every_value(helm, administrator, path):
+    manifests = await helm("template", "all", str(CHART), f"--values={path}")
+    await administrator.run(
+        "apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=manifests
+    )

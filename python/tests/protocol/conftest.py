@@ -1,0 +1,98 @@
+import asyncio
+import contextlib
+import functools
+import json
+import sys
+
+import pytest
+import pytest_asyncio
+from launched import KERNEL_ID, LAUNCHERS, launched
+from reference_v1 import GatewayV1
+
+from gateway_provisioners.handshake.command_client import CommandEndpoint
+from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
+from gateway_provisioners.handshake.response_server import ResponseServer
+
+# The launcher is no package of ours: it finds its modules beside its script.
+sys.path.append(str(LAUNCHERS / "python" / "scripts"))
+
+
+@pytest.fixture(scope="session")
+def vectors():
+    return json.loads((LAUNCHERS / "protocol" / "vectors.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def captured():
+    path = LAUNCHERS / "protocol" / "captured-gateway-provisioners-0.5.0.json"
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="session")
+def gateway_key():
+    return GatewayKey.generate()
+
+
+@pytest_asyncio.fixture
+async def server(gateway_key):
+    server = ResponseServer("127.0.0.1", 0, 0, gateway_key)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def gateway_v1():
+    with GatewayV1() as gateway:
+        yield gateway
+
+
+class Kernel:
+    """A launcher that has reported."""
+
+    def __init__(self, started, launch_key, arrival):
+        self.launched = started
+        self.process = started.process
+        self.launch_key = launch_key
+        self.arrival = arrival
+        self.info = arrival.connection_info
+
+    @property
+    def endpoint(self):
+        return CommandEndpoint("127.0.0.1", self.info.comm_port, KERNEL_ID, self.launch_key)
+
+
+@contextlib.asynccontextmanager
+async def launching(tmp_path, server, *arguments, **options):
+    """Start a launcher that has a launch key, and take its report."""
+    key = new_launch_key()
+    address = server.response_address, server.public_key
+    options["KERNEL_LAUNCH_KEY"] = key
+    with (
+        server.expect(KERNEL_ID, key) as expectation,
+        launched(tmp_path, *address, arguments=arguments, **options) as started,
+    ):
+        ended = asyncio.create_task(asyncio.to_thread(started.process.wait))
+        arrival = asyncio.create_task(expectation.next_arrival())
+        try:
+            await asyncio.wait({ended, arrival}, return_when=asyncio.FIRST_COMPLETED)
+            assert arrival.done(), started.log()
+            yield Kernel(started, key, arrival.result())
+        finally:
+            started.process.kill()
+            await ended
+
+
+@pytest.fixture
+def launch(tmp_path, server):
+    return functools.partial(launching, tmp_path, server)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def launch_once(tmp_path_factory, gateway_key):
+    """One launcher for all tests of a module that leave it as it is."""
+    server = ResponseServer("127.0.0.1", 0, 0, gateway_key)
+    await server.start()
+    async with launching(tmp_path_factory.mktemp("launch"), server) as kernel:
+        yield kernel
+    await server.stop()

@@ -1,0 +1,277 @@
+"""bootstrap-kernel.sh, laid out as `jupyter image-bootstrap install` leaves it in an image."""
+
+import asyncio
+import base64
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launched import GUARD, KERNEL_ID, LAUNCHERS, client_of, environment, value
+
+from gateway_provisioners.handshake.payload import new_launch_key
+
+PUBLIC_KEY = base64.b64encode(b"\x30" * 294).decode()
+# Stands for a language's runtime: says what it was started with, and its process id.
+RECORDER = """#!{python}
+import json, os, sys
+print(json.dumps({{"program": sys.argv[0], "arguments": sys.argv[1:], "pid": os.getpid()}}))
+sys.exit({code})
+"""
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An image's /usr/local/bin, without launchers."""
+    directory = tmp_path / "usr local" / "bin"
+    directory.mkdir(parents=True)
+    shutil.copy(LAUNCHERS / "bootstrap-kernel.sh", directory)
+    return directory
+
+
+def install(image, *paths):
+    for path in paths:
+        target = image / "kernel-launchers" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+
+
+def record(image, program, code=0):
+    script = image / program
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(RECORDER.format(python=sys.executable, code=code))
+    script.chmod(0o755)
+
+
+def bootstrap(image, *, path="/usr/bin:/bin", **variables):
+    given = {
+        "KERNEL_LANGUAGE": "python",
+        "KERNEL_ID": KERNEL_ID,
+        "RESPONSE_ADDRESS": "10.0.0.1:8877",
+        "PUBLIC_KEY": PUBLIC_KEY,
+        **variables,
+    }
+    present = {name: text for name, text in given.items() if text is not None}
+    return subprocess.Popen(
+        [image / "bootstrap-kernel.sh"],
+        env={**environment(**present), "PATH": path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=image,
+    )
+
+
+def outcome(process):
+    stdout, stderr = process.communicate(timeout=GUARD)
+    return process.returncode, stdout, stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"KERNEL_LANGUAGE": None}, "KERNEL_LANGUAGE is missing"),
+        ({"KERNEL_LANGUAGE": "../python"}, "KERNEL_LANGUAGE is malformed"),
+        ({"KERNEL_ID": None}, "KERNEL_ID is missing"),
+        ({"KERNEL_ID": ""}, "KERNEL_ID is missing"),
+        ({"KERNEL_ID": "a b"}, "KERNEL_ID is malformed"),
+        ({"KERNEL_ID": "$(touch pwned)"}, "KERNEL_ID is malformed"),
+        ({"KERNEL_ID": "a\ntouch pwned"}, "KERNEL_ID is malformed"),
+        ({"RESPONSE_ADDRESS": None}, "RESPONSE_ADDRESS is missing"),
+        ({"RESPONSE_ADDRESS": "10.0.0.1"}, "RESPONSE_ADDRESS is malformed"),
+        ({"RESPONSE_ADDRESS": "10.0.0.1:0"}, "RESPONSE_ADDRESS is malformed"),
+        ({"RESPONSE_ADDRESS": "10.0.0.1:99999"}, "RESPONSE_ADDRESS is malformed"),
+        ({"RESPONSE_ADDRESS": "10.0.0.1:80;touch pwned"}, "RESPONSE_ADDRESS is malformed"),
+        ({"PUBLIC_KEY": None}, "PUBLIC_KEY is missing"),
+        ({"PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----"}, "PUBLIC_KEY is malformed"),
+        ({"PORT_RANGE": "1"}, "PORT_RANGE is malformed"),
+        ({"PORT_RANGE": "a[$(touch pwned)]..5"}, "PORT_RANGE is malformed"),
+        ({"PORT_RANGE": "0..1000"}, "PORT_RANGE must lie within 1024..65535"),
+        ({"PORT_RANGE": "40000..70000"}, "PORT_RANGE must lie within 1024..65535"),
+        ({"PORT_RANGE": "40000..30000"}, "PORT_RANGE must lie within 1024..65535"),
+        ({"PORT_RANGE": "08000..08999"}, "PORT_RANGE must span at least 1000 ports"),
+        ({"MIN_PORT_RANGE_SIZE": "x"}, "MIN_PORT_RANGE_SIZE is malformed"),
+        ({"KERNEL_SPARK_CONTEXT_INIT_MODE": "soon"}, "KERNEL_SPARK_CONTEXT_INIT_MODE is malf"),
+        ({"KERNEL_LAUNCH_KEY": "hush-hush"}, "KERNEL_LAUNCH_KEY is malformed"),
+    ],
+)
+def test_bad_parameters(image, variables, said):
+    install(image, "python/scripts/launch_ipykernel.py")
+    record(image, "python")
+    code, stdout, stderr = outcome(bootstrap(image, path=f"{image}:/usr/bin:/bin", **variables))
+    assert (code, stdout) == (64, "")
+    assert stderr.startswith(f"bootstrap-kernel: {said}")
+    assert stderr.count("\n") == 1
+    assert "hush" not in stderr
+    assert not (image / "pwned").exists()
+
+
+@pytest.mark.parametrize("language", ["python", "r", "scala"])
+def test_image_without_the_launcher(image, language):
+    code, _, stderr = outcome(bootstrap(image, KERNEL_LANGUAGE=language))
+    assert code == 69
+    assert stderr == (
+        f"bootstrap-kernel: no launcher for '{language}' in {image}/kernel-launchers: this image"
+        f" needs 'jupyter image-bootstrap install --languages {language}'\n"
+    )
+
+
+def test_unknown_language(image):
+    code, _, stderr = outcome(bootstrap(image, KERNEL_LANGUAGE="cobol"))
+    assert code == 69
+    assert stderr.startswith("bootstrap-kernel: no launcher for 'cobol'")
+
+
+SCALA = ("scala/lib/toree-launcher_2.12-0.5.0.jar", "scala/lib/toree-assembly-0.5.0.jar")
+
+
+@pytest.mark.parametrize(
+    ("language", "launchers", "runtime"),
+    [
+        ("python", ["python/scripts/launch_ipykernel.py"], "python"),
+        ("R", ["R/scripts/launch_IRkernel.R"], "Rscript"),
+        ("Scala", SCALA, "/nonexistent/bin/spark-submit"),
+    ],
+)
+def test_image_without_the_runtime(image, language, launchers, runtime):
+    install(image, *launchers)
+    code, _, stderr = outcome(bootstrap(image, KERNEL_LANGUAGE=language, path="/nonexistent"))
+    assert code == 69
+    assert stderr == (
+        f"bootstrap-kernel: no runtime for '{language.lower()}' in this image:"
+        f" {runtime} is not in PATH\n"
+    )
+
+
+COMMON = [
+    *("--kernel-id", KERNEL_ID, "--port-range", "0..0"),
+    *("--response-address", "10.0.0.1:8877", "--public-key", PUBLIC_KEY),
+    *("--spark-context-initialization-mode", "none"),
+]
+
+
+@pytest.mark.parametrize("program", ["python", "python3"])
+def test_becomes_the_python_launcher(image, program):
+    install(image, "python/scripts/launch_ipykernel.py")
+    record(image, program, code=41)
+    process = bootstrap(
+        image,
+        path=str(image),
+        KERNEL_LANGUAGE="Python",
+        KERNEL_CLASS_NAME="acme.Kernel; touch pwned",
+        KERNEL_TRANSPORT_ENCRYPTION="auto",
+    )
+    code, stdout, stderr = outcome(process)
+    assert (code, stderr) == (41, "")
+    launcher = str(image / "kernel-launchers/python/scripts/launch_ipykernel.py")
+    assert json.loads(stdout) == {
+        "program": str(image / program),
+        "pid": process.pid,  # it was replaced, so signals reach the launcher
+        "arguments": [
+            *(launcher, *COMMON, "--kernel-class-name", "acme.Kernel; touch pwned"),
+            *("--transport-encryption", "auto"),
+        ],
+    }
+    assert not (image / "pwned").exists()
+
+
+def test_takes_enterprise_gateways_variables(image):
+    install(image, "python/scripts/launch_ipykernel.py")
+    record(image, "python")
+    names = {"RESPONSE_ADDRESS": None, "PUBLIC_KEY": None}
+    others = {
+        "EG_RESPONSE_ADDRESS": "10.0.0.1:8877",
+        "EG_PUBLIC_KEY": PUBLIC_KEY,
+        "EG_PORT_RANGE": "40000..41000",
+        "TRANSPORT_ENCRYPTION": "required",
+    }
+    _, stdout, stderr = outcome(bootstrap(image, path=str(image), **names, **others))
+    assert not stderr
+    arguments = json.loads(stdout)["arguments"][1:]
+    expected = [word if word != "0..0" else "40000..41000" for word in COMMON]
+    assert arguments == [*expected, "--transport-encryption", "required"]
+
+
+@pytest.mark.parametrize("directory", ["r", "R"])
+def test_becomes_the_r_launcher(image, directory):
+    install(image, f"{directory}/scripts/launch_IRkernel.R")
+    record(image, "Rscript", code=3)
+    code, stdout, stderr = outcome(bootstrap(image, path=f"{image}:/usr/bin", KERNEL_LANGUAGE="R"))
+    assert (code, stderr) == (3, "")
+    launcher = str(image / "kernel-launchers" / directory / "scripts/launch_IRkernel.R")
+    assert json.loads(stdout)["arguments"] == [launcher, *COMMON]
+
+
+def test_becomes_the_scala_launcher(image):
+    install(image, *SCALA)
+    record(image, "spark/bin/spark-submit", code=5)
+    code, stdout, stderr = outcome(
+        bootstrap(
+            image,
+            path=f"{image}:/usr/bin:/bin",
+            KERNEL_LANGUAGE="scala",
+            KERNEL_USERNAME="o'neil $HOME",
+            SPARK_HOME=str(image / "spark"),
+        )
+    )
+    assert (code, stderr) == (5, "")
+    libraries = image / "kernel-launchers" / "scala" / "lib"
+    assert json.loads(stdout)["arguments"] == [
+        *(
+            "--name",
+            f"o'neil $HOME-{KERNEL_ID}",
+            "--jars",
+            str(libraries / "toree-assembly-0.5.0.jar"),
+        ),
+        *("--class", "launcher.ToreeLauncher", str(libraries / "toree-launcher_2.12-0.5.0.jar")),
+        *("--alternate-sigint", "USR2", *COMMON),
+    ]
+
+
+def test_launchers_may_be_elsewhere(image, tmp_path):
+    elsewhere = tmp_path / "else where"
+    install(image, "python/scripts/launch_ipykernel.py")
+    shutil.move(image / "kernel-launchers", elsewhere)
+    record(image, "python")
+    process = bootstrap(image, path=str(image), KERNEL_LAUNCHERS_DIR=str(elsewhere))
+    code, stdout, _ = outcome(process)
+    assert code == 0
+    assert json.loads(stdout)["arguments"][0].startswith(str(elsewhere))
+
+
+async def test_from_the_image_to_a_kernel(image, server):
+    shutil.copytree(LAUNCHERS / "python", image / "kernel-launchers" / "python")
+    key = new_launch_key()
+    with server.expect(KERNEL_ID, key) as expectation:
+        process = bootstrap(
+            image,
+            path=f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            RESPONSE_ADDRESS=server.response_address,
+            PUBLIC_KEY=server.public_key,
+            KERNEL_LAUNCH_KEY=key,
+            PORT_RANGE="25000..26000",
+            KERNEL_TRANSPORT_ENCRYPTION="required",
+            HOME=str(image),
+        )
+        ended = asyncio.create_task(asyncio.to_thread(process.wait))
+        arrival = asyncio.create_task(expectation.next_arrival())
+        try:
+            await asyncio.wait({arrival, ended}, return_when=asyncio.FIRST_COMPLETED)
+            assert arrival.done()
+            info = arrival.result().connection_info
+            assert 25000 <= info.shell_port <= 26000
+            assert info.curve_publickey
+            async with client_of(info.to_jupyter()) as client:
+                assert await value(client, "6 * 7") == "42"
+            process.send_signal(signal.SIGTERM)
+            code, _, stderr = await asyncio.to_thread(outcome, process)
+            assert code == 128 + signal.SIGTERM
+            assert key not in stderr
+            assert info.key not in stderr
+        finally:
+            process.kill()
+            process.communicate()

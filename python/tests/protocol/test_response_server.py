@@ -1,0 +1,294 @@
+"""The response server among peers that are silent, slow, garbled, forged or simply many."""
+
+import asyncio
+import base64
+import contextlib
+import logging
+import socket
+
+import pytest
+from launched import GUARD, KERNEL_ID
+
+from gateway_provisioners.errors import ConfigurationError
+from gateway_provisioners.handshake import payload, response_server
+from gateway_provisioners.handshake.response_server import ResponseServer
+from kernel_launcher import wire
+
+INFO = {
+    "shell_port": 1,
+    "iopub_port": 2,
+    "stdin_port": 3,
+    "control_port": 4,
+    "hb_port": 5,
+    "comm_port": 6,
+    "ip": "10.0.0.7",
+    "key": "hush-hush",
+    "transport": "tcp",
+    "signature_scheme": "hmac-sha256",
+    "kernel_id": KERNEL_ID,
+}
+
+
+def report_v2(launch_key, kernel_id=KERNEL_ID, **changes):
+    key = wire.LaunchKey(base64.b64decode(launch_key), kernel_id)
+    return key.connection_info({**INFO, "kernel_id": kernel_id, **changes})
+
+
+def report_v1(server, **changes):
+    return wire.GatewayKey(server.public_key).connection_info({**INFO, **changes})
+
+
+@contextlib.asynccontextmanager
+async def connected(server, source="127.0.0.1"):
+    host, port = server.response_address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), local_addr=(source, 0))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def closed(reader):
+    """Wait until the server closes; it never says anything."""
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), GUARD) == b""
+
+
+async def send(server, blob, source="127.0.0.1"):
+    async with connected(server, source) as (reader, writer):
+        writer.write(blob)
+        with contextlib.suppress(OSError):
+            writer.write_eof()
+        await closed(reader)
+
+
+async def arrival_of(expectation):
+    return await asyncio.wait_for(expectation.next_arrival(), GUARD)
+
+
+async def test_authenticated_report(server):
+    key = payload.new_launch_key()
+    with server.expect(KERNEL_ID, key) as expectation:
+        await send(server, report_v2(key))
+        arrival = await arrival_of(expectation)
+    assert (arrival.protocol, arrival.peer_ip) == (2, "127.0.0.1")
+    assert (arrival.connection_info.ip, arrival.connection_info.key) == ("10.0.0.7", "hush-hush")
+    assert "hush" not in repr(arrival)
+    assert key not in repr(expectation)
+
+
+async def test_blob_in_pieces(server):
+    key = payload.new_launch_key()
+    with server.expect(KERNEL_ID, key) as expectation:
+        async with connected(server) as (reader, writer):
+            for byte in report_v2(key):
+                writer.write(bytes([byte]))
+                await writer.drain()
+            writer.write_eof()
+            await closed(reader)
+        assert (await arrival_of(expectation)).protocol == 2
+
+
+async def test_unauthenticated_report_comes_with_its_address(server):
+    """Version 1 proves nothing: every claim is handed on, what is proven goes first."""
+    key = payload.new_launch_key()
+    with server.expect(KERNEL_ID, key) as expectation:
+        await send(server, report_v1(server, comm_port=66), "127.0.0.2")
+        first = await arrival_of(expectation)
+        assert (first.protocol, first.peer_ip) == (1, "127.0.0.2")
+        await send(server, report_v1(server, comm_port=67), "127.0.0.2")
+        await send(server, report_v1(server, comm_port=68), "127.0.0.2")
+        await send(server, report_v1(server, comm_port=69), "127.0.0.3")
+        await asyncio.gather(*server._tasks)
+        await send(server, report_v2(key))
+        arrivals = [await arrival_of(expectation) for _ in range(3)]
+    # One claim per address is remembered, the latest.
+    assert [(a.protocol, a.connection_info.comm_port) for a in arrivals] == [
+        (2, 6),
+        (1, 68),
+        (1, 69),
+    ]
+
+
+async def test_claims_of_a_version_2_report_inside_version_1_are_nothing(server):
+    with server.expect(KERNEL_ID, None) as expectation:
+        await send(server, report_v1(server, protocol=2))
+        arrival = await arrival_of(expectation)
+    assert (arrival.protocol, arrival.connection_info.protocol) == (1, 1)
+
+
+async def test_forged_reports_take_over_nothing(server, caplog):
+    caplog.set_level(logging.DEBUG)
+    key, other_key = payload.new_launch_key(), payload.new_launch_key()
+    with (
+        server.expect(KERNEL_ID, key) as expectation,
+        server.expect("another-kernel", other_key) as other,
+    ):
+        # The other launch's key, for this kernel, and the other way round.
+        await send(server, report_v2(other_key))
+        await send(server, report_v2(key, "another-kernel"))
+        await send(server, report_v2(other_key, kernel_id="a-third"))
+        for garbage in (b"", b"\0\xff" * 500, b"hush-hush" * 500, base64.b64encode(b'{"hush": 1}')):
+            await send(server, garbage)
+        await send(server, report_v2(key, comm_port=61))
+        await send(server, report_v2(other_key, "another-kernel", comm_port=62))
+        assert (await arrival_of(expectation)).connection_info.comm_port == 61
+        assert (await arrival_of(other)).connection_info.comm_port == 62
+    assert "hush" not in caplog.text
+    assert key not in caplog.text
+
+
+async def test_version_2_without_a_launch_key_is_refused(server):
+    with server.expect(KERNEL_ID, None) as expectation:
+        await send(server, report_v2(payload.new_launch_key()))
+        await send(server, report_v1(server))
+        assert (await arrival_of(expectation)).protocol == 1
+
+
+async def test_nothing_arrives_after_the_end(server):
+    key = payload.new_launch_key()
+    with server.expect(KERNEL_ID, key) as earlier:
+        pass
+    await send(server, report_v2(key))
+    with server.expect(KERNEL_ID, key) as expectation:
+        earlier.close()  # again, and not the later one
+        await send(server, report_v2(key, comm_port=62))
+        assert (await arrival_of(expectation)).connection_info.comm_port == 62
+    assert not earlier._arrived.is_set()
+
+
+async def test_later_expectation_of_a_kernel_replaces_the_earlier(server):
+    old_key, new_key = payload.new_launch_key(), payload.new_launch_key()
+    with server.expect(KERNEL_ID, old_key) as old, server.expect(KERNEL_ID, new_key) as new:
+        await send(server, report_v2(old_key, comm_port=61))
+        await send(server, report_v2(new_key, comm_port=62))
+        assert (await arrival_of(new)).connection_info.comm_port == 62
+        assert not old._arrived.is_set()
+
+
+async def test_silent_peers_are_disconnected(server, monkeypatch):
+    monkeypatch.setattr(response_server, "READ_SECONDS", 0.01)
+    async with connected(server) as (reader, writer):
+        writer.write(b"eyJ2")
+        await closed(reader)
+
+
+async def test_endless_peers_are_disconnected(server):
+    async with connected(server) as (reader, writer):
+        with contextlib.suppress(ConnectionError):
+            for _ in range(200):
+                writer.write(b"A" * 1024)
+                await writer.drain()
+        await closed(reader)
+
+
+async def test_crowd_makes_room_at_its_own_expense(server, monkeypatch):
+    monkeypatch.setattr(response_server, "MAX_CONNECTIONS", 8)
+    key = payload.new_launch_key()
+    async with contextlib.AsyncExitStack() as stack:
+        slow = await stack.enter_async_context(connected(server, "127.0.0.2"))
+        blob = report_v2(key)
+        slow[1].write(blob[:100])
+        crowd = [await stack.enter_async_context(connected(server, "127.0.0.3")) for _ in range(20)]
+        for reader, _ in crowd[:12]:
+            await closed(reader)
+        with server.expect(KERNEL_ID, key) as expectation:
+            slow[1].write(blob[100:])
+            slow[1].write_eof()
+            assert (await arrival_of(expectation)).peer_ip == "127.0.0.2"
+
+
+async def test_flood_of_claims_leaves_room_for_others(server, monkeypatch):
+    """RSA takes time, so one address gets a few operations at a time, and the rest is dropped."""
+    opened = []
+    release = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    real = payload.open_v1
+
+    def slow_open_v1(envelope, key):
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(GUARD)
+        kernel_id, info = real(envelope, key)
+        opened.append(info.comm_port)
+        return kernel_id, info
+
+    monkeypatch.setattr(payload, "open_v1", slow_open_v1)
+    with server.expect(KERNEL_ID, None) as expectation:
+        for port in range(100, 120):
+            await send(server, report_v1(server, comm_port=port), "127.0.0.3")
+        await send(server, report_v1(server, comm_port=99), "127.0.0.2")
+        release.set()
+        await asyncio.gather(*server._tasks)
+        peers = {(await arrival_of(expectation)).peer_ip for _ in range(2)}
+    assert peers == {"127.0.0.2", "127.0.0.3"}
+    assert len(opened) == response_server.MAX_OPENING_PER_PEER + 1
+
+
+async def test_claims_of_one_launch_are_bounded(server, monkeypatch):
+    monkeypatch.setattr(response_server, "MAX_CLAIMS", 3)
+    key = payload.new_launch_key()
+    with server.expect(KERNEL_ID, key) as expectation:
+        for host in range(2, 12):
+            await send(server, report_v1(server), f"127.0.0.{host}")
+            await asyncio.gather(*server._tasks)
+        await send(server, report_v2(key))
+        assert (await arrival_of(expectation)).protocol == 2
+        assert [(await arrival_of(expectation)).peer_ip for _ in range(3)] == [
+            "127.0.0.2",
+            "127.0.0.3",
+            "127.0.0.4",
+        ]
+
+
+async def test_many_launches_at_once(server):
+    keys = {f"kernel-{number}": payload.new_launch_key() for number in range(50)}
+    with contextlib.ExitStack() as stack:
+        expected = {k: stack.enter_context(server.expect(k, key)) for k, key in keys.items()}
+        await asyncio.gather(
+            *(
+                send(server, report_v2(key, kernel, comm_port=1000 + number))
+                for number, (kernel, key) in enumerate(keys.items())
+            )
+        )
+        for number, expectation in enumerate(expected.values()):
+            assert (await arrival_of(expectation)).connection_info.comm_port == 1000 + number
+
+
+async def test_stop_closes_everything(gateway_key):
+    server = ResponseServer("127.0.0.1", 0, 0, gateway_key)
+    assert not server.listening
+    await server.start()
+    assert server.listening
+    async with connected(server) as (reader, _):
+        await server.stop()
+        await closed(reader)
+    assert not server.listening
+    host, port = server.response_address.split(":")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, int(port))
+    await server.stop()
+
+
+async def test_taken_port(gateway_key):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"none of the response ports {port}"):
+            await ResponseServer("127.0.0.1", port, 0, gateway_key).start()
+        server = ResponseServer("127.0.0.1", port, 20, gateway_key)
+        await server.start()
+        assert port < int(server.response_address.split(":")[1]) <= port + 20
+        await server.stop()
+
+
+async def test_address_of_another_host(gateway_key):
+    with pytest.raises(ConfigurationError, match="GP_RESPONSE_IP"):
+        await ResponseServer("192.0.2.1", 0, 0, gateway_key).start()
+    server = ResponseServer("192.0.2.1", 0, 0, gateway_key, bind_any=True)
+    await server.start()
+    host, port = server.response_address.split(":")
+    assert host == "192.0.2.1"
+    _, writer = await asyncio.open_connection("127.0.0.1", int(port))
+    writer.close()
+    await writer.wait_closed()
+    await server.stop()

@@ -1,0 +1,159 @@
+"""Both implementations of the protocol, the gateway's and the launcher's, pass the golden vectors."""
+
+import base64
+import json
+import subprocess
+import sys
+
+import pytest
+import reference_v1
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_private_key,
+)
+from launched import LAUNCHERS
+
+from gateway_provisioners.errors import ProtocolError
+from gateway_provisioners.handshake import payload
+from gateway_provisioners.model.connection_info import ConnectionInfo
+from kernel_launcher import wire
+
+PROTOCOL = LAUNCHERS / "protocol"
+KEYS = json.loads((PROTOCOL / "test-keys.json").read_text())
+VECTORS = json.loads((PROTOCOL / "vectors.json").read_text())
+CAPTURED = json.loads((PROTOCOL / "captured-gateway-provisioners-0.5.0.json").read_text())
+
+
+def named(entries):
+    return [pytest.param(entry, id=entry["name"]) for entry in entries]
+
+
+def private_key(name):
+    return load_der_private_key(base64.b64decode(KEYS[name]), None)
+
+
+def public_key(name):
+    der = (
+        private_key(name).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    )
+    return base64.b64encode(der).decode()
+
+
+def decode(blob, rsa_key=None, launch_key=None):
+    """Any report, as the response server reads it."""
+    envelope = payload.parse_envelope(blob)
+    if isinstance(envelope, payload.V1Envelope):
+        return payload.open_v1(envelope, payload.GatewayKey(private_key(rsa_key)))
+    return envelope.kernel_id, payload.open_v2(envelope, launch_key)
+
+
+def launcher_key(entry):
+    return wire.LaunchKey(base64.b64decode(entry["launch_key"]), entry["kernel_id"])
+
+
+def fix_random(monkeypatch, *values):
+    """Let the next random bytes of each length be these."""
+    by_length = {len(value): value for value in values}
+    monkeypatch.setattr("os.urandom", lambda count: by_length[count])
+
+
+def test_vectors_are_what_the_specification_says():
+    generator = [sys.executable, PROTOCOL / "generate_vectors.py", "--check"]
+    subprocess.run(generator, check=True, timeout=120)
+
+
+@pytest.mark.parametrize("entry", named(VECTORS["reports"] + CAPTURED["reports"]))
+def test_gateway_reads_report(entry):
+    kernel_id, info = decode(entry["blob"].encode(), entry.get("rsa_key"), entry.get("launch_key"))
+    assert kernel_id == entry["kernel_id"]
+    assert info == ConnectionInfo.from_payload(
+        {**entry["connection_info"], "protocol": entry["version"]}
+    )
+
+
+@pytest.mark.parametrize("name", VECTORS["invalid_reports"]["blobs"])
+def test_gateway_rejects_report(name):
+    invalid = VECTORS["invalid_reports"]
+    with pytest.raises(ProtocolError):
+        decode(invalid["blobs"][name].encode(), invalid["rsa_key"], invalid["launch_key"])
+
+
+@pytest.mark.parametrize("entry", named(e for e in VECTORS["reports"] if e["version"] == 2))
+def test_launcher_writes_report_v2(entry, monkeypatch):
+    launch_key = launcher_key(entry)
+    fix_random(monkeypatch, base64.b64decode(entry["nonce"]))
+    blob = launch_key.connection_info(entry["connection_info"])
+    written = json.loads(base64.b64decode(blob, validate=True))
+    assert written == json.loads(base64.b64decode(entry["blob"]))
+    assert written["ciphertext"] == entry["ciphertext"]
+
+
+@pytest.mark.parametrize(
+    "entry", named(e for e in VECTORS["reports"] + CAPTURED["reports"] if e["version"] == 1)
+)
+def test_launcher_writes_report_v1(entry, monkeypatch):
+    if "aes_key" in entry:
+        fix_random(monkeypatch, base64.b64decode(entry["aes_key"]))
+    blob = wire.GatewayKey(public_key(entry["rsa_key"])).connection_info(entry["connection_info"])
+    if "aes_key" in entry:
+        envelope = json.loads(base64.b64decode(blob, validate=True))
+        assert envelope["conn_info"] == entry["encrypted"]
+    # Read back by a decoder that is neither of ours, and by ours.
+    assert reference_v1.decode(blob, private_key(entry["rsa_key"])) == entry["connection_info"]
+    assert decode(blob, entry["rsa_key"])[0] == entry["kernel_id"]
+
+
+@pytest.mark.parametrize("entry", named(VECTORS["commands"]))
+def test_command(entry, monkeypatch):
+    challenge = payload.parse_challenge(entry["challenge_line"].encode())
+    assert challenge == entry["challenge"]
+    assert json.loads(wire.challenge_line(challenge)) == json.loads(entry["challenge_line"])
+    command = launcher_key(entry).open_command(entry["line"].encode(), challenge)
+    assert command == entry["message"]
+    fix_random(monkeypatch, base64.b64decode(entry["nonce"]))
+    line = payload.seal_command(
+        entry["message"], entry["launch_key"], entry["kernel_id"], challenge
+    )
+    assert json.loads(line) == json.loads(entry["line"])
+    assert line.endswith(b"\n")
+
+
+@pytest.mark.parametrize("entry", named(VECTORS["replies"]))
+def test_reply(entry, monkeypatch):
+    arguments = entry["launch_key"], entry["kernel_id"], entry["challenge"]
+    assert payload.open_reply(entry["line"].encode(), *arguments) == entry["message"]
+    fix_random(monkeypatch, base64.b64decode(entry["nonce"]))
+    line = launcher_key(entry).reply(entry["message"], entry["challenge"])
+    assert json.loads(line) == json.loads(entry["line"])
+    assert line.endswith(b"\n")
+
+
+@pytest.mark.parametrize("name", VECTORS["invalid_commands"]["lines"])
+def test_launcher_rejects_command(name):
+    invalid = VECTORS["invalid_commands"]
+    with pytest.raises(wire.WireError):
+        launcher_key(invalid).open_command(invalid["lines"][name].encode(), invalid["challenge"])
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*VECTORS["invalid_commands"]["lines"]} - {"sealed as a reply"})
+)
+def test_gateway_rejects_as_reply_what_is_no_command(name):
+    invalid = VECTORS["invalid_commands"]
+    with pytest.raises(ProtocolError):
+        payload.open_reply(
+            invalid["lines"][name].encode(),
+            invalid["launch_key"],
+            invalid["kernel_id"],
+            invalid["challenge"],
+        )
+
+
+def test_derived_keys():
+    for entry in VECTORS["derived_keys"]:
+        for word in ("connection-info", "command"):
+            expected = base64.b64decode(entry[word.replace("-", "_")])
+            derived = payload._derive(entry["launch_key"], entry["kernel_id"], word.encode())
+            assert derived == expected
+            assert launcher_key(entry)._derive(word.encode()) == expected

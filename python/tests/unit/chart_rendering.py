@@ -1,0 +1,139 @@
+"""Renders the chart with real Helm programs, without a cluster.
+
+Helm 4 and Helm 3 are looked for on PATH as `helm4` and `helm3`. Where they are not, ci/cluster builds
+them under these names.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).parents[3]
+CHART = REPOSITORY / "charts" / "gateway-provisioners"
+HELMS = ("helm4", "helm3")
+
+# A Helm that was built without its release's flags would take the cluster for an ancient one.
+_COMMON = ("--kube-version", "1.34.4", "--values", "-")
+
+
+class RenderingFailed(Exception):
+    """Helm refused; the text is what it told its user."""
+
+
+@functools.cache
+def executable(program: str) -> str:
+    """Return the path of `helm4` or `helm3`."""
+    if found := shutil.which(program):
+        return found
+    cluster = REPOSITORY / "ci" / "cluster" / "cluster.sh"
+    folder = subprocess.run([cluster, "bin"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return str(Path(folder.strip()) / program)
+
+
+def helm(
+    program: str, command: str, *arguments: str, values: Mapping[str, Any] | None = None
+) -> str:
+    """Run Helm with `values` as a values file and return its output."""
+    done = subprocess.run(
+        [executable(program), command, *_COMMON, *arguments],
+        input=_yaml(values or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RenderingFailed(done.stderr + done.stdout)
+    return done.stdout
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
+    """Return JSON that is YAML too: no halves of characters, nothing unprintable left as it is."""
+    text = json.dumps(values, ensure_ascii=False)
+    return re.sub("[\x7f-\x9f\u2028\u2029\ufeff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The objects of one release."""
+
+    objects: tuple[dict[str, Any], ...]
+
+    def all(self, kind: str) -> Iterator[dict[str, Any]]:
+        return (item for item in self.objects if item["kind"] == kind)
+
+    def one(self, kind: str) -> dict[str, Any]:
+        (found,) = self.all(kind)
+        return found
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        return self.one("Deployment")["spec"]["template"]
+
+    @property
+    def container(self) -> dict[str, Any]:
+        (container,) = self.pod["spec"]["containers"]
+        return container
+
+    @property
+    def env(self) -> dict[str, Any]:
+        """The gateway's variables: a literal as its string, any other as its valueFrom."""
+        listed = self.container["env"]
+        env = {item["name"]: item.get("value", item.get("valueFrom")) for item in listed}
+        assert len(env) == len(listed), "a variable is set twice"
+        return env
+
+    @property
+    def kernelspecs(self) -> dict[str, dict[str, Any]]:
+        data = self.one("ConfigMap")["data"]
+        assert all(key.endswith(".json") for key in data)
+        return {key.removesuffix(".json"): json.loads(text) for key, text in data.items()}
+
+
+def render(
+    values: Mapping[str, Any] | None = None,
+    *,
+    release: str = "gateway",
+    namespace: str = "notebooks",
+    program: str = "helm4",
+    settings: tuple[str, ...] = (),
+) -> Rendered:
+    """Render a release; `settings` are given with --set, in Helm's own syntax."""
+    return _render(json.dumps(values or {}), release, namespace, program, settings)
+
+
+@functools.cache
+def _render(
+    values: str, release: str, namespace: str, program: str, settings: tuple[str, ...]
+) -> Rendered:
+    arguments = [argument for setting in settings for argument in ("--set", setting)]
+    output = helm(
+        program,
+        *("template", release, str(CHART), "--namespace", namespace, *arguments),
+        values=json.loads(values),
+    )
+    return Rendered(tuple(item for item in yaml.load_all(output, yaml.CSafeLoader) if item))
+
+
+def refusal(values: Mapping[str, Any] | None = None, **options: Any) -> str:
+    """Return what Helm says when it refuses these values; they must not render."""
+    try:
+        render(values, **options)
+    except RenderingFailed as refused:
+        return str(refused)
+    raise AssertionError("these values were accepted")
+
+
+def chart_values() -> dict[str, Any]:
+    """Return the chart's default values."""
+    values: dict[str, Any] = yaml.load((CHART / "values.yaml").read_text(), yaml.CSafeLoader)
+    return values

@@ -1,0 +1,186 @@
+"""`jupyter image-bootstrap`: output, the files in the image, and everything it refuses."""
+
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from gateway_provisioners.cli import image_bootstrap, install_files
+
+# Word for word from the documentation that users of Gateway Provisioners know.
+PAGE_OUTPUT = """\
+[ImageBootstrapInstaller] Kernel-launcher files have been copied to {target}/kernel-launchers \
+for the following languages: ['python', 'r'].
+[ImageBootstrapInstaller] bootstrap-kernel.sh has been copied to {target}.
+[ImageBootstrapInstaller] The CMD entry in the Dockerfile should be updated to: \
+CMD {target}/bootstrap-kernel.sh
+"""
+
+
+@pytest.fixture
+def launchers(tmp_path):
+    """A package folder with launchers for python and r, and files that no image needs."""
+    folder = tmp_path / "launchers"
+    for name, content in {
+        "bootstrap-kernel.sh": "#!/bin/bash\n",
+        "python/scripts/launch_ipykernel.py": "print()\n",
+        "python/scripts/kernel/part.py": "pass\n",
+        "python/README.md": "words\n",
+        "python/scripts/__pycache__/launch_ipykernel.pyc": "bytes\n",
+        "python/scripts/tests/test_it.py": "pass\n",
+        "python/scripts/.mypy_cache/3.10/cache.json": "{}",
+        "r/scripts/launch_IRkernel.R": "quit()\n",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
+
+
+@pytest.fixture
+def install(launchers, tmp_path, run_cli):
+    """Run the command in this process; return (exit code, stderr)."""
+    target = tmp_path / "bin"
+
+    def run(*arguments, source=launchers):
+        return run_cli(
+            image_bootstrap.ImageBootstrap,
+            [
+                "install",
+                f"--ImageBootstrapInstaller.source={source}",
+                f"--target={target}",
+                *arguments,
+            ],
+        )
+
+    run.target = target
+    return run
+
+
+def tree(folder):
+    return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_output_is_the_documented_one(install):
+    code, err = install("--languages", "python", "--languages", "r")
+    assert (code, err) == (0, PAGE_OUTPUT.format(target=install.target))
+
+
+def test_default_target_is_usr_local_bin(launchers, run_cli, monkeypatch):
+    written = []
+    for writer in ("install_folder", "install_file"):
+        monkeypatch.setattr(install_files, writer, lambda path, _: written.append(str(path)))
+    arguments = ["install", f"--ImageBootstrapInstaller.source={launchers}"]
+    code, err = run_cli(image_bootstrap.ImageBootstrap, arguments)
+    assert (code, err) == (0, PAGE_OUTPUT.format(target="/usr/local/bin"))
+    assert written == [
+        "/usr/local/bin/kernel-launchers/python",
+        "/usr/local/bin/kernel-launchers/R",
+        "/usr/local/bin/bootstrap-kernel.sh",
+    ]
+
+
+def test_installs_the_folders_that_existing_dockerfiles_expect(install):
+    assert install()[0] == 0
+    assert tree(install.target) == {
+        "bootstrap-kernel.sh": "#!/bin/bash\n",
+        "kernel-launchers/python/scripts/launch_ipykernel.py": "print()\n",
+        "kernel-launchers/python/scripts/kernel/part.py": "pass\n",
+        "kernel-launchers/R/scripts/launch_IRkernel.R": "quit()\n",
+    }
+
+
+def test_any_user_may_read_and_run_what_is_installed(install, restrictive_umask):
+    assert install()[0] == 0
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in install.target.rglob("*")}
+    assert modes["bootstrap-kernel.sh"] == 0o755
+    assert modes["launch_ipykernel.py"] == 0o644
+    assert {modes[name] for name in ("kernel-launchers", "python", "scripts", "kernel")} == {0o755}
+
+
+def test_second_install_replaces_the_first(install):
+    assert install()[0] == 0
+    stale = install.target / "kernel-launchers/python/scripts/of_an_older_release.py"
+    stale.write_text("")
+    assert install("--languages", "Python")[0] == 0
+    assert not stale.exists()
+    assert (install.target / "kernel-launchers/R/scripts/launch_IRkernel.R").exists()
+
+
+def test_launchers_only(install):
+    code, err = install("--languages", "python", "--launchers-only")
+    assert code == 0
+    assert len(err.splitlines()) == 1
+    assert set(tree(install.target)) == {
+        "kernel-launchers/python/scripts/launch_ipykernel.py",
+        "kernel-launchers/python/scripts/kernel/part.py",
+    }
+
+
+def test_dry_run_writes_nothing(install):
+    code, err = install("--dry-run")
+    assert code == 0
+    assert f"would be copied to {install.target}" in err
+    assert not install.target.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--languages", "perl"], "there is no language 'perl'; known are python, r, scala."),
+        (
+            ["--languages", "scala"],
+            "this release has no launcher for 'scala'; it has one for python, r.",
+        ),
+        (["--languages", "python", "r"], "Unexpected argument 'r'"),
+        (["--language", "python"], "Unknown option --language;"),
+        (["--languages"], "--languages: expected one argument"),
+        (["--config", "missing.py"], "--config: there is no file missing.py."),
+    ],
+)
+def test_refuses_wrong_options_before_writing(install, arguments, reason):
+    code, err = install(*arguments)
+    assert code == 2
+    assert reason in err
+    assert len(err.splitlines()) == 1
+    assert not install.target.exists()
+
+
+def test_unwritable_target_is_one_line(install):
+    install.target.write_text("a file where the folder should be")
+    code, err = install()
+    assert code == 1
+    assert err.startswith(f"[ImageBootstrapInstaller] ERROR | Cannot write {install.target}/")
+    assert len(err.splitlines()) == 1
+
+
+def test_package_without_bootstrap_script_writes_nothing(install, launchers):
+    (launchers / "bootstrap-kernel.sh").unlink()
+    code, err = install()
+    assert code == 1
+    assert "no bootstrap-kernel.sh in" in err
+    assert not install.target.exists()
+
+
+def test_no_or_wrong_subcommand(run_cli):
+    for arguments in ([], ["remove"]):
+        code, err = run_cli(image_bootstrap.ImageBootstrap, arguments)
+        assert code == 2
+        assert "use: jupyter image-bootstrap install" in err
+
+
+def test_as_a_program(launchers, tmp_path):
+    """The installed entry point, in its own process, found by `jupyter`."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "jupyter", "image-bootstrap", "install"),
+            *("--languages", "python", "--languages", "r", "--target", str(tmp_path / "bin")),
+            f"--ImageBootstrapInstaller.source={launchers}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == PAGE_OUTPUT.format(target=tmp_path / "bin")

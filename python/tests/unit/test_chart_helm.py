@@ -1,0 +1,120 @@
+"""Helm 4 and Helm 3 alike: what they render, what they lint, and what the notes say."""
+
+import copy
+import re
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+import yaml
+from chart_rendering import CHART, HELMS, RenderingFailed, executable, helm, render
+
+EXERCISES = {path.stem: path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
+VALUES = {
+    "default": {},
+    "one more kernel": {"kernels": {"custom": {"image": "acme/data-sci-py:2.0"}}},
+    "no kernel": {"kernels": {"python3": {"enabled": False}}},
+    **{name: yaml.safe_load(path.read_text()) for name, path in EXERCISES.items()},
+}
+each_value = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
+
+
+def comparable(rendered):
+    """The objects but for the token, which is random each time."""
+    objects = copy.deepcopy(list(rendered.objects))
+    for item in objects:
+        if item["kind"] == "Secret":
+            assert item["data"].keys() == {"token"}
+            item["data"] = {}
+    return sorted(objects, key=lambda item: (item["kind"], item["metadata"]["name"]))
+
+
+@each_value
+def test_helm_4_and_helm_3_render_the_same(values):
+    four, three = (comparable(render(values, program=program)) for program in HELMS)
+    assert four == three
+
+
+@each_value
+@pytest.mark.parametrize("program", HELMS)
+def test_lint_finds_nothing(values, program):
+    told = helm(program, "lint", "--strict", str(CHART), values=values)
+    assert "1 chart(s) linted, 0 chart(s) failed" in told
+
+
+@pytest.mark.parametrize("program", HELMS)
+def test_old_clusters_are_refused(program):
+    with pytest.raises(RenderingFailed, match=r"requires kubeVersion: >=1\.30\.0-0"):
+        helm(program, "template", "r", str(CHART), "--kube-version", "1.29.9")
+    helm(program, "template", "r", str(CHART), "--kube-version", "1.30.0-gke.1")
+
+
+@pytest.mark.parametrize("program", HELMS)
+def test_package_has_what_users_need_and_no_more(program, tmp_path):
+    command = [executable(program), "package", CHART, "--destination", tmp_path]
+    subprocess.run(command, capture_output=True, check=True)
+    (archive,) = tmp_path.iterdir()
+    with tarfile.open(archive) as package:
+        files = {name.removeprefix("gateway-provisioners/") for name in package.getnames()}
+    assert {"Chart.yaml", "README.md", "values.yaml", "values.schema.json"} <= files
+    assert not [file for file in files if file.startswith("ci/")]
+
+
+@pytest.fixture
+def notes(tmp_path):
+    """Render NOTES.txt, which `helm template` keeps to itself, through a copy of the chart."""
+
+    def render_notes(values=None, **options):
+        chart = shutil.copytree(CHART, tmp_path / "chart", dirs_exist_ok=True)
+        text = (CHART / "templates" / "NOTES.txt").read_text()
+        templates = chart / "templates"
+        (templates / "_notes.tpl").write_text('{{- define "notes" -}}\n' + text + "{{- end -}}\n")
+        (templates / "notes.yaml").write_text(
+            'kind: Notes\ntext: {{ include "notes" . | quote }}\n'
+        )
+        output = helm(
+            "helm4",
+            *("template", "gateway", str(chart), "--namespace", "notebooks"),
+            *("--show-only", "templates/notes.yaml"),
+            values=values,
+        )
+        return yaml.safe_load(output)["text"]
+
+    return render_notes
+
+
+def test_notes_tell_the_next_commands(notes):
+    text = notes()
+    assert "  python3  elyra/kernel-py:" in text
+    for command in (
+        "kubectl --namespace notebooks port-forward service/gateway-gateway-provisioners 9999:8888",
+        'curl --header "Authorization: token $JUPYTER_GATEWAY_AUTH_TOKEN" http://localhost:9999',
+        "jupyter lab --gateway-url http://localhost:9999",
+        "--reset-then-reuse-values \\\n       --set kernels.custom.image=acme/data-sci-py:2.0",
+    ):
+        assert command in text
+
+
+def test_commands_in_the_notes_are_valid_shell(notes):
+    commands = "\n".join(line for line in notes().splitlines() if line.startswith("     "))
+    assert commands.count("\n") > 5
+    subprocess.run(["bash", "-n"], input=commands, text=True, check=True)
+
+
+def test_token_command_in_the_notes_names_the_key(notes):
+    auth = {"existingSecret": "corporate", "existingSecretKey": "jupyter.token"}
+    text = notes({"gateway": {"auth": auth}})
+    assert "get secret corporate" in text
+    assert """--output go-template='{{ index .data "jupyter.token" | base64decode }}'""" in text
+
+
+def test_notes_never_show_the_token(notes):
+    assert "correct-horse" not in notes({"gateway": {"auth": {"token": "correct-horse-battery"}}})
+    assert not re.search(r"[A-Za-z0-9]{48}", notes())
+
+
+def test_notes_of_a_stopped_gateway_and_of_one_without_kernels(notes):
+    text = notes({"gateway": {"replicas": 0}, "kernels": {"python3": {"enabled": False}}})
+    assert "no kernel yet" in text
+    assert "The gateway is stopped" in text

@@ -1,0 +1,334 @@
+"""The objects of a release: what they may do, how they are named, what restarts the gateway."""
+
+import base64
+import re
+
+import pytest
+import yaml
+from chart_rendering import CHART, chart_values, helm, refusal, render
+
+from gateway_provisioners import __version__
+
+TOKEN = "correct-horse-battery-staple"
+
+
+def names(rendered):
+    return {(item["kind"], item["metadata"]["name"]) for item in rendered.objects}
+
+
+def test_default_release_has_these_objects_and_no_other():
+    assert names(render()) == {
+        ("Deployment", "gateway-gateway-provisioners"),
+        ("Service", "gateway-gateway-provisioners"),
+        ("ServiceAccount", "gateway-gateway-provisioners-gateway"),
+        ("ServiceAccount", "gateway-gateway-provisioners-kernel"),
+        ("Role", "gateway-gateway-provisioners-gateway"),
+        ("RoleBinding", "gateway-gateway-provisioners-gateway"),
+        ("Secret", "gateway-gateway-provisioners-token"),
+        ("ConfigMap", "gateway-gateway-provisioners-kernelspecs"),
+    }
+
+
+def test_chart_and_package_have_one_version():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == __version__
+
+
+def test_role_is_exactly_what_the_gateway_needs():
+    assert render().one("Role")["rules"] == [
+        {
+            "apiGroups": [""],
+            "resources": ["pods"],
+            "verbs": ["create", "list", "watch", "patch", "delete"],
+        },
+        {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "verbs": ["create", "get", "patch"],
+        },
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["watch"]},
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": ["gateway-gateway-provisioners-kernelspecs"],
+            "verbs": ["list", "watch"],
+        },
+        {
+            "apiGroups": ["apps"],
+            "resources": ["deployments"],
+            "resourceNames": ["gateway-gateway-provisioners"],
+            "verbs": ["get"],
+        },
+    ]
+
+
+def test_role_is_bound_to_the_gateways_account_only():
+    binding = render().one("RoleBinding")
+    assert binding["roleRef"]["kind"] == "Role"
+    assert binding["subjects"] == [
+        {
+            "kind": "ServiceAccount",
+            "name": "gateway-gateway-provisioners-gateway",
+            "namespace": "notebooks",
+        }
+    ]
+
+
+def test_only_the_gateways_pod_gets_a_service_account_token():
+    rendered = render()
+    accounts = list(rendered.all("ServiceAccount"))
+    assert len(accounts) == 2
+    assert all(account["automountServiceAccountToken"] is False for account in accounts)
+    assert rendered.pod["spec"]["automountServiceAccountToken"] is True
+    kernels = rendered.env["GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME"]
+    assert kernels == "gateway-gateway-provisioners-kernel"
+    assert kernels != rendered.pod["spec"]["serviceAccountName"]
+
+
+def test_accounts_and_rights_of_the_operators_own():
+    rendered = render(
+        {
+            "rbac": {"create": False},
+            "gateway": {"serviceAccount": {"create": False, "name": "theirs"}},
+            "kernelServiceAccount": {"create": False, "name": "kernels"},
+        }
+    )
+    kinds = {kind for kind, _ in names(rendered)}
+    assert not kinds & {"Role", "RoleBinding", "ServiceAccount"}
+    assert rendered.pod["spec"]["serviceAccountName"] == "theirs"
+    assert rendered.env["GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME"] == "kernels"
+
+
+def test_role_is_bound_to_an_account_of_the_operators_own():
+    rendered = render({"gateway": {"serviceAccount": {"create": False, "name": "theirs"}}})
+    assert rendered.one("RoleBinding")["subjects"][0]["name"] == "theirs"
+
+
+def test_pod_meets_pod_security_restricted():
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
+    rendered = render()
+    spec = rendered.pod["spec"]
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "runAsGroup": 100,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert rendered.container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"hostNetwork", "hostPID", "hostIPC", "initContainers"}.isdisjoint(spec)
+    assert all(set(volume) == {"name", "emptyDir"} for volume in spec["volumes"])
+    assert all("hostPort" not in port for port in rendered.container["ports"])
+
+
+def test_whatever_the_process_writes_has_a_place():
+    rendered = render()
+    mounted = {item["mountPath"] for item in rendered.container["volumeMounts"]}
+    assert mounted == {"/tmp", rendered.env["JUPYTER_RUNTIME_DIR"]}
+
+
+def test_gateways_environment():
+    assert render().env == {
+        "KG_IP": "0.0.0.0",
+        "KG_PORT": "8888",
+        "KG_PORT_RETRIES": "0",
+        "KG_AUTH_TOKEN": {
+            "secretKeyRef": {"name": "gateway-gateway-provisioners-token", "key": "token"}
+        },
+        "KG_LIST_KERNELS": "True",
+        "KG_DEFAULT_KERNEL_NAME": "python3",
+        "GP_INSTANCE": "gateway-gateway-provisioners",
+        "GP_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
+        "GP_RESPONSE_IP": {"fieldRef": {"fieldPath": "status.podIP"}},
+        "GP_RESPONSE_PORT": "8877",
+        "GP_OWNER_DEPLOYMENT": "gateway-gateway-provisioners",
+        "GP_KERNELSPECS_CONFIGMAP": "gateway-gateway-provisioners-kernelspecs",
+        "GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME": "gateway-gateway-provisioners-kernel",
+        "GP_LAUNCH_TIMEOUT": "30",
+        "GP_UNSCHEDULABLE_GRACE": "0",
+        "GP_CULL_IDLE_TIMEOUT": "3600",
+        "GP_CULL_INTERVAL": "60",
+        "GP_CULL_CONNECTED": "False",
+        "GP_AUTHORIZED_USERS": "",
+        "GP_UNAUTHORIZED_USERS": "root",
+        "GP_CLIENT_ENVS": "",
+        "GP_LOG_LEVEL": "INFO",
+        "JUPYTER_RUNTIME_DIR": "/run/jupyter",
+    }
+
+
+def test_service_reaches_the_gateways_pod_and_nothing_else():
+    rendered = render()
+    service = rendered.one("Service")["spec"]
+    assert service["ports"] == [
+        {"name": "http", "port": 8888, "targetPort": "http", "protocol": "TCP"}
+    ]
+    assert service["selector"].items() <= rendered.pod["metadata"]["labels"].items()
+    assert service["selector"] == rendered.one("Deployment")["spec"]["selector"]["matchLabels"]
+    # What the provisioner calls kernel pods: the Service must never send a request to one.
+    assert service["selector"]["app.kubernetes.io/name"] != "gateway-provisioners-kernel"
+
+
+def test_selector_survives_labels_of_the_operators():
+    hostile = {"app.kubernetes.io/name": "other", "team": "data"}
+    rendered = render({"gateway": {"podLabels": hostile}})
+    labels = rendered.pod["metadata"]["labels"]
+    assert labels["team"] == "data"
+    assert labels["app.kubernetes.io/name"] == "gateway-provisioners"
+
+
+def test_two_gateways_never_overlap():
+    deployment = render().one("Deployment")["spec"]
+    assert deployment["strategy"] == {"type": "Recreate"}
+    assert deployment["replicas"] == 1
+
+
+@pytest.mark.parametrize(
+    "kernels",
+    [
+        {"custom": {"image": "acme/data-sci-py:2.0"}},
+        {"python3": {"image": "acme/other:1"}},
+        {"python3": {"env": {"A": "b"}, "resources": {"limits": {"cpu": 1}}}},
+        {"zz": {"image": "a/b"}, "aa": {"image": "a/b"}},
+    ],
+)
+def test_change_of_kernels_never_restarts_the_gateway(kernels):
+    before, after = render(), render({"kernels": kernels})
+    assert before.kernelspecs != after.kernelspecs
+    assert before.one("Deployment") == after.one("Deployment")
+    assert names(before) == names(after)
+
+
+def test_change_of_kernel_defaults_never_restarts_the_gateway():
+    changed = {"launchTimeout": 99, "resources": {"limits": {"memory": "1Gi"}}}
+    assert render({"kernelDefaults": changed}).pod == render().pod
+
+
+def test_token_is_random_and_long():
+    """Two renderings differ, as each asks for a first installation."""
+    tokens = {
+        base64.b64decode(render(release=f"r{i}").one("Secret")["data"]["token"]) for i in range(3)
+    }
+    assert len(tokens) == 3
+    assert all(re.fullmatch(rb"[A-Za-z0-9]{48}", token) for token in tokens)
+
+
+def test_token_of_the_operators_is_taken_and_a_new_one_restarts_the_gateway():
+    first = render({"gateway": {"auth": {"token": TOKEN}}})
+    second = render({"gateway": {"auth": {"token": TOKEN + "2"}}})
+    assert base64.b64decode(first.one("Secret")["data"]["token"]).decode() == TOKEN
+    assert first.pod != second.pod
+    assert TOKEN not in str(first.one("Deployment"))
+
+
+def test_chart_made_token_leaves_no_trace_in_the_pod():
+    # A checksum of it would differ between the first installation and every upgrade.
+    assert "annotations" not in render().pod["metadata"]
+
+
+def test_existing_secret_is_used_and_none_made():
+    auth = {"existingSecret": "corporate", "existingSecretKey": "jupyter.token"}
+    rendered = render({"gateway": {"auth": auth}})
+    assert not list(rendered.all("Secret"))
+    assert rendered.env["KG_AUTH_TOKEN"] == {
+        "secretKeyRef": {"name": "corporate", "key": "jupyter.token"}
+    }
+
+
+def test_existing_secret_gives_the_same_text_each_time():
+    """What Argo CD and others that only render need."""
+    values = {"gateway": {"auth": {"existingSecret": "corporate"}}}
+    first, second = (helm("helm4", "template", "r", str(CHART), values=values) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("release", ["a", "1", "2fast", "12e4", "true", "x" * 53, "9" * 53])
+def test_names_are_legal_for_any_release(release):
+    rendered = render(release=release)
+    label = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+    for item in rendered.objects:
+        name = item["metadata"]["name"]
+        assert isinstance(name, str)
+        assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name)
+        assert len(name) <= 253
+        for value in item["metadata"]["labels"].values():
+            assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", value)
+    assert label.fullmatch(rendered.one("Service")["metadata"]["name"])
+    assert label.fullmatch(rendered.env["GP_INSTANCE"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a", "b"),
+        ("x" * 52 + "a", "x" * 52 + "b"),
+        ("gateway-provisioners", "gateway-provisioners-kernel"),
+        ("gateway-provisioners", "gateway-provisioners-gateway"),
+        ("gateway-provisioners", "gateway-provisioners-token"),
+    ],
+)
+def test_two_releases_fit_into_one_namespace(one, other):
+    first, second = render(release=one), render(release=other)
+    assert names(first).isdisjoint(names(second))
+    assert first.one("Service")["spec"]["selector"] != second.one("Service")["spec"]["selector"]
+    assert first.env["GP_INSTANCE"] != second.env["GP_INSTANCE"]
+
+
+def test_names_can_be_overridden():
+    assert ("Service", "short") in names(render({"fullnameOverride": "short"}))
+    assert ("Service", "gateway-gp") in names(render({"nameOverride": "gp"}))
+
+
+@pytest.mark.parametrize("namespace", ["1234", "true", "notebooks"])
+def test_objects_carry_the_common_labels(namespace):
+    for item in render(namespace=namespace).objects:
+        labels = item["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "gateway"
+        assert labels["app.kubernetes.io/managed-by"] == "Helm"
+        assert labels["app.kubernetes.io/version"] == __version__
+        assert labels["app.kubernetes.io/component"] in {"gateway", "kernels"}
+
+
+def test_image_of_the_gateway():
+    assert render().container["image"] == f"elyra/gateway:{__version__}"
+    image = {"repository": "registry.example.com/g", "tag": "2.0"}
+    assert render({"gateway": {"image": image}}).container["image"] == "registry.example.com/g:2.0"
+    image["digest"] = "sha256:" + "0" * 64
+    pinned = render({"gateway": {"image": image}}).container["image"]
+    assert pinned == "registry.example.com/g@sha256:" + "0" * 64
+
+
+def test_environment_of_the_operators():
+    extra = {"B": "1", "A": {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}}
+    env = render({"gateway": {"extraEnv": extra}}).env
+    assert env["B"] == "1"
+    assert env["A"] == {"secretKeyRef": {"name": "s", "key": "k"}}
+
+
+def test_variables_of_the_chart_are_not_overridden_behind_its_back():
+    for name in sorted(set(render().env) | {"KG_MAX_KERNELS"}):
+        message = refusal({"gateway": {"extraEnv": {name: "x"}, "maxKernels": 1}})
+        assert f"gateway.extraEnv.{name}: the chart sets this variable" in message
+
+
+def test_large_numbers_stay_numbers():
+    """Helm reads numbers as floats, which print as 1e+06 from a million on."""
+    values = {"gateway": {"terminationGracePeriodSeconds": 1_000_000, "launchTimeout": 2_000_000}}
+    values["gateway"]["podSecurityContext"] = {"runAsUser": 1_000_680_000}
+    rendered = render(values)
+    assert rendered.pod["spec"]["terminationGracePeriodSeconds"] == 1_000_000
+    assert rendered.pod["spec"]["securityContext"]["runAsUser"] == 1_000_680_000
+    assert rendered.env["GP_LAUNCH_TIMEOUT"] == "2000000"
+    spec = rendered.kernelspecs["python3"]["metadata"]["kernel_provisioner"]["config"]
+    assert spec["launch_timeout"] == 2_000_000
+
+
+def test_null_takes_a_default_away():
+    """Where the cluster chooses user ids, as OpenShift does."""
+    rendered = render(settings=("gateway.podSecurityContext.runAsUser=null",))
+    assert "runAsUser" not in rendered.pod["spec"]["securityContext"]
+    assert chart_values()["gateway"]["podSecurityContext"]["runAsUser"] == 1000

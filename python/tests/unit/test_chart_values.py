@@ -1,0 +1,288 @@
+"""The values: each is documented, each has an effect, and what cannot work is refused in words."""
+
+import copy
+import functools
+import json
+import re
+import runpy
+
+import pytest
+import yaml
+from chart_rendering import CHART, HELMS, REPOSITORY, RenderingFailed, chart_values, refusal, render
+from jsonschema import Draft7Validator
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+EXERCISES = sorted((CHART / "ci").glob("*-values.yaml"))
+CUSTOM = {"image": "acme/data-sci-py:2.0"}
+
+
+README = runpy.run_path(str(REPOSITORY / "ci" / "update" / "chart_readme.py"))
+
+
+@functools.cache
+def documented():
+    text = (CHART / "values.yaml").read_text()
+    return {value.path: value for value in README["documented_values"](text)}
+
+
+def exercise(path):
+    return yaml.safe_load(path.read_text())
+
+
+# The kernel of the exercises that says everything which a kernel can say.
+ALL_OF_A_KERNEL = {
+    f"kernels.training.{key}" for key in SCHEMA["definitions"]["kernel"]["properties"]
+}
+
+
+def leaves(values, prefix=""):
+    """Yield the keys of each value that stands in `values`, down to what is documented as one."""
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict) and path not in documented().keys() | ALL_OF_A_KERNEL:
+            yield from ((key, *rest) for rest in leaves(value, f"{path}."))
+        else:
+            yield (key,)
+
+
+def value_at(values, keys):
+    for key in keys:
+        values = values.get(key, {})
+    return values
+
+
+def without(values, keys):
+    values = copy.deepcopy(values)
+    parent = values
+    for key in keys[:-1]:
+        parent = parent[key]
+    del parent[keys[-1]]
+    return values
+
+
+def outcome(values, **options):
+    """Return the objects, or what Helm says when it refuses."""
+    try:
+        return render(values, **options).objects
+    except RenderingFailed as refused:
+        return str(refused)
+
+
+def schema_paths(schema, prefix=""):
+    """Yield the dotted path of each value that the schema names."""
+    for key, child in schema.get("properties", {}).items():
+        path = f"{prefix}{key}"
+        definition = child.get("$ref", "").removeprefix("#/definitions/")
+        resolved = SCHEMA["definitions"][definition] if definition else child
+        if "properties" in resolved and definition != "resources":
+            yield from schema_paths(resolved, f"{path}.")
+        else:
+            yield path
+
+
+def test_every_value_has_a_description():
+    assert [path for path, value in documented().items() if not value.description] == []
+
+
+def test_schema_and_values_name_the_same_values():
+    in_schema = set(schema_paths(SCHEMA)) - {"global", "kernels"}
+    in_values = {path for path in documented() if not path.startswith("kernels.")}
+    assert in_schema == in_values
+    kernel = set(SCHEMA["definitions"]["kernel"]["properties"])
+    own = {path.removeprefix("kernels.python3.") for path in documented() if "s.python3." in path}
+    assert own == {"enabled", "image", "displayName"}
+    assert kernel - own == set(chart_values()["kernelDefaults"])
+
+
+def test_schema_is_valid_and_accepts_the_defaults():
+    Draft7Validator.check_schema(SCHEMA)
+    Draft7Validator(SCHEMA).validate(chart_values())
+
+
+def test_exercises_set_every_value_to_something_else():
+    defaults = chart_values()
+    exercised = set()
+    for path in EXERCISES:
+        values = exercise(path)
+        for keys in leaves(values):
+            same = value_at(values, keys) == value_at(defaults, keys)
+            assert not same, f"{path.name}: {'.'.join(keys)} is the default"
+            exercised.add(".".join(keys))
+    assert exercised >= documented().keys() | ALL_OF_A_KERNEL
+
+
+@pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
+def test_every_value_has_an_effect(path):
+    values = exercise(path)
+    # `enabled: true` says what is so anyway; every kernel that is not removed shows it.
+    useless = {("kernels", "training", "enabled")}
+    whole = outcome(values)
+    assert not isinstance(whole, str), whole
+    for keys in leaves(values):
+        if keys not in useless:
+            assert outcome(without(values, keys)) != whole, f"{'.'.join(keys)} has no effect"
+
+
+def test_templates_use_no_value_that_does_not_exist():
+    known = set(documented())
+    groups = {path.rpartition(".")[0] for path in known}
+    groups |= {group.rpartition(".")[0] for group in groups} | {"kernels", "kernelDefaults"}
+    for template in CHART.glob("templates/**/*"):
+        if template.is_dir():
+            continue
+        text = template.read_text()
+        for used in re.findall(r"\$?\.Values\.([\w.]+)", text):
+            assert used in known | groups, f"{template.name} uses .Values.{used}"
+        for used in re.findall(r"\$gateway\.([\w.]+)", text):
+            assert f"gateway.{used}" in known | groups, f"{template.name} uses gateway.{used}"
+        for used in re.findall(r"\$kernel\.(\w+)", text):
+            assert used in SCHEMA["definitions"]["kernel"]["properties"], f"{template.name}: {used}"
+
+
+@pytest.mark.parametrize("program", HELMS)
+def test_a_value_set_to_null_never_ends_in_a_template_error(program):
+    """Null removes a default. What the chart cannot do without is missed by name."""
+    for path in documented():
+        told = outcome({}, settings=(f"{path}=null",), program=program)
+        missed = f"missing property '{path.rpartition('.')[2]}'"
+        assert not isinstance(told, str) or missed in told
+
+
+REFUSED_BY_SCHEMA = [
+    ({"kernel": {}}, "additional properties 'kernel' not allowed"),
+    ({"kernels": []}, "at '/kernels': got array, want null or object"),
+    ({"kernels": {"Custom": CUSTOM}}, "invalid propertyName 'Custom'"),
+    ({"kernels": {"a.b": CUSTOM}}, "invalid propertyName 'a.b'"),
+    ({"kernels": {"_a": CUSTOM}}, "invalid propertyName '_a'"),
+    ({"kernels": {"../x": CUSTOM}}, "invalid propertyName '../x'"),
+    ({"kernels": {"a": {"imgae": "x"}}}, "at '/kernels/a': additional properties 'imgae'"),
+    ({"kernels": {"a": {"image": 2}}}, "at '/kernels/a/image': got number, want string"),
+    ({"kernels": {"a": {"enabled": "no"}}}, "at '/kernels/a/enabled': got string, want boolean"),
+    ({"kernels": {"a": {"language": "julia"}}}, "must be one of 'python', 'r', 'scala'"),
+    ({"kernels": {"a": {"pullPolicy": "always"}}}, "must be one of 'Always', 'IfNotPresent', 'N"),
+    ({"kernels": {"a": {"env": {"N": 1}}}}, "at '/kernels/a/env/N': got number, want string"),
+    ({"kernels": {"a": {"env": {"A-B": ""}}}}, "invalid propertyName 'A-B'"),
+    ({"kernels": {"a": {"env": [{"name": "A"}]}}}, "/kernels/a/env': got array, want object"),
+    ({"kernels": {"a": {"displayName": "a\nb"}}}, "at '/kernels/a/displayName'"),
+    ({"kernels": {"a": {"launchTimeout": -1}}}, "at '/kernels/a/launchTimeout'"),
+    ({"kernels": {"a": {"launchTimeout": "30s"}}}, "got string, want integer"),
+    ({"kernels": {"a": {"portRange": "1024"}}}, "at '/kernels/a/portRange'"),
+    ({"kernels": {"a": {"transportEncryption": "on"}}}, "must be one of 'auto', 'disabled', 'req"),
+    ({"kernels": {"a": {"kernelClassName": "x y.z"}}}, "at '/kernels/a/kernelClassName'"),
+    ({"kernels": {"a": {"resources": {"limit": {}}}}}, "additional properties 'limit'"),
+    ({"kernels": {"a": {"authorizedUsers": "bob"}}}, "got string, want array"),
+    ({"kernels": {"a": {"authorizedUsers": ["a,b"]}}}, "at '/kernels/a/authorizedUsers/0'"),
+    ({"kernels": {"a": {"pullSecrets": [{"name": "x"}]}}}, "got object, want string"),
+    ({"kernels": {"a": {"podTemplate": "spec:"}}}, "got string, want object"),
+    ({"kernelDefaults": {"image": "x"}}, "additional properties 'image' not allowed"),
+    ({"gateway": {"replicas": 2}}, "at '/gateway/replicas': maximum: got 2, want 1"),
+    ({"gateway": {"image": {"tag": 2.0}}}, "at '/gateway/image/tag': got number, want string"),
+    ({"gateway": {"image": {"repository": ""}}}, "at '/gateway/image/repository'"),
+    ({"gateway": {"logLevel": "info"}}, "must be one of 'DEBUG', 'INFO', 'WARNING'"),
+    ({"gateway": {"launchTimeout": 0}}, "at '/gateway/launchTimeout': minimum: got 0, want 1"),
+    ({"gateway": {"cull": {"idle": 3}}}, "additional properties 'idle' not allowed"),
+    ({"gateway": {"service": {"type": "ExternalName"}}}, "must be one of 'ClusterIP', 'NodePort'"),
+    ({"gateway": {"service": {"port": 70000}}}, "maximum: got 70,000, want 65,535"),
+    ({"gateway": {"clientEnv": ["A B"]}}, "at '/gateway/clientEnv/0'"),
+    ({"gateway": {"extraEnv": {"A": {"value": "b"}}}}, "missing property 'valueFrom'"),
+    ({"gateway": {"podAnnotations": {"a": True}}}, "got boolean, want string"),
+    ({"gateway": {"auth": {"existingSecret": "A_B"}}}, "at '/gateway/auth/existingSecret'"),
+    ({"fullnameOverride": "1st"}, "at '/fullnameOverride'"),
+    ({"fullnameOverride": "x" * 64}, "maxLength: got 64, want 63"),
+    ({"rbac": {"create": "yes"}}, "at '/rbac/create': got string, want boolean"),
+]
+
+
+@pytest.mark.parametrize("program", HELMS)
+@pytest.mark.parametrize(
+    ("values", "message"), REFUSED_BY_SCHEMA, ids=lambda value: str(value)[:50]
+)
+def test_schema_refuses(values, message, program):
+    told = refusal(values, program=program)
+    assert "values don't meet the specifications of the schema" in told
+    assert message in told
+
+
+REFUSED_BY_TEMPLATES = [
+    # jupyter_client, on both sides: KernelManager._kernel_name_changed.
+    ({"kernels": {"python": CUSTOM}}, "kernels.python: Jupyter's programs read this name as"),
+    (
+        {"kernels": {"custom": {}}},
+        "kernels.custom: it has no image; set kernels.custom.image, or kernels.custom.enabled to",
+    ),
+    (
+        {"gateway": {"auth": {"token": "t" * 16, "existingSecret": "s"}}},
+        "gateway.auth: token and existingSecret are both set; set one of them",
+    ),
+    ({"gateway": {"auth": {"token": "t" * 15}}}, "gateway.auth.token: it must have at least 16"),
+    ({"gateway": {"auth": {"token": "t" * 16 + "\n"}}}, "gateway.auth.token: it must have"),
+    (
+        {"gateway": {"serviceAccount": {"create": False}}},
+        "gateway.serviceAccount: create is false, so name must say which ServiceAccount to use",
+    ),
+    (
+        {"kernelServiceAccount": {"create": False}},
+        "kernelServiceAccount: create is false, so name must say which ServiceAccount to use",
+    ),
+    (
+        {"kernelServiceAccount": {"create": False, "name": "gateway-gateway-provisioners-gateway"}},
+        "kernelServiceAccount.name: this is the gateway's ServiceAccount",
+    ),
+    (
+        {"gateway": {"defaultKernel": "julia"}},
+        'gateway.defaultKernel: "julia" is not an enabled kernel; set it to one of: python3',
+    ),
+    (
+        {"kernels": {"custom": {**CUSTOM, "language": "r", "kernelClassName": "a.B"}}},
+        "kernels.custom.kernelClassName: a kernel in r has no such class",
+    ),
+    (
+        {"kernels": {"custom": {**CUSTOM, "authorizedUsers": ["root"]}}},
+        'kernels.custom: user "root" is among its authorizedUsers and its unauthorizedUsers',
+    ),
+    (
+        {"gateway": {"extraEnv": {"KG_AUTH_TOKEN": "x"}}},
+        "gateway.extraEnv.KG_AUTH_TOKEN: the chart sets this variable",
+    ),
+]
+
+
+@pytest.mark.parametrize("program", HELMS)
+@pytest.mark.parametrize(("values", "message"), REFUSED_BY_TEMPLATES, ids=lambda v: str(v)[:50])
+def test_contradictions_are_refused(values, message, program):
+    told = refusal(values, program=program)
+    assert "These values cannot work:" in told
+    assert message in told
+
+
+def test_all_problems_are_told_at_once():
+    told = refusal(
+        {
+            "kernels": {"one": {}, "two": {"image": "No Image"}},
+            "gateway": {"auth": {"token": "short"}, "defaultKernel": "none"},
+        }
+    )
+    assert [line[4:].partition(":")[0] for line in told.splitlines() if line[:4] == "  - "] == [
+        *("gateway.auth.token", "kernels.one", "kernels.two.image", "gateway.defaultKernel")
+    ]
+
+
+@pytest.mark.parametrize(
+    "token", ["hunter2", 123456789, ["hunter2-hunter2-hunter2"], "hunter2 " * 3]
+)
+def test_refusals_never_quote_a_token(token):
+    told = refusal({"gateway": {"auth": {"token": token}}})
+    assert "hunter2" not in told
+    assert "123456789" not in told
+
+
+def test_refusals_never_quote_a_variable():
+    values = {"gateway": {"extraEnv": {"A": 31415926, "KG_IP": "hunter2"}}}
+    assert "31415926" not in refusal(values)
+    del values["gateway"]["extraEnv"]["A"]
+    assert "hunter2" not in refusal(values)
+
+
+def test_readme_is_made_from_these_values():
+    text = (CHART / "README.md").read_text()
+    assert text == README["readme"](text, (CHART / "values.yaml").read_text())

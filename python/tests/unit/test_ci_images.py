@@ -1,0 +1,195 @@
+"""ci.images: what is built again, what is not, and in which order; no engine takes part."""
+
+import contextlib
+import io
+import json
+import tarfile
+
+import pytest
+
+from ci import images
+from ci.commands import CommandError, UserError
+from ci.engines import Engine
+from ci.images import Builder, Image
+
+
+class FakeEngine(Engine):
+    """Remembers what it was told; an image is a name, an id and the hash of its inputs."""
+
+    name = "fake"
+
+    def __init__(self):
+        self.images = {}
+        self.built = []
+        self.removed = []
+        self.contexts = []
+        self.arguments = []
+        self.failing = set()
+
+    def build(self, context, tag, inputs, build_args, mounts):
+        self.contexts.append({path.name for path in context.iterdir()})
+        self.arguments.append(dict(build_args))
+        self.built.append(tag)
+        self.images[tag] = (f"id-{len(self.contexts)}", inputs)
+
+    def inputs_of(self, tag):
+        return self.images.get(tag, (None, None))[1]
+
+    def image_id(self, tag):
+        return self.images.get(tag, (None, None))[0]
+
+    def run(self, tag, script):
+        if tag in self.failing:
+            raise CommandError(f"smoke test of {tag}")
+        return script
+
+    def export(self, tag, archive):
+        layer = io.BytesIO()
+        with tarfile.open(fileobj=layer, mode="w") as inner:
+            inner.addfile(member("file", 1000), io.BytesIO(b"x" * 1000))
+            inner.addfile(member("another", 234), io.BytesIO(b"x" * 234))
+        manifest = json.dumps([{"Layers": ["layer.tar"]}]).encode()
+        with tarfile.open(archive, "w") as outer:
+            outer.addfile(member("manifest.json", len(manifest)), io.BytesIO(manifest))
+            outer.addfile(member("layer.tar", len(layer.getvalue())), io.BytesIO(layer.getvalue()))
+
+    def remove(self, image):
+        self.removed.append(image)
+        self.images.pop(image, None)
+
+
+def member(name, size):
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """Three images, parent to child, with a wheel in the middle one; nothing of this checkout's."""
+    monkeypatch.setenv("GP_CACHE", str(tmp_path / "cache"))
+    table = {}
+    for reference, parent, wheel in (("a/base:1", None, False), ("a/middle:1", "a/base:1", True)):
+        table[reference] = Image(reference, tmp_path / reference.replace(":", "-"), parent, wheel)
+    table["a/leaf:2"] = Image("a/leaf:2", tmp_path / "examples/leaf", "a/middle:1")
+    for image in table.values():
+        image.folder.mkdir(parents=True)
+        (image.folder / "Dockerfile").write_text(f"FROM {image.parent}\n")
+        (image.folder / "smoke-test.sh").write_text("true\n")
+    wheel = tmp_path / "ours.whl"
+    wheel.write_bytes(b"first")
+    rootfs = tmp_path / "rootfs.tar"
+    rootfs.touch()
+    monkeypatch.setattr(images, "IMAGES", table)
+    monkeypatch.setattr(images, "FOUNDATION", table["a/base:1"])
+    monkeypatch.setattr(images, "debian_root", lambda: rootfs)
+    monkeypatch.setattr(images, "run", lambda *argv: "")
+    monkeypatch.setattr(images, "build_mounts", lambda: contextlib.nullcontext({}))
+    monkeypatch.setattr(Builder, "wheel", wheel)
+    return table
+
+
+@pytest.fixture
+def engine():
+    return FakeEngine()
+
+
+def archive(engine, image, base_image="foundation"):
+    builder = Builder(engine, base_image)
+    try:
+        return builder.archive(image)
+    finally:
+        builder.close()
+
+
+def test_parents_come_first_and_only_what_belongs_is_in_the_context(world, engine):
+    built = archive(engine, world["a/leaf:2"])
+    assert engine.built == ["a/base:1", "a/middle:1", "a/leaf:2"]
+    assert engine.contexts == [
+        {"Dockerfile", "smoke-test.sh", "rootfs.tar"},
+        {"Dockerfile", "smoke-test.sh", "ours.whl"},
+        {"Dockerfile", "smoke-test.sh"},
+    ]
+    assert engine.arguments == [{}, {"BASE_IMAGE": "a/base:1"}, {"VERSION": images.VERSION}]
+    assert built.fresh
+    assert built.unpacked == 1234
+    assert built.archive.is_file()
+
+
+def test_nothing_is_built_again_without_a_change(world, engine):
+    first = archive(engine, world["a/leaf:2"])
+    engine.built.clear()
+    again = archive(engine, world["a/leaf:2"])
+    assert engine.built == []
+    assert (again.archive, again.unpacked, again.fresh) == (first.archive, 1234, False)
+
+
+def test_a_readme_is_no_part_of_an_image(world, engine):
+    first = archive(engine, world["a/leaf:2"])
+    (world["a/base:1"].folder / "README.md").write_text("words")
+    assert archive(engine, world["a/leaf:2"]).archive == first.archive
+
+
+@pytest.mark.parametrize(
+    ("change", "rebuilt"),
+    [
+        ("wheel", ["a/middle:1", "a/leaf:2"]),
+        ("leaf", ["a/leaf:2"]),
+        ("base", ["a/base:1", "a/middle:1", "a/leaf:2"]),
+        ("executable", ["a/leaf:2"]),
+    ],
+)
+def test_a_change_rebuilds_what_stands_on_it(world, engine, change, rebuilt):
+    first = archive(engine, world["a/leaf:2"])
+    engine.built.clear()
+    if change == "wheel":
+        Builder.wheel.write_bytes(b"second")
+    elif change == "executable":
+        (world["a/leaf:2"].folder / "smoke-test.sh").chmod(0o755)
+    else:
+        reference = {"leaf": "a/leaf:2", "base": "a/base:1"}[change]
+        (world[reference].folder / "file").write_text("new")
+    second = archive(engine, world["a/leaf:2"])
+    assert engine.built == rebuilt
+    assert second.archive != first.archive
+    assert [image for image in engine.removed if image.startswith("id-")] != []
+
+
+def test_of_old_archives_one_is_kept(world, engine):
+    archives = []
+    for number in range(4):
+        (world["a/leaf:2"].folder / "file").write_text(str(number))
+        archives.append(archive(engine, world["a/leaf:2"]).archive)
+    left = sorted(archives[0].parent.glob("*.tar"))
+    assert left == sorted(archives[-2:])
+
+
+def test_an_image_that_fails_its_smoke_test_is_neither_kept_nor_exported(world, engine):
+    engine.failing.add("a/middle:1")
+    for _ in range(2):
+        with pytest.raises(CommandError, match="smoke test of a/middle:1"):
+            archive(engine, world["a/leaf:2"])
+    assert engine.built == ["a/base:1", "a/middle:1", "a/middle:1"]
+
+
+def test_another_base_takes_the_place_of_the_stand_in(world, engine):
+    archive(engine, world["a/leaf:2"], base_image="somebody/base:3")
+    assert engine.built == ["a/middle:1", "a/leaf:2"]
+    assert engine.arguments[0] == {"BASE_IMAGE": "somebody/base:3"}
+
+
+@pytest.mark.parametrize(
+    ("name", "base"), [("buildah", "foundation"), ("docker", images.PUBLISHED_BASE)]
+)
+def test_the_published_base_is_the_default_where_an_engine_can_pull_it(engine, name, base):
+    engine.name = name
+    builder = Builder(engine, None)
+    builder.close()
+    assert builder.base == base
+
+
+def test_an_unknown_image_is_refused_by_name(world):
+    with pytest.raises(
+        UserError, match="no image is called a/nothing:1; there are a/base:1, a/middle"
+    ):
+        images.ensure(["a/nothing:1"])

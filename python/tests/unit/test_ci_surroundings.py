@@ -1,0 +1,177 @@
+"""What ci takes from the machine: which engine, which cluster, which certificates and package index."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ci import clusters, engines, progress, registry_access
+from ci.commands import CommandError, UserError, exit_code, run
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("GP_CACHE", str(tmp_path / "cache"))
+    for name in ("CLUSTER", "GP_IMAGE_REGISTRY", *registry_access._CA_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+
+
+def answering(monkeypatch, *names):
+    monkeypatch.setattr(engines, "_answers", lambda *words: words[0] in names)
+    monkeypatch.setattr(engines, "docker_answers", lambda: "docker" in names)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen"),
+    [
+        (("docker", "podman", "buildah"), "docker"),
+        (("podman", "buildah"), "buildah"),
+        (("podman",), "podman"),
+    ],
+)
+def test_the_first_engine_that_works_is_taken(monkeypatch, there, chosen):
+    answering(monkeypatch, *there)
+    assert engines.find_engine().name == chosen
+
+
+def test_an_engine_that_is_asked_for_is_taken_or_refused(monkeypatch):
+    answering(monkeypatch, "docker", "podman")
+    assert engines.find_engine("podman").name == "podman"
+    with pytest.raises(UserError, match="ENGINE=buildah does not answer here"):
+        engines.find_engine("buildah")
+    with pytest.raises(UserError, match="ENGINE=nonsense is none of docker, buildah, podman"):
+        engines.find_engine("nonsense")
+
+
+def test_without_any_engine_there_is_a_word_for_it(monkeypatch):
+    answering(monkeypatch)
+    with pytest.raises(UserError, match="none of them answers here"):
+        engines.find_engine()
+
+
+@pytest.mark.parametrize(
+    ("wish", "docker", "kind", "chosen"),
+    [
+        (None, False, True, "local"),
+        (None, True, False, "local"),
+        (None, True, True, "kind"),
+        ("local", True, True, "local"),
+        ("current", False, False, "current"),
+    ],
+)
+def test_which_cluster(monkeypatch, wish, docker, kind, chosen):
+    monkeypatch.setattr(clusters, "docker_answers", lambda: docker)
+    monkeypatch.setattr(clusters.shutil, "which", lambda name: f"/bin/{name}" if kind else None)
+    if wish:
+        monkeypatch.setenv("CLUSTER", wish)
+    assert clusters.choose() == chosen
+
+
+def test_a_cluster_that_is_none_is_refused(monkeypatch):
+    monkeypatch.setenv("CLUSTER", "cloud")
+    with pytest.raises(UserError, match="CLUSTER=cloud is none of local, kind, current"):
+        clusters.choose()
+
+
+def test_the_users_own_cluster_needs_a_registry_that_it_pulls_from(monkeypatch):
+    monkeypatch.setenv("CLUSTER", "current")
+    with pytest.raises(UserError, match=r"GP_IMAGE_REGISTRY.*elyra/gateway:"):
+        clusters.ensure()
+
+
+def test_images_are_named_as_the_cluster_finds_them():
+    paths = dict.fromkeys(("kubeconfig", "kubectl", "helm"), Path("/nowhere"))
+    assert clusters.Cluster("local", **paths).image("elyra/gateway:1") == "elyra/gateway:1"
+    pulling = clusters.Cluster("current", **paths, registry="registry.example/team")
+    assert pulling.image("elyra/gateway:1") == "registry.example/team/elyra/gateway:1"
+
+
+def test_a_plain_machine_mounts_nothing_into_a_build(monkeypatch):
+    monkeypatch.setattr(registry_access, "_pip_settings", dict)
+    with registry_access.build_mounts() as mounts:
+        assert mounts == {}
+
+
+def test_certificates_and_index_are_mounted_and_gone_afterwards(monkeypatch, tmp_path):
+    bundle = tmp_path / "authority.pem"
+    bundle.write_text("certificate")
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    settings = {"index-url": "https://user:secret@packages.example/simple", "user": "true"}
+    monkeypatch.setattr(registry_access, "_pip_settings", lambda: settings)
+    with registry_access.build_mounts() as mounts:
+        assert mounts["/etc/ssl/certs/ca-certificates.crt"] == bundle
+        conf = mounts["/etc/pip.conf"]
+        assert conf.read_text().splitlines() == [
+            "[global]",
+            "no-cache-dir = true",
+            "index-url = https://user:secret@packages.example/simple",
+            "cert = /etc/ssl/certs/ca-certificates.crt",
+        ]
+        assert conf.parent.stat().st_mode & 0o077 == 0
+    assert not conf.exists()
+
+
+def test_pip_says_what_it_was_told_by_files_and_environment(monkeypatch, tmp_path):
+    conf = tmp_path / "pip.conf"
+    conf.write_text("[global]\nindex-url = https://packages.example/simple\ntimeout = 5\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(conf))
+    monkeypatch.setenv("PIP_TIMEOUT", "7")
+    settings = registry_access._pip_settings()
+    assert settings["index-url"] == "https://packages.example/simple"
+    assert settings["timeout"] == "7"
+
+
+def test_docker_mounts_secrets_in_every_run_step_of_the_context_only(tmp_path):
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text(
+        "FROM base\nRUN pip install x && \\\n    true\nUSER 1000\nRUN true # RUN\n"
+    )
+    options = engines.Docker()._build_options(tmp_path, {"/etc/pip.conf": Path("/here/pip.conf")})
+    assert options == ["--secret", "id=gp0,src=/here/pip.conf"]
+    mount = "--mount=type=secret,id=gp0,target=/etc/pip.conf,mode=0444"
+    assert dockerfile.read_text().splitlines() == [
+        "FROM base",
+        f"RUN {mount} pip install x && \\",
+        "    true",
+        "USER 1000",
+        f"RUN {mount} true # RUN",
+    ]
+
+
+def test_a_failing_program_is_told_with_its_last_lines():
+    with pytest.raises(CommandError, match=r"sh ended with exit code 3:\n    out\n    err"):
+        run("sh", "-c", "echo out; echo err >&2; exit 3")
+    with pytest.raises(CommandError, match="/nowhere/program cannot be run: No such file"):
+        run("/nowhere/program")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (UserError("decide"), 1, "error: decide\n"),
+        (CommandError("broke"), 1, "error: broke\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_a_command_ends_with_a_word_and_no_trace(capsys, error, code, words):
+    def action():
+        raise error
+
+    assert exit_code(action) == code
+    assert capsys.readouterr().err == words
+
+
+def test_a_step_tells_how_long_it_took_last_time_and_forgets_what_failed(capsys, tmp_path):
+    with progress.step("Do it"):
+        pass
+    times = tmp_path / "cache" / "step-times.json"
+    times.write_text(json.dumps({"Do it": 75.2}))
+    with pytest.raises(CommandError), progress.step("Do it"):
+        raise CommandError("broke")
+    first, done, second, failed = capsys.readouterr().out.splitlines()
+    assert first == "  … Do it (first time)"
+    assert done.startswith("  ✓ Do it: ")
+    assert second == "  … Do it (last time 1 min 15 s)"
+    assert failed.startswith("  ✗ Do it: ")
+    assert json.loads(times.read_text()) == {"Do it": 75.2}

@@ -1,0 +1,156 @@
+"""What the documentation names exists: reasons, exit codes, links, values of the chart."""
+
+import ast
+import importlib
+import pkgutil
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+import gateway_provisioners
+from gateway_provisioners import errors
+from gateway_provisioners.host.failures import describe
+from gateway_provisioners.model import pod_status
+
+ROOT = Path(__file__).parents[3]
+PACKAGE = Path(gateway_provisioners.__file__).parent
+TROUBLESHOOTING = (ROOT / "docs/troubleshooting.md").read_text()
+VALUES = yaml.safe_load((ROOT / "charts/gateway-provisioners/values.yaml").read_text())
+PAGES = [
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    if (ROOT / name).exists()
+]
+
+
+def page_name(page):
+    return str(page.relative_to(ROOT))
+
+
+def subclasses(cls):
+    return {cls}.union(*(subclasses(below) for below in cls.__subclasses__()))
+
+
+def reasons_of_classes():
+    for module in pkgutil.walk_packages([str(PACKAGE)], "gateway_provisioners."):
+        if not module.name.startswith("gateway_provisioners._"):
+            importlib.import_module(module.name)
+    unspecific = {errors.GatewayProvisionersError, errors.LaunchFailed}
+    return {
+        cls.reason
+        for cls in subclasses(errors.GatewayProvisionersError) - unspecific
+        if cls.__module__.startswith("gateway_provisioners.")
+    }
+
+
+def reasons_of_calls():
+    """The first argument of every StartFailure and LaunchFailed that is written out."""
+    found = set()
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            first = node.args[0] if node.args else None
+            if node.func.id in {"StartFailure", "LaunchFailed"} and isinstance(first, ast.Constant):
+                found.add(first.value)
+    return found
+
+
+def other_reasons():
+    """Reasons that are computed: of pods that say none, of errors nobody foresaw, of a wrong token."""
+    from gateway_provisioners.host.metrics import _reason
+
+    failed = pod_status.start_failure({"status": {"phase": "Failed"}}, unschedulable_is_final=True)
+    return {failed.reason, _reason(RuntimeError()), describe(None, 401).reason}
+
+
+def test_every_reason_has_a_heading_and_every_heading_a_reason():
+    headings = re.findall(r"^### ([A-Z][A-Za-z]+)$", TROUBLESHOOTING, flags=re.MULTILINE)
+    assert len(headings) == len(set(headings))
+    assert set(headings) == reasons_of_classes() | reasons_of_calls() | other_reasons()
+
+
+def test_every_exit_code_that_the_gateway_explains_is_in_the_table():
+    section = TROUBLESHOOTING.partition("## Exit codes of a kernel's container")[2]
+    table = {int(code) for code in re.findall(r"^\| (\d+) \|", section, flags=re.MULTILINE)}
+    launchers = (ROOT / "launchers/python/scripts/kernel_launcher/errors.py").read_text()
+    theirs = {int(code) for code in re.findall(r"^[A-Z_]+ = (\d+)$", launchers, flags=re.MULTILINE)}
+    assert theirs
+    assert table == set(pod_status._EXIT_CODE_HINTS) | theirs
+
+
+def source_of(*patterns):
+    """The sources without quotes and whitespace, so that a sentence over several lines is one."""
+    files = [file for pattern in patterns for file in ROOT.glob(pattern)]
+    return re.sub(r'["\s]|\bf(?=")', "", "\n".join(file.read_text() for file in files))
+
+
+def said():
+    """What the page says that the gateway, the commands and the launchers say, without the omissions."""
+    said = re.findall(r"^> (.*)$", TROUBLESHOOTING, flags=re.MULTILINE)
+    for section in ("The gateway does not start", "The gateway is not ready", "The commands"):
+        table = TROUBLESHOOTING.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+        for line in re.findall(r"^\| (.*?) \| ", table, flags=re.MULTILINE):
+            said += re.findall(r"`([^`]+)`", line)
+    for sentence in said:
+        # What is computed in a sentence stands in braces in the code; the page omits it, or has an example.
+        examples = (
+            r"\.\.\.|=|; | \(reason: .*\)$|\d+ s|2, 500m|none, lazy, eager|DEBUG, INFO|ErrImagePull"
+            r"|bootstrap-kernel\.sh"
+        )
+        yield from (
+            part
+            for part in re.split(examples, sentence.replace("\\|", "|"))
+            if len(part.split()) > 2
+        )
+
+
+@pytest.mark.parametrize("sentence", sorted(set(said())))
+def test_the_code_says_what_the_page_quotes(sentence):
+    assert re.sub(r'["\s]', "", sentence) in source_of("python/gateway_provisioners/**/*.py")
+
+
+def anchors(page):
+    """The fragments of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for heading in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_relative_links_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not fragment or fragment in set(anchors(target)), link
+
+
+def exists(values, path):
+    for key in path.split("."):
+        if not isinstance(values, dict) or key not in values:
+            # An empty object takes any key: resources, nodeSelector, podTemplate.
+            return values == {}
+        values = values[key]
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_values_of_the_chart_exist(page):
+    words = r"(?<![\w./-])(gateway|kernelDefaults|kernelServiceAccount|rbac|kernels\.\w+)((?:\.[a-zA-Z]+)+)"
+    kernel = {**VALUES["kernels"]["python3"], **VALUES["kernelDefaults"]}
+    for top, below in re.findall(words, page.read_text()):
+        values = kernel if top.startswith("kernels.") else VALUES[top]
+        assert exists(values, below[1:]), top + below

@@ -1,0 +1,102 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_provisioners.errors import InvalidRequest, PolicyViolation
+from gateway_provisioners.model.launch_request import MAX_ENVIRONMENT_BYTES, parse_launch_request
+
+ADMINISTRATORS = {"KERNEL_UID": "1000", "KERNEL_NAMESPACE": "kernels"}
+
+
+def parse(**environment):
+    return parse_launch_request(environment, administrators=ADMINISTRATORS)
+
+
+def test_resources_become_requests_and_limits():
+    request = parse(
+        KERNEL_CPUS="1.5", KERNEL_MEMORY="4Gi", KERNEL_MEMORY_LIMIT="8Gi", KERNEL_GPUS="2"
+    )
+    assert request.resources == {
+        "requests": {"cpu": "1.5", "memory": "4Gi"},
+        "limits": {"memory": "8Gi", "nvidia.com/gpu": "2"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KERNEL_CPUS", "two"),
+        ("KERNEL_CPUS", "-1"),
+        ("KERNEL_CPUS", "1\n"),
+        ("KERNEL_CPUS", "1e3"),
+        ("KERNEL_MEMORY", "4GB"),
+        ("KERNEL_MEMORY", '4Gi"\nhostPID: true'),
+        ("KERNEL_GPUS", "0.5"),
+        ("KERNEL_LAUNCH_TIMEOUT", "0"),
+        ("KERNEL_LAUNCH_TIMEOUT", "soon"),
+        ("KERNEL_LAUNCH_TIMEOUT", "99999"),
+        ("KERNEL_SPARK_CONTEXT_INIT_MODE", "later"),
+        ("KERNEL_EXTRA", "a\0b"),
+        ("KERNEL_EXTRA", "\ud800"),
+        ("BAD NAME", "x"),
+        ("1X", "x"),
+        ("", "x"),
+    ],
+)
+def test_malformed_values_are_refused_by_name(name, value):
+    with pytest.raises(InvalidRequest, match=name or "''"):
+        parse(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KERNEL_NAMESPACE", "kube-system"),
+        ("KERNEL_SERVICE_ACCOUNT_NAME", "admin\nhostPID: true"),
+        ("KERNEL_UID", "0"),
+        ("KERNEL_UID", "0 "),
+        ("KERNEL_UID", "00"),
+        ("KERNEL_UID", "+0"),
+        ("KERNEL_GID", "0"),
+        ("KERNEL_VOLUMES", "[{hostPath: {path: /}}]"),
+        ("KERNEL_VOLUME_MOUNTS", "[]"),
+        ("KERNEL_POD_NAME", "mine"),
+    ],
+)
+def test_the_administrators_settings_are_not_the_clients(name, value):
+    with pytest.raises(PolicyViolation, match=name) as refusal:
+        parse(**{name: value})
+    assert value not in str(refusal.value)
+
+
+def test_a_client_may_repeat_what_is_in_force():
+    assert parse(KERNEL_UID="1000", KERNEL_NAMESPACE="kernels").environment == {}
+
+
+def test_other_variables_are_passed_on_and_hidden():
+    request = parse(API_TOKEN="s3cret-value", KERNEL_TEAM="blue", KERNEL_USERNAME="alice")
+    assert request.environment == {"API_TOKEN": "s3cret-value", "KERNEL_TEAM": "blue"}
+    assert request.username == "alice"
+    assert "s3cret-value" not in repr(request)
+
+
+@pytest.mark.parametrize(
+    "name", ["KERNEL_ID", "RESPONSE_ADDRESS", "PUBLIC_KEY", "KERNEL_LAUNCH_KEY"]
+)
+def test_a_client_cannot_redirect_its_launcher(name):
+    assert name not in parse(**{name: "forged"}).environment
+
+
+def test_too_large_an_environment_is_refused_without_quoting_it():
+    with pytest.raises(InvalidRequest) as refusal:
+        parse(BIG="x" * (MAX_ENVIRONMENT_BYTES + 1))
+    assert "xxx" not in str(refusal.value)
+
+
+@given(st.dictionaries(st.text(max_size=20), st.text(max_size=40), max_size=5))
+def test_any_environment_parses_or_is_refused(environment):
+    try:
+        request = parse_launch_request(environment, administrators=ADMINISTRATORS)
+    except (InvalidRequest, PolicyViolation):
+        return
+    assert set(request.environment) <= set(environment)

@@ -1,0 +1,188 @@
+import pytest
+
+from gateway_provisioners.model.api_refusal import creation_failure
+from gateway_provisioners.model.pod_status import (
+    end_cause,
+    event_failure,
+    exit_code,
+    is_unschedulable,
+    pod_ip,
+    progress,
+    start_failure,
+)
+
+
+def pod(*, state=None, image="acme/nowhere:1", **status):
+    if state is not None:
+        status["containerStatuses"] = [{"name": "kernel", "image": image, "state": state}]
+    spec = {"containers": [{"name": "kernel", "resources": {"requests": {"cpu": "64"}}}]}
+    return {"metadata": {"name": "p"}, "spec": spec, "status": status}
+
+
+UNSCHEDULABLE = pod(
+    phase="Pending",
+    conditions=[
+        {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/1 nodes are available: 1 Insufficient cpu.",
+        }
+    ],
+)
+RUNNING = pod(phase="Running", podIP="10.244.0.7", state={"running": {}})
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason", "words"),
+    [
+        (
+            pod(state={"waiting": {"reason": "ErrImagePull", "message": "not found"}}),
+            "ImagePull",
+            ["'acme/nowhere:1'", "not found", "ErrImagePull"],
+        ),
+        (pod(state={"waiting": {"reason": "InvalidImageName"}}), "ImagePull", ["cannot be pulled"]),
+        (
+            pod(
+                state={"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x"'}}
+            ),
+            "ContainerCannotRun",
+            ['secret "x"'],
+        ),
+        (
+            pod(phase="Failed", state={"terminated": {"exitCode": 127}}),
+            "ContainerExited",
+            ["code 127", "bootstrap-kernel.sh"],
+        ),
+        (
+            pod(phase="Failed", state={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
+            "OOMKilled",
+            ["memory", "KERNEL_MEMORY_LIMIT"],
+        ),
+        (
+            pod(
+                phase="Failed",
+                state={"terminated": {"reason": "StartError", "message": "no such file"}},
+            ),
+            "ContainerCannotRun",
+            ["no such file"],
+        ),
+        (
+            pod(phase="Failed", reason="Evicted", message="low on memory"),
+            "Evicted",
+            ["low on memory"],
+        ),
+        (UNSCHEDULABLE, "Unschedulable", ["Insufficient cpu", "cpu 64"]),
+    ],
+)
+def test_the_cause_is_told_in_words(seen, reason, words):
+    failure = start_failure(seen, unschedulable_is_final=True)
+    assert failure.reason == reason
+    for word in words:
+        assert word in failure.message
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"metadata": {}},
+        pod(phase="Pending"),
+        pod(phase="Pending", state={"waiting": {"reason": "ContainerCreating"}}),
+        RUNNING,
+    ],
+)
+def test_a_pod_that_may_still_start_has_not_failed(seen):
+    assert start_failure(seen, unschedulable_is_final=True) is None
+    assert exit_code(seen) is None
+
+
+def test_a_cluster_that_can_grow_gets_its_time():
+    assert start_failure(UNSCHEDULABLE, unschedulable_is_final=False) is None
+    assert is_unschedulable(UNSCHEDULABLE)
+    assert not is_unschedulable(RUNNING)
+
+
+def test_a_pod_that_somebody_deletes_will_not_start():
+    deleted = {**RUNNING, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    assert start_failure(deleted, unschedulable_is_final=True).reason == "Deleted"
+    assert exit_code(deleted) == 137
+
+
+@pytest.mark.parametrize(
+    ("seen", "code"),
+    [
+        (pod(phase="Succeeded"), 0),
+        (pod(phase="Failed"), 137),
+        (pod(phase="Failed", state={"terminated": {"exitCode": 7}}), 7),
+    ],
+)
+def test_exit_codes(seen, code):
+    assert exit_code(seen) == code
+
+
+def test_a_missing_volume_is_only_in_the_events():
+    event = {"type": "Warning", "reason": "FailedMount", "message": 'configmap "data" not found'}
+    assert event_failure(event).reason == "VolumeMissing"
+    assert 'configmap "data" not found' in event_failure(event).message
+    assert event_failure({**event, "type": "Normal"}) is None
+    assert event_failure({"type": "Warning", "reason": "BackOff", "message": "x"}) is None
+
+
+def test_addresses_and_progress():
+    assert pod_ip(RUNNING) == "10.244.0.7"
+    assert pod_ip(pod(phase="Pending")) is None
+    assert "launcher" in progress(RUNNING)
+    assert "pulling" in progress(pod(state={"waiting": {"reason": "ContainerCreating"}}))
+    assert "Insufficient cpu" in progress(UNSCHEDULABLE)
+    assert "Pending" in progress(pod(phase="Pending"))
+
+
+@pytest.mark.parametrize(
+    ("status", "api_reason", "message", "reason"),
+    [
+        (403, "Forbidden", 'pods "p" is forbidden: exceeded quota: small', "QuotaExceeded"),
+        (403, "Forbidden", "failed quota: small: must specify limits.memory", "QuotaExceeded"),
+        (
+            403,
+            "Forbidden",
+            'pods "p" is forbidden: violates PodSecurity "restricted"',
+            "PodSecurity",
+        ),
+        (403, "Forbidden", 'User "x" cannot create resource "pods"', "Forbidden"),
+        (422, "Invalid", "must be less than or equal to cpu limit", "InvalidPod"),
+        (500, "InternalError", "etcd", "ClusterError"),
+        (0, "", "connection refused", "ClusterUnavailable"),
+    ],
+)
+def test_what_the_api_refuses_is_told_in_words(status, api_reason, message, reason):
+    failure = creation_failure(status=status, api_reason=api_reason, message=message)
+    assert failure.reason == reason
+    assert message in failure.message
+
+
+def test_why_a_running_kernel_ended():
+    killed = pod(phase="Failed", state={"terminated": {"exitCode": 137, "reason": "OOMKilled"}})
+    assert "memory" in end_cause(killed)
+    evicted = pod(phase="Failed", reason="Evicted", message="low on disk")
+    assert "low on disk" in end_cause(evicted)
+    assert end_cause(pod(phase="Failed", state={"terminated": {"exitCode": 3}})) is None
+    assert end_cause(RUNNING) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "failed to sync secret cache: timed out waiting for the condition",
+        "failed to sync configmap cache: timed out waiting for the condition",
+        'object "kernels"/"data" not registered',
+    ],
+)
+def test_what_the_kubelet_tries_again_is_no_failure(message):
+    waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": message}}
+    assert start_failure(pod(state=waiting), unschedulable_is_final=True) is None
+    event = {
+        "type": "Warning",
+        "reason": "FailedMount",
+        "message": f"MountVolume.SetUp failed: {message}",
+    }
+    assert event_failure(event) is None
