@@ -12,6 +12,8 @@ import asyncio
 import errno
 import ipaddress
 import logging
+import socket
+import struct
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ READ_SECONDS = 10.0
 MAX_CONNECTIONS = 512
 # Unauthenticated arrivals that one launch remembers: one per address, so its own pod finds room.
 MAX_CLAIMS = 16
+# SO_LINGER on, for 0 seconds: closing resets the connection (socket(7)).
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # RSA operations (1 ms each, in one thread) that wait per address and altogether.
 MAX_OPENING_PER_PEER = 4
 MAX_OPENING = 256
@@ -309,6 +313,10 @@ class _Connection(asyncio.Protocol):
         self._server.leave(self)
 
     def abort(self) -> None:
-        """Reset the connection."""
+        """Reset the connection, so that the launcher knows that its report was not read."""
         self._server.leave(self)
+        # An orderly close, before the report has come, looks like that of a gateway that has read it.
+        self._transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+        )
         self._transport.abort()

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import socket
+import struct
 
 import pytest
 import zmq
@@ -19,6 +21,8 @@ from launched import (
 from zmq.utils.monitor import recv_monitor_message
 
 from gateway_provisioners.handshake.command_client import send_signal
+
+RESET_ON_CLOSE = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def test_reports_authenticated_and_encrypted_channels(launch, tmp_path):
@@ -205,7 +209,8 @@ async def test_report_is_repeated_until_the_gateway_takes_it(tmp_path, server):
     async def reset_first_then_read(reader, writer):
         connections.append(writer)
         if len(connections) == 1:
-            writer.transport.abort()
+            writer.get_extra_info("socket").setsockopt(*RESET_ON_CLOSE)
+            writer.close()
             return
         await reports.put(await reader.read())
         writer.close()
