@@ -31,8 +31,11 @@ command_loop <- function(server, key, kernel) {
   connections <- list() # oldest first
   while (lives(kernel)) {
     sockets <- c(list(server), lapply(connections, `[[`, "socket"))
-    # Also when nobody connects, so that it ends with the kernel.
-    ready <- tryCatch(socketSelect(sockets, timeout = time_left(connections)), error = function(condition) FALSE)
+    # Also when nobody connects, so that it ends with the kernel; and interrupted nevertheless.
+    ready <- tryCatch(
+      socketSelect(sockets, timeout = time_left(connections)),
+      error = function(condition) FALSE, interrupt = function(condition) FALSE
+    )
     told_to_stop <- FALSE
     for (i in which(ready[-1])) {
       connections[[i]] <- receive(connections[[i]], key)

@@ -14,6 +14,7 @@ launch <- function(arguments) {
 }
 
 start <- function(options) {
+  force(options) # from the environment, while it still holds all
   remove_private_variables()
   if (options$transport_encryption == "required") {
     fail(
