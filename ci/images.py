@@ -27,7 +27,7 @@ from ci.engines import Engine, find_engine
 from ci.paths import ROOT, cache, version
 from ci.progress import say, step
 from ci.registry_access import build_mounts
-from ci.rootfs import debian_root
+from ci.rootfs import apt_sources, debian_root
 
 # The image that ours stand on where it can be pulled, and what stands in for it where it cannot.
 PUBLISHED_BASE = "jupyter/docker-stacks-foundation"
@@ -57,11 +57,14 @@ FOUNDATION = Image(
 KERNEL_PY = Image(
     f"elyra/kernel-py:{VERSION}", ROOT / "images/kernel-py", FOUNDATION.reference, wheel=True
 )
+KERNEL_R = Image(
+    f"elyra/kernel-r:{VERSION}", ROOT / "images/kernel-r", FOUNDATION.reference, wheel=True
+)
 GATEWAY = Image(
     f"elyra/gateway:{VERSION}", ROOT / "images/gateway", FOUNDATION.reference, wheel=True
 )
 DATA_SCI_PY = Image("acme/data-sci-py:2.0", ROOT / "examples/data-sci-py", KERNEL_PY.reference)
-IMAGES = {image.reference: image for image in (FOUNDATION, KERNEL_PY, GATEWAY, DATA_SCI_PY)}
+IMAGES = {image.reference: image for image in (FOUNDATION, KERNEL_PY, KERNEL_R, GATEWAY, DATA_SCI_PY)}
 
 
 @dataclass(frozen=True)
@@ -138,9 +141,14 @@ class Builder:
         """Return what an image stands on: one of ours, or the reference of another."""
         if image.parent is None:
             return None
-        if image.parent == FOUNDATION.reference and self.base != "foundation":
+        if image.parent == FOUNDATION.reference and not self.stands_in:
             return self.base
         return IMAGES[image.parent]
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether an image of ours takes the place of the published base."""
+        return self.base == "foundation"
 
     def inputs(self, image: Image) -> str:
         """Return the hash of all that an image is made of."""
@@ -169,7 +177,7 @@ class Builder:
         with (
             step(f"Build {image.reference} with {self.engine.name}"),
             TemporaryDirectory(dir=self._workshop.name) as context,
-            build_mounts() as mounts,
+            build_mounts(self._apt_sources()) as mounts,
         ):
             self._lay_out(image, Path(context))
             self.engine.build(Path(context), image.reference, inputs, build_args, mounts)
@@ -181,6 +189,9 @@ class Builder:
                 raise
         if replaced and replaced != self.engine.image_id(image.reference):
             self.engine.remove(replaced)
+
+    def _apt_sources(self) -> str:
+        return apt_sources() if self.stands_in else ""
 
     def _lay_out(self, image: Image, context: Path) -> None:
         shutil.copytree(image.folder, context, dirs_exist_ok=True)

@@ -83,8 +83,9 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "IMAGES", table)
     monkeypatch.setattr(images, "FOUNDATION", table["a/base:1"])
     monkeypatch.setattr(images, "debian_root", lambda: rootfs)
+    monkeypatch.setattr(images, "apt_sources", lambda: "")
     monkeypatch.setattr(images, "run", lambda *argv: "")
-    monkeypatch.setattr(images, "build_mounts", lambda: contextlib.nullcontext({}))
+    monkeypatch.setattr(images, "build_mounts", lambda _: contextlib.nullcontext({}))
     monkeypatch.setattr(Builder, "wheel", wheel)
     return table
 

@@ -112,6 +112,15 @@ def test_certificates_and_index_are_mounted_and_gone_afterwards(monkeypatch, tmp
     assert not conf.exists()
 
 
+def test_apt_sources_are_mounted_for_a_debian_that_has_none(monkeypatch):
+    monkeypatch.setattr(registry_access, "_pip_settings", dict)
+    sources = "deb http://packages.example/debian bookworm main\n"
+    with registry_access.build_mounts(sources) as mounts:
+        [(target, file)] = mounts.items()
+        assert target == "/etc/apt/sources.list.d/build.list"
+        assert file.read_text() == sources
+
+
 def test_pip_says_what_it_was_told_by_files_and_environment(monkeypatch, tmp_path):
     conf = tmp_path / "pip.conf"
     conf.write_text("[global]\nindex-url = https://packages.example/simple\ntimeout = 5\n")
