@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from ci.commands import CommandError, UserError, run
@@ -43,6 +44,13 @@ class Engine(ABC):
     @abstractmethod
     def run(self, tag: str, script: str) -> str:
         """Run a bash script in a new container of the image, as the image's user; return its output."""
+
+    @abstractmethod
+    def container(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
+        """Give the words that, before a bash script, run it in a new container until the context ends.
+
+        As the image's user, with this machine's network and processes; ``folder`` is mounted where it is here.
+        """
 
     @abstractmethod
     def export(self, tag: str, archive: Path) -> None:
@@ -105,6 +113,10 @@ class Docker(Engine):
     def run(self, tag: str, script: str) -> str:
         return run(self.name, "run", "--rm", "--network", "none", tag, "bash", "-c", script)
 
+    def container(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
+        shared = ["--network=host", "--pid=host", f"--volume={folder}:{folder}"]
+        return nullcontext([self.name, "run", "--rm", *shared, "--entrypoint=bash", tag, "-c"])
+
     def export(self, tag: str, archive: Path) -> None:
         run(self.name, "save", "--output", archive, tag)
 
@@ -132,10 +144,14 @@ class Buildah(Engine):
 
     name = "buildah"
 
-    def _buildah(self, *words: str | Path) -> str:
+    @staticmethod
+    def _command() -> list[str]:
         storage = cache() / "buildah"
         place = (f"--root={storage}/storage", f"--runroot={storage}/run")
-        return run("buildah", "--storage-driver=overlay", *place, *words)
+        return ["buildah", "--storage-driver=overlay", *place]
+
+    def _buildah(self, *words: str | Path) -> str:
+        return run(*self._command(), *words)
 
     def build(
         self,
@@ -150,11 +166,9 @@ class Buildah(Engine):
         label = f"--label={INPUTS_LABEL}={inputs}"
         # --pull=false: a parent that was built here is never looked for in a registry.
         common = ["--isolation=chroot", "--layers", "--pull=false", "--format=docker"]
-        try:
-            self._buildah("build", *common, *options, label, f"--tag={tag}", context)
-        finally:
-            # A build that fails leaves its container, which would keep its layers for ever.
-            self._buildah("rm", "--all")
+        # --force-rm: a build that fails would leave its container, and that keep its layers for ever.
+        common.append("--force-rm")
+        self._buildah("build", *common, *options, label, f"--tag={tag}", context)
 
     def _inspect(self, tag: str, template: str) -> str | None:
         try:
@@ -175,6 +189,15 @@ class Buildah(Engine):
         container = self._buildah("from", "--pull-never", tag).strip()
         try:
             return self._buildah("run", "--isolation=chroot", container, "--", "bash", "-c", script)
+        finally:
+            self._buildah("rm", container)
+
+    @contextmanager
+    def container(self, tag: str, folder: Path) -> Iterator[list[str]]:
+        container = self._buildah("from", "--pull-never", tag).strip()
+        options = ["--isolation=chroot", f"--volume={folder}:{folder}"]
+        try:
+            yield [*self._command(), "run", *options, container, "--", "bash", "-c"]
         finally:
             self._buildah("rm", container)
 

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -242,6 +242,29 @@ class Builder:
             old.with_suffix(".size").unlink(missing_ok=True)
 
 
+@contextmanager
+def _builder() -> Iterator[Builder]:
+    with _one_at_a_time():
+        builder = Builder(find_engine(os.environ.get("ENGINE")), os.environ.get("BASE_IMAGE"))
+        try:
+            yield builder
+        finally:
+            builder.close()
+
+
+@contextmanager
+def container(image: Image, folder: Path) -> Iterator[list[str]]:
+    """Give the words that run a bash script in a new container of the image, as ``Engine.container`` says.
+
+    The image is built first where the engine does not have it.
+    """
+    with ExitStack() as stack:
+        with _builder() as builder:
+            builder.build(image)
+            words = stack.enter_context(builder.engine.container(image.reference, folder))
+        yield words
+
+
 def ensure(references: Sequence[str] = ()) -> list[Built]:
     """Build what has changed and return the archives of the images named, or of all that are deployed.
 
@@ -253,12 +276,8 @@ def ensure(references: Sequence[str] = ()) -> list[Built]:
     wanted = [IMAGES[reference] for reference in references] or [
         image for image in IMAGES.values() if image.deployed
     ]
-    with _one_at_a_time():
-        builder = Builder(find_engine(os.environ.get("ENGINE")), os.environ.get("BASE_IMAGE"))
-        try:
-            return [builder.archive(image) for image in wanted]
-        finally:
-            builder.close()
+    with _builder() as builder:
+        return [builder.archive(image) for image in wanted]
 
 
 def _build_and_tell(references: Sequence[str]) -> None:

@@ -1,12 +1,10 @@
-# The R launcher against the golden vectors: Rscript vectors.R LAUNCHERS. Says a line for each that
-# passes, `KIND: NAME`; what fails ends it.
+# The R launcher of the image against the golden vectors: Rscript vectors.R FOLDER_OF_VECTORS. Says a
+# line for each that passes, `KIND: NAME`; what fails ends it.
 
-launchers <- commandArgs(TRUE)[1]
 launcher <- new.env(parent = baseenv())
-for (file in list.files(file.path(launchers, "r/scripts/kernel_launcher"), full.names = TRUE)) {
-  sys.source(file, launcher)
-}
-read <- function(name) jsonlite::read_json(file.path(launchers, "protocol", name))
+modules <- "/usr/local/bin/kernel-launchers/R/scripts/kernel_launcher"
+for (file in list.files(modules, full.names = TRUE)) sys.source(file, launcher)
+read <- function(name) jsonlite::read_json(file.path(commandArgs(TRUE)[1], name))
 vectors <- read("vectors.json")
 captured <- read("captured-gateway-provisioners-0.5.0.json")
 keys <- read("test-keys.json")

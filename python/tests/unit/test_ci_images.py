@@ -43,6 +43,9 @@ class FakeEngine(Engine):
             raise CommandError(f"smoke test of {tag}")
         return script
 
+    def container(self, tag, folder):
+        return contextlib.nullcontext([tag, str(folder)])
+
     def export(self, tag, archive):
         layer = io.BytesIO()
         with tarfile.open(fileobj=layer, mode="w") as inner:

@@ -1,7 +1,8 @@
 # A launch, in order. Returns the function that is the kernel.
 launch <- function(arguments) {
   tryCatch(
-    start(parse_options(arguments)),
+    # What a package warns of while it loads would come last, after the line that says what happened.
+    suppressWarnings(start(parse_options(arguments))),
     launch_error = function(error) {
       say(conditionMessage(error))
       quit("no", error$exit_code)
