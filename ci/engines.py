@@ -49,7 +49,7 @@ class Engine(ABC):
     def container(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
         """Give the words that, before a bash script, run it in a new container until the context ends.
 
-        As the image's user, with this machine's network and processes; ``folder`` is mounted where it is here.
+        As the image's user, with this machine's network and processes, and ``folder`` under the same path.
         """
 
     @abstractmethod

@@ -64,7 +64,9 @@ GATEWAY = Image(
     f"elyra/gateway:{VERSION}", ROOT / "images/gateway", FOUNDATION.reference, wheel=True
 )
 DATA_SCI_PY = Image("acme/data-sci-py:2.0", ROOT / "examples/data-sci-py", KERNEL_PY.reference)
-IMAGES = {image.reference: image for image in (FOUNDATION, KERNEL_PY, KERNEL_R, GATEWAY, DATA_SCI_PY)}
+IMAGES = {
+    image.reference: image for image in (FOUNDATION, KERNEL_PY, KERNEL_R, GATEWAY, DATA_SCI_PY)
+}
 
 
 @dataclass(frozen=True)

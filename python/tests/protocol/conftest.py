@@ -52,7 +52,7 @@ def gateway_v1():
 @pytest.fixture(scope="session")
 def container_of_r(tmp_path_factory):
     folder = tmp_path_factory.mktemp("r")
-    folder.chmod(0o777)  # noqa: S103  the image has a user of its own
+    folder.chmod(0o777)  # the image has a user of its own
     with images.container(images.KERNEL_R, folder) as words:
         yield ContainerOfR(words, folder)
 
@@ -96,7 +96,9 @@ async def launching(start, server, **options):
 @pytest.fixture
 def launch(tmp_path, server):
     def start(*arguments, **options):
-        return launching(functools.partial(launched, tmp_path), server, arguments=arguments, **options)
+        return launching(
+            functools.partial(launched, tmp_path), server, arguments=arguments, **options
+        )
 
     return start
 
