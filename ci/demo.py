@@ -1,7 +1,8 @@
 """`make demo`: notebooks on kernel pods, one of them of a custom image, from nothing but this checkout.
 
 What it does is what a platform team and a data scientist would: install the chart, add a kernel with one
-flag, run notebooks from outside the cluster, each on the kernel it names. ``python -m ci.demo clean`` removes it.
+flag, run notebooks from outside the cluster, each on the kernel that it names. ``python -m ci.demo clean``
+removes it.
 """
 
 from __future__ import annotations
