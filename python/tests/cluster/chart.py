@@ -11,16 +11,19 @@ import pyhelm3
 from gateway_client import Gateway
 from kubectl import PATIENCE_SECONDS
 
+GATEWAY_SELECTOR = "app.kubernetes.io/component=gateway"
+
 
 class Chart:
     """One release in one namespace."""
 
     def __init__(self, *, helm, kubectl, namespace, path, release, image):
-        self._helm = pyhelm3.Client(
+        self._command = pyhelm3.Command(
             executable=str(helm),
             kubeconfig=kubectl.kubeconfig,
             default_timeout=f"{PATIENCE_SECONDS}s",
         )
+        self._helm = pyhelm3.Client(self._command, executable=str(helm))
         self._path = path
         self._namespace = namespace
         self.release = release
@@ -44,6 +47,10 @@ class Chart:
         await self._helm.install_or_upgrade_release(
             self.release, chart, values, namespace=self._namespace.name, wait=True
         )
+
+    async def rollback(self):
+        """Undo the last upgrade."""
+        await self._command.rollback(self.release, None, namespace=self._namespace.name, wait=True)
 
     async def uninstall(self):
         await self._helm.uninstall_release(self.release, namespace=self._namespace.name, wait=True)
@@ -74,17 +81,46 @@ class Chart:
         [data] = [item["data"] for item in secrets["items"] if "token" in item["data"]]
         return base64.b64decode(data["token"]).decode()
 
-    @contextlib.asynccontextmanager
-    async def gateway(self):
-        """A client of the release's gateway."""
+    async def wait_rolled_out(self):
+        """Return when the gateways are those of the newest values, and no others."""
         target = f"deployment/{self.fullname}"
-        # Helm may return while the old pod still ends.
         await self._namespace.run("rollout", "status", target, f"--timeout={PATIENCE_SECONDS}s")
+
+    async def service_url(self):
+        """Where the release's Service leads to any of its gateways, for whom it can be reached."""
+        address = await self._namespace.run(
+            "get", "service", self.fullname, "--output=jsonpath={.spec.clusterIP}"
+        )
+        return f"http://{address}:8888"
+
+    async def gateway_pods(self):
+        """The gateways' pods that are not about to end."""
+        pods = await self._namespace.run("get", "pods", "-l", GATEWAY_SELECTOR, "-o", "json")
+        return [
+            pod for pod in json.loads(pods)["items"] if "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    @contextlib.asynccontextmanager
+    async def gateway(self, target=None):
+        """A client of the release's gateway, or of the one in the pod `target`."""
+        if target is None:
+            await self.wait_rolled_out()
+            target = f"pod/{(await self.gateway_pods())[0]['metadata']['name']}"
         async with (
             self._namespace.kubectl.port_forward(self._namespace.name, target, 8888) as port,
             Gateway(f"http://127.0.0.1:{port}", await self.token()) as gateway,
         ):
             yield gateway
+
+    @contextlib.asynccontextmanager
+    async def gateways(self):
+        """A client of each of the release's gateways."""
+        await self.wait_rolled_out()
+        async with contextlib.AsyncExitStack() as stack:
+            yield [
+                await stack.enter_async_context(self.gateway(f"pod/{pod['metadata']['name']}"))
+                for pod in await self.gateway_pods()
+            ]
 
 
 def _merged(base, changes):

@@ -10,6 +10,7 @@ async def patiently(awaitable):
 
 
 async def until(condition):
-    """Return when the awaitable that `condition` makes gives something true."""
-    while not await condition():  # noqa: ASYNC110 - another program's state has no event here
+    """The first true value that the awaitable which `condition` makes gives."""
+    while not (value := await condition()):  # noqa: ASYNC110 - another program's state has no event here
         await asyncio.sleep(0.2)
+    return value
