@@ -52,6 +52,19 @@ class LaunchFailed(GatewayProvisionersError):
         self.reason = reason
 
 
+class KernelBusy(GatewayProvisionersError):
+    """Somebody else, perhaps another gateway, is restarting or ending the kernel."""
+
+    reason = "KernelBusy"
+    http_status = 409
+
+
+class TooManyKernels(PolicyViolation):
+    """As many kernels run, or are being started, as the administrator allows."""
+
+    reason = "TooManyKernels"
+
+
 class ProtocolError(GatewayProvisionersError):
     """A peer sent bytes that are not the launcher's wire protocol; the message never quotes them."""
 

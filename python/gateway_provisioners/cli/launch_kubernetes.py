@@ -23,6 +23,7 @@ from gateway_provisioners.errors import ConfigurationError, GatewayProvisionersE
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model import names
+from gateway_provisioners.model.admission import Limits
 from gateway_provisioners.model.launch_request import (
     SPARK_INIT_MODES,
     LaunchRequest,
@@ -186,7 +187,7 @@ def _numeric_id(wishes: Mapping[str, str], name: str, fallback: int | None) -> i
 async def _create(pod: KernelPodSpec) -> None:
     api = await KubeApi.connect()
     try:
-        pods = KernelPods(api, pod.namespace)
+        pods = KernelPods(api, pod.namespace, instance=pod.instance, process="", limits=Limits())
         try:
             await pods.create(pod)
         finally:

@@ -38,6 +38,7 @@ class KubeApi:
         self._api_client = api_client
         self._core = client.CoreV1Api(api_client)
         self._apps = client.AppsV1Api(api_client)
+        self._coordination = client.CoordinationV1Api(api_client)
 
     @classmethod
     async def connect(cls) -> KubeApi:
@@ -139,6 +140,28 @@ class KubeApi:
         return await _object(
             self._apps.read_namespaced_deployment_without_preload_content(
                 name, namespace, _request_timeout=_REQUEST_SECONDS
+            )
+        )
+
+    async def read_lease(self, namespace: str, name: str) -> Object:
+        return await _object(
+            self._coordination.read_namespaced_lease_without_preload_content(
+                name, namespace, _request_timeout=_REQUEST_SECONDS
+            )
+        )
+
+    async def create_lease(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
+        return await _object(
+            self._coordination.create_namespaced_lease_without_preload_content(
+                namespace, cast(Any, manifest), _request_timeout=_REQUEST_SECONDS
+            )
+        )
+
+    async def replace_lease(self, namespace: str, name: str, manifest: Object) -> Object:
+        """Replace a Lease; one that changed since `manifest` was read is left alone (status 409)."""
+        return await _object(
+            self._coordination.replace_namespaced_lease_without_preload_content(
+                name, namespace, cast(Any, manifest), _request_timeout=_REQUEST_SECONDS
             )
         )
 

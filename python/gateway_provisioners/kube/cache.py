@@ -55,6 +55,7 @@ class ObjectCache:
         self._synced = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
+        self._version = 0
 
     @property
     def objects(self) -> Mapping[str, Object]:
@@ -105,6 +106,12 @@ class ObjectCache:
 
         return unsubscribe
 
+    def learn(self, item: Object) -> None:
+        """Take in what the API answered about one object, unless the watch has come further."""
+        if _version(item["metadata"]) > self._version:
+            known = item["metadata"]["name"] in self._objects
+            self._changed("MODIFIED" if known else "ADDED", item)
+
     async def _follow_forever(self) -> None:
         while True:
             try:
@@ -122,6 +129,7 @@ class ObjectCache:
             self._changed(
                 "MODIFIED" if item["metadata"]["name"] in self._objects else "ADDED", item
             )
+        self._version = int(version or 0)
         self._synced.set()
         self._failures = 0
         return version
@@ -133,12 +141,18 @@ class ObjectCache:
                 async with contextlib.aclosing(self._source.changes(version)) as changes:
                     async for change, item in changes:
                         version = item["metadata"]["resourceVersion"]
-                        if change != "BOOKMARK":
+                        self._version = _version(item["metadata"])
+                        if change != "BOOKMARK" and not self._is_newer_known(item):
                             self._changed(change, item)
             except ClusterError as error:
                 if error.status == _GONE:
                     return
                 raise
+
+    def _is_newer_known(self, item: Object) -> bool:
+        """Whether `learn` was told what is still to come in the stream."""
+        known = self._objects.get(item["metadata"]["name"])
+        return known is not None and _version(known["metadata"]) > _version(item["metadata"])
 
     async def _pause_after(self, error: ClusterError) -> None:
         self._failures += 1
@@ -155,3 +169,8 @@ class ObjectCache:
             self._objects[name] = item
         for listener in [*self._listeners.get(name, ()), *self._listeners.get(None, ())]:
             listener(change, item)
+
+
+def _version(metadata: Mapping[str, Any]) -> int:
+    """The resource version: a number that grows with each change of any object of the kind (KEP-5504)."""
+    return int(metadata["resourceVersion"])

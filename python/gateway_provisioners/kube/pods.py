@@ -1,36 +1,43 @@
-"""Kernel pods of one namespace: create, follow, remember, remove. Knows no traits and no Jupyter."""
+"""Kernel pods of one namespace: create, follow, change, remove. Knows no traits and no Jupyter."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
-from gateway_provisioners.errors import ClusterError, LaunchFailed
+from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed, TooManyKernels
 from gateway_provisioners.kube.api import JSON_PATCH, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
-from gateway_provisioners.model import pod_status
+from gateway_provisioners.kube.launched_pod import LaunchedPod
+from gateway_provisioners.model.admission import Limits
 from gateway_provisioners.model.api_refusal import creation_failure
+from gateway_provisioners.model.kernel_state import (
+    KERNEL_ID_LABEL,
+    RUNNING,
+    PodState,
+    annotations_patch,
+    ending_patch,
+    kernel_id_of,
+    read_state,
+    state_change,
+)
 from gateway_provisioners.model.pod_manifest import (
     COMPONENT,
     COMPONENT_LABEL,
-    STATE_ANNOTATION,
-    STATE_RUNNING,
     KernelPodSpec,
-    build_owned_secret,
     build_pod,
-    build_record_patch,
     build_secret,
+    label_value,
     open_gate_patch,
     read_record,
 )
-from gateway_provisioners.model.pod_status import StartFailure
 
 Object = dict[str, Any]
-T = TypeVar("T")
 
 _NOT_FOUND = 404
+_UNPROCESSABLE = 422  # a JSON patch whose test failed
 _FIRST_REMOVAL_PAUSE_SECONDS = 1.0
 _LONGEST_REMOVAL_PAUSE_SECONDS = 30.0
 
@@ -38,15 +45,23 @@ _log = logging.getLogger(__name__)
 
 
 class KernelPods:
-    """All kernel pods of one namespace, seen through one watch of Pods and one of their warnings."""
+    """All kernel pods of one namespace, seen through one watch of Pods and one of their warnings.
 
-    def __init__(self, api: KubeApi, namespace: str) -> None:
+    Args:
+        instance: whose kernels: a value of the label app.kubernetes.io/instance.
+        process: the name of this process, which goes where it changes a pod's state.
+        limits: how many kernels there may be.
+    """
+
+    def __init__(
+        self, api: KubeApi, namespace: str, *, instance: str, process: str, limits: Limits
+    ) -> None:
         self.api = api
         self.namespace = namespace
-        self.pods = ObjectCache(
-            "pods",
-            api.collection("Pod", namespace, label_selector=f"{COMPONENT_LABEL}={COMPONENT}"),
-        )
+        self.instance = instance
+        self.process = process
+        self.limits = limits
+        self.pods = ObjectCache("pods", self._collection())
         self.warnings = ObjectCache(
             "events",
             api.collection(
@@ -54,6 +69,11 @@ class KernelPods:
             ),
         )
         self._removals: set[asyncio.Task[None]] = set()
+
+    def _collection(self, **more_labels: str) -> Any:
+        labels = {COMPONENT_LABEL: COMPONENT, **more_labels}
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        return self.api.collection("Pod", self.namespace, label_selector=selector)
 
     async def start(self) -> None:
         """Begin to follow the namespace; returns when its pods are known."""
@@ -74,26 +94,67 @@ class KernelPods:
         """Make the kernel's Pod and Secret.
 
         Raises:
+            KernelBusy: another host restarts the same kernel.
+            TooManyKernels: there is no room for it within the limits; nothing is left behind.
             LaunchFailed: the API refused; nothing is left behind.
         """
+        self.refuse_beyond_limits(spec)
         pod = LaunchedPod(self, spec.name)
+        refusal = self._refusal_when_seen(spec)
         try:
             manifest = await self.api.create_pod(self.namespace, build_pod(spec))
             pod.seen(manifest)
             await self.api.create_secret(self.namespace, build_secret(spec, manifest))
+            _raise_if_refused(await refusal)
             await self.api.patch_pod(
                 self.namespace, spec.name, open_gate_patch(manifest), content_type=JSON_PATCH
             )
         except ClusterError as error:
-            pod.remove_soon(grace_seconds=0)
+            if error.api_reason == "AlreadyExists":  # another host's, for the same kernel
+                pod.forget()
+                raise KernelBusy("It is being restarted by somebody else; try again.") from error
+            pod.discard_soon()
             failure = creation_failure(
                 status=error.status, api_reason=error.api_reason, message=str(error)
             )
             raise LaunchFailed(failure.reason, failure.message) from error
         except BaseException:  # cancelled half-way: the pod may exist all the same
-            pod.remove_soon(grace_seconds=0)
+            pod.discard_soon()
             raise
+        finally:
+            refusal.cancel()
         return pod
+
+    def refuse_beyond_limits(self, spec: KernelPodSpec) -> None:
+        """Look whether there is room for one more kernel, as far as the watch knows.
+
+        Raises:
+            TooManyKernels: there is none.
+        """
+        _raise_if_refused(self._refusal(spec))
+
+    def _refusal(self, spec: KernelPodSpec) -> str:
+        return self.limits.refusal(
+            self.pods.objects.values(),
+            instance=self.instance,
+            kernel_id=spec.kernel_id,
+            username=spec.username,
+        )
+
+    def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[str]:
+        """Why the kernel is one too many, or "": known when the watch tells of its pod."""
+        refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        if not self.limits:
+            refusal.set_result("")
+            return refusal
+
+        def on_change(_change: str, _pod: Object) -> None:
+            if not refusal.done():
+                refusal.set_result(self._refusal(spec))
+
+        unsubscribe = self.pods.subscribe(on_change, name=spec.name)
+        refusal.add_done_callback(lambda _: unsubscribe())
+        return refusal
 
     def expect(self, name: str) -> LaunchedPod:
         """The handle of a pod that somebody else is about to create."""
@@ -105,27 +166,96 @@ class KernelPods:
         pod.seen(self.pods.objects[name])
         return pod
 
+    def kernel_ids(self) -> set[str]:
+        """The ids of the kernels that have a pod."""
+        ids = {kernel_id_of(pod, self.instance) for pod in self.pods.objects.values()}
+        return ids - {""}
+
+    def of_kernel(self, kernel_id: str) -> list[PodState]:
+        """The pods of one kernel, as far as the watch knows."""
+        return [
+            read_state(pod)
+            for pod in self.pods.objects.values()
+            if kernel_id_of(pod, self.instance) == kernel_id
+        ]
+
+    async def find(self, kernel_id: str) -> None:
+        """Ask the API itself for the pods of a kernel of which the watch may not have told yet.
+
+        Raises:
+            ClusterError: it did not answer.
+        """
+        if label := label_value(kernel_id):
+            found, _ = await self._collection(**{KERNEL_ID_LABEL: label}).list()
+            for pod in found:
+                self.pods.learn(pod)
+
     async def record(self, name: str) -> Object | None:
         """What `LaunchedPod.remember` stored for the pod `name`, or None."""
         return read_record(await self.api.read_secret(self.namespace, name))
 
-    def remove_soon(self, name: str, *, grace_seconds: int) -> None:
-        """Delete a pod in the background, again and again until the API confirms it."""
-        task = asyncio.create_task(self._remove(name, grace_seconds), name=f"remove pod {name}")
-        self._removals.add(task)
-        task.add_done_callback(self._removals.discard)
+    async def change_state(
+        self, name: str, before: str, after: str, *, operator: str | None = None
+    ) -> bool:
+        """Write down what this process does with a pod; False if the pod was not as expected.
 
-    async def _remove(self, name: str, grace_seconds: int) -> None:
-        pause = _FIRST_REMOVAL_PAUSE_SECONDS
-        while True:
+        Args:
+            before: the state in which the pod has to be; any but RUNNING is that of an operator.
+            operator: who made it so; None: this process.
+
+        Raises:
+            ClusterError: the API did not answer.
+        """
+        patch = state_change(
+            (before, self._operator_of(before) if operator is None else operator),
+            (after, self._operator_of(after)),
+        )
+        try:
+            changed = await self.api.patch_pod(self.namespace, name, patch, content_type=JSON_PATCH)
+        except ClusterError as error:
+            if error.status in (_NOT_FOUND, _UNPROCESSABLE):
+                return False
+            raise
+        self.pods.learn(changed)
+        return True
+
+    def _operator_of(self, state: str) -> str:
+        return "" if state == RUNNING else self.process
+
+    async def annotate(self, name: str, annotations: Mapping[str, str | None]) -> None:
+        """Set annotations of a pod; None removes one.
+
+        Raises:
+            ClusterError: the API refused or did not answer.
+        """
+        patch = annotations_patch(annotations)
+        self.pods.learn(await self.api.patch_pod(self.namespace, name, patch))
+
+    async def end(self, name: str, *, grace_seconds: int) -> None:
+        """Delete the pods of the kernel in the pod `name`, as something that was wanted; once.
+
+        Raises:
+            ClusterError: the API did not confirm.
+        """
+        pod = self.pods.objects.get(name)
+        kernel_id = kernel_id_of(pod, self.instance) if pod else ""
+        others = {other.name for other in self.of_kernel(kernel_id)} if kernel_id else set()
+        for each in [name, *sorted(others - {name})]:
             try:
-                await self.delete(name, grace_seconds=grace_seconds)
+                await self.api.patch_pod(self.namespace, each, ending_patch(self.process))
             except ClusterError as error:
-                _log.warning("cannot remove pod %s yet: %s", name, error)
-                await asyncio.sleep(pause)  # a pause between tries; no event tells of success
-                pause = min(pause * 2, _LONGEST_REMOVAL_PAUSE_SECONDS)
-            else:
-                return
+                if error.status == _NOT_FOUND:
+                    continue
+                raise
+            await self.delete(each, grace_seconds=grace_seconds)
+
+    def end_soon(self, name: str, *, grace_seconds: int) -> None:
+        """Like `end`, in the background, again and again until the API confirms it."""
+        self._in_background(f"end pod {name}", lambda: self.end(name, grace_seconds=grace_seconds))
+
+    def remove_soon(self, name: str) -> None:
+        """Delete one pod, which is nobody's kernel, in the same way."""
+        self._in_background(f"remove pod {name}", lambda: self.delete(name, grace_seconds=0))
 
     async def delete(self, name: str, *, grace_seconds: int) -> None:
         """Delete a pod once; one that is gone already is as good.
@@ -139,201 +269,25 @@ class KernelPods:
             if error.status != _NOT_FOUND:
                 raise
 
+    def _in_background(self, what: str, attempt: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(_until_confirmed(what, attempt), name=what)
+        self._removals.add(task)
+        task.add_done_callback(self._removals.discard)
 
-class LaunchedPod:
-    """One pod, from its creation until it is gone, as the watch tells it."""
 
-    def __init__(self, pods: KernelPods, name: str) -> None:
-        self.name = name
-        self._pods = pods
-        self._pod: Object = {}
-        self._gone = False
-        self._removing = False
-        self._waiters: set[asyncio.Event] = set()
-        # Before the pod is created: the watch may tell of it before the answer to its POST comes.
-        self._unsubscribe = pods.pods.subscribe(self._on_change, name=name)
+def _raise_if_refused(why: str) -> None:
+    if why:
+        raise TooManyKernels(why)
 
-    @property
-    def address(self) -> str | None:
-        """The pod's IP address, once known."""
-        return pod_status.pod_ip(self._pod)
 
-    @property
-    def progress(self) -> str:
-        """How far the pod has come, in words."""
-        return pod_status.progress(self._pod)
-
-    def exit_code(self) -> int | None:
-        """The kernel's exit code, or None while nothing says that it ended."""
-        code = pod_status.exit_code(self._pod)
-        if code is None and (self._gone or self._removing):
-            return pod_status.EXIT_CODE_OF_LOST_POD
-        return code
-
-    def end_cause(self) -> str | None:
-        """Why the pod ended, in words, if it was not this process that ended it."""
-        return None if self._removing else pod_status.end_cause(self._pod)
-
-    def seen(self, manifest: Object) -> None:
-        """Take the answer to the pod's POST as its first state, unless the watch was faster."""
-        if not self._pod:
-            self._pod = manifest
-
-    async def wait_address(self) -> str:
-        """The pod's address, as soon as it has one."""
-        return await self._until(lambda: self.address)
-
-    async def wait_gone(self) -> None:
-        """Return when the API no longer has the pod."""
-        await self._until(lambda: self._gone or None)
-
-    async def start_failure(self, *, unschedulable_grace: float) -> StartFailure:
-        """Why the pod cannot start; never returns for a pod that can.
-
-        Args:
-            unschedulable_grace: seconds to wait for a node to appear before giving up.
-        """
-        watchers = [
-            asyncio.create_task(self._status_failure(unschedulable_grace)),
-            asyncio.create_task(self._event_failure()),
-        ]
+async def _until_confirmed(what: str, attempt: Callable[[], Awaitable[None]]) -> None:
+    pause = _FIRST_REMOVAL_PAUSE_SECONDS
+    while True:
         try:
-            done, _ = await asyncio.wait(watchers, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().result()
-        finally:
-            for watcher in watchers:
-                watcher.cancel()
-
-    async def log_tail(self, lines: int = 20) -> str:
-        """The last lines that the kernel's container printed, or "" where there is no log."""
-        try:
-            return await self._pods.api.pod_log(
-                self._pods.namespace,
-                self.name,
-                container=pod_status.kernel_container(self._pod),
-                lines=lines,
-            )
+            await attempt()
         except ClusterError as error:
-            _log.info("no log of pod %s: %s", self.name, error)
-            return ""
-
-    async def remember(self, record: Mapping[str, Any]) -> None:
-        """Store what another gateway needs to take the kernel over, and mark the pod as running.
-
-        Raises:
-            ClusterError: it could not be stored.
-        """
-        await self._store(build_record_patch(record))
-        running = {"metadata": {"annotations": {STATE_ANNOTATION: STATE_RUNNING}}}
-        await self._pods.api.patch_pod(self._pods.namespace, self.name, running)
-
-    async def mark(self, metadata: Mapping[str, Any]) -> None:
-        """Merge labels, annotations and owners into a pod that somebody else created.
-
-        Raises:
-            LaunchFailed: there is no such pod, or the API refused.
-        """
-        try:
-            pod = await self._pods.api.patch_pod(
-                self._pods.namespace, self.name, {"metadata": metadata}
-            )
-        except ClusterError as error:
-            msg = f"The kernelspec's launch script made no pod {self.name}: {error}"
-            raise LaunchFailed("LaunchScript", msg) from error
-        self.seen(pod)
-
-    async def _store(self, patch: Mapping[str, Any]) -> None:
-        try:
-            await self._pods.api.patch_secret(self._pods.namespace, self.name, patch)
-        except ClusterError as error:
-            if error.status != _NOT_FOUND:
-                raise
-            # A pod that a kernelspec's own script made has no Secret of ours yet.
-            secret = build_owned_secret(self._pod, data=patch["data"])
-            await self._pods.api.create_secret(self._pods.namespace, secret)
-
-    async def remove(self, *, grace_seconds: int) -> None:
-        """Delete the pod; where the API does not answer, go on trying in the background.
-
-        It counts as ended from here on: nothing will come back from it.
-        """
-        try:
-            await self._pods.delete(self.name, grace_seconds=grace_seconds)
-        except ClusterError as error:
-            _log.warning("cannot remove pod %s yet: %s", self.name, error)
-            self.remove_soon(grace_seconds=grace_seconds)
-        self._ended()
-
-    def remove_soon(self, *, grace_seconds: int) -> None:
-        """Like `remove`, wholly in the background."""
-        self._pods.remove_soon(self.name, grace_seconds=grace_seconds)
-        self._ended()
-
-    def forget(self) -> None:
-        """Stop following the pod, which stays as it is."""
-        self._unsubscribe()
-
-    def _ended(self) -> None:
-        self._removing = True
-        self._wake()
-
-    def _on_change(self, change: str, pod: Object) -> None:
-        self._pod = pod
-        self._gone = change == "DELETED"
-        self._wake()
-
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            waiter.set()
-
-    async def _until(self, reading: Callable[[], T | None]) -> T:
-        """The first value other than None that `reading` gives, now or after a change."""
-        changed = asyncio.Event()
-        self._waiters.add(changed)
-        try:
-            while (value := reading()) is None:
-                await changed.wait()
-                changed.clear()
-            return value
-        finally:
-            self._waiters.discard(changed)
-
-    async def _status_failure(self, grace: float) -> StartFailure:
-        def failure(*, unschedulable_is_final: bool) -> StartFailure | None:
-            if self._gone:
-                return StartFailure("Deleted", "Its pod was deleted while it was starting.")
-            return pod_status.start_failure(
-                self._pod, unschedulable_is_final=unschedulable_is_final
-            )
-
-        while True:
-            found = await self._until(
-                lambda: (
-                    failure(unschedulable_is_final=not grace)
-                    or (pod_status.is_unschedulable(self._pod) or None)
-                )
-            )
-            if isinstance(found, StartFailure):
-                return found
-            try:
-                await asyncio.wait_for(
-                    self._until(lambda: not pod_status.is_unschedulable(self._pod) or None), grace
-                )
-            except asyncio.TimeoutError:
-                if still := failure(unschedulable_is_final=True):
-                    return still
-
-    async def _event_failure(self) -> StartFailure:
-        found: asyncio.Future[StartFailure] = asyncio.get_running_loop().create_future()
-
-        def on_event(_change: str, event: Object) -> None:
-            if event.get("involvedObject", {}).get("name") != self.name or found.done():
-                return
-            if failure := pod_status.event_failure(event):
-                found.set_result(failure)
-
-        unsubscribe = self._pods.warnings.subscribe(on_event)
-        try:
-            return await found
-        finally:
-            unsubscribe()
+            _log.warning("cannot %s yet: %s", what, error)
+            await asyncio.sleep(pause)  # a pause between tries; no event tells of success
+            pause = min(pause * 2, _LONGEST_REMOVAL_PAUSE_SECONDS)
+        else:
+            return

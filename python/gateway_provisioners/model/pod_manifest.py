@@ -12,18 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway_provisioners.model.kernel_state import (
+    ATTEMPT_ANNOTATION,
+    INSTANCE_LABEL,
+    KERNEL_ID_LABEL,
+    LAUNCHING,
+    OPERATOR_ANNOTATION,
+    STATE_ANNOTATION,
+    USERNAME_ANNOTATION,
+)
 from gateway_provisioners.model.patch import apply_patch
+from gateway_provisioners.model.pod_status import CONTAINER
 
 COMPONENT_LABEL = "component"
 COMPONENT = "kernel"
-KERNEL_ID_LABEL = "kernel_id"
-INSTANCE_LABEL = "app.kubernetes.io/instance"
-STATE_ANNOTATION = "gateway-provisioners/state"
 KERNEL_NAME_ANNOTATION = "gateway-provisioners/kernel-name"
-USERNAME_ANNOTATION = "gateway-provisioners/username"
-STATE_LAUNCHING = "launching"
-STATE_RUNNING = "running"
-CONTAINER = "kernel"
 SECRET_GATE = "gateway-provisioners/secret"  # noqa: S105 - the name of a scheduling gate
 LAUNCH_KEY_VARIABLE = "KERNEL_LAUNCH_KEY"
 
@@ -42,6 +45,8 @@ class KernelPodSpec:
         environment: literal variables of the container; nothing secret.
         secret_environment: variables that reach the container through the Secret.
         resources: requests and limits in a container's form.
+        operator: the process that launches it.
+        attempt: 1 for the start, one more for each restart.
         run_as_user, run_as_group: numeric ids, or None to use the image's.
         owner: an ownerReference (what Kubernetes collects the Pod with), or None.
         patch: the administrator's patch on the Pod.
@@ -56,6 +61,8 @@ class KernelPodSpec:
     image: str
     environment: Mapping[str, str]
     secret_environment: Mapping[str, str] = field(repr=False)
+    operator: str = ""
+    attempt: int = 1
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: Sequence[str] = ()
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -142,7 +149,9 @@ def build_marks(kernel: KernelPodSpec) -> dict[str, Any]:
         "annotations": {
             KERNEL_NAME_ANNOTATION: kernel.kernel_name,
             USERNAME_ANNOTATION: kernel.username,
-            STATE_ANNOTATION: STATE_LAUNCHING,
+            STATE_ANNOTATION: LAUNCHING,
+            OPERATOR_ANNOTATION: kernel.operator,
+            ATTEMPT_ANNOTATION: str(kernel.attempt),
         },
     }
     if kernel.owner:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway_provisioners.model.pod_manifest import CONTAINER
+# The container that runs the kernel, in pods of ours.
+CONTAINER = "kernel"
 
 EXIT_CODE_OF_LOST_POD = 137  # as if killed: 128 + SIGKILL
 
@@ -80,6 +81,11 @@ def exit_code(pod: Mapping[str, Any]) -> int | None:
     if phase == "Succeeded":
         return 0
     return EXIT_CODE_OF_LOST_POD if phase == "Failed" else None
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether every container has ended, so that the Pod counts for no quota and no node."""
+    return _status(pod).get("phase") in {"Succeeded", "Failed"}
 
 
 def start_failure(pod: Mapping[str, Any], *, unschedulable_is_final: bool) -> StartFailure | None:

@@ -25,12 +25,13 @@ from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.launch_request import LaunchRequest, parse_launch_request
 from gateway_provisioners.model.pod_manifest import GRACE_SECONDS, LAUNCH_KEY_VARIABLE
 from gateway_provisioners.provisioners.client_environment import client_environment
+from gateway_provisioners.provisioners.kernel_environment import kernel_environment
 from gateway_provisioners.provisioners.policy import check_user
 from gateway_provisioners.provisioners.traits import LaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
 
-_CLASS_NAME_OPTION = "--kernel-class-name"
-_SPARK_MODE_OPTION = "--spark-context-initialization-mode"
+# How long a restart waits for what it replaces.
+_GONE_SECONDS = 60.0
 
 
 class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[metaclass]
@@ -43,6 +44,9 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._workload: Workload | None = None
+        # The pod of the attempt before this one, from the end of what ran in it until it is replaced.
+        self._predecessor: Workload | None = None
+        self._restarting = False
         self._environment: dict[str, str] = {}
         self._request: LaunchRequest | None = None
         self._connection: ConnectionInfo | None = None
@@ -78,6 +82,16 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
     def has_process(self) -> bool:
         return self._workload is not None
 
+    @property
+    def is_busy_elsewhere(self) -> bool:
+        """Whether another host is restarting or ending the kernel."""
+        return self._workload is not None and self._workload.is_busy_elsewhere
+
+    @property
+    def workload_name(self) -> str:
+        """What the engine calls the pod or container that is the kernel; "" where there is none."""
+        return self._workload.name if self._workload else ""
+
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Check what is asked for, before anything is made."""
         self._environment = client_environment(kwargs.pop("env", None))
@@ -112,6 +126,7 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
                 self._workload = await self._create_workload(launch)
                 self._connection = await self._first_of_connection_or_failure(expectation)
             await self._workload.remember(self._record())
+            await self._replace_predecessor()
         except BaseException as error:
             await self._abandon_launch()
             if isinstance(error, GatewayProvisionersError):
@@ -171,11 +186,35 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
 
     async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002
         if self._workload is not None:
-            await self._workload.remove(grace_seconds=GRACE_SECONDS)
+            await self._end(self._workload, GRACE_SECONDS)
 
     async def kill(self, restart: bool = False) -> None:  # noqa: ARG002
         if self._workload is not None:
-            await self._workload.remove(grace_seconds=0)
+            await self._end(self._workload, 0)
+
+    async def begin_restart(self) -> None:
+        """Announce a restart, so that the kernel is not lost if this host dies in the middle of it.
+
+        A host that does not call this can restart kernels as well; other hosts then take the kernel
+        for ended meanwhile.
+
+        Raises:
+            KernelBusy: another host restarts or ends the kernel.
+            ClusterError: the announcement could not be made; the kernel is as it was.
+        """
+        if self.outlives_host and self._workload is not None:
+            await self._workload.begin_restart()
+            self._restarting = True
+
+    async def give_up_restart(self) -> None:
+        """Take back the announcement of a restart that failed, if there is one."""
+        if not self._restarting:
+            return
+        self._restarting = False
+        # Dead as it may be, it holds what the next attempt needs.
+        self._workload, self._predecessor = self._predecessor or self._workload, None
+        if self._workload is not None:
+            await self._workload.give_up_restart()
 
     async def cleanup(self, restart: bool = False) -> None:
         """Remove whatever is left of the workload; before a restart, wait until it is gone.
@@ -187,11 +226,21 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         if workload is None:
             return
         if workload.exit_code() is None:
-            await workload.remove(grace_seconds=GRACE_SECONDS)
+            await self._end(workload, GRACE_SECONDS)
         if restart:
-            await workload.wait_gone()
-        workload.forget()
+            await self._wait_gone(workload)
+        if self._restarting:
+            self._predecessor = workload
+        else:
+            workload.forget()
         if not restart:
+            await self._release_services()
+
+    async def let_go(self) -> None:
+        """Follow the kernel no longer, and leave it as it is."""
+        workload, self._workload = self._workload, None
+        if workload is not None:
+            workload.forget()
             await self._release_services()
 
     async def get_provisioner_info(self) -> dict[str, Any]:
@@ -209,7 +258,30 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         self.kernel_id = provisioner_info["kernel_id"]
         self.connection_info = cast(KernelConnectionInfo, self._connection.to_jupyter())
 
-    # The steps of a launch.
+    # The steps of a launch, and of an end.
+
+    async def _end(self, workload: Workload, grace_seconds: int) -> None:
+        if self._restarting:
+            await workload.stop()
+        else:
+            await workload.remove(grace_seconds=grace_seconds)
+
+    async def _wait_gone(self, workload: Workload) -> None:
+        try:
+            await asyncio.wait_for(workload.wait_gone(), _GONE_SECONDS)
+        except asyncio.TimeoutError:
+            self.log.warning(
+                "Kernel %s: %s is still there, on a node that may be lost; going on without.",
+                self.kernel_id,
+                workload.name,
+            )
+
+    async def _replace_predecessor(self) -> None:
+        predecessor, self._predecessor = self._predecessor, None
+        self._restarting = False
+        if predecessor is not None:
+            predecessor.forget()
+            await predecessor.replaced()
 
     @property
     def _kernel_name(self) -> str:
@@ -230,24 +302,16 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
 
     def _launch(self, request: LaunchRequest, response_server: ResponseServer) -> Launch:
         assert self._launch_key is not None  # noqa: S101
-        environment = {
-            **self.kernel_spec.env,
-            "KERNEL_ID": self.kernel_id,
-            "KERNEL_NAME": self._kernel_name,
-            "KERNEL_LANGUAGE": self.kernel_spec.language.lower(),
-            "KERNEL_USERNAME": request.username,
-            "KERNEL_SPARK_CONTEXT_INIT_MODE": (
-                request.spark_init_mode
-                or _option(self.kernel_spec.argv, _SPARK_MODE_OPTION)
-                or "none"
-            ),
-            "KERNEL_TRANSPORT_ENCRYPTION": self.transport_encryption,
-            "RESPONSE_ADDRESS": response_server.response_address,
-            "PUBLIC_KEY": response_server.public_key,
-            "PORT_RANGE": self.port_range,
-        }
-        if class_name := _option(self.kernel_spec.argv, _CLASS_NAME_OPTION):
-            environment["KERNEL_CLASS_NAME"] = class_name
+        environment = kernel_environment(
+            self.kernel_spec,
+            request,
+            KERNEL_ID=self.kernel_id,
+            KERNEL_NAME=self._kernel_name,
+            KERNEL_TRANSPORT_ENCRYPTION=self.transport_encryption,
+            RESPONSE_ADDRESS=response_server.response_address,
+            PUBLIC_KEY=response_server.public_key,
+            PORT_RANGE=self.port_range,
+        )
         secret = {**request.environment, LAUNCH_KEY_VARIABLE: self._launch_key}
         return Launch(
             kernel_id=self.kernel_id,
@@ -332,9 +396,10 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         workload, self._workload = self._workload, None
         self._connection = None
         if workload is not None:
-            await workload.remove(grace_seconds=0)
+            workload.discard_soon()
             workload.forget()
-        await self._release_services()
+        if self._predecessor is None:
+            await self._release_services()
 
     def _forget_keys_of_earlier_attempt(self) -> None:
         # jupyter_client keeps the Curve keys of the kernel that this one replaces where the new
@@ -346,16 +411,6 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
 
 def _with_log(message: str, log: str) -> str:
     return f"{message}\nThe last lines of its log:\n{log.rstrip()}" if log.strip() else message
-
-
-def _option(argv: list[str], name: str) -> str | None:
-    """The value after the option `name`, in either of the forms `--name value` and `--name=value`."""
-    for position, argument in enumerate(argv):
-        if argument == name and position + 1 < len(argv):
-            return argv[position + 1]
-        if argument.startswith(f"{name}="):
-            return argument.partition("=")[2]
-    return None
 
 
 def _as_http_error(error: GatewayProvisionersError) -> web.HTTPError:

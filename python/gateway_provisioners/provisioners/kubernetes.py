@@ -25,11 +25,18 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
         self._services: KubernetesServices | None = None
 
     async def adopt(self, name: str, record: dict[str, Any]) -> None:
-        """Take over the running kernel of pod `name` with what its Secret holds."""
+        """Take over the running kernel of pod `name` with what its Secret holds.
+
+        Raises:
+            KeyError: there is no such pod.
+        """
         await self._acquire_services()
         assert self._services is not None  # noqa: S101
         await self.load_provisioner_info(record)
+        if self._workload is not None:
+            self._workload.forget()
         self._workload = self._services.pods.adopt(name)
+        self._forget_keys_of_earlier_attempt()
 
     async def _acquire_services(self) -> ResponseServer:
         if self._services is None:
@@ -66,6 +73,8 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             image=self.image_name,
             environment={**launch.environment, "KERNEL_NAMESPACE": self._services.namespace},
             secret_environment=launch.secret_environment,
+            operator=self._services.process,
+            attempt=launch.attempt,
             image_pull_policy=self.image_pull_policy,
             image_pull_secrets=self.image_pull_secrets,
             resources=_merged(self.resources, launch.request.resources),
@@ -79,6 +88,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             patch=self.pod_template,
         )
         if await asyncio.to_thread(replaced_script, self.kernel_spec.argv):
+            self._services.pods.refuse_beyond_limits(spec)
             return await self._run_own_script(spec, launch)
         return await self._services.pods.create(spec)
 
@@ -109,7 +119,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             await run_launch_script(self.kernel_spec.argv, values, environment)
             await pod.mark(build_marks(spec))
         except BaseException:
-            pod.remove_soon(grace_seconds=0)
+            pod.discard_soon()
             raise
         return pod
 

@@ -7,6 +7,7 @@ holds on to them for its lifetime; a script with one kernel is done with them wh
 from __future__ import annotations
 
 import asyncio
+import uuid
 import weakref
 from typing import Any
 
@@ -14,13 +15,10 @@ from gateway_provisioners.handshake.payload import GatewayKey
 from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
+from gateway_provisioners.kube.gateways import Gateways
+from gateway_provisioners.kube.lease import Lease
 from gateway_provisioners.kube.pods import KernelPods
-from gateway_provisioners.model.pod_manifest import (
-    INSTANCE_LABEL,
-    STATE_ANNOTATION,
-    STATE_LAUNCHING,
-    STATE_RUNNING,
-)
+from gateway_provisioners.model.admission import Limits
 from gateway_provisioners.provisioners.traits import KubernetesTraits
 
 _of_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, KubernetesServices] = (
@@ -35,6 +33,9 @@ class KubernetesServices(KubernetesTraits):
         super().__init__(**kwargs)
         self._holders = 0
         self._lock = asyncio.Lock()
+        self.process = uuid.uuid4().hex[:12]
+        """The name of this process, in what it writes into pods: unique over all times."""
+        self._gateways: Gateways | None = None
         self._api: KubeApi | None = None
         self._pods: KernelPods | None = None
         self._response_server: ResponseServer | None = None
@@ -52,6 +53,11 @@ class KubernetesServices(KubernetesTraits):
     def pods(self) -> KernelPods:
         assert self._pods is not None, "not acquired"  # noqa: S101
         return self._pods
+
+    @property
+    def gateways(self) -> Gateways:
+        assert self._gateways is not None, "not acquired"  # noqa: S101
+        return self._gateways
 
     @property
     def response_server(self) -> ResponseServer:
@@ -94,29 +100,36 @@ class KubernetesServices(KubernetesTraits):
         )
         return ObjectCache(f"ConfigMap {name}", collection)
 
-    def running_kernels(self) -> list[str]:
-        """Names of the pods whose kernels an earlier process of this instance left running."""
-        return self._pods_in_state(STATE_RUNNING)
-
-    def remove_unfinished_launches(self) -> None:
-        """Delete the pods that an earlier process of this instance began and never finished."""
-        for name in self._pods_in_state(STATE_LAUNCHING):
-            self.log.warning("Removing pod %s, whose launch was never finished.", name)
-            self.pods.remove_soon(name, grace_seconds=0)
-
-    def _pods_in_state(self, state: str) -> list[str]:
-        return [
-            name
-            for name, pod in self.pods.pods.objects.items()
-            if pod["metadata"].get("labels", {}).get(INSTANCE_LABEL) == self.instance
-            and pod["metadata"].get("annotations", {}).get(STATE_ANNOTATION) == state
-            and not pod["metadata"].get("deletionTimestamp")
-        ]
+    def lease(self, name: str) -> Lease:
+        """A Lease of the gateways of this release, for which this process does not contend yet."""
+        assert self._api is not None, "not acquired"  # noqa: S101
+        return Lease(
+            self._api,
+            self.namespace,
+            name,
+            holder=self.process,
+            owner=self._owner,
+            is_alive=self.gateways.is_alive,
+        )
 
     async def _start(self) -> None:
         self._api = await KubeApi.connect()
         self._owner = await self._owner_reference(self._api)
-        self._pods = KernelPods(self._api, self.namespace)
+        self._gateways = Gateways(
+            self._api,
+            self.namespace,
+            selector=self.gateway_selector,
+            own_pod=self.gateway_pod,
+            process=self.process,
+        )
+        await self._gateways.start()
+        self._pods = KernelPods(
+            self._api,
+            self.namespace,
+            instance=self.instance,
+            process=self.process,
+            limits=Limits(self.max_kernels, self.max_kernels_per_user),
+        )
         await self._pods.start()
         self._response_server = ResponseServer(
             ip=self.response_ip,
@@ -134,6 +147,9 @@ class KubernetesServices(KubernetesTraits):
         if self._pods is not None:
             await self._pods.stop()
             self._pods = None
+        if self._gateways is not None:
+            await self._gateways.stop()
+            self._gateways = None
         if self._api is not None:
             await self._api.close()
             self._api = None

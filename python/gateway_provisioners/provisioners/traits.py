@@ -199,6 +199,18 @@ class KubernetesTraits(ResponseTraits):
         help="A Deployment that owns the kernels: they are collected when it is deleted. "
         "(GP_OWNER_DEPLOYMENT)"
     ).tag(config=True)
+    gateway_pod = Unicode(
+        help="The pod of this process, where several gateways share the kernels. (GP_GATEWAY_POD)"
+    ).tag(config=True)
+    gateway_selector = Unicode(
+        help="A label selector of all their pods. (GP_GATEWAY_SELECTOR)"
+    ).tag(config=True)
+    max_kernels = Int(
+        help="How many kernels may run, over all gateways; 0 is no limit. (GP_MAX_KERNELS)"
+    ).tag(config=True)
+    max_kernels_per_user = Int(
+        help="How many of them one user may run; 0 is no limit. (GP_MAX_KERNELS_PER_USER)"
+    ).tag(config=True)
     unschedulable_grace = Float(
         help="Seconds that a kernel may wait for a node, where the cluster can grow. "
         "(GP_UNSCHEDULABLE_GRACE, 0)"
@@ -220,6 +232,22 @@ class KubernetesTraits(ResponseTraits):
     @default("owner_deployment")
     def _default_owner_deployment(self) -> str:
         return os.environ.get("GP_OWNER_DEPLOYMENT", "")
+
+    @default("gateway_pod")
+    def _default_gateway_pod(self) -> str:
+        return os.environ.get("GP_GATEWAY_POD", "")
+
+    @default("gateway_selector")
+    def _default_gateway_selector(self) -> str:
+        return os.environ.get("GP_GATEWAY_SELECTOR", "")
+
+    @default("max_kernels")
+    def _default_max_kernels(self) -> int:
+        return int(_number("GP_MAX_KERNELS", 0))
+
+    @default("max_kernels_per_user")
+    def _default_max_kernels_per_user(self) -> int:
+        return int(_number("GP_MAX_KERNELS_PER_USER", 0))
 
     @default("unschedulable_grace")
     def _default_unschedulable_grace(self) -> float:

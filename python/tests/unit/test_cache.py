@@ -155,3 +155,31 @@ async def test_not_synced_before_the_first_list(pauses):
     cache = ObjectCache("things", ScriptedSource(lists=[], streams=[]), pause=pauses)
     assert not cache.synced
     assert not cache.fresh
+
+
+async def test_an_answer_is_known_before_the_stream_tells_of_it(pauses):
+    streamed = asyncio.Queue()
+
+    class Source(ScriptedSource):
+        async def changes(self, resource_version):
+            while True:
+                yield await streamed.get()
+
+    cache = ObjectCache("things", Source(lists=[([item("a", 4)], "5")], streams=[]), pause=pauses)
+    heard = []
+    cache.subscribe(lambda change, thing: heard.append(thing["metadata"]["resourceVersion"]))
+    cache.start()
+    await cache.wait_synced()
+    cache.learn(item("a", 8))
+    all_streamed = asyncio.Event()
+    cache.subscribe(lambda change, thing: all_streamed.set(), name="c")
+    cache.learn(item("b", 3))  # older than the list, which had it no more
+    for version in (7, 8, 9):
+        streamed.put_nowait(("MODIFIED", item("a", version)))
+    streamed.put_nowait(("DELETED", item("a", 10)))
+    streamed.put_nowait(("ADDED", item("c", 11)))
+    await all_streamed.wait()
+    cache.learn(item("a", 9))  # it is gone, and the answer to some earlier request comes late
+    assert heard == ["4", "8", "8", "9", "10", "11"]
+    assert list(cache.objects) == ["c"]
+    await cache.stop()

@@ -28,6 +28,7 @@ def a_spec(**changes):
         "image": "acme/data-sci-py:2.0",
         "environment": {"KERNEL_ID": KERNEL_ID},
         "secret_environment": {"KERNEL_LAUNCH_KEY": "a2V5", "API_TOKEN": "s3cret"},
+        "operator": "process-a",
     }
     return KernelPodSpec(**{**fields, **changes})
 
@@ -59,6 +60,8 @@ def test_the_whole_pod():
                 "gateway-provisioners/kernel-name": "python",
                 "gateway-provisioners/username": "alice",
                 "gateway-provisioners/state": "launching",
+                "gateway-provisioners/operator": "process-a",
+                "gateway-provisioners/attempt": "1",
             },
         },
         "spec": {

@@ -1,0 +1,76 @@
+"""The gateways of one release: which of their processes still run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gateway_provisioners.kube.api import KubeApi
+from gateway_provisioners.kube.cache import ObjectCache
+from gateway_provisioners.model.kernel_state import annotation, annotations_patch
+
+Object = dict[str, Any]
+
+_PROCESS_ANNOTATION = "gateway-provisioners/process"
+_ENDED_PHASES = frozenset({"Failed", "Succeeded"})
+
+
+class Gateways:
+    """All gateways that a label selector finds, seen through one watch.
+
+    A gateway writes the name of its process into an annotation of its own pod. A process is gone when
+    its pod is gone, has ended, or holds another process's name.
+
+    Args:
+        own_pod: the pod of this process; "" outside of a cluster, where it is alone.
+        process: the name of this process, unique over all times.
+    """
+
+    def __init__(
+        self, api: KubeApi, namespace: str, *, selector: str, own_pod: str, process: str
+    ) -> None:
+        self.process = process
+        self._api = api
+        self._namespace = namespace
+        self._own_pod = own_pod
+        self._cache = (
+            ObjectCache("gateways", api.collection("Pod", namespace, label_selector=selector))
+            if own_pod and selector
+            else None
+        )
+
+    async def start(self) -> None:
+        """Make this process known to the others, and get to know them.
+
+        Raises:
+            ClusterError: the API refused.
+        """
+        if self._cache is None:
+            return
+        patch = annotations_patch({_PROCESS_ANNOTATION: self.process})
+        await self._api.patch_pod(self._namespace, self._own_pod, patch)
+        self._cache.start()
+        await self._cache.wait_synced()
+
+    async def stop(self) -> None:
+        """Stop following them."""
+        if self._cache is not None:
+            await self._cache.stop()
+
+    def is_alive(self, process: str) -> bool:
+        """Whether the process still runs, as far as the watch knows."""
+        if process == self.process:
+            return True
+        if self._cache is None or not process:
+            return False
+        return any(
+            annotation(pod, _PROCESS_ANNOTATION) == process
+            and (pod.get("status") or {}).get("phase") not in _ENDED_PHASES
+            for pod in self._cache.objects.values()
+        )
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` when a process may have come or gone; returns how to end that."""
+        if self._cache is None:
+            return lambda: None
+        return self._cache.subscribe(lambda _change, _pod: listener())
