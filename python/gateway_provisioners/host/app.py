@@ -261,6 +261,8 @@ class GatewayApp(KernelGatewayApp):
     async def _drain(self) -> None:
         """Stop without ending a kernel that somebody may come back to."""
         self.http_server.stop()
+        if self._cluster is not None:
+            await self._cluster.yield_duties()
         await self.kernel_manager.finish_starts(self.drain_seconds)
         await self.kernel_manager.close_websockets(_GOODBYE_SECONDS)
         await self.kernel_manager.let_go(shut_down_all=self.shutdown_kernels_on_exit)

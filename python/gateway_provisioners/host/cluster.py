@@ -1,33 +1,35 @@
-"""The gateway's hold on its cluster: kernelspecs, readiness, and the kernels it finds there."""
+"""The gateway's hold on its cluster: kernelspecs, readiness, the kernels there, and the other gateways."""
 
 from __future__ import annotations
 
-import logging
 from typing import Any
-
-from jupyter_client.kernelspec import KernelSpec
 
 from gateway_provisioners.errors import ClusterError, ConfigurationError
 from gateway_provisioners.host import settings
-from gateway_provisioners.host.failures import in_one_line
+from gateway_provisioners.host.announcements import Announcements
 from gateway_provisioners.host.health import Check, HealthChecks
 from gateway_provisioners.host.kernel_manager import GatewayKernelManager
 from gateway_provisioners.host.kernelspecs import GatewayKernelSpecManager
+from gateway_provisioners.host.reconciler import Reconciler
 from gateway_provisioners.kube.cache import ObjectCache
-from gateway_provisioners.provisioners.kubernetes import KubernetesProvisioner
+from gateway_provisioners.kube.lease import Lease
+from gateway_provisioners.model.kernel_state import (
+    LAST_ACTIVITY_ANNOTATION,
+    connected_annotation,
+    connections_elsewhere,
+)
 from gateway_provisioners.provisioners.services import KubernetesServices
-
-_NOT_FOUND = 404
-
-_log = logging.getLogger(__name__)
 
 
 class Cluster:
-    """Follows the cluster from `attach` to `detach`."""
+    """Follows the cluster from `attach` to `detach`; what `Sharing` asks of the other gateways."""
 
     def __init__(self, parent: Any) -> None:
         self._services = KubernetesServices.of_running_loop(parent)
         self._kernelspecs: ObjectCache | None = None
+        self._lease: Lease | None = None
+        self._reconciler: Reconciler | None = None
+        self._announcements: Announcements | None = None
 
     async def attach(
         self,
@@ -35,64 +37,83 @@ class Cluster:
         kernelspecs: GatewayKernelSpecManager,
         health: HealthChecks,
     ) -> None:
-        """Begin to follow the cluster; take over the kernels that an earlier process left running.
+        """Begin to follow the cluster; take over the kernels that run there.
 
         Raises:
             ConfigurationError: the cluster cannot be reached, or does not let us in.
         """
         try:
             await self._services.acquire()
+            health.add("pods", self._check_pods)
+            health.add("response server", self._check_response_server)
+            await self._follow_kernelspecs(kernelspecs)
+            self._announcements = Announcements(self._services.pods.annotate)
+            if name := settings.text("GP_LEASE"):
+                self._lease = self._services.lease(name)
+                self._lease.start()
+                self._services.gateways.subscribe(self._lease.look_again)
+            self._reconciler = Reconciler(
+                kernels, self._services.pods, self._services.gateways, self.leads
+            )
+            kernels.sharing = self
+            await self._reconciler.start()
         except ClusterError as error:
             raise ConfigurationError(f"The cluster cannot be used: {error}") from error
-        health.add("pods", self._check_pods)
-        health.add("response server", self._check_response_server)
+
+    async def yield_duties(self) -> None:
+        """Leave dead and idle kernels to the other gateways from now on."""
+        if self._lease is not None:
+            await self._lease.release()
+        if self._reconciler is not None:
+            await self._reconciler.stop()
+
+    async def detach(self) -> None:
+        """Stop following; kernels go on."""
+        await self.yield_duties()
+        if self._announcements is not None:
+            await self._announcements.finish()
+        if self._kernelspecs is not None:
+            await self._kernelspecs.stop()
+        await self._services.release()
+
+    # Sharing.
+
+    def leads(self) -> bool:
+        return self._lease is None or self._lease.held
+
+    def connections_elsewhere(self, kernel_id: str) -> int:
+        pods = self._services.pods
+        return sum(
+            connections_elsewhere(
+                pods.pods.objects[pod.name],
+                own=self._services.process,
+                is_alive=self._services.gateways.is_alive,
+            )
+            for pod in pods.of_kernel(kernel_id)
+        )
+
+    def tell_connections(self, kernel_id: str, count: int) -> None:
+        name = connected_annotation(self._services.process)
+        self._announce(kernel_id, name, str(count) if count else None)
+
+    def tell_activity(self, kernel_id: str, last_activity: str) -> None:
+        self._announce(kernel_id, LAST_ACTIVITY_ANNOTATION, last_activity)
+
+    async def find(self, kernel_id: str) -> None:
+        if self._reconciler is not None:
+            await self._reconciler.find(kernel_id)
+
+    def _announce(self, kernel_id: str, annotation: str, value: str | None) -> None:
+        if self._announcements is not None:
+            for pod in self._services.pods.of_kernel(kernel_id):
+                self._announcements.announce(pod.name, annotation, value)
+
+    async def _follow_kernelspecs(self, kernelspecs: GatewayKernelSpecManager) -> None:
         if name := settings.text("GP_KERNELSPECS_CONFIGMAP"):
             self._kernelspecs = self._services.config_map_cache(name)
             self._kernelspecs.start()
             await self._kernelspecs.wait_synced()
             kernelspecs.follow(self._kernelspecs)
-        self._services.remove_unfinished_launches()
-        for pod in self._services.running_kernels():
-            await self._adopt_if_possible(kernels, pod)
-
-    async def detach(self) -> None:
-        """Stop following; kernels go on."""
-        if self._kernelspecs is not None:
-            await self._kernelspecs.stop()
-        await self._services.release()
-
-    async def _adopt_if_possible(self, kernels: GatewayKernelManager, pod: str) -> None:
-        try:
-            record = await self._services.pods.record(pod)
-        except ClusterError as error:
-            if error.status != _NOT_FOUND:
-                raise ConfigurationError(f"The Secret of kernel pod {pod}: {error}") from error
-            record = None
-        if record is None:
-            _log.warning("Pod %s has no record of its kernel; it is removed.", pod)
-            self._services.pods.remove_soon(pod, grace_seconds=0)
-            return
-        try:
-            await self._adopt(kernels, pod, record)
-        except Exception as error:  # noqa: BLE001 - one record must not keep the others' gateway away
-            _log.error(
-                "Kernel pod %s cannot be taken over and is left as it is: %s",
-                pod,
-                in_one_line(error),
-            )
-
-    async def _adopt(self, kernels: GatewayKernelManager, pod: str, record: dict[str, Any]) -> None:
-        async def restore(provisioner: Any) -> None:
-            assert isinstance(provisioner, KubernetesProvisioner)  # noqa: S101 - its spec says so
-            await provisioner.adopt(pod, record)
-
-        await kernels.adopt(
-            kernel_id=record["kernel_id"],
-            kernel_name=record["kernel_name"],
-            kernel_spec=KernelSpec(resource_dir="", **record["kernel_spec"]),
-            env=record["environment"],
-            restore=restore,
-        )
 
     def _check_pods(self) -> Check:
         fresh = self._services.pods.pods.fresh

@@ -36,9 +36,16 @@ class GatewayHandlerMixin(CORSMixin):
             if self.settings["draining"].is_set():
                 self.set_header("Connection", "close")
                 raise web.HTTPError(503, "This gateway is shutting down; try again.")
+            await self._find_kernel(self.path_kwargs.get("kernel_id"))
         prepared = super().prepare()
         if inspect.isawaitable(prepared):
             await prepared
+
+    async def _find_kernel(self, kernel_id: str | None) -> None:
+        """Look for a kernel that another gateway may have started a moment ago."""
+        kernels = self.settings["kernel_manager"]
+        if kernel_id and kernel_id not in kernels:
+            await kernels.sharing.find(kernel_id)
 
     @allow_unauthenticated
     def options(self, *_args: Any, **_kwargs: Any) -> None:
@@ -101,6 +108,7 @@ class MainKernelHandler(GatewayHandlerMixin, kernel_handlers.MainKernelHandler):
             forced_name=self.settings["forced_kernel_name"],
             client_variables=self.settings["client_variables"],
         )
+        await self._find_kernel(wanted.kernel_id)
         try:
             kernel_id = await manager.start_kernel(
                 kernel_name=wanted.name,

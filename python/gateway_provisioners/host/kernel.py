@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
@@ -13,9 +15,15 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_events import EventLogger
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 from traitlets import default
+from zmq.eventloop.zmqstream import ZMQStream
 
-from gateway_provisioners.errors import GatewayProvisionersError
+from gateway_provisioners.errors import GatewayProvisionersError, KernelBusy
 from gateway_provisioners.host.failures import in_one_line
+
+# How soon a kernel that is not busy answers.
+_ANSWER_SECONDS = 0.5
+# States in which a kernel is until it has said something.
+_UNCERTAIN = frozenset({"unknown", "starting"})
 
 
 class KernelGone(GatewayProvisionersError):
@@ -29,6 +37,8 @@ class _Owner(Protocol):
     """What a kernel expects of its parent, the manager of all kernels."""
 
     event_logger: EventLogger
+
+    def leads(self) -> bool: ...
 
     def kernel_restarted(self, kernel_id: str) -> None: ...
 
@@ -45,12 +55,14 @@ class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
     async def poll(self) -> None:  # type: ignore[override]
         """Look at the kernel; restart it or give it up."""
         kernel = cast(GatewayKernel, self.kernel_manager)
-        if kernel.shutting_down:
+        if kernel.shutting_down or not kernel.is_ours_to_restart:
             return
         try:
             await super().poll()
         except KernelGone:
             return
+        except KernelBusy:
+            self.start()  # the attempt may have stopped the watch
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the watch
             self.log.warning(
                 "Kernel %s died and could not be restarted (%d of %d): %s",
@@ -73,6 +85,9 @@ class GatewayKernel(ServerKernelManager):
         super().__init__(**kwargs)
         self._lifecycle = asyncio.Lock()
         self._gone = False
+        self.execution_state = "unknown"
+        self._question: ZMQStream | None = None
+        self._silence: asyncio.TimerHandle
 
     @property
     def _owner(self) -> _Owner:
@@ -82,6 +97,16 @@ class GatewayKernel(ServerKernelManager):
     def _event_logger_default(self) -> EventLogger:
         # Upstream makes one, with a logger that stays for ever, for every kernel.
         return self._owner.event_logger
+
+    @property
+    def is_ours_to_restart(self) -> bool:
+        """Whether this gateway restarts the kernel when it dies, and no other."""
+        return self._owner.leads() and not getattr(self.provisioner, "is_busy_elsewhere", False)
+
+    @property
+    def workload_name(self) -> str:
+        """The pod that is the kernel, as far as this gateway knows; "" for one that is no pod."""
+        return str(getattr(self.provisioner, "workload_name", ""))
 
     @property
     def ports(self) -> list[Any]:
@@ -97,13 +122,16 @@ class GatewayKernel(ServerKernelManager):
 
         Raises:
             KernelGone: it was shut down meanwhile.
+            KernelBusy: another gateway restarts or ends it.
         """
         async with self._lifecycle:
             if self._gone:
                 raise KernelGone(f"Kernel {self.kernel_id} has been shut down.")
             try:
+                await self._tell_provisioner("begin_restart")
                 await super().restart_kernel(*args, **kwargs)
             except Exception as error:
+                await self._tell_provisioner("give_up_restart")
                 self._owner.kernel_restart_failed(self.kernel_id, error)
                 raise
             self._owner.kernel_restarted(self.kernel_id)
@@ -133,10 +161,84 @@ class GatewayKernel(ServerKernelManager):
             parent=self.parent
         ).create_provisioner_instance(kernel_id, kernel_spec, parent=self)
         await restore(self.provisioner)
+        # jupyter_client takes a file that is there for one that was read. A process before this one in the
+        # same pod may have left it.
+        with suppress(FileNotFoundError):
+            os.remove(self.connection_file)  # noqa: PTH107 - as jupyter_client does, which holds a str
         self._reconcile_connection_info(self.provisioner.connection_info)
         self._ready = asyncio.get_running_loop().create_future()
         self._ready.set_result(None)
         await self._async_post_start_kernel()
+
+    async def follow(
+        self, replaces: str, restore: Callable[[KernelProvisionerBase], Awaitable[None]]
+    ) -> None:
+        """Go to where another gateway restarted the kernel.
+
+        Args:
+            replaces: the pod that was the kernel before. If this gateway did something else with it
+                meanwhile, nothing happens.
+            restore: gives the provisioner what the other gateway knows.
+        """
+        async with self._lifecycle:
+            if self._gone or self.workload_name != replaces:
+                return
+            self.stop_restarter()
+            self._close_control_socket()
+            await restore(self.provisioner)
+            self._reconcile_connection_info(self.provisioner.connection_info)
+            self.forget_failure()
+            await self._async_post_start_kernel()
+            self._owner.kernel_restarted(self.kernel_id)
+
+    async def let_go(self) -> None:
+        """Manage the kernel no longer, and leave it as it is."""
+        async with self._lifecycle:
+            self._gone = True
+            self.stop_restarter()
+            self._stop_asking()
+            self._close_control_socket()
+            self.cleanup_connection_file()
+            await self._tell_provisioner("let_go")
+
+    async def wait_for_operation(self) -> None:
+        """Return when this gateway is not restarting, following or ending the kernel."""
+        async with self._lifecycle:
+            pass
+
+    async def _tell_provisioner(self, method: str) -> None:
+        # A provisioner of somebody else's has no such method, and no kernel that others share.
+        if told := getattr(self.provisioner, method, None):
+            await told()
+
+    def ask_whether_busy(self) -> None:
+        """Learn the state of a kernel that somebody else started: a busy one answers later."""
+        self._stop_asking()
+        loop = asyncio.get_running_loop()
+        self._question = channel = self.connect_shell()
+
+        def answered(_message: Any) -> None:
+            self._stop_asking()
+            if self.execution_state in {*_UNCERTAIN, "busy"}:
+                self.execution_state = "idle"
+
+        def still_silent() -> None:
+            if self.execution_state in _UNCERTAIN:
+                self.execution_state = "busy"
+
+        channel.on_recv(answered)
+        self.session.send(channel, "kernel_info_request")
+        self._silence = loop.call_later(_ANSWER_SECONDS, still_silent)
+
+    def _stop_asking(self) -> None:
+        if self._question is not None:
+            self._question.close()
+            self._question = None
+            self._silence.cancel()
+
+    async def _async_cleanup_resources(self, restart: bool = False) -> None:
+        self._stop_asking()
+        await super()._async_cleanup_resources(restart=restart)
 
     def forget_failure(self) -> None:
         """Let a shutdown or restart that failed be tried again.

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,16 +16,16 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_events import EventLogger
-from jupyter_server._tz import utcnow
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from traitlets import Integer, default
 
-from gateway_provisioners.errors import GatewayProvisionersError, PolicyViolation
+from gateway_provisioners.errors import GatewayProvisionersError, TooManyKernels
 from gateway_provisioners.host import settings
 from gateway_provisioners.host.failures import in_one_line, known_cause
 from gateway_provisioners.host.limits import most_zmq_sockets
 from gateway_provisioners.host.metrics import GatewayMetrics
 from gateway_provisioners.host.offline_buffer import OfflineBuffer
+from gateway_provisioners.host.sharing import Alone, Sharing
 from gateway_provisioners.host.websocket import GatewayWebsocketConnection
 
 # How soon a channel tries again to reach a kernel that does not listen yet: 0MQ's own 100 ms are a
@@ -32,12 +33,6 @@ from gateway_provisioners.host.websocket import GatewayWebsocketConnection
 _RECONNECT_MILLISECONDS = 20
 # How long the last messages to kernels may take to leave.
 _LINGER_MILLISECONDS = 200
-
-
-class TooManyKernels(PolicyViolation):
-    """As many kernels run, or are being started, as the administrator allows."""
-
-    reason = "TooManyKernels"
 
 
 class KernelIdTaken(GatewayProvisionersError):
@@ -67,6 +62,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         super().__init__(**kwargs)
         self.event_logger = EventLogger(parent=self)
         self.metrics = GatewayMetrics(lambda: [k.kernel_name for k in self._kernels.values()])
+        self.sharing: Sharing = Alone()
         self._starts: dict[str, asyncio.Task[str]] = {}
         self._farewells: set[asyncio.Task[None]] = set()
 
@@ -227,14 +223,16 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel_name: str,
         kernel_spec: KernelSpec,
         env: dict[str, str],
+        last_activity: str,
         restore: Callable[[KernelProvisionerBase], Awaitable[None]],
     ) -> None:
-        """Manage a kernel that an earlier process started and that still runs.
+        """Manage a kernel that another process started and that still runs.
 
         Args:
             kernel_spec: what it was started from, which may be gone from the kernelspecs.
             env: what the client had set; a restart needs it.
-            restore: gives a new provisioner what the earlier one knew.
+            last_activity: when it was last in use, in ISO 8601; "" if nobody knows.
+            restore: gives a new provisioner what the other one knows.
         """
         kernel, _, _ = self.pre_start_kernel(kernel_name, {"kernel_id": kernel_id})
         await kernel.adopt(kernel_id, kernel_spec, env, restore)
@@ -242,10 +240,77 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self._kernel_connections[kernel_id] = 0
         kernel.execution_state = "unknown"
         kernel.reason = ""
-        kernel.last_activity = utcnow()
         await self._finish_kernel_start(kernel_id)
+        if last_activity:
+            kernel.last_activity = datetime.fromisoformat(last_activity)
+        kernel.ask_whether_busy()
         self.initialize_culler()
         self.log.info("Kernel %s, which was running already, is taken over.", kernel_id)
+
+    async def follow(
+        self,
+        kernel_id: str,
+        *,
+        replaces: str,
+        restore: Callable[[KernelProvisionerBase], Awaitable[None]],
+    ) -> None:
+        """Go to where another gateway restarted a kernel; see `GatewayKernel.follow`."""
+        kernel = self.get_kernel(kernel_id)
+        await kernel.follow(replaces, restore)
+        kernel.ask_whether_busy()
+
+    async def forget(self, kernel_id: str) -> None:
+        """Let go of a kernel that another gateway ended, and of those who are connected to it."""
+        kernel = self.get_kernel(kernel_id)
+        self.stop_watching_activity(kernel_id)
+        self.stop_buffering(kernel_id)
+        self.remove_kernel(kernel_id)
+        for connection in GatewayWebsocketConnection.of_kernel(kernel):
+            connection.tell_of_end()
+        await kernel.let_go()
+        self.log.info("Kernel %s was ended by another gateway.", kernel_id)
+
+    async def wait_for_operation(self, kernel_id: str) -> None:
+        """Return when this gateway is not starting, restarting or ending the kernel."""
+        if start := self._starts.get(kernel_id):
+            await asyncio.wait({start})
+        if kernel_id in self:
+            await self.get_kernel(kernel_id).wait_for_operation()
+
+    def leads(self) -> bool:
+        """Whether this gateway looks after dead and idle kernels; called by the kernels."""
+        return self.sharing.leads()
+
+    def kernel_model(self, kernel_id: str) -> dict[str, Any]:
+        """What clients are told of a kernel; those who are connected elsewhere count as well."""
+        model: dict[str, Any] = super().kernel_model(kernel_id)
+        model["connections"] += self.sharing.connections_elsewhere(kernel_id)
+        return model
+
+    def notify_connect(self, kernel_id: str) -> None:
+        """Count one more client of a kernel."""
+        super().notify_connect(kernel_id)
+        self._tell_of_connections(kernel_id)
+
+    def notify_disconnect(self, kernel_id: str) -> None:
+        """Count one client less."""
+        super().notify_disconnect(kernel_id)
+        self._tell_of_connections(kernel_id)
+
+    async def cull_kernels(self) -> None:
+        """End kernels that nobody uses, unless another gateway does that."""
+        if not self.leads():
+            return
+        await super().cull_kernels()
+        for kernel_id, kernel in self._kernels.items():
+            self.sharing.tell_activity(kernel_id, kernel.last_activity.isoformat())
+
+    async def cull_kernel_if_idle(self, kernel_id: str) -> None:
+        """End a kernel if nobody uses it."""
+        in_use = not self.cull_connected and self.sharing.connections_elsewhere(kernel_id)
+        if in_use and self.get_kernel(kernel_id).execution_state != "dead":
+            return
+        await super().cull_kernel_if_idle(kernel_id)
 
     async def finish_starts(self, seconds: float) -> None:
         """Wait for the starts that are under way; abandon those that take longer."""
@@ -279,12 +344,15 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         except Exception as error:  # noqa: BLE001 - the next one has to be ended as well
             self.log.warning("Kernel %s could not be ended: %s", kernel_id, in_one_line(error))
 
+    def _tell_of_connections(self, kernel_id: str) -> None:
+        if kernel_id in self._kernel_connections:
+            self.sharing.tell_connections(kernel_id, self._kernel_connections[kernel_id])
+
     def _refuse_beyond_limit(self) -> None:
         most = self.parent.max_kernels
         if most is not None and len(self._kernels.keys() | self._starts.keys()) >= most:
             raise TooManyKernels(
-                f"This gateway runs {most} kernels at most (KG_MAX_KERNELS) and has that "
-                f"many; shut one down first."
+                f"This gateway runs {most} kernels at most and has that many; shut one down first."
             )
 
     async def _finish_kernel_start(self, kernel_id: str) -> None:

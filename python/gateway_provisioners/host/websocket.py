@@ -101,6 +101,11 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             if isinstance(connection, cls) and connection.kernel_manager is kernel
         ]
 
+    def tell_of_end(self) -> None:
+        """Tell the client that its kernel is no more, and close the websocket."""
+        self.on_restart_failed()
+        self.websocket_handler.close()
+
     async def say_goodbye(self) -> None:
         """Close the websocket so that the client connects again; returns once it is closed."""
         self.websocket_handler.close(GOING_AWAY, "the gateway is shutting down")

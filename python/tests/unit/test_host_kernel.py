@@ -6,6 +6,7 @@ import pytest
 import zmq
 from jupyter_client.kernelspec import KernelSpecManager
 
+from gateway_provisioners.errors import KernelBusy
 from gateway_provisioners.host import limits
 from gateway_provisioners.host.kernel import GatewayKernel, GatewayKernelRestarter, KernelGone
 from gateway_provisioners.host.kernel_manager import GatewayKernelManager
@@ -34,6 +35,7 @@ class FakeKernel:
     kernel_id = "k"
     provisioner = None
     shutting_down = False
+    is_ours_to_restart = True
     alive = False
 
     def __init__(self, error=None):
@@ -71,6 +73,13 @@ async def test_a_kernel_that_is_being_shut_down_is_left_alone(watch):
     assert kernel.restarts == 0
 
 
+async def test_a_kernel_that_another_gateway_restarts_is_left_to_it(watch):
+    kernel = FakeKernel()
+    kernel.is_ours_to_restart = False
+    await watch(kernel).poll()
+    assert kernel.restarts == 0
+
+
 async def test_failing_restarts_are_tried_again_and_end_with_a_word(watch):
     kernel = FakeKernel(RuntimeError("no room"))
     restarter = watch(kernel)
@@ -80,6 +89,17 @@ async def test_failing_restarts_are_tried_again_and_end_with_a_word(watch):
         await restarter.poll()
     assert kernel.restarts == restarter.started == 3
     assert words == ["dead"]
+
+
+async def test_a_kernel_that_is_busy_is_no_failure(watch):
+    kernel = FakeKernel(KernelBusy("another gateway does that"))
+    restarter = watch(kernel)
+    words = []
+    restarter.add_callback(lambda: words.append("dead"), "dead")
+    for _ in range(10):
+        await restarter.poll()
+    assert kernel.restarts == restarter.started == 10
+    assert words == []
 
 
 async def test_a_kernel_that_is_gone_is_not_tried_again(watch):
