@@ -75,3 +75,17 @@ app.kubernetes.io/name: {{ include "gateway-provisioners.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: gateway
 {{- end -}}
+
+{{- /* The same, as a label selector in one line. */ -}}
+{{- define "gateway-provisioners.gateway.selector" -}}
+{{- $labels := list -}}
+{{- range $name, $value := include "gateway-provisioners.gateway.selectorLabels" . | fromYaml -}}
+{{- $labels = append $labels (printf "%s=%s" $name $value) -}}
+{{- end -}}
+{{- join "," $labels -}}
+{{- end -}}
+
+{{- /* The Lease of whichever gateway looks after dead and idle kernels. */ -}}
+{{- define "gateway-provisioners.gateway.leaseName" -}}
+{{- include "gateway-provisioners.fullname" . }}-upkeep
+{{- end -}}

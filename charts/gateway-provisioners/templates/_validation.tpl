@@ -12,6 +12,9 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- if and $gateway.auth.token (not (regexMatch "^[!-~]{16,}$" $gateway.auth.token)) -}}
 {{- $problems = append $problems "gateway.auth.token: it must have at least 16 characters, all of them printable ASCII and none a space" -}}
 {{- end -}}
+{{- if and $gateway.shutdownKernelsOnExit (gt (int $gateway.replicas) 1) -}}
+{{- $problems = append $problems "gateway.shutdownKernelsOnExit: with several gateways (gateway.replicas), each that ends would end all kernels; set replicas to 1" -}}
+{{- end -}}
 {{- if and (not $gateway.serviceAccount.create) (not $gateway.serviceAccount.name) -}}
 {{- $problems = append $problems "gateway.serviceAccount: create is false, so name must say which ServiceAccount to use" -}}
 {{- end -}}

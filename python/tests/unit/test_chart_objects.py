@@ -54,6 +54,13 @@ def test_role_is_exactly_what_the_gateway_needs():
             "resourceNames": ["gateway-gateway-provisioners-kernelspecs"],
             "verbs": ["list", "watch"],
         },
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "resourceNames": ["gateway-gateway-provisioners-upkeep"],
+            "verbs": ["get", "update"],
+        },
         {
             "apiGroups": ["apps"],
             "resources": ["deployments"],
@@ -141,6 +148,13 @@ def test_gateways_environment():
         },
         "KG_LIST_KERNELS": "True",
         "KG_DEFAULT_KERNEL_NAME": "python3",
+        "GP_MAX_KERNELS": "0",
+        "GP_MAX_KERNELS_PER_USER": "0",
+        "GP_SHUTDOWN_KERNELS_ON_EXIT": "False",
+        "GP_LEASE": "gateway-gateway-provisioners-upkeep",
+        "GP_GATEWAY_POD": {"fieldRef": {"fieldPath": "metadata.name"}},
+        "GP_GATEWAY_SELECTOR": "app.kubernetes.io/component=gateway,"
+        "app.kubernetes.io/instance=gateway,app.kubernetes.io/name=gateway-provisioners",
         "GP_INSTANCE": "gateway-gateway-provisioners",
         "GP_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
         "GP_RESPONSE_IP": {"fieldRef": {"fieldPath": "status.podIP"}},
@@ -181,10 +195,23 @@ def test_selector_survives_labels_of_the_operators():
     assert labels["app.kubernetes.io/name"] == "gateway-provisioners"
 
 
-def test_two_gateways_never_overlap():
-    deployment = render().one("Deployment")["spec"]
-    assert deployment["strategy"] == {"type": "Recreate"}
-    assert deployment["replicas"] == 1
+def test_a_new_gateway_is_there_before_an_old_one_goes():
+    deployment = render({"gateway": {"replicas": 3}}).one("Deployment")["spec"]
+    assert deployment["replicas"] == 3
+    rolling = {"maxSurge": 1, "maxUnavailable": 0}
+    assert deployment["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
+
+
+def test_gateways_find_each_other_and_their_lease():
+    rendered = render(release="r")
+    selector = dict(pair.split("=") for pair in rendered.env["GP_GATEWAY_SELECTOR"].split(","))
+    assert selector == rendered.one("Deployment")["spec"]["selector"]["matchLabels"]
+    [lease] = [
+        rule
+        for rule in rendered.one("Role")["rules"]
+        if rule["resources"] == ["leases"] and "resourceNames" in rule
+    ]
+    assert lease["resourceNames"] == [rendered.env["GP_LEASE"]]
 
 
 @pytest.mark.parametrize(
@@ -310,8 +337,8 @@ def test_environment_of_the_operators():
 
 
 def test_variables_of_the_chart_are_not_overridden_behind_its_back():
-    for name in sorted(set(render().env) | {"KG_MAX_KERNELS"}):
-        message = refusal({"gateway": {"extraEnv": {name: "x"}, "maxKernels": 1}})
+    for name in sorted(render().env):
+        message = refusal({"gateway": {"extraEnv": {name: "x"}}})
         assert f"gateway.extraEnv.{name}: the chart sets this variable" in message
 
 

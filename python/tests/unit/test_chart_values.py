@@ -175,7 +175,7 @@ REFUSED_BY_SCHEMA = [
     ({"kernels": {"a": {"pullSecrets": [{"name": "x"}]}}}, "got object, want string"),
     ({"kernels": {"a": {"podTemplate": "spec:"}}}, "got string, want object"),
     ({"kernelDefaults": {"image": "x"}}, "additional properties 'image' not allowed"),
-    ({"gateway": {"replicas": 2}}, "at '/gateway/replicas': maximum: got 2, want 1"),
+    ({"gateway": {"replicas": -1}}, "at '/gateway/replicas': minimum: got -1, want 0"),
     ({"gateway": {"image": {"tag": 2.0}}}, "at '/gateway/image/tag': got number, want string"),
     ({"gateway": {"image": {"repository": ""}}}, "at '/gateway/image/repository'"),
     ({"gateway": {"logLevel": "info"}}, "must be one of 'DEBUG', 'INFO', 'WARNING'"),

@@ -43,10 +43,21 @@ restarts the gateway.
   value: "True"
 - name: KG_DEFAULT_KERNEL_NAME
   value: {{ .Values.gateway.defaultKernel | quote }}
-{{- with .Values.gateway.maxKernels }}
-- name: KG_MAX_KERNELS
-  value: {{ int . | quote }}
-{{- end }}
+- name: GP_MAX_KERNELS
+  value: {{ int .Values.gateway.maxKernels | quote }}
+- name: GP_MAX_KERNELS_PER_USER
+  value: {{ int .Values.gateway.maxKernelsPerUser | quote }}
+- name: GP_SHUTDOWN_KERNELS_ON_EXIT
+  value: {{ .Values.gateway.shutdownKernelsOnExit | toString | title | quote }}
+- name: GP_LEASE
+  value: {{ include "gateway-provisioners.gateway.leaseName" . | quote }}
+# The pod of this process, and how to find those of the others.
+- name: GP_GATEWAY_POD
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: GP_GATEWAY_SELECTOR
+  value: {{ include "gateway-provisioners.gateway.selector" . | quote }}
 - name: GP_INSTANCE
   value: {{ include "gateway-provisioners.fullname" . | quote }}
 - name: GP_NAMESPACE
