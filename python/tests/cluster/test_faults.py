@@ -1,0 +1,148 @@
+"""Faults around the gateways of a release, one by one and at random: its kernels go on, and are served.
+
+How many faults come at random is GP_FAULTS; `make soak` has 100.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from gateway_client import Gateway, Refused
+from host_network import CLUSTER_PROGRAM, local_cluster
+from patience import patiently, until
+
+from ci.commands import run
+
+FAULTS = int(os.environ.get("GP_FAULTS", "8"))
+KERNELS = 3
+REPLICAS = 2
+
+log = logging.getLogger(__name__)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
+async def replicas(cluster, chart):
+    local_cluster(cluster)  # for nobody else's may be broken
+    await chart.upgrade({"gateway": {"replicas": REPLICAS}})
+    await chart.wait_rolled_out()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def service(chart):
+    """A client that is led to any of the gateways, as those outside are."""
+    async with Gateway(await chart.service_url(), await chart.token()) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def kernels(service, chart, namespace):
+    """Some kernels with a variable in each; whatever happens, they are there afterwards."""
+    ids = [await service.start() for _ in range(KERNELS)]
+    for number, kernel_id in enumerate(ids):
+        async with service.channels(kernel_id) as kernel:
+            await kernel.execute(f"x = {number}")
+    yield ids
+    await chart.wait_rolled_out()
+    for number, kernel_id in enumerate(ids):
+        assert await variable(service, kernel_id) == str(number)
+    assert len(await namespace.names("pods")) == KERNELS
+    assert len(await namespace.names("secrets")) == KERNELS
+    async with chart.gateways() as gateways:
+        for gateway in gateways:
+            assert sorted(await gateway.kernels()) == sorted(ids)
+    for kernel_id in ids:
+        await service.delete(kernel_id)
+    await namespace.wait_no_kernels()
+
+
+async def variable(service, kernel_id):
+    """The value of x in a kernel, from whichever gateway answers first."""
+
+    async def answers():
+        with contextlib.suppress(Refused, aiohttp.ClientError, ConnectionError):
+            async with service.channels(kernel_id) as kernel:
+                return (await kernel.execute("print(x)")).text.strip()
+
+    return await patiently(until(answers))
+
+
+async def component(verb, *arguments):
+    await asyncio.to_thread(run, CLUSTER_PROGRAM, verb, *arguments)
+
+
+async def restarted(name, *, force=False):
+    await component("stop", name, *(["--force"] if force else []))
+    await component("start", name)
+
+
+class Faults:
+    """What can happen to a release; each returns when it has happened."""
+
+    def __init__(self, chart, namespace):
+        self._chart = chart
+        self._namespace = namespace
+
+    async def _delete_a_gateway(self, *how):
+        await self._chart.wait_rolled_out()
+        pod = random.choice(await self._chart.gateway_pods())
+        await self._namespace.run("delete", "pod", pod["metadata"]["name"], "--wait=false", *how)
+
+    async def a_gateway_is_told_to_end(self):
+        await self._delete_a_gateway()
+
+    async def a_gateway_is_killed(self):
+        await self._delete_a_gateway("--force", "--grace-period=0")
+
+    async def all_gateways_are_replaced(self):
+        await self._chart.wait_rolled_out()
+        await self._namespace.run("rollout", "restart", f"deployment/{self._chart.fullname}")
+
+    async def the_api_server_is_killed(self):
+        await restarted("kube-apiserver", force=True)
+
+    async def the_api_server_is_restarted(self):
+        await restarted("kube-apiserver")
+
+    async def etcd_is_restarted(self):
+        await restarted("etcd")
+
+    async def the_kubelet_is_restarted(self):
+        await restarted("kubelet")
+
+    async def the_scheduler_is_killed(self):
+        await restarted("kube-scheduler", force=True)
+
+    async def the_controllers_are_killed(self):
+        await restarted("kube-controller-manager", force=True)
+
+
+NAMES = [name for name in vars(Faults) if not name.startswith("_")]
+
+
+@pytest.fixture
+def faults(chart, namespace):
+    return Faults(chart, namespace)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_fault_costs_no_variable(faults, kernels, service, name):
+    await getattr(faults, name)()
+    for number, kernel_id in enumerate(kernels):
+        assert await variable(service, kernel_id) == str(number)
+
+
+async def test_many_faults_in_a_row_cost_no_variable(faults, kernels, service):
+    seed = int(os.environ.get("GP_FAULTS_SEED", random.randrange(10**6)))
+    log.warning("GP_FAULTS_SEED=%d", seed)
+    chosen = random.Random(seed)
+    for _ in range(FAULTS):
+        name = chosen.choice(NAMES)
+        log.warning("%s", name)
+        await getattr(faults, name)()
+        number = chosen.randrange(KERNELS)
+        assert await variable(service, kernels[number]) == str(number)
