@@ -1,0 +1,196 @@
+"""What the kernel said to clients that have not acknowledged it yet, up to a limit; no sockets here.
+
+There is one log of messages for all clients, so that one client more takes no memory. Each has its own
+place in it: what it was sent, and what it has acknowledged. Nobody has to notice that a client is away:
+what it does not acknowledge is sent again when it is back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Send = Callable[[bytes, Sequence[bytes]], bool]
+
+# What may be on its way to one client without an acknowledgement.
+WINDOW_MESSAGES = 256
+WINDOW_BYTES = 32 * 2**20
+# Those that are away longest are forgotten when there are more clients.
+MOST_CLIENTS = 32
+
+
+class _Message(NamedTuple):
+    number: int
+    to: bytes | None  # one client, or all
+    frames: list[bytes]
+    size: int
+
+
+@dataclass(eq=False)
+class _Client:
+    session: bytes
+    route: bytes
+    acknowledged: int
+    sent: int
+    connected: bool = True
+    in_flight: deque[tuple[int, int]] = field(default_factory=deque)  # number and size
+    bytes_in_flight: int = 0
+    dropped: int = 0
+    # Dropped when they had been sent and not acknowledged: lost only if they do not arrive.
+    unsure: deque[int] = field(default_factory=deque)
+
+    def has_room(self) -> bool:
+        return len(self.in_flight) < WINDOW_MESSAGES and self.bytes_in_flight < WINDOW_BYTES
+
+    def rewind(self) -> None:
+        """Go back to what was acknowledged: the rest did not arrive."""
+        self.dropped += len(self.unsure)
+        self.unsure.clear()
+        self.in_flight.clear()
+        self.bytes_in_flight = 0
+        self.sent = self.acknowledged
+        self.connected = True
+
+
+class Mailbox:
+    """The messages to all clients, and how far each client is.
+
+    Args:
+        most_bytes: how much is kept; the oldest messages are dropped first, and counted.
+        send: passes frames on to a route, and says whether there is anybody.
+    """
+
+    def __init__(self, most_bytes: int, send: Send) -> None:
+        self._most_bytes = most_bytes
+        self._send = send
+        self._bytes = 0
+        self._last = 0
+        self._log: deque[_Message] = deque()  # their numbers have no gaps
+        self._clients: dict[bytes, _Client] = {}  # by session, the one that attached last at the end
+        self._routes: dict[bytes, _Client] = {}
+
+    def attach(self, session: bytes, route: bytes, execution_state: str) -> None:
+        """Send what `session` has missed, and from now on all there is, to `route`.
+
+        A session that is new here has missed nothing.
+        """
+        client = self._clients.pop(session, None)
+        if client is None:
+            self._make_room()
+            client = _Client(session, route, self._last, self._last)
+        elif client.route != route:
+            self._routes.pop(client.route, None)
+            self._send(client.route, [b"taken"])
+        self._clients[session] = client
+        self._routes[route] = client
+        client.route = route
+        client.rewind()
+        welcome = {"execution_state": execution_state, "dropped": client.dropped}
+        if self._send(route, [b"welcome", json.dumps(welcome).encode()]):
+            client.dropped = 0
+        self._continue(client)
+
+    def detach(self, route: bytes) -> None:
+        """Forget the client at `route`: it will not come back."""
+        if client := self._routes.get(route):
+            self._forget(client)
+
+    def reconnected(self, route: bytes) -> None:
+        """Send again what was on its way when the connection of `route` broke."""
+        if client := self._routes.get(route):
+            client.rewind()
+            self._continue(client)
+
+    def acknowledge(self, route: bytes, number: int) -> None:
+        """Take note that all messages up to `number` have arrived."""
+        client = self._routes.get(route)
+        if client is None:
+            return
+        while client.in_flight and client.in_flight[0][0] <= number:
+            client.bytes_in_flight -= client.in_flight.popleft()[1]
+        while client.unsure and client.unsure[0] <= number:
+            client.unsure.popleft()
+        client.acknowledged = max(client.acknowledged, min(number, client.sent))
+        self._continue(client)
+        self._trim()
+
+    def session_of(self, route: bytes) -> bytes | None:
+        """Who is attached at `route`."""
+        client = self._routes.get(route)
+        return client.session if client else None
+
+    def post(self, channel: bytes, frames: Sequence[bytes], to: bytes | None = None) -> None:
+        """Send a message of the kernel to a session, or to all; keep it for those who are away."""
+        receivers = self._clients.values() if to is None else [self._clients.get(to)]
+        if not self._clients or None in receivers:
+            return
+        self._last += 1
+        size = sum(map(len, frames))
+        numbered = [channel, b"%d" % self._last, *frames]
+        self._log.append(_Message(self._last, to, numbered, size))
+        self._bytes += size
+        for client in receivers:
+            if client:
+                self._continue(client)
+        while self._bytes > self._most_bytes:
+            self._drop_oldest()
+
+    def _continue(self, client: _Client) -> None:
+        """Send what comes next, as far as it is not too much at once."""
+        position = max(client.sent + 1 - self._log[0].number, 0) if self._log else 0
+        while client.connected and position < len(self._log) and client.has_room():
+            message = self._log[position]
+            if message.to in (None, client.session):
+                client.connected = self._tell_dropped(client) and self._send(
+                    client.route, message.frames
+                )
+                if not client.connected:
+                    return
+                client.in_flight.append((message.number, message.size))
+                client.bytes_in_flight += message.size
+            client.sent = message.number
+            position += 1
+        if client.connected and not client.in_flight:
+            client.acknowledged = client.sent  # all since were for others
+
+    def _tell_dropped(self, client: _Client) -> bool:
+        if client.dropped:
+            if not self._send(client.route, [b"dropped", b"%d" % client.dropped]):
+                return False
+            client.dropped = 0
+        return True
+
+    def _drop_oldest(self) -> None:
+        message = self._log.popleft()
+        self._bytes -= message.size
+        for client in self._clients.values():
+            if message.to not in (None, client.session) or message.number <= client.acknowledged:
+                continue
+            if message.number <= client.sent:
+                client.unsure.append(message.number)
+            else:
+                client.dropped += 1
+
+    def _trim(self) -> None:
+        """Let go of what nobody needs any more."""
+        settled = min((c.acknowledged for c in self._clients.values()), default=self._last)
+        while self._log and self._log[0].number <= settled:
+            self._bytes -= self._log.popleft().size
+
+    def _make_room(self) -> None:
+        if len(self._clients) < MOST_CLIENTS:
+            return
+        for client in self._clients.values():
+            if not client.connected or not self._send(client.route, [b"ping"]):
+                self._forget(client)
+                return
+
+    def _forget(self, client: _Client) -> None:
+        self._routes.pop(client.route, None)
+        del self._clients[client.session]
+        self._trim()
