@@ -71,7 +71,9 @@ class Mailbox:
         self._bytes = 0
         self._last = 0
         self._log: deque[_Message] = deque()  # their numbers have no gaps
-        self._clients: dict[bytes, _Client] = {}  # by session, the one that attached last at the end
+        self._clients: dict[
+            bytes, _Client
+        ] = {}  # by session, the one that attached last at the end
         self._routes: dict[bytes, _Client] = {}
 
     def attach(self, session: bytes, route: bytes, execution_state: str) -> None:
@@ -90,7 +92,11 @@ class Mailbox:
         self._routes[route] = client
         client.route = route
         client.rewind()
-        welcome = {"execution_state": execution_state, "dropped": client.dropped}
+        welcome = {
+            "execution_state": execution_state,
+            "dropped": client.dropped,
+            "last": self._last,
+        }
         if self._send(route, [b"welcome", json.dumps(welcome).encode()]):
             client.dropped = 0
         self._continue(client)
