@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ class ExecutionState:
     def __init__(self) -> None:
         # A shell does one thing after the other. To remember more than which of them are at work
         # would be to wait for ever for the end of what an interrupt has cut off.
-        self._working: set[str | None] = set()
+        self._working: set[str] = set()
 
     @property
     def value(self) -> str:
@@ -41,18 +41,19 @@ class ExecutionState:
         """Look at a message of the iopub channel."""
         try:
             _, header, parent, _, content = _parts(frames)
-            if b'"status"' not in header or json.loads(header).get("msg_type") != "status":
+            if b'"status"' not in header or json.loads(header)["msg_type"] != "status":
                 return
-            request: dict[str, Any] = json.loads(parent)
-            state = json.loads(content).get("execution_state")
-        except (ValueError, AttributeError):  # whatever it is, it is for clients to judge
-            return
-        if request.get("msg_type") in MOMENTARY:
-            return
+            request = json.loads(parent)
+            shell = str(request.get("subshell_id"))
+            if str(request.get("msg_type")) in MOMENTARY:
+                return
+            state = json.loads(content)["execution_state"]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return  # whatever it is, it is for clients to judge
         if state == "busy":
-            self._working.add(request.get("subshell_id"))
+            self._working.add(shell)
         elif state == "idle":
-            self._working.discard(request.get("subshell_id"))
+            self._working.discard(shell)
 
 
 def _parts(frames: Sequence[bytes]) -> Sequence[bytes]:

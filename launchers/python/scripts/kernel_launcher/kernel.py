@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping, Sequence
 
+    import zmq
     from ipykernel.kernelapp import IPKernelApp
     from ipykernel.kernelbase import Kernel
 
@@ -126,6 +127,8 @@ def _initialize(
         ip=info["ip"],
         parent_handle=1,  # ipykernel's "nobody to watch": _die_with does that
     )
+    if info["transport"] == "ipc":
+        _publish_without_limit(app)
     app.initialize([])  # type: ignore[no-untyped-call]
     if not (app.heartbeat and app.heartbeat.is_alive()):
         raise LaunchError(LAUNCH_FAILED, "the heartbeat channel could not be bound")
@@ -134,6 +137,19 @@ def _initialize(
 
         spark.prepare(app, options.init_mode)
     return app, {**info, **curve}
+
+
+def _publish_without_limit(app: IPKernelApp) -> None:
+    """Have nothing dropped between the kernel and the relay, who is faster, but not at every moment."""
+    import zmq
+
+    init_iopub = app.init_iopub
+
+    def without_limit(context: zmq.Context[Any]) -> None:
+        context.setsockopt(zmq.SNDHWM, 0)  # of the sockets that are made from now on
+        init_iopub(context)  # type: ignore[no-untyped-call]
+
+    app.init_iopub = without_limit  # type: ignore[method-assign]
 
 
 def _kernel_class(name: str) -> type[Kernel]:
