@@ -13,7 +13,7 @@ from jupyter_client.provisioning import LocalProvisioner
 from tornado import web
 
 from gateway_provisioners.errors import LaunchFailed
-from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
+from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
 
 LAUNCHER = Path(__file__).parents[3] / "launchers/python/scripts/launch_ipykernel.py"
@@ -47,22 +47,20 @@ class Launched(LocalProvisioner):
 
     outlives_host = True
     mailbox_port = None
+    server: ResponseServer
 
     async def pre_launch(self, **kwargs):
         kwargs["cmd"] = [sys.executable, LAUNCHER, "--kernel-id", self.kernel_id]
         return kwargs
 
     async def launch_kernel(self, cmd, **kwargs):
-        server = ResponseServer("127.0.0.1", 0, 0, GatewayKey.generate())
-        await server.start()
         key = new_launch_key()
-        address = {"RESPONSE_ADDRESS": server.response_address, "KERNEL_LAUNCH_KEY": key}
-        with server.expect(self.kernel_id, key) as expectation:
+        address = {"RESPONSE_ADDRESS": self.server.response_address, "KERNEL_LAUNCH_KEY": key}
+        with self.server.expect(self.kernel_id, key) as expectation:
             environment = {**os.environ, **kwargs["env"], **address}
             self.process = await asyncio.to_thread(subprocess.Popen, cmd, env=environment)
             self.pid = self.process.pid
             arrival = await expectation.next_arrival()
-        await server.stop()
         return self.is_at(arrival.connection_info)
 
     def is_at(self, connection):

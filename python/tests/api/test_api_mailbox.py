@@ -5,22 +5,28 @@ import contextlib
 import os
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 
 from api.provisioners import Launched
 from api.running import running_gateway
 from api.test_api_jupyterlab import jupyter_server
 from cluster.gateway_client import Channels
+from gateway_provisioners.handshake.payload import GatewayKey
+from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.host import websocket as websockets
 
 SESSION = "a-session-of-the-clients"
 
 
-@pytest.fixture(autouse=True)
-def launched_kernels(add_provisioner):
+@pytest_asyncio.fixture(autouse=True)
+async def launched_kernels(add_provisioner, monkeypatch):
     """The kernelspec `launched`."""
+    server = ResponseServer("127.0.0.1", 0, 0, GatewayKey.generate())
+    await server.start()
+    monkeypatch.setattr(Launched, "server", server, raising=False)
     add_provisioner("launched", Launched)
+    yield
+    await server.stop()
 
 
 def forget_files():
@@ -287,7 +293,8 @@ async def test_a_client_that_is_at_work_is_sent_away_when_it_waits_next(successi
 async def test_a_kernel_without_a_mailbox_is_left_when_it_is_idle(add_provisioner, monkeypatch):
     monkeypatch.setattr(websockets, "_QUIET_SECONDS", 0.05)
     async with running_gateway(drain_seconds=60) as gateway:
-        async with gateway.client.kernel("local") as channels:
+        kernel_id = await gateway.client.start("local")
+        async with gateway.client.channels(kernel_id) as channels:
             await channels.execute("1")
             request = await begin(channels, "import time; time.sleep(1); print('done')")
             while (await channels.receive())["msg_type"] != "execute_input":

@@ -1,8 +1,8 @@
 """What the kernel said to clients that have not acknowledged it yet, up to a limit; no sockets here.
 
-There is one log of messages for all clients, so that one client more takes no memory. Each has its own
-place in it: what it was sent, and what it has acknowledged. Nobody has to notice that a client is away:
-what it does not acknowledge is sent again when it is back.
+What it publishes is in one log for all clients, so that one client more takes no memory; replies are each
+client's own. A client has its place in both: what it was sent, and what it has acknowledged. Nobody has to
+notice that one is away: what it does not acknowledge is sent again when it is back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ MOST_CLIENTS = 32
 
 class _Message(NamedTuple):
     number: int
-    to: bytes | None  # one client, or all
     frames: list[bytes]
     size: int
 
@@ -35,9 +34,12 @@ class _Message(NamedTuple):
 class _Client:
     session: bytes
     route: bytes
-    acknowledged: int
+    acknowledged: int  # the number of a message, as is `sent`
     sent: int
+    published: int = 0  # how many of all that was ever published it was sent, or is past
     connected: bool = True
+    replies: deque[_Message] = field(default_factory=deque)
+    replies_sent: int = 0
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)  # number and size
     bytes_in_flight: int = 0
     dropped: int = 0
@@ -47,14 +49,12 @@ class _Client:
     def has_room(self) -> bool:
         return len(self.in_flight) < WINDOW_MESSAGES and self.bytes_in_flight < WINDOW_BYTES
 
-    def rewind(self) -> None:
-        """Go back to what was acknowledged: the rest did not arrive."""
-        self.dropped += len(self.unsure)
-        self.unsure.clear()
-        self.in_flight.clear()
-        self.bytes_in_flight = 0
-        self.sent = self.acknowledged
-        self.connected = True
+    def lose(self, message: _Message) -> None:
+        """Count a message that is not kept any more."""
+        if message.number > self.sent:
+            self.dropped += 1
+        elif message.number > self.acknowledged:
+            self.unsure.append(message.number)
 
 
 class Mailbox:
@@ -70,7 +70,8 @@ class Mailbox:
         self._send = send
         self._bytes = 0
         self._last = 0
-        self._log: deque[_Message] = deque()  # their numbers have no gaps
+        self._published: deque[_Message] = deque()
+        self._past = 0  # how many were published before the first of these
         self._clients: dict[
             bytes, _Client
         ] = {}  # by session, the one that attached last at the end
@@ -91,7 +92,7 @@ class Mailbox:
         self._clients[session] = client
         self._routes[route] = client
         client.route = route
-        client.rewind()
+        self._rewind(client)
         welcome = {
             "execution_state": execution_state,
             "dropped": client.dropped,
@@ -109,7 +110,7 @@ class Mailbox:
     def reconnected(self, route: bytes) -> None:
         """Send again what was on its way when the connection of `route` broke."""
         if client := self._routes.get(route):
-            client.rewind()
+            self._rewind(client)
             self._continue(client)
 
     def acknowledge(self, route: bytes, number: int) -> None:
@@ -122,6 +123,8 @@ class Mailbox:
         while client.unsure and client.unsure[0] <= number:
             client.unsure.popleft()
         client.acknowledged = max(client.acknowledged, min(number, client.sent))
+        while client.replies and client.replies[0].number <= client.acknowledged:
+            self._pop_reply(client)
         self._continue(client)
         self._trim()
 
@@ -132,37 +135,61 @@ class Mailbox:
 
     def post(self, channel: bytes, frames: Sequence[bytes], to: bytes | None = None) -> None:
         """Send a message of the kernel to a session, or to all; keep it for those who are away."""
-        receivers = self._clients.values() if to is None else [self._clients.get(to)]
-        if not self._clients or None in receivers:
+        receiver = None if to is None else self._clients.get(to)
+        if not self._clients or (to is not None and receiver is None):
             return
         self._last += 1
         size = sum(map(len, frames))
-        numbered = [channel, b"%d" % self._last, *frames]
-        self._log.append(_Message(self._last, to, numbered, size))
+        message = _Message(self._last, [channel, b"%d" % self._last, *frames], size)
         self._bytes += size
-        for client in receivers:
-            if client:
+        if receiver:
+            receiver.replies.append(message)
+            self._continue(receiver)
+        else:
+            self._published.append(message)
+            for client in self._clients.values():
                 self._continue(client)
         while self._bytes > self._most_bytes:
             self._drop_oldest()
 
     def _continue(self, client: _Client) -> None:
         """Send what comes next, as far as it is not too much at once."""
-        position = max(client.sent + 1 - self._log[0].number, 0) if self._log else 0
-        while client.connected and position < len(self._log) and client.has_room():
-            message = self._log[position]
-            if message.to in (None, client.session):
-                client.connected = self._tell_dropped(client) and self._send(
-                    client.route, message.frames
-                )
-                if not client.connected:
-                    return
-                client.in_flight.append((message.number, message.size))
-                client.bytes_in_flight += message.size
+        while client.connected and client.has_room():
+            position = max(client.published - self._past, 0)
+            published = self._published[position] if position < len(self._published) else None
+            reply = (
+                client.replies[client.replies_sent]
+                if client.replies_sent < len(client.replies)
+                else None
+            )
+            message = min(filter(None, (published, reply)), default=None)
+            if message is None:
+                return
+            client.connected = self._tell_dropped(client) and self._send(
+                client.route, message.frames
+            )
+            if not client.connected:
+                return
+            if message is reply:
+                client.replies_sent += 1
+            else:
+                client.published = self._past + position + 1
             client.sent = message.number
-            position += 1
-        if client.connected and not client.in_flight:
-            client.acknowledged = client.sent  # all since were for others
+            client.in_flight.append((message.number, message.size))
+            client.bytes_in_flight += message.size
+
+    def _rewind(self, client: _Client) -> None:
+        """Go back to what was acknowledged: the rest did not arrive."""
+        client.dropped += len(client.unsure)
+        client.unsure.clear()
+        client.in_flight.clear()
+        client.bytes_in_flight = 0
+        client.sent = client.acknowledged
+        client.replies_sent = 0
+        client.published = self._past + sum(
+            message.number <= client.acknowledged for message in self._published
+        )
+        client.connected = True
 
     def _tell_dropped(self, client: _Client) -> bool:
         if client.dropped:
@@ -172,21 +199,34 @@ class Mailbox:
         return True
 
     def _drop_oldest(self) -> None:
-        message = self._log.popleft()
-        self._bytes -= message.size
-        for client in self._clients.values():
-            if message.to not in (None, client.session) or message.number <= client.acknowledged:
-                continue
-            if message.number <= client.sent:
-                client.unsure.append(message.number)
-            else:
-                client.dropped += 1
+        """Drop what was published before any reply: without one a client would wait for ever."""
+        if self._published:
+            message = self._pop_published()
+            for client in self._clients.values():
+                client.lose(message)
+        else:
+            client = min(
+                (c for c in self._clients.values() if c.replies), key=lambda c: c.replies[0]
+            )
+            client.lose(self._pop_reply(client))
 
     def _trim(self) -> None:
         """Let go of what nobody needs any more."""
         settled = min((c.acknowledged for c in self._clients.values()), default=self._last)
-        while self._log and self._log[0].number <= settled:
-            self._bytes -= self._log.popleft().size
+        while self._published and self._published[0].number <= settled:
+            self._pop_published()
+
+    def _pop_published(self) -> _Message:
+        message = self._published.popleft()
+        self._past += 1
+        self._bytes -= message.size
+        return message
+
+    def _pop_reply(self, client: _Client) -> _Message:
+        message = client.replies.popleft()
+        client.replies_sent = max(client.replies_sent - 1, 0)
+        self._bytes -= message.size
+        return message
 
     def _make_room(self) -> None:
         if len(self._clients) < MOST_CLIENTS:
@@ -199,4 +239,6 @@ class Mailbox:
     def _forget(self, client: _Client) -> None:
         self._routes.pop(client.route, None)
         del self._clients[client.session]
+        while client.replies:
+            self._pop_reply(client)
         self._trim()
