@@ -242,6 +242,7 @@ def _invalid_reports() -> dict[str, str]:
         "port is true": {"control_port": True},
         "port is a fraction": {"stdin_port": 40003.5},
         "no comm_port": {"comm_port": None},
+        "mailbox_port is a string": {"mailbox_port": "40007"},
         "no key": {"key": ""},
         "key has a line break": {"key": "a\nb"},
         "ip is a name": {"ip": "localhost"},
@@ -299,6 +300,7 @@ def _vectors() -> dict[str, Any]:
             _v1_report("v1: unknown fields", {**PLAIN, "jupyter_session": "a.ipynb", "x": [1, {}]}),
             _v2_report("v2", V2_PLAIN),
             _v2_report("v2: curve", {**V2_PLAIN, **CURVE}),
+            _v2_report("v2: mailbox", {**V2_PLAIN, "mailbox_port": 40007}),
             _v2_report("v2: IPv6", {**V2_PLAIN, "ip": "fd00::17"}),
             _v2_report("v2: any letter in the name", {**V2_PLAIN, "kernel_name": "Schön 数据"}),
         ],
@@ -310,11 +312,21 @@ def _vectors() -> dict[str, Any]:
         },
         "commands": [
             _sealed_line("command", command)
-            for command in ({"signum": 0}, {"signum": 2}, {"signum": 9}, {"shutdown": 1})
+            for command in (
+                {"signum": 0},
+                {"signum": 2},
+                {"signum": 9},
+                {"shutdown": 1},
+                {"state": 1},
+            )
         ],
         "replies": [
             _sealed_line("reply", reply)
-            for reply in ({"ok": True}, {"ok": False, "error": "the kernel has ended"})
+            for reply in (
+                {"ok": True},
+                {"ok": True, "execution_state": "busy"},
+                {"ok": False, "error": "the kernel has ended"},
+            )
         ],
         "invalid_commands": {
             "launch_key": _b64(LAUNCH_KEY),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_LINE = 4096
+EXECUTION_STATES = ("busy", "idle", "starting")
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,25 @@ async def stop_listener(endpoint: CommandEndpoint, *, timeout: float = 5.0) -> N
     await _command(endpoint, {"shutdown": 1}, timeout)
 
 
-async def _command(endpoint: CommandEndpoint, command: Mapping[str, Any], timeout: float) -> None:
+async def ask_state(endpoint: CommandEndpoint, *, timeout: float = 5.0) -> str:
+    """Whether a kernel is busy, idle or starting, whatever it is doing.
+
+    Raises:
+        CommandFailed: as for send_signal; also from a launcher that does not know the answer, as
+            those of version 1 and those without a mailbox do not.
+    """
+    state = (await _command(endpoint, {"state": 1}, timeout)).get("execution_state")
+    if state not in EXECUTION_STATES:
+        raise CommandFailed(f"kernel {endpoint.kernel_id} does not say what it is doing")
+    return str(state)
+
+
+async def _command(
+    endpoint: CommandEndpoint, command: Mapping[str, Any], timeout: float
+) -> Mapping[str, Any]:
     where = f"the launcher of kernel {endpoint.kernel_id} at {endpoint.ip}:{endpoint.port}"
     try:
-        await asyncio.wait_for(_exchange(endpoint, command), timeout)
+        return await asyncio.wait_for(_exchange(endpoint, command), timeout)
     except asyncio.TimeoutError as error:
         raise CommandFailed(f"{where} did not answer within {timeout:g} s") from error
     except OSError as error:
@@ -67,14 +83,14 @@ async def _command(endpoint: CommandEndpoint, command: Mapping[str, Any], timeou
         raise CommandFailed(f"{where} does not speak the protocol: {error}") from error
 
 
-async def _exchange(endpoint: CommandEndpoint, command: Mapping[str, Any]) -> None:
+async def _exchange(endpoint: CommandEndpoint, command: Mapping[str, Any]) -> Mapping[str, Any]:
     reader, writer = await asyncio.open_connection(endpoint.ip, endpoint.port, limit=MAX_LINE)
     try:
         if endpoint.launch_key is None:
             writer.write(json.dumps(command).encode())
             writer.write_eof()
             await reader.read(1)  # nothing but the end: it has read the command
-            return
+            return {}
         kernel_id, launch_key = endpoint.kernel_id, endpoint.launch_key
         challenge = payload.parse_challenge(await _line(reader))
         writer.write(payload.seal_command(command, launch_key, kernel_id, challenge))
@@ -83,6 +99,7 @@ async def _exchange(endpoint: CommandEndpoint, command: Mapping[str, Any]) -> No
         writer.close()
     if reply.get("ok") is not True:
         raise CommandFailed(f"kernel {kernel_id} was not signalled: {reply.get('error')}")
+    return reply
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

@@ -62,7 +62,8 @@ class GatewayApp(KernelGatewayApp):
     drain_seconds = Float(
         config=True,
         help="How long kernels that are being started when the gateway is told to stop may still "
-        "take (GP_DRAIN_SECONDS env var)",
+        "take, and how long to wait for a moment to send a client away at which it loses nothing "
+        "(GP_DRAIN_SECONDS env var)",
     )
 
     def __init__(self, **kwargs: Any) -> None:
@@ -263,8 +264,10 @@ class GatewayApp(KernelGatewayApp):
         self.http_server.stop()
         if self._cluster is not None:
             await self._cluster.yield_duties()
-        await self.kernel_manager.finish_starts(self.drain_seconds)
-        await self.kernel_manager.close_websockets(_GOODBYE_SECONDS)
+        await asyncio.gather(
+            self.kernel_manager.finish_starts(self.drain_seconds),
+            self.kernel_manager.close_websockets(self.drain_seconds, _GOODBYE_SECONDS),
+        )
         await self.kernel_manager.let_go(shut_down_all=self.shutdown_kernels_on_exit)
         await self.http_server.close_all_connections()
         if self._cluster is not None:

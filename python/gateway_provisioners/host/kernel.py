@@ -101,7 +101,12 @@ class GatewayKernel(ServerKernelManager):
     @property
     def is_ours_to_restart(self) -> bool:
         """Whether this gateway restarts the kernel when it dies, and no other."""
-        return self._owner.leads() and not getattr(self.provisioner, "is_busy_elsewhere", False)
+        return self._owner.leads() and not self.is_moving
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether another gateway is restarting the kernel, or ending it."""
+        return bool(getattr(self.provisioner, "is_busy_elsewhere", False))
 
     @property
     def workload_name(self) -> str:

@@ -177,6 +177,8 @@ class GatewayKernelManager(AsyncMappingKernelManager):
 
     def start_buffering(self, kernel_id: str, session_key: str, channels: dict[str, Any]) -> None:
         """Keep what a kernel says for a client that went away, up to a limit."""
+        if not channels:  # its launcher does that
+            return
         super().start_buffering(kernel_id, session_key, channels)
         if kernel_id in self._kernel_buffers:
             buffer = OfflineBuffer(self.offline_buffer_bytes)
@@ -206,15 +208,20 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel.reason = str(cause or "The kernel could not be restarted.")
         self.metrics.restart_failed(kernel.kernel_name, error)
 
-    async def close_websockets(self, seconds: float) -> None:
-        """Send every client away, so that it connects again to whoever answers then."""
+    async def close_websockets(self, patience: float, seconds: float) -> None:
+        """Send every client away, so that it connects again to whoever answers then.
+
+        Args:
+            patience: how many seconds to wait at most for a good moment.
+            seconds: how long clients may then take to agree.
+        """
         goodbyes = [
-            asyncio.create_task(connection.say_goodbye())
+            asyncio.create_task(connection.say_goodbye(patience))
             for kernel in self._kernels.values()
             for connection in GatewayWebsocketConnection.of_kernel(kernel)
         ]
         if goodbyes:
-            await asyncio.wait(goodbyes, timeout=seconds)
+            await asyncio.wait(goodbyes, timeout=patience + seconds)
 
     async def adopt(
         self,

@@ -24,6 +24,8 @@ class ConnectionInfo:
     Attributes:
         ip: the kernel's address as the launcher knows it; 0.0.0.0 from version 1 launchers.
         comm_port: the launcher's communication port, for signals and shutdown.
+        mailbox_port: where a client's session gets all that is for it, and what it missed while
+            nobody was connected for it; None from launchers that have no mailbox.
         key: signs the messages on the channels; secret, like the curve keys (a client needs
             nothing but the public one to connect).
         pid: the kernel's process id in its container, if the launcher told.
@@ -45,6 +47,7 @@ class ConnectionInfo:
     pid: int | None = None
     curve_publickey: str | None = field(default=None, repr=False)
     curve_secretkey: str | None = field(default=None, repr=False)
+    mailbox_port: int | None = None
     protocol: int = 1
 
     @classmethod
@@ -73,13 +76,16 @@ class ConnectionInfo:
             pid=_pid(payload),
             curve_publickey=curve[0],
             curve_secretkey=curve[1],
+            mailbox_port=(
+                None if payload.get("mailbox_port") is None else _port(payload, "mailbox_port")
+            ),
             protocol=2 if payload.get("protocol") == 2 else 1,
         )
 
     def to_jupyter(self) -> dict[str, Any]:
         """What jupyter_client takes for KernelConnectionInfo: the key as bytes, the rest as is."""
         info = dataclasses.asdict(self)
-        for ours in ("comm_port", "pid", "protocol"):
+        for ours in ("comm_port", "mailbox_port", "pid", "protocol"):
             del info[ours]
         if self.curve_publickey is None:
             del info["curve_publickey"], info["curve_secretkey"]

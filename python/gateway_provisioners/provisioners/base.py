@@ -79,6 +79,11 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
     """Whether a host that starts later finds the kernel again."""
 
     @property
+    def mailbox_port(self) -> int | None:
+        """Where clients get what they missed; None if the kernel's launcher has no mailbox."""
+        return self._connection.mailbox_port if self._connection else None
+
+    @property
     def has_process(self) -> bool:
         return self._workload is not None
 

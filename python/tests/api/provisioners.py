@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 from jupyter_client.provisioning import LocalProvisioner
 from tornado import web
 
 from gateway_provisioners.errors import LaunchFailed
+from gateway_provisioners.handshake.payload import new_launch_key
+from gateway_provisioners.handshake.response_server import ResponseServer
+
+LAUNCHER = Path(__file__).parents[3] / "launchers/python/scripts/launch_ipykernel.py"
 
 IMAGE_MISSING = LaunchFailed(
     "ImagePull", "Kernel 'x' did not start: its image acme/x:1 is nowhere."
@@ -32,6 +40,40 @@ class Lasting(LocalProvisioner):
     """A later gateway could find its kernels again."""
 
     outlives_host = True
+
+
+class Launched(LocalProvisioner):
+    """Started by the launcher, which has a mailbox, as in a pod; each restart is somewhere else."""
+
+    outlives_host = True
+    mailbox_port = None
+    server: ResponseServer
+
+    async def pre_launch(self, **kwargs):
+        kwargs["cmd"] = [sys.executable, LAUNCHER, "--kernel-id", self.kernel_id]
+        return kwargs
+
+    async def launch_kernel(self, cmd, **kwargs):
+        key = new_launch_key()
+        address = {"RESPONSE_ADDRESS": self.server.response_address, "KERNEL_LAUNCH_KEY": key}
+        with self.server.expect(self.kernel_id, key) as expectation:
+            environment = {**os.environ, **kwargs["env"], **address}
+            self.process = await asyncio.to_thread(subprocess.Popen, cmd, env=environment)
+            self.pid = self.process.pid
+            arrival = await expectation.next_arrival()
+        return self.is_at(arrival.connection_info)
+
+    def is_at(self, connection):
+        """Take over what the launcher told."""
+        self.connection = connection
+        self.mailbox_port = connection.mailbox_port
+        self.connection_info = connection.to_jupyter()
+        return self.connection_info
+
+    def adopt_from(self, other):
+        """Become the provisioner of a kernel that another one has started."""
+        self.kernel_id, self.process, self.pid = other.kernel_id, other.process, other.pid
+        self.is_at(other.connection)
 
 
 class Failing(LocalProvisioner):

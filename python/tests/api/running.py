@@ -32,10 +32,10 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running_gateway(**traits):
+async def running_gateway(*, port=0, **traits):
     """A gateway with these traits; its kernels end with it."""
     traits = {"auth_token": TOKEN, "default_kernel_name": "local", **traits}
-    app = GatewayApp(ip="127.0.0.1", port=0, **traits)
+    app = GatewayApp(ip="127.0.0.1", port=port, **traits)
     app.initialize([])
     serving = asyncio.create_task(app.serve())
     started = asyncio.create_task(app.serving.wait())

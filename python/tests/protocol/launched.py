@@ -57,7 +57,9 @@ def launched(tmp_path, response_address, public_key, *, wrapper=None, arguments=
                 *("--kernel-id", KERNEL_ID, "--response-address", response_address),
                 *("--public-key", public_key, *arguments),
             ],
-            env=environment(HOME=str(tmp_path / "home"), TMPDIR=str(tmp_path / "tmp"), **variables),
+            env=environment(
+                **{"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp"), **variables}
+            ),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -95,6 +95,23 @@ async def test_bad_settings(tmp_path, public_key, name):
     assert (code, line) == (64, f"launch_ipykernel: {name} is not a number from 1 to 99999")
 
 
+@pytest.mark.parametrize("value", ["-1", "many", "12345678901"])
+async def test_mailbox_size_that_is_none(tmp_path, public_key, value):
+    code, line, _ = await failure(tmp_path, public_key, KERNEL_MAILBOX_BYTES=value)
+    said = "KERNEL_MAILBOX_BYTES is not a number of bytes, from 0 to 9999999999"
+    assert (code, line) == (64, f"launch_ipykernel: {said}")
+
+
+async def test_directory_that_is_too_deep_for_sockets(tmp_path, public_key):
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    variables = {"KERNEL_LAUNCH_KEY": new_launch_key(), "TMPDIR": str(deep)}
+    code, line, _ = await failure(tmp_path, public_key, **variables)
+    assert code == 70
+    assert "TMPDIR is too long: the kernel's sockets cannot be made in" in line
+    assert not list(deep.iterdir())
+
+
 def module(tmp_path, name, text):
     """Put a module of the image's on the launcher's path."""
     path = tmp_path / "modules" / f"{name}.py"

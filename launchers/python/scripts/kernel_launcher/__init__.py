@@ -7,6 +7,9 @@ One process watches over the kernel and answers the gateway, a second one is the
     supervisor   forks the kernel, passes signals on, reaps, keeps the exit code
     kernel       the kernel's side of the fork
     spark        the Spark names of the kernel's namespace
+    relay        the channels that clients see, in front of the kernel's
+    mailbox      what clients that are away have missed
+    execution    whether the kernel is busy
     reporting    connection info to the gateway
     commands     signals and shutdown from the gateway
     wire         the bytes of both, launchers/protocol/SPEC.md

@@ -21,12 +21,12 @@ from kernel_launcher.errors import (
     LaunchError,
 )
 from kernel_launcher.options import DEFAULT_KERNEL_CLASS, remove_private_variables
-from kernel_launcher.ports import ANY_ADDRESS
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    import zmq
     from ipykernel.kernelapp import IPKernelApp
     from ipykernel.kernelbase import Kernel
 
@@ -39,6 +39,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 def run(
     options: Options,
+    address: Mapping[str, Any],
     reserved: Sequence[socket.socket],
     directory: str,
     ready_fd: int,
@@ -47,7 +48,8 @@ def run(
     """Be the kernel until it is shut down.
 
     Args:
-        reserved: sockets that hold the ports of CHANNELS, in that order.
+        address: transport, ip and the ports of CHANNELS, where it is to listen.
+        reserved: sockets that hold ports until the kernel, or the relay before it, has them.
         directory: private, for the connection file.
         ready_fd: where the connection info goes, as JSON, once the channels are bound.
         supervisor_pid: the kernel does not outlive this process.
@@ -66,7 +68,7 @@ def run(
         # Nothing becomes garbage while modules load; looking for it takes a sixth of the start.
         gc.disable()
         try:
-            app, info = _initialize(options, reserved, directory)
+            app, info = _initialize(options, address, directory)
         except LaunchError as error:
             _fail(log, str(error), error.exit_code)
         except KeyboardInterrupt:
@@ -77,6 +79,8 @@ def run(
             _fail(log, reason, LAUNCH_FAILED)
         gc.enable()
         gc.freeze()
+    for sock in reserved:
+        sock.close()
     with os.fdopen(ready_fd, "w") as ready:
         json.dump(info, ready)
     app.start()  # type: ignore[no-untyped-call]
@@ -96,7 +100,7 @@ def _fail(log: TextIO, message: str, exit_code: int) -> NoReturn:
 
 
 def _initialize(
-    options: Options, reserved: Sequence[socket.socket], directory: str
+    options: Options, address: Mapping[str, Any], directory: str
 ) -> tuple[IPKernelApp, dict[str, Any]]:
     try:
         from ipykernel.kernelapp import IPKernelApp
@@ -105,35 +109,47 @@ def _initialize(
         raise LaunchError(NO_RUNTIME, message) from error
     kernel_class = _kernel_class(options.kernel_class_name)
     info: dict[str, Any] = {
-        name: sock.getsockname()[1] for name, sock in zip(CHANNELS, reserved, strict=True)
+        **address,
+        "signature_scheme": "hmac-sha256",
+        "key": os.urandom(32).hex(),
+        "kernel_name": "".join(filter(str.isprintable, os.environ.get("KERNEL_NAME", "")))[:256],
     }
-    info.update(
-        ip=ANY_ADDRESS,
-        transport="tcp",
-        signature_scheme="hmac-sha256",
-        key=os.urandom(32).hex(),
-        kernel_name="".join(filter(str.isprintable, os.environ.get("KERNEL_NAME", "")))[:256],
-        **_curve_keys(options.transport_encryption),
-    )
+    curve = _curve_keys(options.transport_encryption)
+    # Behind the relay the kernel's own channels are nobody else's.
+    own = {**info, **curve} if info["transport"] == "tcp" else info
     connection_file = Path(directory, f"kernel-{options.kernel_id}.json")
     connection_file.touch(mode=0o600, exist_ok=False)
-    connection_file.write_text(json.dumps(info))
+    connection_file.write_text(json.dumps(own))
     app = IPKernelApp.instance(
         kernel_class=kernel_class,
         connection_file=str(connection_file),
-        ip=ANY_ADDRESS,
+        transport=info["transport"],
+        ip=info["ip"],
         parent_handle=1,  # ipykernel's "nobody to watch": _die_with does that
     )
+    if info["transport"] == "ipc":
+        _publish_without_limit(app)
     app.initialize([])  # type: ignore[no-untyped-call]
     if not (app.heartbeat and app.heartbeat.is_alive()):
         raise LaunchError(LAUNCH_FAILED, "the heartbeat channel could not be bound")
-    for sock in reserved:
-        sock.close()
     if options.init_mode != "none":
         from kernel_launcher import spark
 
         spark.prepare(app, options.init_mode)
-    return app, info
+    return app, {**info, **curve}
+
+
+def _publish_without_limit(app: IPKernelApp) -> None:
+    """Have nothing dropped between the kernel and the relay, who is faster, but not at every moment."""
+    import zmq
+
+    init_iopub = app.init_iopub
+
+    def without_limit(context: zmq.Context[Any]) -> None:
+        context.setsockopt(zmq.SNDHWM, 0)  # of the sockets that are made from now on
+        init_iopub(context)  # type: ignore[no-untyped-call]
+
+    app.init_iopub = without_limit  # type: ignore[method-assign]
 
 
 def _kernel_class(name: str) -> type[Kernel]:

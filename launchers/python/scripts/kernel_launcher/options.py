@@ -43,6 +43,7 @@ class Options:
         launch_key: this launch's secret (32 bytes); None under a gateway that speaks version 1.
         port_range: lowest and highest port to use; (0, 0) leaves the choice to the system.
         transport_encryption: disabled, auto or required: CurveZMQ on the kernel's channels.
+        mailbox_bytes: how much of what the kernel says is kept for clients that are away.
         report_attempts: how often to try to reach the gateway before giving up.
     """
 
@@ -55,6 +56,7 @@ class Options:
     init_mode: str
     kernel_class_name: str
     transport_encryption: str
+    mailbox_bytes: int
     report_attempts: int
 
 
@@ -135,6 +137,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         init_mode="none" if given.cluster_type == "none" else init_mode,
         kernel_class_name=_class_name(given.kernel_class_name or DEFAULT_KERNEL_CLASS),
         transport_encryption=_transport_encryption(given, launch_key),
+        mailbox_bytes=_bytes("KERNEL_MAILBOX_BYTES", environment, 8 * 2**20),
         report_attempts=_positive("RESPONSE_ATTEMPTS", environment, 10),
     )
 
@@ -216,6 +219,13 @@ def _positive(name: str, environment: Mapping[str, str], default: int) -> int:
     value = environment.get(name) or str(default)
     if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) == 0:
         raise LaunchError(BAD_PARAMETER, f"{name} is not a number from 1 to 99999")
+    return int(value)
+
+
+def _bytes(name: str, environment: Mapping[str, str], default: int) -> int:
+    value = environment.get(name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,10}", value):
+        raise LaunchError(BAD_PARAMETER, f"{name} is not a number of bytes, from 0 to 9999999999")
     return int(value)
 
 

@@ -8,6 +8,7 @@ signals on, and ends with the kernel's exit code.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import selectors
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernel_launcher.commands import CommandListener
+    from kernel_launcher.relay import Relay
     from kernel_launcher.wire import GatewayKey, LaunchKey
 
+LONGEST_SOCKET_PATH = 107  # unix(7): sun_path has 108 bytes, and the last one is 0
 PASSED_ON = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -54,13 +57,21 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _launch(options: Options) -> int:
+    with_relay = options.launch_key is not None
+    if with_relay:
+        _load_zmq()
     comm_socket = ports.bind(options.port_range)
-    reserved = ports.reserve(options.port_range, len(kernel.CHANNELS))
+    reserved = ports.reserve(options.port_range, len(kernel.CHANNELS) + with_relay)
     try:
         directory = tempfile.mkdtemp(prefix="kernel-")
     except OSError as error:
         message = f"no place for the connection file: {error.strerror}"
         raise LaunchError(LAUNCH_FAILED, message) from error
+    try:
+        address = _behind_relay(directory) if with_relay else _public(reserved)
+    except LaunchError:
+        shutil.rmtree(directory)
+        raise
     ready, kernel_ready = os.pipe()
     supervisor_pid = os.getpid()
     # Held back until both sides of the fork can deal with them.
@@ -75,23 +86,57 @@ def _launch(options: Options) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*PASSED_ON, signal.SIGCHLD})
         comm_socket.close()
         os.close(ready)
-        return kernel.run(options, reserved, directory, kernel_ready, supervisor_pid)
+        return kernel.run(options, address, reserved, directory, kernel_ready, supervisor_pid)
     os.close(kernel_ready)
-    for sock in reserved:
-        sock.close()
+    if not with_relay:
+        for sock in reserved:
+            sock.close()
     try:
-        return _Supervisor(options, kernel_pid, comm_socket, ready).run()
+        return _Supervisor(options, kernel_pid, comm_socket, reserved, ready).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def _load_zmq() -> None:
+    """Load what kernel and relay both need, so that it is loaded and kept in memory once."""
+    try:
+        importlib.import_module("zmq")
+    except ImportError as error:
+        message = f"pyzmq cannot be imported in this image: {error}"
+        raise LaunchError(NO_RUNTIME, message) from error
+
+
+def _behind_relay(directory: str) -> dict[str, Any]:
+    """Where the kernel listens so that only the relay reaches it: "ports" of ipc are suffixes."""
+    ip = os.path.join(directory, "channel")  # noqa: PTH118  ipykernel wants text
+    if len(os.fsencode(ip)) + 2 > LONGEST_SOCKET_PATH:
+        message = f"TMPDIR is too long: the kernel's sockets cannot be made in {directory}"
+        raise LaunchError(LAUNCH_FAILED, message)
+    numbers = {name: number for number, name in enumerate(kernel.CHANNELS, 1)}
+    return {**numbers, "ip": ip, "transport": "ipc"}
+
+
+def _public(reserved: Sequence[socket.socket]) -> dict[str, Any]:
+    numbers = {
+        name: sock.getsockname()[1] for name, sock in zip(kernel.CHANNELS, reserved, strict=True)
+    }
+    return {**numbers, "ip": ports.ANY_ADDRESS, "transport": "tcp"}
+
+
 class _Supervisor:
     def __init__(
-        self, options: Options, kernel_pid: int, comm_socket: socket.socket, ready: int
+        self,
+        options: Options,
+        kernel_pid: int,
+        comm_socket: socket.socket,
+        reserved: Sequence[socket.socket],
+        ready: int,
     ) -> None:
         self._options = options
         self._kernel_pid = kernel_pid
         self._comm_socket = comm_socket
+        self._reserved = reserved
+        self._relay: Relay | None = None
         self._comm_port: int = comm_socket.getsockname()[1]
         self._ready = ready
         self._exit_code: int | None = None
@@ -115,6 +160,8 @@ class _Supervisor:
                 key.data()
         if listener:
             listener.close()
+        if self._relay:
+            self._relay.stop()
         with suppress(OSError):  # what the kernel started and left behind
             os.killpg(self._kernel_pid, signal.SIGKILL)
         if self._failure:
@@ -150,6 +197,8 @@ class _Supervisor:
             if not info:  # the kernel has ended; its exit code says why
                 return
             channels = json.loads(info)
+            if self._options.launch_key:
+                channels = self._start_relay(channels)
             report(
                 self._options,
                 key,
@@ -170,6 +219,17 @@ class _Supervisor:
                 f" {self._options.response_host}:{self._options.response_port}"
                 f" with protocol version {2 if self._options.launch_key else 1}"
             )
+        os.write(self._report_done, b"\0")
+
+    def _start_relay(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Stand between the kernel and its clients; gives what the clients connect to."""
+        from kernel_launcher.relay import Relay
+
+        self._relay = Relay(info, self._reserved, self._options.mailbox_bytes, self._relay_failed)
+        return self._relay.connection_info
+
+    def _relay_failed(self, error: LaunchError) -> None:
+        self._report_failure = error
         os.write(self._report_done, b"\0")
 
     def _on_reported(self) -> None:
@@ -203,6 +263,9 @@ class _Supervisor:
         if signum is None:
             if "shutdown" in command:
                 return {"ok": True}
+            if "state" in command:
+                state = self._relay.execution_state if self._relay else "starting"
+                return {"ok": True, "execution_state": state}
             return {"ok": False, "error": "unknown command"}
         if type(signum) is not int or not 0 <= signum < signal.NSIG:
             return {"ok": False, "error": "no such signal"}

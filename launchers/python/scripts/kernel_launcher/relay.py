@@ -1,0 +1,293 @@
+"""The channels that clients see, in front of the kernel's own; docs/output-while-away.md says why.
+
+The kernel listens on sockets in a directory that is its own. The relay passes on what comes and goes:
+on Jupyter's channels for any client, and on the mailbox port for one that may go away and come back
+(protocol/SPEC.md). It reads no more of a message than where it goes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import threading
+import uuid
+from datetime import datetime, timezone
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from kernel_launcher.errors import LAUNCH_FAILED, LaunchError
+from kernel_launcher.execution import DELIMITER, ExecutionState
+from kernel_launcher.mailbox import Mailbox
+from kernel_launcher.ports import ANY_ADDRESS
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+# As the kernel's channels, and one more.
+PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port", "mailbox_port")
+REQUEST_CHANNELS = ("shell", "stdin", "control", "hb")
+# The kernel knows one client, the relay. What goes with a request and comes back with its reply says
+# where that belongs: to a connection of the channel itself or to a session of the mailbox.
+IDENTITY = b"relay"
+FROM_CHANNEL = b"c"
+FROM_MAILBOX = b"m"
+# How many messages of one socket are passed on before the others have their turn.
+TURN = 64
+SECONDS_TO_CONNECT = 10.0
+MILLISECONDS_TO_WELCOME = 100
+LINGER_MILLISECONDS = 1000
+# What a kernel that has ended said last is in our buffers within this time.
+LAST_WORDS_MILLISECONDS = 20
+# A gateway whose node is lost is noticed after this time, and its connection closed.
+HEARTBEAT_MILLISECONDS = 10_000
+HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
+LONGEST_SESSION = 256
+
+
+class Relay:
+    """Stands between a kernel and its clients until `stop`, in a thread of its own.
+
+    Args:
+        info: the kernel's connection info, and the Curve keys that its clients use.
+        reserved: sockets that hold the ports of PORTS, in that order; closed here.
+        mailbox_bytes: how much is kept for clients that are away.
+        failed: called if the relay ends by itself, in its thread.
+
+    Raises:
+        LaunchError: a port cannot be bound, or the kernel not be reached.
+    """
+
+    def __init__(
+        self,
+        info: Mapping[str, Any],
+        reserved: Sequence[socket.socket],
+        mailbox_bytes: int,
+        failed: Callable[[LaunchError], None],
+    ) -> None:
+        self._info = info
+        self._failed = failed
+        self._context = zmq.Context()
+        self._execution = ExecutionState()
+        self._poller = zmq.Poller()
+        self._handlers: dict[object, Callable[[], None]] = {}
+        self._to_kernel: dict[bytes, zmq.Socket[bytes]] = {}
+        self._ports = {
+            name: sock.getsockname()[1] for name, sock in zip(PORTS, reserved, strict=True)
+        }
+        for channel in REQUEST_CHANNELS:
+            self._relay_requests(channel)
+        self._said = self._socket_to_kernel(zmq.SUB)
+        self._said.subscribe(b"")
+        self._iopub = self._bind(zmq.XPUB, "iopub_port")
+        self._mailbox_socket = self._bind(zmq.ROUTER, "mailbox_port")
+        self._mailbox_socket.router_mandatory = True
+        self._mailbox = Mailbox(mailbox_bytes, self._send_to)
+        self._handle(self._said, self._publish)
+        self._handle(self._iopub, self._welcome_subscribers)
+        self._handle(self._mailbox_socket, self._serve_mailbox)
+        self._stopping, self._stop = os.pipe()
+        self._handle(self._stopping, lambda: None)
+        for sock in reserved:
+            sock.close()
+        self._subscribe_to_kernel()
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self._thread.start()
+
+    @property
+    def connection_info(self) -> dict[str, Any]:
+        """How clients connect, in the place of how the relay does."""
+        return {**self._info, **self._ports, "ip": ANY_ADDRESS, "transport": "tcp"}
+
+    @property
+    def execution_state(self) -> str:
+        """Whether the kernel is busy or idle."""
+        return self._execution.value
+
+    def stop(self) -> None:
+        """Pass on what the kernel said last, and end."""
+        os.write(self._stop, b"\0")
+        self._thread.join()
+
+    # The sockets.
+
+    def _bind(self, kind: int, port_name: str) -> zmq.Socket[bytes]:
+        sock = self._context.socket(kind)
+        sock.linger = LINGER_MILLISECONDS
+        if "curve_secretkey" in self._info:
+            sock.curve_secretkey = self._info["curve_secretkey"].encode()
+            sock.curve_publickey = self._info["curve_publickey"].encode()
+            sock.curve_server = True
+        if kind == zmq.ROUTER:
+            sock.router_handover = (
+                True  # a client that comes back is faster than its old connection's end
+            )
+        if port_name == "mailbox_port":
+            sock.sndhwm = 0  # the mailbox has a limit of its own
+            sock.heartbeat_ivl = HEARTBEAT_MILLISECONDS
+            sock.heartbeat_timeout = HEARTBEAT_TIMEOUT_MILLISECONDS
+        port = self._ports[port_name]
+        try:
+            sock.bind(f"tcp://{ANY_ADDRESS}:{port}")
+        except zmq.ZMQError as error:
+            message = f"port {port} for the kernel's clients cannot be bound: {error}"
+            raise LaunchError(LAUNCH_FAILED, message) from error
+        return sock
+
+    def _socket_to_kernel(self, kind: int) -> zmq.Socket[bytes]:
+        sock = self._context.socket(kind)
+        sock.linger = 0
+        # Between the kernel and us nothing is dropped: what it is asked waits here until it looks, and
+        # what it says is passed on faster than it says it.
+        sock.sndhwm = sock.rcvhwm = 0
+        return sock
+
+    def _connect(self, sock: zmq.Socket[bytes], channel: str) -> None:
+        sock.connect(f"ipc://{self._info['ip']}-{self._info[f'{channel}_port']}")
+
+    def _subscribe_to_kernel(self) -> None:
+        """Connect, and wait until what the kernel publishes arrives here."""
+        monitor = self._said.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._connect(self._said, "iopub")
+        connected = monitor.poll(int(SECONDS_TO_CONNECT * 1000))
+        self._said.disable_monitor()
+        if not connected:
+            raise LaunchError(LAUNCH_FAILED, "the kernel's own channels cannot be reached")
+        # ipykernel 7 welcomes a subscriber at once. Older ones say nothing: their time is up then.
+        self._said.poll(MILLISECONDS_TO_WELCOME)
+
+    # The loop.
+
+    def _handle(self, source: Any, handler: Callable[[], None]) -> None:
+        self._poller.register(source, zmq.POLLIN)
+        self._handlers[source] = handler
+
+    def _run(self) -> None:
+        try:
+            ready: dict[Any, int] = {}
+            while self._stopping not in ready:
+                ready = dict(self._poller.poll())
+                for source in ready:
+                    self._handlers[source]()
+            self._pass_on_last_words()
+        except Exception as error:  # noqa: BLE001  nobody can reach the kernel then, so it has to end
+            message = f"the relay of the kernel's channels has failed: {error!r}"
+            self._failed(LaunchError(LAUNCH_FAILED, message))
+        finally:
+            self._context.destroy()
+
+    def _pass_on_last_words(self) -> None:
+        kernel = (*self._to_kernel.values(), self._said)
+        for source in list(self._handlers):
+            if source not in kernel:
+                self._poller.unregister(source)
+        while ready := self._poller.poll(LAST_WORDS_MILLISECONDS):
+            for source, _ in ready:
+                self._handlers[source]()
+
+    # Jupyter's channels.
+
+    def _relay_requests(self, channel: str) -> None:
+        clients = self._bind(zmq.ROUTER, f"{channel}_port")
+        kernel = self._socket_to_kernel(zmq.DEALER)
+        kernel.routing_id = IDENTITY
+        self._connect(kernel, channel)
+        self._to_kernel[channel.encode()] = kernel
+        self._handle(clients, partial(self._ask, clients, kernel))
+        self._handle(kernel, partial(self._answer, channel.encode(), kernel, clients))
+
+    def _ask(self, clients: zmq.Socket[bytes], kernel: zmq.Socket[bytes]) -> None:
+        for frames in _received(clients):
+            kernel.send_multipart([FROM_CHANNEL, *frames])
+
+    def _answer(
+        self, channel: bytes, kernel: zmq.Socket[bytes], clients: zmq.Socket[bytes]
+    ) -> None:
+        for origin, *frames in _received(kernel):
+            if origin == FROM_CHANNEL:
+                clients.send_multipart(frames)
+            elif origin == FROM_MAILBOX and frames:
+                self._mailbox.post(channel, frames[1:], frames[0])
+
+    def _publish(self) -> None:
+        for frames in _received(self._said):
+            self._execution.follow(frames)
+            self._iopub.send_multipart(frames)
+            self._mailbox.post(b"iopub", frames)
+
+    def _welcome_subscribers(self) -> None:
+        for event, *_ in _received(self._iopub):
+            if event[:1] == b"\1":
+                self._iopub.send_multipart(self._iopub_welcome(event[1:]))
+
+    def _iopub_welcome(self, topic: bytes) -> list[bytes]:
+        """What ipykernel 7 says to a new subscriber, which here the relay is alone."""
+        header = {
+            "msg_id": uuid.uuid4().hex,
+            "msg_type": "iopub_welcome",
+            "username": "",
+            "session": uuid.uuid4().hex,
+            "date": datetime.now(timezone.utc).isoformat(),
+            "version": "5.4",
+        }
+        content = {"subscription": topic.decode(errors="replace")}
+        parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]
+        return [*filter(None, [topic]), DELIMITER, self._sign(*parts), *parts]
+
+    # The mailbox port.
+
+    def _send_to(self, route: bytes, frames: Sequence[bytes]) -> bool:
+        try:
+            self._mailbox_socket.send_multipart([route, *frames])
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
+
+    def _serve_mailbox(self) -> None:
+        for route, kind, *frames in _received(self._mailbox_socket):
+            if kind in self._to_kernel:
+                session = self._mailbox.session_of(route)
+                if session is not None:
+                    self._to_kernel[kind].send_multipart([FROM_MAILBOX, session, *frames])
+            elif kind == b"ack" and frames and frames[0][:20].isdigit():
+                self._mailbox.acknowledge(route, int(frames[0][:20]))
+            elif kind == b"attach":
+                session = self._authenticated_session(frames)
+                if session:
+                    self._mailbox.attach(session, route, self.execution_state)
+            elif kind == b"detach":
+                self._mailbox.detach(route)
+            elif kind == b"":  # what ZMQ_PROBE_ROUTER sends with each new connection
+                self._mailbox.reconnected(route)
+
+    def _authenticated_session(self, frames: Sequence[bytes]) -> bytes | None:
+        if len(frames) != 2 or not hmac.compare_digest(frames[0], self._sign(b"attach", frames[1])):
+            return None
+        try:
+            session = json.loads(frames[1])["session"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+        if not isinstance(session, str):
+            return None
+        encoded = session.encode(errors="replace")
+        return encoded if len(encoded) <= LONGEST_SESSION else None
+
+    def _sign(self, *parts: bytes) -> bytes:
+        digest = hmac.new(self._info["key"].encode(), digestmod="sha256")
+        for part in parts:
+            digest.update(part)
+        return digest.hexdigest().encode()
+
+
+def _received(sock: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
+    """The messages that are there; others come when it is the socket's turn again."""
+    for _ in range(TURN):
+        try:
+            yield sock.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return

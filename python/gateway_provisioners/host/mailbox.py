@@ -1,0 +1,236 @@
+"""A websocket's connection to the mailbox of its kernel's launcher (launchers/protocol/SPEC.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import zmq
+from jupyter_client.manager import KernelManager
+
+# How many messages are taken before others have their turn on the event loop.
+_TURN = 64
+# As jupyter_client's channels have it.
+_LINGER_MILLISECONDS = 1000
+# A pod whose node is lost is noticed after this time, and connected to again.
+_HEARTBEAT_MILLISECONDS = 10_000
+_HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
+
+Receive = Callable[["MailboxChannel", list[bytes]], None]
+
+
+class Welcome(NamedTuple):
+    """What the launcher says first: the kernel's state, and how much the client has lost for good."""
+
+    execution_state: str
+    dropped: int
+
+
+class MailboxConnection:
+    """Gives a client's session all that its kernel says, from where it was left on.
+
+    Args:
+        kernel: where and how to connect.
+        port: the mailbox's.
+        session: the client's session id.
+
+    Attributes:
+        welcomed: the launcher's first word; None if the connection was closed before.
+        channels: stand in for the streams of Jupyter's channels.
+        awaits_reply: a request was passed on whose reply has not come back.
+        catching_up: what comes now was said before this connection.
+        can_deliver: asked before each message; what cannot be delivered is not taken, and so not lost.
+        on_reply, on_dropped, on_taken: called when a reply has come, when that many messages are missing, and
+            when the session has connected elsewhere.
+    """
+
+    def __init__(self, kernel: KernelManager, port: int, session: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.welcomed: asyncio.Future[Welcome | None] = loop.create_future()
+        self.channels = {
+            name: MailboxChannel(self, name) for name in ("iopub", "shell", "control", "stdin")
+        }
+        self.can_deliver: Callable[[], bool] = lambda: True
+        self.on_reply: Callable[[], object] = _ignore
+        self.on_dropped: Callable[[int], object] = _ignore
+        self.on_taken: Callable[[], object] = _ignore
+        self._receive: Receive | None = None
+        self._waiting: set[str] = set()
+        self._last = 0  # the number of the newest message
+        self._last_of_old = 0
+        self._socket = _connected_socket(kernel, port)
+        self._loop = loop
+        self._descriptor = self._socket.fileno()
+        loop.add_reader(self._descriptor, self._read)
+        self._attach(kernel.session.key, session)
+
+    @property
+    def awaits_reply(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def catching_up(self) -> bool:
+        return self._last <= self._last_of_old
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._socket.closed)
+
+    def receive(self, callback: Receive | None) -> None:
+        """Give messages to `callback` from now on, or keep them waiting."""
+        self._receive = callback
+        self._look_again()
+
+    def send(self, channel: str, frames: Sequence[Any]) -> None:
+        """Pass a message of the client on to the kernel."""
+        if channel == "shell":
+            header = json.loads(bytes(frames[2]))
+            if header["msg_type"].endswith("_request"):
+                self._waiting.add(header["msg_id"])
+        self._send(channel.encode(), *frames)
+
+    def flush(self) -> None:
+        """Take all that has arrived."""
+        while not self.closed and self._take():
+            pass
+
+    def close(self, *, for_good: bool = False) -> None:
+        """Let go; what is said from now on waits for the session, unless it is not coming back."""
+        if self.closed:
+            return
+        if for_good:
+            self._send(b"detach")
+        self._loop.remove_reader(self._descriptor)
+        self._socket.close()
+        if not self.welcomed.done():
+            self.welcomed.set_result(None)
+
+    def _attach(self, key: bytes, session: str) -> None:
+        content = json.dumps({"session": session}).encode()
+        signature = hmac.new(key, b"attach" + content, "sha256").hexdigest().encode()
+        self._send(b"attach", signature, content)
+
+    def _send(self, *frames: Any) -> None:
+        self._socket.send_multipart(frames, zmq.NOBLOCK)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        # 0MQ's descriptor tells of news once, and whatever is done with the socket may take that away.
+        self._loop.call_soon(self._read)
+
+    def _read(self) -> None:
+        if self.closed:
+            return
+        more = True  # also if one could not be dealt with
+        try:
+            more = self._take()
+        finally:
+            if more:
+                self._look_again()
+
+    def _take(self) -> bool:
+        """Take some of what has arrived; returns whether there may be more."""
+        before = self._last
+        more = False
+        for _ in range(_TURN):
+            if self.welcomed.done() and not (self._receive and self.can_deliver()):
+                break
+            try:
+                kind, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            self._take_one(kind.decode("ascii", "replace"), frames)
+            if self.closed:
+                return False
+        else:
+            more = True
+        if self._last > before:
+            self._send(b"ack", b"%d" % self._last)
+        return more
+
+    def _take_one(self, kind: str, frames: list[bytes]) -> None:
+        channel = self.channels.get(kind)
+        if channel is not None:
+            number, *message = frames
+            if int(number) <= self._last:  # sent again, as our acknowledgement was lost
+                return
+            self._last = int(number)
+            if channel.channel == "shell":
+                self._waiting.discard(_parent_of(message))
+                self.on_reply()
+            if self._receive is not None:
+                self._receive(channel, message)
+        elif kind == "welcome" and not self.welcomed.done():
+            content = json.loads(frames[0])
+            self._last_of_old = content["last"]
+            self.welcomed.set_result(Welcome(content["execution_state"], content["dropped"]))
+        elif kind == "dropped":
+            self.on_dropped(int(frames[0]))
+        elif kind == "taken":
+            self.on_taken()
+
+
+class MailboxChannel:
+    """Has of a ZMQStream what jupyter_server's websocket uses.
+
+    Attributes:
+        channel: the channel's name.
+    """
+
+    def __init__(self, connection: MailboxConnection, channel: str) -> None:
+        self.channel = channel
+        self._connection = connection
+
+    def send_multipart(self, frames: Sequence[Any], *_args: Any, **_kwargs: Any) -> None:
+        """Send a message to the kernel."""
+        self._connection.send(self.channel, frames)
+
+    def on_recv(self, callback: None) -> None:
+        """Receive nothing any more."""
+        self._connection.receive(callback)
+
+    def on_recv_stream(self, callback: Receive) -> None:
+        """Have `callback` called with the channel and each message, of this channel and the others."""
+        self._connection.receive(callback)
+
+    def flush(self) -> None:
+        """Have all that has arrived received."""
+        self._connection.flush()
+
+    def closed(self) -> bool:
+        """Whether the connection is closed."""
+        return self._connection.closed
+
+    def close(self) -> None:
+        """Close the connection, of all channels."""
+        self._connection.close()
+
+
+def _connected_socket(kernel: KernelManager, port: int) -> zmq.Socket[bytes]:
+    # The context's own sockets are asyncio's, which read ahead.
+    sock = zmq.Context.socket(kernel.context, zmq.DEALER, socket_class=zmq.Socket)
+    sock.linger = _LINGER_MILLISECONDS
+    sock.sndhwm = sock.rcvhwm = 0  # the launcher sends no more at once than it is told has arrived
+    sock.heartbeat_ivl = _HEARTBEAT_MILLISECONDS
+    sock.heartbeat_timeout = _HEARTBEAT_TIMEOUT_MILLISECONDS
+    sock.routing_id = uuid.uuid4().hex.encode()
+    sock.probe_router = True
+    if kernel.curve_publickey is not None:
+        sock.curve_secretkey = kernel.curve_secretkey
+        sock.curve_publickey = kernel.curve_publickey
+        sock.curve_serverkey = kernel.curve_publickey
+    sock.connect(f"tcp://{kernel.ip}:{port}")
+    return sock
+
+
+def _parent_of(message: Sequence[bytes]) -> str:
+    delimiter = message.index(b"<IDS|MSG>")
+    return str(json.loads(message[delimiter + 3]).get("msg_id", ""))
+
+
+def _ignore(*_: object) -> None:
+    pass

@@ -1,0 +1,337 @@
+"""What a kernel says while no gateway is there for a client reaches the client in the end."""
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+import pytest_asyncio
+
+from api.provisioners import Launched
+from api.running import running_gateway
+from api.test_api_jupyterlab import jupyter_server
+from cluster.gateway_client import Channels
+from gateway_provisioners.handshake.payload import GatewayKey
+from gateway_provisioners.handshake.response_server import ResponseServer
+from gateway_provisioners.host import websocket as websockets
+
+SESSION = "a-session-of-the-clients"
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def launched_kernels(add_provisioner, monkeypatch):
+    """The kernelspec `launched`."""
+    server = ResponseServer("127.0.0.1", 0, 0, GatewayKey.generate())
+    await server.start()
+    monkeypatch.setattr(Launched, "server", server, raising=False)
+    add_provisioner("launched", Launched)
+    yield
+    await server.stop()
+
+
+def forget_files():
+    """Remove what a gateway has on its disk: the next one's is another."""
+    for file in Path(os.environ["JUPYTER_RUNTIME_DIR"]).glob("kernel-*.json"):
+        file.unlink()
+
+
+class Succession:
+    """Gateways that follow each other at one address, each taking over the kernels of the one before."""
+
+    def __init__(self, port):
+        self.port = port
+        self.gateway = None
+        self._provisioners = []
+        self._stack = contextlib.AsyncExitStack()
+
+    async def next(self, **traits):
+        """Start a gateway once the one before has stopped."""
+        if self.gateway is not None:
+            self.gateway.app.request_stop()
+            await self.gateway.stopped
+            forget_files()
+        self.gateway = await self._stack.enter_async_context(
+            running_gateway(port=self.port, **traits)
+        )
+        for earlier in self._provisioners:
+            await self._adopt(earlier)
+        return self.gateway
+
+    async def start(self, **env):
+        """Start a kernel; returns its id."""
+        kernel_id = await self.gateway.client.start("launched", **env)
+        self._provisioners.append(self.gateway.app.kernel_manager.get_kernel(kernel_id).provisioner)
+        return kernel_id
+
+    async def _adopt(self, earlier):
+        async def restore(provisioner):
+            provisioner.adopt_from(earlier)
+
+        await self.gateway.app.kernel_manager.adopt(
+            kernel_id=earlier.kernel_id,
+            kernel_name="launched",
+            kernel_spec=earlier.kernel_spec,
+            env={},
+            restore=restore,
+        )
+
+    async def close(self):
+        await self._stack.aclose()
+
+
+@pytest_asyncio.fixture
+async def succession(unused_tcp_port):
+    """The first of several gateways."""
+    succession = Succession(unused_tcp_port)
+    await succession.next()
+    yield succession
+    await succession.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(gateway, kernel_id, session=SESSION):
+    """The kernel's websocket, of a client that may come back."""
+    url = f"{gateway.url}/api/kernels/{kernel_id}/channels?session_id={session}"
+    async with gateway.client._session.ws_connect(url, max_msg_size=0) as websocket:
+        yield Channels(websocket)
+
+
+async def begin(channels, code):
+    content = {"code": code, "silent": False, "store_history": True, "allow_stdin": True}
+    return await channels.send("shell", "execute_request", content)
+
+
+async def end_of(channels, request):
+    """What belongs to a request, up to its reply and the kernel's being idle; all in their order."""
+    messages = []
+    missing = {"execute_reply", "idle"}
+    while missing:
+        message = await channels.receive()
+        if message["parent_header"].get("msg_id") == request:
+            messages.append(message)
+            missing.discard(message["content"].get("execution_state", message["msg_type"]))
+    return messages
+
+
+async def until_closed(channels):
+    """The messages until the gateway closes the websocket, and the code it closes it with."""
+    messages = []
+    while True:
+        try:
+            messages.append(await channels.receive())
+        except ConnectionError as closed:
+            return messages, str(closed)
+
+
+def printed(messages):
+    return "".join(m["content"]["text"] for m in messages if m["msg_type"] == "stream")
+
+
+async def test_a_client_has_one_connection_to_its_kernel_for_all_channels(succession):
+    gateway, kernel_id = succession.gateway, await succession.start()
+    async with connected(gateway, kernel_id) as channels:
+        result = await channels.execute("print(input('?'))", answer="yes")
+        assert (result.status, result.text) == ("ok", "yes\n")
+        info = await channels.request_reply("control", "kernel_info_request", {})
+        assert info["status"] == "ok"
+        kernel = (await gateway.client.kernels())[kernel_id]
+        assert (kernel["execution_state"], kernel["connections"]) == ("idle", 1)
+
+
+async def test_several_clients_of_a_kernel_get_their_own_replies(succession):
+    kernel_id = await succession.start()
+    async with (
+        connected(succession.gateway, kernel_id, "one") as one,
+        connected(succession.gateway, kernel_id, "two") as two,
+    ):
+        await one.execute("x = 41")
+        assert (await two.execute("x + 1")).data[0]["text/plain"] == "42"
+        replies = [m for m in await end_of(one, await begin(one, "1")) if m["channel"] == "shell"]
+        assert len(replies) == 1
+
+
+async def test_an_execution_that_the_gateway_leaves_behind_ends_at_the_next_one(succession):
+    kernel_id = await succession.start()
+    async with connected(succession.gateway, kernel_id) as channels:
+        await channels.execute("kept = 'still here'")
+        request = await begin(
+            channels,
+            "import time\nfor n in range(6): print(n, flush=True); time.sleep(0.3)\nkept",
+        )
+        stopping = asyncio.create_task(succession.next())
+        before, closed = await until_closed(channels)
+    assert "1001" in closed
+    gateway = await stopping
+    async with connected(gateway, kernel_id) as channels:
+        after = await end_of(channels, request)
+    messages = [m for m in before if m["parent_header"].get("msg_id") == request] + after
+    assert printed(messages) == "0\n1\n2\n3\n4\n5\n"
+    kinds = [m["msg_type"] for m in messages]
+    assert kinds.count("execute_reply") == kinds.count("execute_result") == 1
+    assert messages[-2]["content"].get("data", {}) or kinds[-2:] == ["execute_reply", "status"]
+
+
+async def test_a_busy_kernel_is_connected_to_at_once_and_known_to_be_busy(succession):
+    kernel_id = await succession.start()
+    async with connected(succession.gateway, kernel_id) as channels:
+        await channels.execute("1")
+        request = await begin(channels, "while True: pass")
+        while (await channels.receive())["msg_type"] != "execute_input":
+            pass
+    gateway = await succession.next()
+    async with connected(gateway, kernel_id) as channels:
+        state = "unknown"
+        while state == "unknown":
+            state = (await gateway.client.kernels())[kernel_id]["execution_state"]
+        assert state == "busy"
+        await gateway.client.interrupt(kernel_id)
+        reply = [m for m in await end_of(channels, request) if m["msg_type"] == "execute_reply"]
+        assert reply[0]["content"]["ename"] == "KeyboardInterrupt"
+
+
+async def test_a_client_that_was_away_gets_everything_however_fast_it_comes(succession):
+    """More than jupyter_server lets through at its usual rate."""
+    kernel_id = await succession.start()
+    async with connected(succession.gateway, kernel_id) as channels:
+        request = await begin(channels, "for n in range(3500): print(n, flush=True)")
+    gateway = await succession.next()
+    async with connected(gateway, kernel_id, "another") as other:
+        await other.execute("1")  # so everything has been said
+    async with connected(gateway, kernel_id) as channels:
+        text = printed(await end_of(channels, request))
+    assert text == "".join(f"{n}\n" for n in range(3500))
+
+
+async def test_a_client_is_told_how_much_is_lost(succession):
+    kernel_id = await succession.start(KERNEL_MAILBOX_BYTES="20000")
+    async with connected(succession.gateway, kernel_id) as channels:
+        await channels.execute("1")
+        request = await begin(
+            channels, "import time; time.sleep(1)\nfor n in range(500): print(n, flush=True)"
+        )
+    async with connected(succession.gateway, kernel_id, "another") as other:
+        await other.execute("1")
+    async with connected(succession.gateway, kernel_id) as channels:
+        first = await channels.receive()
+        assert "than is kept: the first" in first["content"]["text"]
+        rest = printed(await end_of(channels, request))
+    assert rest.endswith("498\n499\n")
+    assert "\n0\n" not in rest
+
+
+async def test_a_client_without_a_session_leaves_no_mailbox_behind(succession):
+    """It would take the place of others."""
+    kernel_id = await succession.start()
+    async with connected(succession.gateway, kernel_id) as kept:
+        request = await begin(kept, "print('kept')")
+    for _ in range(40):
+        async with succession.gateway.client.channels(kernel_id) as channels:
+            await channels.execute("1")
+    async with connected(succession.gateway, kernel_id) as kept:
+        assert printed(await end_of(kept, request)) == "kept\n"
+
+
+async def test_a_second_connection_of_a_session_replaces_the_first(succession):
+    kernel_id = await succession.start()
+    async with connected(succession.gateway, kernel_id) as first:
+        await first.execute("1")
+        async with connected(succession.gateway, kernel_id) as second:
+            await until_closed(first)
+            assert (await second.execute("print(2)")).text == "2\n"
+
+
+async def test_clients_follow_a_restart(succession):
+    kernel_id = await succession.start()
+    async with connected(succession.gateway, kernel_id) as channels:
+        await channels.execute("x = 1")
+        await succession.gateway.client.restart(kernel_id)
+        assert (await channels.execute("x")).error == "NameError"
+
+
+async def test_a_client_that_waits_is_sent_away_at_once_and_a_quiet_one_soon(succession):
+    kernel_id = await succession.start()
+    async with (
+        connected(succession.gateway, kernel_id, "waits") as waits,
+        connected(succession.gateway, kernel_id, "quiet") as quiet,
+    ):
+        request = await begin(waits, "input()")
+        while (await waits.receive())["msg_type"] != "input_request":
+            pass
+        stopping = asyncio.create_task(succession.next(drain_seconds=60))
+        closed = [asyncio.create_task(until_closed(c)) for c in (waits, quiet)]
+        done, _ = await asyncio.wait(closed, return_when=asyncio.FIRST_COMPLETED)
+        assert done == {closed[0]}
+        await closed[1]
+    gateway = await stopping
+    async with connected(gateway, kernel_id, "waits") as waits:
+        parent = {"msg_id": request, "msg_type": "execute_request"}
+        await waits.send("stdin", "input_reply", {"value": "x"}, parent)
+        assert "execute_reply" in [m["msg_type"] for m in await end_of(waits, request)]
+
+
+async def test_a_client_that_is_at_work_is_sent_away_when_it_waits_next(succession, monkeypatch):
+    monkeypatch.setattr(websockets, "_QUIET_SECONDS", 1000)
+    kernel_id = await succession.start()
+    async with connected(succession.gateway, kernel_id) as channels:
+        await channels.execute("1")
+        stopping = asyncio.create_task(succession.next())
+        (connection,) = websockets.GatewayWebsocketConnection.of_kernel(
+            succession.gateway.app.kernel_manager.get_kernel(kernel_id)
+        )
+        while connection._stirred.is_set():  # noqa: ASYNC110 - until it waits for us
+            await asyncio.sleep(0)
+        request = await begin(channels, "print('late')")
+        before, _ = await until_closed(channels)
+    gateway = await stopping
+    async with connected(gateway, kernel_id) as channels:
+        own = [m for m in before if m["parent_header"].get("msg_id") == request]
+        replied = {m["msg_type"] for m in own} & {"execute_reply"}
+        assert not replied
+        assert printed(own + await end_of(channels, request)) == "late\n"
+
+
+async def test_a_kernel_without_a_mailbox_is_left_when_it_is_idle(add_provisioner, monkeypatch):
+    monkeypatch.setattr(websockets, "_QUIET_SECONDS", 0.05)
+    async with running_gateway(drain_seconds=60) as gateway:
+        kernel_id = await gateway.client.start("local")
+        async with gateway.client.channels(kernel_id) as channels:
+            await channels.execute("1")
+            request = await begin(channels, "import time; time.sleep(1); print('done')")
+            while (await channels.receive())["msg_type"] != "execute_input":
+                pass
+            gateway.app.request_stop()
+            messages, _ = await until_closed(channels)
+        own = [m for m in messages if m["parent_header"].get("msg_id") == request]
+        assert printed(own) == "done\n"
+        assert "execute_reply" in [m["msg_type"] for m in own]
+
+
+async def test_a_notebook_runs_to_its_end_through_restarts_of_the_gateway(
+    succession, unused_tcp_port_factory
+):
+    """A stock Jupyter server, which connects again by itself, and a client that never waits."""
+    async with jupyter_server(succession.gateway, unused_tcp_port_factory()) as browser:
+        kernel_id = await browser.start("launched")
+        manager = succession.gateway.app.kernel_manager
+        succession._provisioners.append(manager.get_kernel(kernel_id).provisioner)
+        seen = []
+        enough = {count: asyncio.Event() for count in (10, 30)}
+        async with browser.channels(kernel_id) as channels:
+            await channels.execute("n = 0")
+
+            async def run_cells():
+                while len(seen) < 60:
+                    result = await channels.execute(
+                        "n += 1; print(n); __import__('time').sleep(.1)"
+                    )
+                    assert result.status == "ok"
+                    seen.append(result.text)
+                    if len(seen) in enough:
+                        enough[len(seen)].set()
+
+            cells = asyncio.create_task(run_cells())
+            for count in enough:
+                await enough[count].wait()
+                await succession.next()
+            await cells
+        assert seen == [f"{n}\n" for n in range(1, 61)]

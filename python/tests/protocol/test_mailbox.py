@@ -1,0 +1,199 @@
+"""The mailbox of a real launcher: what a session missed comes when it is back, once and in order."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+
+import mailbox_peer
+import pytest
+from launched import GUARD, client_of, run
+from mailbox_peer import Peer, printed
+
+
+def connection_of(kernel):
+    """What the peer has to know, as JSON can hold it."""
+    return dataclasses.asdict(kernel.info)
+
+
+@contextlib.contextmanager
+def peer(kernel, session="a-session", **options):
+    connection = Peer(connection_of(kernel), session, **options)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+async def welcomed(connection):
+    return await asyncio.to_thread(connection.welcome)
+
+
+async def until_idle(connection, request, **options):
+    return await asyncio.to_thread(lambda: connection.until_idle(request, **options))
+
+
+@pytest.mark.parametrize("encryption", ["required", "auto", "disabled"])
+async def test_everything_comes_in_the_kernels_order(launch, encryption):
+    async with launch(KERNEL_TRANSPORT_ENCRYPTION=encryption) as kernel:
+        assert (kernel.info.curve_publickey is None) == (encryption == "disabled")
+        with peer(kernel) as connection:
+            assert (await welcomed(connection))["execution_state"] == "idle"
+            request = connection.execute("print(1); 2")
+            messages = await until_idle(connection, request)
+        kinds = [(m["channel"], m["msg_type"]) for m in messages]
+        assert [k for k in kinds if k[0] == "iopub"] == [
+            ("iopub", kind)
+            for kind in ("status", "execute_input", "stream", "execute_result", "status")
+        ]
+        assert ("shell", "execute_reply") in kinds
+        numbers = [m["number"] for m in messages]
+        assert numbers == sorted(numbers)
+
+
+async def test_input_comes_through_the_mailbox(launch_once):
+    with peer(launch_once, "asked") as connection:
+        await welcomed(connection)
+        request = connection.execute("print(input('?'))", allow_stdin=True)
+        asked = {}
+        while asked.get("channel") != "stdin":
+            asked = await asyncio.to_thread(connection.receive)
+        reply = connection.session.msg("input_reply", {"value": "me"}, parent=asked)
+        connection.send("stdin", reply)
+        assert printed(await until_idle(connection, request)) == "me\n"
+
+
+async def test_a_gateway_that_is_killed_loses_nothing(launch, tmp_path):
+    """Neither what it had not acknowledged nor what was said when it was gone."""
+    acknowledged = 5
+    os.mkfifo(tmp_path / "go")
+    code = f"""
+for n in range(20): print(n, flush=True)
+open({str(tmp_path / "go")!r}).read()
+for n in range(20, 2000): print(n, flush=True)
+'result'"""
+    async with launch() as kernel:
+        gateway = await asyncio.create_subprocess_exec(
+            *(sys.executable, mailbox_peer.__file__),
+            *(json.dumps(connection_of(kernel)), "killed", str(acknowledged), code),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            request = (await asyncio.wait_for(gateway.stdout.readline(), GUARD)).decode().strip()
+            received = [
+                int(await asyncio.wait_for(gateway.stdout.readline(), GUARD))
+                for _ in range(acknowledged + 10)
+            ]
+        finally:
+            gateway.kill()
+            await gateway.wait()
+        await asyncio.to_thread((tmp_path / "go").write_text, "go")
+        with peer(kernel, "killed") as connection:
+            assert (await welcomed(connection))["dropped"] == 0
+            messages = await until_idle(connection, request)
+    numbers = [m["number"] for m in messages]
+    # From the first that was not acknowledged on.
+    assert numbers[0] == received[acknowledged]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert [m["msg_type"] for m in messages].count("execute_reply") == 1
+    lines = printed(messages).splitlines()
+    assert lines == [str(n) for n in range(int(lines[0]), 2000)]
+    assert "'result'" in [m["content"].get("data", {}).get("text/plain") for m in messages]
+
+
+async def test_what_does_not_fit_is_dropped_oldest_first_and_counted(launch):
+    async with (
+        launch(KERNEL_MAILBOX_BYTES="50000") as kernel,
+        client_of(kernel.info.to_jupyter()) as other,
+    ):
+        with peer(kernel) as connection:
+            await welcomed(connection)
+        await run(other, "for n in range(300): print(n, flush=True)")
+        with peer(kernel) as connection:
+            dropped = (await welcomed(connection))["dropped"]
+            request = connection.execute("'end'")
+            kept = []
+            while True:
+                message = await asyncio.to_thread(connection.receive)
+                if message["parent_header"].get("msg_id") == request:
+                    break
+                kept.append(message)
+        assert dropped > 0
+        # Of all that was published: the lines, and what the client said and was told around them.
+        assert dropped + len(kept) == kept[-1]["number"]
+        assert printed(kept).endswith("298\n299\n")
+
+
+async def test_a_session_that_never_attached_has_missed_nothing(launch_once):
+    async with client_of(launch_once.info.to_jupyter()) as other:
+        await run(other, "print('before')")
+    with peer(launch_once, "new") as connection:
+        assert (await welcomed(connection))["dropped"] == 0
+        messages = await until_idle(connection, connection.execute("print('after')"))
+    assert printed(messages) == "after\n"
+
+
+async def test_sessions_do_not_get_each_others_replies(launch_once):
+    with peer(launch_once, "one") as one, peer(launch_once, "two") as two:
+        await welcomed(one)
+        await welcomed(two)
+        of_one = one.execute("print('of one')")
+        of_two = two.execute("print('of two')")
+        for connection, request in ((one, of_one), (two, of_two)):
+            seen = []
+            while {of_one, of_two} != {m for m, kind in seen if kind == "idle"}:
+                message = await asyncio.to_thread(connection.receive)
+                parent = message["parent_header"].get("msg_id")
+                seen.append((parent, message["content"].get("execution_state")))
+                if message["channel"] == "shell":
+                    assert parent == request
+
+
+async def test_a_reply_waits_for_the_session_that_asked(launch_once):
+    with peer(launch_once, "leaves") as connection:
+        await welcomed(connection)
+        request = connection.execute("print('while away')")
+    async with client_of(launch_once.info.to_jupyter()) as other:
+        await run(other, "1")
+    with peer(launch_once, "leaves") as connection:
+        await welcomed(connection)
+        messages = await until_idle(connection, request)
+    assert printed(messages) == "while away\n"
+
+
+async def test_a_connection_that_hangs_is_replaced(launch_once):
+    """Its other end may be gone long before TCP notices."""
+    with peer(launch_once, "moves") as old:
+        await welcomed(old)
+        request = old.execute("print('moved')")
+        with peer(launch_once, "moves") as new:
+            await welcomed(new)
+            assert printed(await until_idle(new, request)) == "moved\n"
+            last = await asyncio.to_thread(old.socket.recv_multipart)
+            while last != [b"taken"]:
+                last = await asyncio.to_thread(old.socket.recv_multipart)
+
+
+async def test_a_broken_connection_goes_on_where_it_was(launch_once):
+    with peer(launch_once, "breaks", route=b"the same") as first:
+        await welcomed(first)
+        request = first.execute("print('on its way')")
+        sent = await until_idle(first, request, acknowledge=False)
+        # As 0MQ does by itself: the same route, a new connection, its probe, no attach.
+        with peer(launch_once, "breaks", route=b"the same", key="wrong") as again:
+            resent = await until_idle(again, request)
+    assert [m["number"] for m in resent] == [m["number"] for m in sent]
+
+
+async def test_nobody_attaches_without_the_key(launch_once):
+    with peer(launch_once, "mine") as mine:
+        await welcomed(mine)
+        with peer(launch_once, "mine", key="guessed") as forged:
+            forged.socket.send_multipart([b"ack", b"1000"])
+            forged.socket.send_multipart([b"detach"])
+            forged.execute("print('forged')")
+            messages = await until_idle(mine, mine.execute("print('still mine')"))
+            assert printed(messages) == "still mine\n"
+            assert not forged.socket.poll(0)

@@ -1,0 +1,237 @@
+"""The launcher's mailbox: what is sent to whom, again, and what is dropped."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+# The launcher is no package of ours: it finds its modules beside its script.
+sys.path.append(str(Path(__file__).parents[3] / "launchers" / "python" / "scripts"))
+
+from kernel_launcher import mailbox as mailboxes
+from kernel_launcher.execution import ExecutionState
+from kernel_launcher.mailbox import Mailbox
+
+
+class Routes:
+    """Takes what is sent; routes can be away."""
+
+    def __init__(self):
+        self.sent = {}
+        self.away = set()
+
+    def __call__(self, route, frames):
+        if route in self.away:
+            return False
+        self.sent.setdefault(route, []).append(list(frames))
+        return True
+
+    def take(self, route):
+        """What was sent to `route` since the last time, in short."""
+        return [_short(frames) for frames in self.sent.pop(route, [])]
+
+
+def _short(frames):
+    if frames[0] == b"welcome":
+        return json.loads(frames[1])["dropped"]
+    return frames[2].decode() if len(frames) > 2 else b" ".join(frames).decode()
+
+
+@pytest.fixture
+def routes():
+    return Routes()
+
+
+@pytest.fixture
+def mailbox(routes):
+    return Mailbox(100, routes)
+
+
+def say(mailbox, *texts, to=None):
+    for text in texts:
+        mailbox.post(b"iopub" if to is None else b"shell", [text.encode()], to)
+
+
+def number_of(routes, route, text):
+    return next(int(f[1]) for f in routes.sent[route] if f[2:] == [text.encode()])
+
+
+def test_without_clients_nothing_is_kept(mailbox, routes):
+    say(mailbox, "a", "b")
+    mailbox.attach(b"s", b"r", "idle")
+    say(mailbox, "c")
+    assert routes.take(b"r") == [0, "c"]
+
+
+def test_what_was_not_acknowledged_comes_again(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle")
+    say(mailbox, "a", "b")
+    say(mailbox, "reply", to=b"s")
+    mailbox.acknowledge(b"r", number_of(routes, b"r", "a"))
+    assert routes.take(b"r") == [0, "a", "b", "reply"]
+    routes.away.add(b"r")
+    say(mailbox, "c")
+    mailbox.attach(b"s", b"r2", "busy")
+    say(mailbox, "d")
+    assert routes.take(b"r2") == [0, "b", "reply", "c", "d"]
+
+
+def test_what_was_acknowledged_does_not(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle")
+    say(mailbox, "a", "b")
+    mailbox.acknowledge(b"r", number_of(routes, b"r", "b"))
+    mailbox.attach(b"s", b"r2", "idle")
+    assert routes.take(b"r2") == [0]
+
+
+def test_a_connection_that_is_made_anew_gets_what_was_on_its_way(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle")
+    say(mailbox, "a")
+    routes.take(b"r")
+    mailbox.reconnected(b"r")
+    assert routes.take(b"r") == ["a"]
+
+
+def test_the_oldest_is_dropped_and_counted(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    say(mailbox, "a" * 40, "b" * 40, "c" * 40, "d" * 40)
+    mailbox.attach(b"s", b"r2", "idle")
+    assert routes.take(b"r2") == [2, "c" * 40, "d" * 40]
+    # Told once.
+    mailbox.attach(b"s", b"r3", "idle")
+    assert routes.take(b"r3") == [0, "c" * 40, "d" * 40]
+
+
+def test_what_is_dropped_on_its_way_is_lost_only_if_it_does_not_arrive(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle")
+    say(mailbox, "a" * 200)
+    number = number_of(routes, b"r", "a" * 200)
+    mailbox.attach(b"s", b"r2", "idle")
+    assert routes.take(b"r2") == [1]
+    say(mailbox, "b" * 200)
+    mailbox.acknowledge(b"r2", number + 1)
+    mailbox.attach(b"s", b"r3", "idle")
+    assert routes.take(b"r3") == [0]
+
+
+def test_replies_are_for_their_session_alone(mailbox, routes):
+    mailbox.attach(b"one", b"1", "idle")
+    mailbox.attach(b"two", b"2", "idle")
+    say(mailbox, "of one", to=b"one")
+    say(mailbox, "of nobody", to=b"three")
+    say(mailbox, "of all")
+    assert routes.take(b"1") == [0, "of one", "of all"]
+    assert routes.take(b"2") == [0, "of all"]
+
+
+def test_replies_are_dropped_last(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    say(mailbox, "first reply", "second reply", to=b"s")
+    say(mailbox, "a" * 60, "b" * 60)
+    mailbox.attach(b"s", b"r2", "idle")
+    assert routes.take(b"r2") == [1, "first reply", "second reply", "b" * 60]
+    say(mailbox, "r" * 90, to=b"s")
+    mailbox.attach(b"s", b"r3", "idle")
+    # Its dropped ones had been sent, and nobody has said that they arrived.
+    assert routes.take(b"r3") == [3, "r" * 90]
+
+
+def test_sessions_share_the_limit_and_not_the_count(mailbox, routes):
+    mailbox.attach(b"one", b"1", "idle")
+    mailbox.attach(b"two", b"2", "idle")
+    routes.away |= {b"1", b"2"}
+    say(mailbox, "x" * 40, to=b"one")
+    say(mailbox, "y" * 40, "z" * 40)
+    mailbox.attach(b"one", b"11", "idle")
+    mailbox.attach(b"two", b"22", "idle")
+    assert routes.take(b"11") == [1, "x" * 40, "z" * 40]
+    assert routes.take(b"22") == [1, "z" * 40]
+
+
+def test_a_slow_client_gets_no_more_than_it_acknowledges(routes):
+    mailbox = Mailbox(10**6, routes)
+    mailbox.attach(b"s", b"r", "idle")
+    texts = [str(n) for n in range(mailboxes.WINDOW_MESSAGES + 10)]
+    say(mailbox, *texts)
+    assert routes.take(b"r") == [0, *texts[:-10]]
+    mailbox.acknowledge(b"r", 5)
+    assert routes.take(b"r") == texts[-10:-5]
+    mailbox.acknowledge(b"r", len(texts) - 5)
+    assert routes.take(b"r") == texts[-5:]
+
+
+def test_a_client_that_is_too_slow_is_told_where_messages_are_missing(routes):
+    mailbox = Mailbox(mailboxes.WINDOW_MESSAGES, routes)
+    mailbox.attach(b"s", b"r", "idle")
+    say(mailbox, *"x" * mailboxes.WINDOW_MESSAGES)
+    say(mailbox, *"y" * mailboxes.WINDOW_MESSAGES, *"zzz")
+    routes.take(b"r")
+    mailbox.acknowledge(b"r", mailboxes.WINDOW_MESSAGES)
+    assert routes.take(b"r")[:2] == ["dropped 3", "y"]
+
+
+def test_a_session_has_one_connection(mailbox, routes):
+    mailbox.attach(b"s", b"old", "idle")
+    mailbox.attach(b"s", b"new", "idle")
+    say(mailbox, "a")
+    assert routes.take(b"old") == [0, "taken"]
+    assert routes.take(b"new") == [0, "a"]
+    assert mailbox.session_of(b"old") is None
+    mailbox.acknowledge(b"old", 1)
+    mailbox.reconnected(b"new")
+    assert routes.take(b"new") == ["a"]
+
+
+def test_a_session_that_ended_is_forgotten(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle")
+    mailbox.detach(b"r")
+    say(mailbox, "a")
+    mailbox.attach(b"s", b"r2", "idle")
+    assert routes.take(b"r2") == [0]
+
+
+def test_many_sessions_push_out_the_one_that_is_away_longest(mailbox, routes):
+    names = [b"%d" % n for n in range(mailboxes.MOST_CLIENTS)]
+    for name in names:
+        mailbox.attach(name, name, "idle")
+    routes.away |= {names[2], names[1]}
+    say(mailbox, "a")
+    mailbox.attach(b"one more", b"one more", "idle")
+    mailbox.attach(names[2], b"back", "idle")
+    mailbox.attach(names[1], b"back too", "idle")
+    assert routes.take(b"back")[:2] == [0, "a"]
+    assert routes.take(b"back too") == [0]
+    # Nobody who is here is sent away.
+    assert routes.take(names[0])[-1] in {"a", "ping"}
+    assert mailbox.session_of(names[0]) == names[0]
+
+
+def status(state, *, subshell=None, request="execute_request"):
+    parent = {"msg_type": request, **({"subshell_id": subshell} if subshell else {})}
+    parts = [{"msg_type": "status"}, parent, {}, {"execution_state": state}]
+    return [b"topic", b"<IDS|MSG>", b"", *(json.dumps(part).encode() for part in parts)]
+
+
+@pytest.mark.parametrize(
+    ("messages", "value"),
+    [
+        ([], "idle"),
+        ([status("busy")], "busy"),
+        ([status("busy"), status("idle")], "idle"),
+        ([status("busy"), status("busy", request="kernel_info_request")], "busy"),
+        ([status("busy"), status("idle", request="kernel_info_request")], "busy"),
+        ([status("busy"), status("busy", subshell="a"), status("idle")], "busy"),
+        # An interrupt at the wrong moment leaves a request without an end.
+        ([status("busy"), status("busy"), status("idle")], "idle"),
+        ([[b"garbage"], [b"<IDS|MSG>"], [b"<IDS|MSG>", b"", b'"status"', b"[", b"", b""]], "idle"),
+        ([[b"<IDS|MSG>", b"", b'{"msg_type": "status"}', b"[]", b"", b"{}"]], "idle"),
+    ],
+)
+def test_execution_state(messages, value):
+    state = ExecutionState()
+    for message in messages:
+        state.follow(message)
+    assert state.value == value
