@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-from pathlib import Path
 
 import pytest_asyncio
 
@@ -29,12 +27,6 @@ async def launched_kernels(add_provisioner, monkeypatch):
     await server.stop()
 
 
-def forget_files():
-    """Remove what a gateway has on its disk: the next one's is another."""
-    for file in Path(os.environ["JUPYTER_RUNTIME_DIR"]).glob("kernel-*.json"):
-        file.unlink()
-
-
 class Succession:
     """Gateways that follow each other at one address, each taking over the kernels of the one before."""
 
@@ -49,7 +41,6 @@ class Succession:
         if self.gateway is not None:
             self.gateway.app.request_stop()
             await self.gateway.stopped
-            forget_files()
         self.gateway = await self._stack.enter_async_context(
             running_gateway(port=self.port, **traits)
         )
@@ -72,6 +63,7 @@ class Succession:
             kernel_name="launched",
             kernel_spec=earlier.kernel_spec,
             env={},
+            last_activity="",
             restore=restore,
         )
 
