@@ -104,7 +104,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     def handle_incoming_message(self, incoming_msg: str) -> None:
         """Pass a message of the client on to the kernel."""
         self._stirred.set()
-        if self.kernel_manager.is_moving:
+        # Stock kernel managers, whose kernels never move, have no such word.
+        if getattr(self.kernel_manager, "is_moving", False):
             self._held.append(incoming_msg)
         else:
             super().handle_incoming_message(incoming_msg)
