@@ -33,8 +33,13 @@ class Engine(ABC):
         inputs: str,
         build_args: Mapping[str, str],
         mounts: Mapping[str, Path],
+        *,
+        cached: bool = True,
     ) -> None:
-        """Build a folder's Dockerfile and label the image with the hash of its inputs."""
+        """Build a folder's Dockerfile and label the image with the hash of its inputs.
+
+        Not ``cached``, every step is run, also one that an earlier build has run.
+        """
 
     @abstractmethod
     def inputs_of(self, tag: str) -> str | None:
@@ -82,10 +87,14 @@ class Docker(Engine):
         inputs: str,
         build_args: Mapping[str, str],
         mounts: Mapping[str, Path],
+        *,
+        cached: bool = True,
     ) -> None:
         options = self._build_options(context, mounts)
         for key, value in build_args.items():
             options += ["--build-arg", f"{key}={value}"]
+        if not cached:
+            options.append("--no-cache")
         label = f"{INPUTS_LABEL}={inputs}"
         env = {**os.environ, "DOCKER_BUILDKIT": "1"}
         run(self.name, "build", *options, "--label", label, "--tag", tag, context, env=env)
@@ -144,9 +153,13 @@ class Buildah(Engine):
         inputs: str,
         build_args: Mapping[str, str],
         mounts: Mapping[str, Path],
+        *,
+        cached: bool = True,
     ) -> None:
         options = [f"--volume={file}:{target}:ro" for target, file in mounts.items()]
         options += [f"--build-arg={key}={value}" for key, value in build_args.items()]
+        if not cached:
+            options.append("--no-cache")
         label = f"--label={INPUTS_LABEL}={inputs}"
         # --pull=false: a parent that was built here is never looked for in a registry.
         common = ["--isolation=chroot", "--layers", "--pull=false", "--format=docker"]

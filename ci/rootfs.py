@@ -27,8 +27,11 @@ HOOKS = (
 )
 
 
-def _apt_sources() -> str:
-    """Return this machine's apt sources for the suite, one line each, whichever files they stand in."""
+def apt_sources() -> str:
+    """Return this machine's apt sources for the suite, one line each, whichever files they stand in.
+
+    Raises UserError when it has none.
+    """
     # Without gpg, which a small machine lacks, mmdebstrap cannot find out which key signs a source.
     key = f" [signed-by={KEYRING}]" if KEYRING.exists() else ""
     template = f"deb{key} $(REPO_URI) $(RELEASE) $(COMPONENT)"
@@ -68,7 +71,7 @@ def debian_root() -> Path:
     words += [f"--customize-hook={hook}" for hook in HOOKS]
     with step(f"Make a Debian {SUITE} root"):
         try:
-            run(*words, SUITE, partial, "-", stdin=_apt_sources())
+            run(*words, SUITE, partial, "-", stdin=apt_sources())
             partial.replace(archive)
         finally:
             partial.unlink(missing_ok=True)

@@ -13,16 +13,17 @@ import aiohttp
 import pyhelm3  # type: ignore[import-untyped]
 
 from ci import images
-from ci.bench import idle_requests, peer_manifests
+from ci.bench import idle_requests
 from ci.bench.api import Api, labels
 from ci.bench.client import Gateway
 from ci.bench.node_view import wait_until_stopped
-from ci.bench.peer_images import PEER_GATEWAY, PEER_KERNEL_PY
 from ci.bench.reach import reach
 from ci.clusters import Cluster
 from ci.commands import CommandError, run
 from ci.gateway_access import Release
 from ci.paths import ROOT
+from ci.peer import manifests as peer_manifests
+from ci.peer.images import PEER_GATEWAY, PEER_KERNEL_PY
 from ci.progress import say, step
 
 RELEASE = "gateway"

@@ -23,6 +23,7 @@ from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import Expectation, ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.launch_request import LaunchRequest, parse_launch_request
+from gateway_provisioners.model.launcher_environment import launcher_environment
 from gateway_provisioners.model.pod_manifest import GRACE_SECONDS, LAUNCH_KEY_VARIABLE
 from gateway_provisioners.provisioners.client_environment import client_environment
 from gateway_provisioners.provisioners.policy import check_user
@@ -232,22 +233,20 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         assert self._launch_key is not None  # noqa: S101
         environment = {
             **self.kernel_spec.env,
-            "KERNEL_ID": self.kernel_id,
-            "KERNEL_NAME": self._kernel_name,
-            "KERNEL_LANGUAGE": self.kernel_spec.language.lower(),
-            "KERNEL_USERNAME": request.username,
-            "KERNEL_SPARK_CONTEXT_INIT_MODE": (
-                request.spark_init_mode
-                or _option(self.kernel_spec.argv, _SPARK_MODE_OPTION)
-                or "none"
+            **launcher_environment(
+                kernel_id=self.kernel_id,
+                kernel_name=self._kernel_name,
+                language=self.kernel_spec.language,
+                username=request.username,
+                spark_init_mode=request.spark_init_mode
+                or _option(self.kernel_spec.argv, _SPARK_MODE_OPTION),
+                transport_encryption=self.transport_encryption,
+                response_address=response_server.response_address,
+                public_key=response_server.public_key,
+                port_range=self.port_range,
+                kernel_class_name=_option(self.kernel_spec.argv, _CLASS_NAME_OPTION),
             ),
-            "KERNEL_TRANSPORT_ENCRYPTION": self.transport_encryption,
-            "RESPONSE_ADDRESS": response_server.response_address,
-            "PUBLIC_KEY": response_server.public_key,
-            "PORT_RANGE": self.port_range,
         }
-        if class_name := _option(self.kernel_spec.argv, _CLASS_NAME_OPTION):
-            environment["KERNEL_CLASS_NAME"] = class_name
         secret = {**request.environment, LAUNCH_KEY_VARIABLE: self._launch_key}
         return Launch(
             kernel_id=self.kernel_id,
