@@ -6,18 +6,28 @@ of this project.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import sys
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any, cast
 
+from ci import enter
 from ci.commands import CommandError, UserError, run
 from ci.paths import cache
 
 # The image's label that holds the hash of what it was built from.
 INPUTS_LABEL = "gateway-provisioners.inputs"
+
+
+# What starts a container and ends with it: a command, and the environment to give it.
+Start = tuple[Sequence[str], Mapping[str, str]]
 
 
 class Engine(ABC):
@@ -48,6 +58,19 @@ class Engine(ABC):
     @abstractmethod
     def run(self, tag: str, script: str) -> str:
         """Run a bash script in a new container of the image, as the image's user; return its output."""
+
+    @abstractmethod
+    def config(self, tag: str) -> Mapping[str, Any] | None:
+        """Return the image's User, Env, Entrypoint, Cmd and WorkingDir; None when there is no such image."""
+
+    @abstractmethod
+    def container(
+        self, tag: str, user: str, variables: Mapping[str, str]
+    ) -> AbstractContextManager[Start]:
+        """Return what runs the image's own command as a user, on this host's network, without any capability.
+
+        ``variables`` come on top of the image's; their values are on no command line.
+        """
 
     @abstractmethod
     def export(self, tag: str, archive: Path) -> None:
@@ -113,6 +136,23 @@ class Docker(Engine):
 
     def run(self, tag: str, script: str) -> str:
         return run(self.name, "run", "--rm", "--network", "none", tag, "bash", "-c", script)
+
+    def config(self, tag: str) -> Mapping[str, Any] | None:
+        text = self._inspect(tag, "{{json .Config}}")
+        return cast("Mapping[str, Any]", json.loads(text)) if text else None
+
+    @contextmanager
+    def container(self, tag: str, user: str, variables: Mapping[str, str]) -> Iterator[Start]:
+        name = f"gateway-provisioners-check-{uuid.uuid4().hex[:8]}"
+        words = ["run", "--rm", "--name", name, "--network", "host", "--user", user]
+        words += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+        # Without a value: it is taken from the environment of the CLI.
+        words += [f"--env={variable}" for variable in variables]
+        try:
+            yield [self.name, *words, tag], {**os.environ, **variables}
+        finally:
+            with suppress(CommandError):  # as a rule it has gone already
+                run(self.name, "rm", "--force", name)
 
     def export(self, tag: str, archive: Path) -> None:
         run(self.name, "save", "--output", archive, tag)
@@ -188,6 +228,32 @@ class Buildah(Engine):
         container = self._buildah("from", "--pull-never", tag).strip()
         try:
             return self._buildah("run", "--isolation=chroot", container, "--", "bash", "-c", script)
+        finally:
+            self._buildah("rm", container)
+
+    def config(self, tag: str) -> Mapping[str, Any] | None:
+        try:
+            image = json.loads(self._buildah("inspect", "--type=image", tag))
+        except CommandError:
+            return None
+        return cast("Mapping[str, Any]", image["Docker"]["config"])
+
+    @contextmanager
+    def container(self, tag: str, user: str, variables: Mapping[str, str]) -> Iterator[Start]:
+        config = self.config(tag) or {}
+        # Not `buildah run`: a signal ends that, and not what it started.
+        container = self._buildah("from", "--pull-never", tag).strip()
+        try:
+            root = self._buildah("mount", container).strip()
+            own = dict(variable.split("=", 1) for variable in config.get("Env") or [])
+            command = [
+                *("/usr/bin/unshare", "--mount", "--pid", "--fork", "--kill-child"),
+                *(sys.executable, "-I", str(Path(enter.__file__))),
+                *(root, user, config.get("WorkingDir") or "/"),
+                *(config.get("Entrypoint") or []),
+                *(config.get("Cmd") or []),
+            ]
+            yield command, {**own, **variables}
         finally:
             self._buildah("rm", container)
 

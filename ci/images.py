@@ -127,8 +127,8 @@ def _unpacked_size(archive: Path) -> int:
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Let one process build at a time: they share a storage folder and the images' names."""
+def one_at_a_time() -> Iterator[None]:
+    """Let one process at a time build images or run them: they share a storage folder and names."""
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / "images.lock").open("w") as lock:
         try:
@@ -193,7 +193,7 @@ class Builder:
         return _hash(
             self.engine.name,
             _hash_folder(image.folder),
-            json.dumps(self.build_arguments(image)),
+            *(f"{name}={value}" for name, value in self.build_arguments(image).items()),
             self._wheel_hash if image.wheel or image.pinned else "",
             self.inputs(parent)
             if isinstance(parent, Image)
@@ -297,7 +297,7 @@ def ensure(references: Sequence[str] = ()) -> list[Built]:
     wanted = [IMAGES[reference] for reference in references] or [
         image for image in IMAGES.values() if image.deployed
     ]
-    with _one_at_a_time():
+    with one_at_a_time():
         builder = Builder(find_engine(os.environ.get("ENGINE")), os.environ.get("BASE_IMAGE"))
         try:
             return [builder.archive(image) for image in wanted]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from traitlets import Bool, Float, List, Unicode
@@ -12,7 +13,7 @@ from traitlets import Bool, Float, List, Unicode
 from gateway_provisioners.cli import app, image_inspection, image_runtime
 from gateway_provisioners.cli.finding import Finding, Level
 from gateway_provisioners.cli.image_runtime import BOOTSTRAP, LAUNCHERS_FOLDER
-from gateway_provisioners.cli.trial import try_kernel
+from gateway_provisioners.cli.trial import Start, try_kernel
 from gateway_provisioners.model.kernelspec import is_language_name
 
 
@@ -109,7 +110,8 @@ jupyter image-bootstrap check --no-start
             nonlocal problems
             problems += self._tell(finding)
 
-        await try_kernel(
-            [str(bootstrap)], os.environ, language=language, patience=self.patience, tell=tell
-        )
+        def here(variables: Mapping[str, str]) -> AbstractContextManager[Start]:
+            return nullcontext(([str(bootstrap)], {**os.environ, **variables}))
+
+        await try_kernel(here, language=language, patience=self.patience, tell=tell)
         return problems

@@ -13,7 +13,8 @@ import os
 import signal
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +31,9 @@ from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.kernelspec import DEFAULT_KERNEL_CLASS
 from gateway_provisioners.model.launcher_environment import launcher_environment
 from gateway_provisioners.model.pod_manifest import GRACE_SECONDS, LAUNCH_KEY_VARIABLE
+
+# What starts a container's main process and ends with it: a command, and its environment.
+Start = tuple[Sequence[str], Mapping[str, str]]
 
 LOOPBACK = "127.0.0.1"
 # Apart from those that the system gives out by itself: a launcher that ignores the range is found out.
@@ -85,15 +89,15 @@ class Started:
         """End it as Kubernetes does: SIGTERM, and SIGKILL after the time of grace."""
         if self.process.returncode is not None:
             return
-        self.process.terminate()
+        # The group: a command that runs a container leaves signals to what is in it.
+        os.killpg(self.process.pid, signal.SIGTERM)
         if not await self.ends_within(GRACE_SECONDS):
             os.killpg(self.process.pid, signal.SIGKILL)
             await self.process.wait()
 
 
 async def try_kernel(
-    command: Sequence[str],
-    environment: Mapping[str, str],
+    container: Callable[[Mapping[str, str]], AbstractContextManager[Start]],
     *,
     language: str,
     patience: float,
@@ -102,8 +106,7 @@ async def try_kernel(
     """Start a kernel with the variables that a gateway sets, use it through its channels, and end it.
 
     Args:
-        command: starts the container's main process, and ends when that does.
-        environment: of the command; the gateway's variables are added.
+        container: given the gateway's variables, says what to start for as long as it is entered.
         language: KERNEL_LANGUAGE.
         patience: seconds to wait for the report, and for each answer.
         tell: is told each finding at once.
@@ -125,11 +128,13 @@ async def try_kernel(
     )
     variables[LAUNCH_KEY_VARIABLE] = launch_key
     try:
-        with server.expect(kernel_id, launch_key) as expectation:
-            async with _started(command, {**environment, **variables}) as started:
-                arrival = await _arrival(started, expectation, patience)
-                trial = _Trial(kernel_id, launch_key, language, arrival, patience, tell)
-                await trial.run(started)
+        async with contextlib.AsyncExitStack() as stack:
+            expectation = stack.enter_context(server.expect(kernel_id, launch_key))
+            start = stack.enter_context(container(variables))
+            started = await stack.enter_async_context(_started(*start))
+            arrival = await _arrival(started, expectation, patience)
+            trial = _Trial(kernel_id, launch_key, language, arrival, patience, tell)
+            await trial.run(started)
     except TrialFailed as failure:
         tell(Finding(Level.PROBLEM, f"{language} kernel", str(failure)))
     finally:
