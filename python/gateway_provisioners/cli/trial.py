@@ -219,11 +219,11 @@ class _Trial:
     async def run(self, started: Started) -> None:
         """Do all of it; raise TrialFailed at what stands in the way of the rest."""
         self._tell_protocol()
-        await self._reach_ports()
         client = AsyncKernelClient()
         client.load_connection_info(cast(KernelConnectionInfo, self._connection.to_jupyter()))
         client.start_channels()
         try:
+            await self._become_ready(client)
             await self._use(client)
             client.shutdown()
             await self._end(started)
@@ -249,6 +249,16 @@ class _Trial:
                 Level.WARNING,
             )
 
+    async def _become_ready(self, client: AsyncKernelClient) -> None:
+        # Not before: launchers of version 1 report ports that they only then bind.
+        try:
+            await client.wait_for_ready(timeout=self._patience)
+        except RuntimeError as error:
+            await self._reach_ports()
+            msg = "it reported, and does not answer a kernel_info_request on its channels."
+            raise TrialFailed(msg) from error
+        await self._reach_ports()
+
     async def _reach_ports(self) -> None:
         ports = {name: getattr(self._connection, name) for name in _CHANNELS}
         for name, port in ports.items():
@@ -259,7 +269,7 @@ class _Trial:
             except (OSError, asyncio.TimeoutError) as error:
                 msg = (
                     f"it reported {name} {port}, and nothing can be reached there:"
-                    " a launcher reports once the channels are bound, on all addresses."
+                    " all six have to be bound, on all addresses."
                 )
                 raise TrialFailed(msg) from error
             writer.close()
@@ -271,11 +281,6 @@ class _Trial:
             self._say("its six ports can be reached and are within PORT_RANGE")
 
     async def _use(self, client: AsyncKernelClient) -> None:
-        try:
-            await client.wait_for_ready(timeout=self._patience)
-        except RuntimeError as error:
-            msg = "it reported, and does not answer a kernel_info_request on its channels."
-            raise TrialFailed(msg) from error
         snippets = SNIPPETS.get(self._language)
         if snippets is None:
             self._say("it answers on its channels")
@@ -320,18 +325,28 @@ class _Trial:
         self._say(doing)
 
     async def _end(self, started: Started) -> None:
-        if await started.ends_within(self._patience):
+        # A gateway ends the container at the same time, and gives it as long.
+        if await started.ends_within(GRACE_SECONDS):
             self._say(f"it ends when it is asked to, with exit code {started.process.returncode}")
             return
         await started.end()
-        self._say("it does not end when a client shuts it down, only by a signal", Level.WARNING)
+        text = f"{GRACE_SECONDS} seconds after it was asked to end, it had to be ended by a signal"
+        self._say(text, Level.WARNING)
 
     def _look_for_keys(self, output: str) -> None:
         connection: ConnectionInfo = self._connection
-        secrets = (self._launch_key, connection.key, connection.curve_secretkey)
-        if any(secret in output for secret in secrets if secret):
+        keys = [connection.key, connection.curve_secretkey]
+        if self._protocol > 1:
+            keys.append(self._launch_key)
+        if any(key in output for key in keys if key):
             msg = "its log holds a key of the kernel: whoever reads logs can run code in it. Keep keys out."
             raise TrialFailed(msg)
+        if self._launch_key in output:
+            self._say(
+                "its log holds KERNEL_LAUNCH_KEY: its start script prints the environment, and with it every"
+                " secret that a user passes to the kernel",
+                Level.WARNING,
+            )
 
 
 async def _printed(client: AsyncKernelClient, request: str) -> None:

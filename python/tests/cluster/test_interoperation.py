@@ -13,6 +13,10 @@ from ci.peer import images as peer_images
 from ci.peer.deploy import PORT, install
 from ci.peer.manifests import NAME
 
+# Prints now and then, and is interrupted each time: the peer gives a connection to the launcher 10 ms, and
+# loses an interrupt that takes longer.
+BUSY = "import time\nwhile True:\n    print('busy', flush=True)\n    time.sleep(2)"
+
 
 @pytest.fixture(scope="module")
 def peers(cluster):
@@ -53,10 +57,7 @@ async def use(gateway, name):
     kernel_id = await gateway.start(name)
     async with gateway.channels(kernel_id) as kernel:
         assert (await kernel.execute("x = 6 * 7\nprint(x)")).text == "42\n"
-        busy = await kernel.execute(
-            "print('busy', flush=True)\nwhile True: pass",
-            on_busy=lambda: gateway.interrupt(kernel_id),
-        )
+        busy = await kernel.execute(BUSY, on_busy=lambda: gateway.interrupt(kernel_id))
         assert busy.error == "KeyboardInterrupt"
         assert (await kernel.execute("print(x)")).text == "42\n"
     assert (await gateway.restart(kernel_id))["id"] == kernel_id
