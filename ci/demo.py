@@ -1,7 +1,8 @@
-"""`make demo`: a notebook on kernel pods of a custom image, from nothing but this checkout.
+"""`make demo`: notebooks on kernel pods, one of them of a custom image, from nothing but this checkout.
 
 What it does is what a platform team and a data scientist would: install the chart, add a kernel with one
-flag, run notebooks on it from outside the cluster. ``python -m ci.demo clean`` removes it.
+flag, run notebooks from outside the cluster, each on the kernel that it names. ``python -m ci.demo clean``
+removes it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from ci import clusters, images
 from ci.clusters import Cluster
 from ci.commands import CommandError, exit_code
 from ci.gateway_access import Release, forwarded, jupyter_server
-from ci.notebooks import execute
+from ci.notebooks import execute, kernel_name
 from ci.paths import ROOT
 from ci.progress import say, step
 
 NAMESPACE = "gateway-demo"
 RELEASE = "gateway"
-KERNEL = "custom"
+# What is added to the kernels that the chart knows.
+CUSTOM = "custom"
+OWN_KERNELS = {"python3": images.KERNEL_PY, "r": images.KERNEL_R}
 # Who brought the cluster up, if the demo did.
 OWNER = "demo"
 CHART = "charts/gateway-provisioners"
@@ -49,19 +52,23 @@ def _make_namespace(release: Release) -> None:
 
 
 def _images(cluster: Cluster) -> dict[str, object]:
-    """Give the cluster this checkout's images; return the chart's values that name them."""
+    """Give the cluster this checkout's images; return the chart's values that offer their kernels."""
+    kernels = {
+        name: {"enabled": True, "image": cluster.image(image.reference)}
+        for name, image in OWN_KERNELS.items()
+    }
     if cluster.registry:
         repository = images.GATEWAY.reference.rpartition(":")[0]
         return {
             "gateway": {"image": {"repository": cluster.image(repository)}},
-            "kernels": {"python3": {"image": cluster.image(images.KERNEL_PY.reference)}},
+            "kernels": kernels,
         }
     built = {image.reference: image.archive for image in images.ensure()}
     with step("Put the images onto the node"):
         cluster.load(built.values())
     # The tag stays when the image is built anew: only this tells Kubernetes to start the new one.
     annotations = {"gateway-provisioners/built-as": built[images.GATEWAY.reference].stem}
-    return {"gateway": {"podAnnotations": annotations}}
+    return {"gateway": {"podAnnotations": annotations}, "kernels": kernels}
 
 
 async def _deploy(release: Release, values: dict[str, object]) -> None:
@@ -78,21 +85,22 @@ async def _deploy(release: Release, values: dict[str, object]) -> None:
             wait=True,
         )
     flags = ["--reset-then-reuse-values", "--set"]
-    flags.append(f"kernels.{KERNEL}.image={cluster.image(images.DATA_SCI_PY.reference)}")
+    flags.append(f"kernels.{CUSTOM}.image={cluster.image(images.DATA_SCI_PY.reference)}")
     with step(f"helm upgrade {RELEASE} {CHART} {' '.join(flags)}"):
         # pyhelm3's install_or_upgrade has no word for --reset-then-reuse-values; its run takes any.
         await helm.run([*upgrade, *flags, "--wait"])
 
 
-def _wait_for_kernel(server_url: str) -> None:
-    """Wait until the gateway lists the kernel that was added: within seconds, and without a restart."""
+def _wait_for_kernels(server_url: str, names: set[str]) -> None:
+    """Wait until the gateway lists the kernels that were added: within seconds, and without a restart."""
     deadline = time.monotonic() + LISTED_SECONDS
     while True:
         with urllib.request.urlopen(f"{server_url}/api/kernelspecs", timeout=10) as answer:  # noqa: S310
-            if KERNEL in json.load(answer)["kernelspecs"]:
-                return
+            missing = names - json.load(answer)["kernelspecs"].keys()
+        if not missing:
+            return
         if time.monotonic() > deadline:
-            raise CommandError(f"the gateway does not list the kernel {KERNEL}")
+            raise CommandError(f"the gateway does not list the kernel {min(missing)}")
         time.sleep(0.2)
 
 
@@ -102,14 +110,13 @@ def _run_notebooks(release: Release) -> list[Path]:
         forwarded(release) as gateway_url,
         jupyter_server(gateway_url, release.token()) as server_url,
     ):
-        with step(f"Wait until the gateway lists the kernel {KERNEL}"):
-            _wait_for_kernel(server_url)
+        with step("Wait until the gateway lists the kernels"):
+            _wait_for_kernels(server_url, {CUSTOM, *OWN_KERNELS})
         for notebook in sorted((ROOT / "examples/notebooks").glob("*.ipynb")):
-            with step(
-                f"Execute {notebook.relative_to(ROOT)} on a pod of {images.DATA_SCI_PY.reference}"
-            ):
+            kernel = kernel_name(notebook)
+            with step(f"Execute {notebook.relative_to(ROOT)} on a pod of the kernel {kernel}"):
                 try:
-                    results += execute(notebook, server_url, KERNEL, RESULTS)
+                    results += execute(notebook, server_url, kernel, RESULTS)
                 except CommandError as error:
                     last = release.kubectl("logs", f"service/{release.service()}", "--tail=10")
                     raise CommandError(f"{error}\nThe gateway's last lines:\n{last}") from error
@@ -130,7 +137,7 @@ Go on with JupyterLab (pip install jupyterlab), in two terminals. First in each:
   export KUBECONFIG={release.cluster.kubeconfig} PATH={programs}:$PATH
 1. lead a local port to the gateway, and leave this running:
   {kubectl} port-forward service/{release.service()} 9999:8888
-2. start JupyterLab with the gateway's token, open {listed.split()[0]}, choose the kernel "{KERNEL}":
+2. start JupyterLab with the gateway's token and open a notebook, such as {listed.split()[0]}:
   export JUPYTER_GATEWAY_AUTH_TOKEN="$({kubectl} get secret {secret} --output go-template={template})"
   jupyter lab --gateway-url http://127.0.0.1:9999
 
@@ -142,7 +149,7 @@ Take everything down: make clean-demo"""
 def demo(namespace: str) -> None:
     """Bring everything up, execute the notebooks, say where the results are."""
     start = time.monotonic()
-    say("Gateway Provisioners: a notebook on kernel pods")
+    say("Gateway Provisioners: notebooks on kernel pods")
     cluster = clusters.ensure(for_whom=OWNER)
     values = _images(cluster)
     release = Release(cluster, namespace, RELEASE)

@@ -14,7 +14,7 @@ import sys
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,6 +70,13 @@ class Engine(ABC):
         """Return what runs the image's own command as a user, on this host's network, without any capability.
 
         ``variables`` come on top of the image's; their values are on no command line.
+        """
+
+    @abstractmethod
+    def shell(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
+        """Give the words that, before a bash script, run it in a new container until the context ends.
+
+        As the image's user, with this machine's network and processes, and ``folder`` under the same path.
         """
 
     @abstractmethod
@@ -154,6 +161,10 @@ class Docker(Engine):
             with suppress(CommandError):  # as a rule it has gone already
                 run(self.name, "rm", "--force", name)
 
+    def shell(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
+        shared = ["--network=host", "--pid=host", f"--volume={folder}:{folder}"]
+        return nullcontext([self.name, "run", "--rm", *shared, "--entrypoint=bash", tag, "-c"])
+
     def export(self, tag: str, archive: Path) -> None:
         run(self.name, "save", "--output", archive, tag)
 
@@ -181,10 +192,14 @@ class Buildah(Engine):
 
     name = "buildah"
 
-    def _buildah(self, *words: str | Path) -> str:
+    @staticmethod
+    def _command() -> list[str]:
         storage = cache() / "buildah"
         place = (f"--root={storage}/storage", f"--runroot={storage}/run")
-        return run("buildah", "--storage-driver=overlay", *place, *words)
+        return ["buildah", "--storage-driver=overlay", *place]
+
+    def _buildah(self, *words: str | Path) -> str:
+        return run(*self._command(), *words)
 
     def build(
         self,
@@ -203,11 +218,9 @@ class Buildah(Engine):
         label = f"--label={INPUTS_LABEL}={inputs}"
         # --pull=false: a parent that was built here is never looked for in a registry.
         common = ["--isolation=chroot", "--layers", "--pull=false", "--format=docker"]
-        try:
-            self._buildah("build", *common, *options, label, f"--tag={tag}", context)
-        finally:
-            # A build that fails leaves its container, which would keep its layers for ever.
-            self._buildah("rm", "--all")
+        # --force-rm: a build that fails would leave its container, and that keep its layers for ever.
+        common.append("--force-rm")
+        self._buildah("build", *common, *options, label, f"--tag={tag}", context)
 
     def _inspect(self, tag: str, template: str) -> str | None:
         try:
@@ -254,6 +267,15 @@ class Buildah(Engine):
                 *(config.get("Cmd") or []),
             ]
             yield command, {**own, **variables}
+        finally:
+            self._buildah("rm", container)
+
+    @contextmanager
+    def shell(self, tag: str, folder: Path) -> Iterator[list[str]]:
+        container = self._buildah("from", "--pull-never", tag).strip()
+        options = ["--isolation=chroot", f"--volume={folder}:{folder}"]
+        try:
+            yield [*self._command(), "run", *options, container, "--", "bash", "-c"]
         finally:
             self._buildah("rm", container)
 

@@ -16,7 +16,7 @@ import shutil
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +67,9 @@ FOUNDATION = Image(
 KERNEL_PY = Image(
     f"elyra/kernel-py:{VERSION}", ROOT / "images/kernel-py", FOUNDATION.reference, wheel=True
 )
+KERNEL_R = Image(
+    f"elyra/kernel-r:{VERSION}", ROOT / "images/kernel-r", FOUNDATION.reference, wheel=True
+)
 GATEWAY = Image(
     f"elyra/gateway:{VERSION}", ROOT / "images/gateway", FOUNDATION.reference, wheel=True
 )
@@ -87,7 +90,7 @@ TWO_LANGUAGES = _brought("two-languages:1.0", BASH_KERNEL, pinned=False)
 BROUGHT = (FROM_DOCKER_STACKS, PLAIN_DEBIAN, BASH_KERNEL, TWO_LANGUAGES)
 IMAGES = {
     image.reference: image
-    for image in (FOUNDATION, KERNEL_PY, GATEWAY, DEBIAN, DATA_SCI_PY, *BROUGHT)
+    for image in (FOUNDATION, KERNEL_PY, KERNEL_R, GATEWAY, DEBIAN, DATA_SCI_PY, *BROUGHT)
 }
 
 
@@ -286,6 +289,29 @@ class Builder:
             old.with_suffix(".size").unlink(missing_ok=True)
 
 
+@contextmanager
+def _builder() -> Iterator[Builder]:
+    with one_at_a_time():
+        builder = Builder(find_engine(os.environ.get("ENGINE")), os.environ.get("BASE_IMAGE"))
+        try:
+            yield builder
+        finally:
+            builder.close()
+
+
+@contextmanager
+def container(image: Image, folder: Path) -> Iterator[list[str]]:
+    """Give the words that run a bash script in a new container of the image, as ``Engine.shell`` says.
+
+    The image is built first where the engine does not have it.
+    """
+    with ExitStack() as stack:
+        with _builder() as builder:
+            builder.build(image)
+            words = stack.enter_context(builder.engine.shell(image.reference, folder))
+        yield words
+
+
 def ensure(references: Sequence[str] = ()) -> list[Built]:
     """Build what has changed and return the archives of the images named, or of all that are deployed.
 
@@ -297,12 +323,8 @@ def ensure(references: Sequence[str] = ()) -> list[Built]:
     wanted = [IMAGES[reference] for reference in references] or [
         image for image in IMAGES.values() if image.deployed
     ]
-    with one_at_a_time():
-        builder = Builder(find_engine(os.environ.get("ENGINE")), os.environ.get("BASE_IMAGE"))
-        try:
-            return [builder.archive(image) for image in wanted]
-        finally:
-            builder.close()
+    with _builder() as builder:
+        return [builder.archive(image) for image in wanted]
 
 
 def _build_and_tell(references: Sequence[str]) -> None:

@@ -18,6 +18,13 @@ from ci.commands import CommandError
 CELL_TIMEOUT = 300
 
 
+def kernel_name(notebook: Path) -> str:
+    """Return the name of the kernel that a notebook asks for."""
+    document = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+    name: str = document.metadata.kernelspec.name
+    return name
+
+
 def execute(notebook: Path, server_url: str, kernel_name: str, into: Path) -> tuple[Path, Path]:
     """Execute a notebook on a kernel of that name; return the executed notebook and its HTML page.
 

@@ -7,8 +7,10 @@ import sys
 import pytest
 import pytest_asyncio
 from launched import KERNEL_ID, LAUNCHERS, launched
+from launched_r import ContainerOfR
 from reference_v1 import GatewayV1
 
+from ci import images
 from gateway_provisioners.handshake.command_client import CommandEndpoint
 from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
@@ -47,6 +49,14 @@ def gateway_v1():
         yield gateway
 
 
+@pytest.fixture(scope="session")
+def container_of_r(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("r")
+    folder.chmod(0o777)  # the image has a user of its own
+    with images.container(images.KERNEL_R, folder) as words:
+        yield ContainerOfR(words, folder)
+
+
 class Kernel:
     """A launcher that has reported."""
 
@@ -63,14 +73,14 @@ class Kernel:
 
 
 @contextlib.asynccontextmanager
-async def launching(tmp_path, server, *arguments, **options):
+async def launching(start, server, **options):
     """Start a launcher that has a launch key, and take its report."""
     key = new_launch_key()
     address = server.response_address, server.public_key
     options["KERNEL_LAUNCH_KEY"] = key
     with (
         server.expect(KERNEL_ID, key) as expectation,
-        launched(tmp_path, *address, arguments=arguments, **options) as started,
+        start(*address, **options) as started,
     ):
         ended = asyncio.create_task(asyncio.to_thread(started.process.wait))
         arrival = asyncio.create_task(expectation.next_arrival())
@@ -85,7 +95,17 @@ async def launching(tmp_path, server, *arguments, **options):
 
 @pytest.fixture
 def launch(tmp_path, server):
-    return functools.partial(launching, tmp_path, server)
+    def start(*arguments, **options):
+        return launching(
+            functools.partial(launched, tmp_path), server, arguments=arguments, **options
+        )
+
+    return start
+
+
+@pytest.fixture
+def launch_r(container_of_r, server):
+    return functools.partial(launching, container_of_r.launched, server)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -93,6 +113,7 @@ async def launch_once(tmp_path_factory, gateway_key):
     """One launcher for all tests of a module that leave it as it is."""
     server = ResponseServer("127.0.0.1", 0, 0, gateway_key)
     await server.start()
-    async with launching(tmp_path_factory.mktemp("launch"), server) as kernel:
+    start = functools.partial(launched, tmp_path_factory.mktemp("launch"))
+    async with launching(start, server) as kernel:
         yield kernel
     await server.stop()

@@ -106,7 +106,10 @@ async def run(client, code):
     return reply["content"], "".join(printed)
 
 
-async def start_busy(client, code):
+CONNECT = "__import__('socket').create_connection(('127.0.0.1', {port})).close()"
+
+
+async def start_busy(client, code, connect=CONNECT):
     """Execute code that calls busy() and then does not return; gives the task that waits for it.
 
     It tells by a connection of its own: what it prints may be sent only when it has let go of
@@ -119,8 +122,7 @@ async def start_busy(client, code):
         writer.close()
 
     async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
-        address = server.sockets[0].getsockname()
-        call = f"__import__('socket').create_connection({address}).close()"
+        call = connect.format(port=server.sockets[0].getsockname()[1])
         task = asyncio.create_task(run(client, code.replace("busy()", call)))
         await asyncio.wait_for(busy.wait(), GUARD)
     return task

@@ -115,6 +115,16 @@ def test_python_kernel_is_this_releases():
     assert LANGUAGES["python"].image == "elyra/kernel-py"
 
 
+def test_r_kernel_is_one_flag_away():
+    rendered = render(settings=("kernels.r.enabled=true",))
+    assert set(rendered.kernelspecs) == {"python3", "r"}
+    spec = rendered.kernelspecs["r"]
+    assert (spec["display_name"], spec["language"]) == ("R", "R")
+    assert "debugger" not in spec["metadata"]
+    assert config(rendered, "r")["image_name"] == f"elyra/kernel-r:{__version__}"
+    assert LANGUAGES["r"].image == "elyra/kernel-r"
+
+
 @pytest.mark.parametrize("settings", [("kernels.custom.enabled=false",), ("kernels.custom=null",)])
 @pytest.mark.parametrize("program", ["helm4", "helm3"])
 def test_kernel_is_removed(settings, program):

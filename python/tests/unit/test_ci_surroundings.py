@@ -130,6 +130,15 @@ def test_apt_sources_and_our_wheel_are_mounted(monkeypatch, tmp_path):
     }
 
 
+def test_apt_sources_are_mounted_for_a_debian_that_has_none(monkeypatch):
+    monkeypatch.setattr(registry_access, "_pip_settings", dict)
+    sources = "deb http://packages.example/debian bookworm main\n"
+    with registry_access.build_mounts(sources) as mounts:
+        [(target, file)] = mounts.items()
+        assert target == "/etc/apt/sources.list.d/build.list"
+        assert file.read_text() == sources
+
+
 def test_pip_says_what_it_was_told_by_files_and_environment(monkeypatch, tmp_path):
     conf = tmp_path / "pip.conf"
     conf.write_text("[global]\nindex-url = https://packages.example/simple\ntimeout = 5\n")

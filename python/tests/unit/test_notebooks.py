@@ -3,6 +3,8 @@
 import nbformat
 import pytest
 
+from ci.demo import CUSTOM, OWN_KERNELS
+from ci.notebooks import kernel_name
 from ci.paths import ROOT
 
 NOTEBOOKS = sorted((ROOT / "examples/notebooks").glob("*.ipynb"))
@@ -13,5 +15,6 @@ def test_a_notebook_is_valid_and_kept_without_outputs(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert kernel_name(path) in {CUSTOM, *OWN_KERNELS}
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not [cell.id for cell in cells if cell.outputs or cell.execution_count]

@@ -1,0 +1,149 @@
+# The communication port: signals and shutdown from the gateway (protocol/SPEC.md).
+#
+# Every connection has a deadline and a size limit and none waits for another, so a silent or
+# garbled one costs nothing but itself.
+
+MAX_CONNECTIONS <- 32L
+MAX_BYTES <- 4096L
+SECONDS <- 5
+HIGHEST_SIGNAL <- 64L
+SIGINT <- 2L
+
+# Serve the communication port of this process, the kernel, in a child process until it is told to
+# stop or the kernel has ended. `key` authenticates commands; NULL to obey version 1's, which carry
+# no proof.
+serve_commands <- function(server, key) {
+  kernel <- Sys.getpid()
+  parallel::mcparallel(
+    {
+      # R looks up the name of whoever connects, and all the others would wait for an answer that
+      # no name server gives: none is to be asked.
+      Sys.setenv(RES_OPTIONS = "attempts:0")
+      # An interrupt that was sent to everybody is meant for the kernel.
+      suspendInterrupts(command_loop(server, key, kernel))
+    },
+    detached = TRUE, mc.set.seed = FALSE
+  )
+  close(server)
+}
+
+command_loop <- function(server, key, kernel) {
+  connections <- list() # oldest first
+  while (lives(kernel)) {
+    sockets <- c(list(server), lapply(connections, `[[`, "socket"))
+    # Also when nobody connects, so that it ends with the kernel; and interrupted nevertheless.
+    ready <- tryCatch(
+      socketSelect(sockets, timeout = time_left(connections)),
+      error = function(condition) FALSE, interrupt = function(condition) FALSE
+    )
+    told_to_stop <- FALSE
+    for (i in which(ready[-1])) {
+      connections[[i]] <- receive(connections[[i]], key)
+      if (connections[[i]]$complete) {
+        told_to_stop <- isTRUE(serve(connections[[i]], key, kernel)) || told_to_stop
+      }
+    }
+    done <- vapply(connections, `[[`, TRUE, "done")
+    if (ready[1]) {
+      connections <- c(connections, accept(server, key))
+      done <- c(done, logical(length(connections) - length(done)))
+    }
+    open <- cumsum(rev(!done))
+    done <- done | rev(open > MAX_CONNECTIONS)
+    done <- done | vapply(connections, function(each) each$deadline <= Sys.time(), TRUE)
+    for (each in connections[done]) close(each$socket)
+    connections <- connections[!done]
+    if (told_to_stop) {
+      break
+    }
+  }
+}
+
+lives <- function(kernel) {
+  identical(process("self")$parent, kernel)
+}
+
+time_left <- function(connections) {
+  if (!length(connections)) {
+    return(SECONDS)
+  }
+  max(0, as.numeric(connections[[1]]$deadline) - as.numeric(Sys.time()))
+}
+
+# A list of the connection that is waiting; empty when it was gone before we looked.
+accept <- function(server, key) {
+  socket <- tryCatch(
+    socketAccept(server, open = "r+b", blocking = FALSE, timeout = SECONDS),
+    error = function(condition) NULL, warning = function(condition) NULL
+  )
+  if (is.null(socket)) {
+    return(list())
+  }
+  challenge <- new_challenge()
+  if (!is.null(key)) {
+    send(socket, challenge_line(challenge))
+  }
+  list(list(
+    socket = socket, challenge = challenge, deadline = Sys.time() + SECONDS,
+    received = raw(), complete = FALSE, done = FALSE
+  ))
+}
+
+# The connection with what has arrived: `complete` is a command, `done` is to be closed.
+receive <- function(connection, key) {
+  data <- tryCatch(readBin(connection$socket, "raw", MAX_BYTES), error = function(condition) raw())
+  connection$received <- c(connection$received, data)
+  ended <- !length(data)
+  connection$complete <- if (is.null(key)) ended else charToRaw("\n") %in% connection$received
+  connection$done <- connection$complete || ended || length(connection$received) > MAX_BYTES
+  connection
+}
+
+# Carry out a command; TRUE when it was to stop listening.
+serve <- function(connection, key, kernel) {
+  tryCatch(
+    {
+      if (is.null(key)) {
+        command <- from_json(connection$received)
+      } else {
+        line <- connection$received[seq_len(match(charToRaw("\n"), connection$received) - 1)]
+        command <- key$open_command(line, connection$challenge)
+      }
+      answer <- act(command, kernel)
+      if (!is.null(key)) {
+        send(connection$socket, key$reply(answer, connection$challenge))
+      }
+      !is.null(command[["shutdown"]]) && !command[["shutdown"]] %in% list(FALSE, 0L)
+    },
+    wire_error = function(condition) FALSE
+  )
+}
+
+act <- function(command, kernel) {
+  signum <- command[["signum"]]
+  if (is.null(signum)) {
+    if ("shutdown" %in% names(command)) list(ok = TRUE) else list(ok = FALSE, error = "unknown command")
+  } else if (!is.integer(signum) || signum < 0 || signum > HIGHEST_SIGNAL) {
+    list(ok = FALSE, error = "no such signal")
+  } else if (!signal_group(kernel, signum)) {
+    list(ok = FALSE, error = "the kernel has ended")
+  } else {
+    list(ok = TRUE)
+  }
+}
+
+# Signal the kernel and what it started, as jupyter_client does with a local kernel, but not this
+# process: it belongs to the group and has an answer to give.
+signal_group <- function(kernel, signum) {
+  if (!lives(kernel)) { # its number may be another process's by now
+    return(FALSE)
+  }
+  others <- setdiff(group_members(process(kernel)$group), Sys.getpid())
+  tools::pskill(others, signum)
+  TRUE
+}
+
+# A few hundred bytes on a fresh connection always fit its send buffer.
+send <- function(socket, bytes) {
+  tryCatch(writeBin(bytes, socket), error = function(condition) NULL, warning = function(condition) NULL)
+}

@@ -1,0 +1,52 @@
+# IRkernel: from a connection file to bound channels, and on until it is shut down.
+
+CHANNELS <- c("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+
+# An IRkernel whose channels are bound, and its connection info.
+start_kernel <- function(options) {
+  tryCatch(
+    loadNamespace("IRkernel"),
+    error = function(condition) {
+      fail(NO_RUNTIME, "IRkernel cannot be loaded in this image: ", reason(condition))
+    }
+  )
+  reserved <- lapply(CHANNELS, function(channel) listen(options$port_range))
+  info <- c(
+    structure(lapply(reserved, `[[`, "port"), names = CHANNELS),
+    ip = "0.0.0.0",
+    transport = "tcp",
+    signature_scheme = "hmac-sha256",
+    key = paste(random_bytes(32), collapse = ""),
+    kernel_name = substring(gsub("[^[:print:]]", "", Sys.getenv("KERNEL_NAME")), 1, 256)
+  )
+  path <- write_connection_file(info, options$kernel_id)
+  on.exit(unlink(path))
+  # IRkernel cannot be given sockets: between here and its own bind the ports are anybody's.
+  for (each in reserved) close(each$socket)
+  kernel <- tryCatch(
+    IRkernel:::Kernel$new(connection_file = path),
+    error = function(condition) {
+      fail(LAUNCH_FAILED, "the kernel could not be started: ", reason(condition))
+    }
+  )
+  list(kernel = kernel, info = info)
+}
+
+# For this user alone. It is gone as soon as IRkernel has read it.
+write_connection_file <- function(info, kernel_id) {
+  mask <- Sys.umask("0177")
+  on.exit(Sys.umask(mask))
+  path <- file.path(tempdir(), paste0("kernel-", kernel_id, ".json"))
+  writeBin(to_json(info), path)
+  path
+}
+
+# A function that is the kernel until it is shut down, and holds nothing of the launcher's.
+until_shut_down <- function(kernel) {
+  forever <- function() {
+    # IRkernel deals with interrupts of code and of its own waiting; one in between is no reason to end.
+    repeat tryCatch(kernel$run(), interrupt = function(condition) NULL)
+  }
+  environment(forever) <- list2env(list(kernel = kernel), parent = baseenv())
+  forever
+}

@@ -1,0 +1,45 @@
+# A launch, in order. Returns the function that is the kernel.
+launch <- function(arguments) {
+  tryCatch(
+    # What a package warns of while it loads would come last, after the line that says what happened.
+    suppressWarnings(start(parse_options(arguments))),
+    launch_error = function(error) {
+      say(conditionMessage(error))
+      quit("no", error$exit_code)
+    },
+    interrupt = function(condition) {
+      say("interrupted before the kernel was up")
+      quit("no", LAUNCH_FAILED)
+    }
+  )
+}
+
+start <- function(options) {
+  force(options) # from the environment, while it still holds all
+  remove_private_variables()
+  if (options$transport_encryption == "required") {
+    fail(
+      ENCRYPTION_IMPOSSIBLE, "encryption of the kernel's channels is required and needs",
+      " CurveZMQ, which IRkernel does not have"
+    )
+  }
+  options$port_range <- usable_range(options$port_range)
+  proves <- !is.null(options$launch_key)
+  key <- if (proves) launch_key(options$launch_key, options$kernel_id) else gateway_key(options$public_key)
+  comm <- listen(options$port_range)
+  serve_commands(comm$socket, if (proves) key)
+  started <- start_kernel(options)
+  prepare_spark(options$init_mode)
+  report(options, key, c(
+    started$info,
+    kernel_id = options$kernel_id,
+    pid = Sys.getpid(),
+    pgid = process("self")$group,
+    comm_port = comm$port
+  ))
+  say(
+    "kernel ", options$kernel_id, " is up, channels not encrypted; told ", options$response_host, ":",
+    options$response_port, " with protocol version ", key$version
+  )
+  until_shut_down(started$kernel)
+}

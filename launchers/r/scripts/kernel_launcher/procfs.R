@@ -1,0 +1,38 @@
+# What R does not say about its sockets and processes, and Linux does: proc(5).
+
+# A process's parent, process group and state; NULL when there is no such process.
+process <- function(pid) {
+  line <- suppressWarnings(tryCatch(
+    readLines(file.path("/proc", pid, "stat")), error = function(condition) NULL
+  ))
+  if (length(line)) {
+    # After the program's name, which may hold anything.
+    fields <- strsplit(sub("^.*\\) ", "", line), " ")[[1]]
+    list(state = fields[1], parent = as.integer(fields[2]), group = as.integer(fields[3]))
+  }
+}
+
+# The processes of a group.
+group_members <- function(group) {
+  pids <- as.integer(grep("^[0-9]+$", list.files("/proc"), value = TRUE))
+  Filter(function(pid) identical(process(pid)$group, group), pids)
+}
+
+# This machine's IPv4 connections: local and remote end as Linux writes them, the state and the inode.
+connections <- function() {
+  rows <- strsplit(trimws(readLines("/proc/self/net/tcp")[-1]), " +")
+  column <- function(number) vapply(rows, `[`, "", number)
+  data.frame(local = column(2), remote = column(3), state = column(4), inode = column(10))
+}
+
+# The inodes of this process's sockets.
+own_sockets <- function() {
+  links <- Sys.readlink(list.files("/proc/self/fd", full.names = TRUE))
+  sub("^socket:\\[(.*)\\]$", "\\1", grep("^socket:", links, value = TRUE))
+}
+
+# 127.0.0.1 of 0100007F:9CBB
+address_of <- function(end) {
+  bytes <- strtoi(substring(end, c(1, 3, 5, 7), c(2, 4, 6, 8)), 16L)
+  paste(if (.Platform$endian == "little") rev(bytes) else bytes, collapse = ".")
+}

@@ -1,0 +1,80 @@
+# Telling the gateway where the kernel listens.
+
+REPORT_SECONDS <- 5
+LONGEST_PAUSE <- 2
+# States of a connection in /proc/net/tcp.
+ESTABLISHED <- "01"
+CLOSE_WAIT <- "08"
+CLOSING <- c("04", "05") # FIN_WAIT1 and FIN_WAIT2: the other side has not closed yet
+
+# Send the kernel's connection info, with a bounded number of tries; fails when the gateway cannot
+# be reached. `key` hides it from everybody else.
+report <- function(options, key, info) {
+  for (attempt in seq_len(options$report_attempts)) {
+    problem <- tryCatch(
+      send_report(options, key, info),
+      error = identity, warning = identity
+    )
+    if (is.null(problem)) {
+      return(invisible())
+    }
+    if (attempt < options$report_attempts) {
+      Sys.sleep(min(0.1 * 2^attempt, LONGEST_PAUSE))
+    }
+  }
+  fail(
+    LAUNCH_FAILED, "the gateway cannot be reached at the response address ",
+    options$response_host, ":", options$response_port, " after ", attempt, " attempts: ", reason(problem)
+  )
+}
+
+# Returns NULL. A gateway that had no room for us resets the connection, which is worth another
+# try; one that is slow to close has the bytes nevertheless. R cannot close one direction of a
+# connection and wait for the other, so it closes both and looks what becomes of it.
+send_report <- function(options, key, info) {
+  socket <- socketConnection(
+    options$response_host, options$response_port,
+    open = "r+b", blocking = TRUE, timeout = REPORT_SECONDS
+  )
+  tryCatch(
+    {
+      ends <- connection_to(options$response_port)
+      if (key$version == 2L) {
+        # The address this host has for the gateway is the one the gateway can use.
+        info$ip <- address_of(ends$local)
+      }
+      writeBin(key$connection_info(info), socket)
+      closed_by_gateway <- identical(state_of(ends), CLOSE_WAIT)
+    },
+    finally = close(socket)
+  )
+  if (!closed_by_gateway) {
+    wait_for_gateway(ends)
+  }
+}
+
+connection_to <- function(port) {
+  known <- connections()
+  remote_port <- sprintf(":%04X", port)
+  ours <- known$state == ESTABLISHED & endsWith(known$remote, remote_port) & known$inode %in% own_sockets()
+  if (!any(ours)) {
+    stop("Connection reset by peer")
+  }
+  known[ours, ][1, ]
+}
+
+state_of <- function(ends) {
+  known <- connections()
+  known$state[known$local == ends$local & known$remote == ends$remote]
+}
+
+wait_for_gateway <- function(ends) {
+  deadline <- Sys.time() + REPORT_SECONDS
+  while (any((state <- state_of(ends)) %in% CLOSING) && Sys.time() < deadline) {
+    Sys.sleep(0.005)
+  }
+  # Closed in good order it is remembered for a minute, and forgotten at once when it was reset.
+  if (!length(state)) {
+    stop("Connection reset by peer")
+  }
+}

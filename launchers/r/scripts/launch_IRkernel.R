@@ -1,0 +1,28 @@
+# Start an IRkernel and tell the gateway where it listens (launchers/protocol/SPEC.md).
+#
+# This process becomes the kernel. Its one child, made before the kernel is loaded, serves the
+# communication port, so that code which keeps R busy cannot keep the gateway's commands away. R
+# can neither catch SIGTERM nor wait for a child and for sockets at once; as the container's main
+# process the kernel needs neither: signals reach it, and its exit code is the container's.
+#
+#   errors      how a launch fails: one line and an exit code
+#   options     command line and environment -> what to do
+#   ports       sockets within the port range
+#   gcm         AES-GCM
+#   wire        the bytes of reports and commands
+#   procfs      what R does not say about its sockets and processes
+#   reporting   connection info to the gateway
+#   commands    signals and shutdown from the gateway
+#   kernel      IRkernel, its connection file and its end
+#   spark       the Spark names of the kernel's workspace
+#   launch      all of them, in order
+
+# Nothing of the launcher is in a frame, or in the workspace, when user code runs.
+local({
+  script <- sub("^--file=", "", grep("^--file=", commandArgs(FALSE), value = TRUE)[1])
+  launcher <- new.env(parent = baseenv())
+  for (file in list.files(file.path(dirname(script), "kernel_launcher"), "\\.R$", full.names = TRUE)) {
+    sys.source(file, launcher)
+  }
+  launcher$launch(commandArgs(TRUE))
+})()

@@ -1,0 +1,119 @@
+"""The R launcher under test, in a container of the image that it is shipped in: R is not on this machine."""
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import uuid
+from pathlib import Path
+
+from launched import KERNEL_ID, Launched
+
+LAUNCHER = "/usr/local/bin/kernel-launchers/R/scripts/launch_IRkernel.R"
+BOOTSTRAP = "tini -s -g -- /usr/local/bin/bootstrap-kernel.sh"
+
+
+class ContainerOfR:
+    """A container of elyra/kernel-r.
+
+    Args:
+        words: run a bash script in it.
+        folder: the same files here and in it, for everybody to write.
+    """
+
+    def __init__(self, words, folder):
+        self._words = words
+        self._folder = folder
+
+    @contextlib.contextmanager
+    def launched(self, response_address, public_key, *, setup="", arguments=None, **variables):
+        """Start a kernel as the image does, after `setup`; with `arguments` only the launcher, by them."""
+        if arguments is None:
+            variables |= {
+                "KERNEL_LANGUAGE": "r",
+                "KERNEL_ID": KERNEL_ID,
+                "RESPONSE_ADDRESS": response_address,
+                "PUBLIC_KEY": public_key,
+            }
+            command = BOOTSTRAP
+        else:
+            given = ("--kernel-id", KERNEL_ID, "--response-address", response_address)
+            given += ("--public-key", public_key, *arguments)
+            command = f"Rscript {LAUNCHER} {shlex.join(given)}"
+        variables = {"RESPONSE_ATTEMPTS": "2", **variables}
+        folder = self._folder / uuid.uuid4().hex
+        folder.mkdir()
+        log, pid_file, script = folder / "log", folder / "pid", folder / "script"
+        # In a file, for its secrets: a command line is for everybody on this machine to see.
+        exports = "".join(f"export {name}={shlex.quote(v)}\n" for name, v in variables.items())
+        script.write_text(
+            f"exec >{log} 2>&1 </dev/null\n{exports}{setup}\n"
+            f"echo $$ >{pid_file}.new; mv {pid_file}.new {pid_file}\nexec {command}\n"
+        )
+        folder.chmod(0o777)
+        process = subprocess.Popen(
+            [*self._words, f". {script}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        started = LaunchedInContainer(process, log, pid_file)
+        try:
+            yield started
+        finally:
+            if process.poll() is None:
+                end([process.pid, *([started.pid] if pid_file.exists() else [])])
+            process.wait()
+
+    def share(self, path):
+        """Have a copy of a file or folder of ours in the container; returns its path there."""
+        copy = self._folder / path.name
+        if path.is_dir():
+            shutil.copytree(path, copy, dirs_exist_ok=True)
+        else:
+            shutil.copy(path, copy)
+        return copy
+
+    def rscript(self, script, *arguments):
+        """Run an R script of ours to its end; returns what it printed."""
+        words = shlex.join(["Rscript", str(self.share(script)), *map(str, arguments)])
+        done = subprocess.run([*self._words, words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+class LaunchedInContainer(Launched):
+    """What was started in the container; `process` is the engine's, `pid` the container's first."""
+
+    def __init__(self, process, log, pid_file):
+        super().__init__(process, log)
+        self._pid_file = pid_file
+
+    @property
+    def pid(self):
+        return int(self._pid_file.read_text())
+
+    def terminate(self):
+        """As an engine stops a container."""
+        os.kill(self.pid, signal.SIGTERM)
+
+
+def children(pid):
+    found = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, thread.read_text().split())
+    return found
+
+
+def end(pids):
+    """Kill processes and all that came from them."""
+    all_of_them = [*pids]
+    for pid in all_of_them:
+        all_of_them += children(pid)
+    for pid in all_of_them:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,22 @@
+"""The R launcher passes the golden vectors; vectors.R is run in the image, where R is."""
+
+from pathlib import Path
+
+from launched import LAUNCHERS
+
+RUNNER = Path(__file__).with_name("vectors.R")
+
+
+def test_vectors(container_of_r, vectors, captured):
+    said = container_of_r.rscript(RUNNER, container_of_r.share(LAUNCHERS / "protocol"))
+    names = {
+        "report": [entry["name"] for entry in vectors["reports"] + captured["reports"]],
+        "command": [entry["name"] for entry in vectors["commands"]],
+        "captured command": captured["commands"],
+        "reply": [entry["name"] for entry in vectors["replies"]],
+        "invalid command": vectors["invalid_commands"]["lines"],
+        "derived keys": [entry["kernel_id"] for entry in vectors["derived_keys"]],
+    }
+    assert said.splitlines() == [
+        f"{kind}: {name}" for kind, entries in names.items() for name in entries
+    ]
