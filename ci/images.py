@@ -77,17 +77,17 @@ DEBIAN = Image(f"elyra/debian:{VERSION}", ROOT / "images/debian", parent=None, d
 DATA_SCI_PY = Image("acme/data-sci-py:2.0", ROOT / "examples/data-sci-py", KERNEL_PY.reference)
 
 
-def _brought(name: str, parent: Image, *, pinned: bool = True) -> Image:
+def _brought(name: str, parent: Image) -> Image:
     """Return an example of an image that somebody brings along."""
     folder = ROOT / "examples" / name.partition(":")[0]
-    return Image(f"acme/{name}", folder, parent.reference, pinned=pinned, deployed=False)
+    return Image(f"acme/{name}", folder, parent.reference, pinned=True, deployed=False)
 
 
 FROM_DOCKER_STACKS = _brought("from-docker-stacks:1.0", FOUNDATION)
 PLAIN_DEBIAN = _brought("plain-debian:1.0", DEBIAN)
 BASH_KERNEL = _brought("bash-kernel:1.0", FOUNDATION)
-TWO_LANGUAGES = _brought("two-languages:1.0", BASH_KERNEL, pinned=False)
-BROUGHT = (FROM_DOCKER_STACKS, PLAIN_DEBIAN, BASH_KERNEL, TWO_LANGUAGES)
+TWO_LANGUAGES = _brought("two-languages:1.0", KERNEL_R)
+BROUGHT = (FROM_DOCKER_STACKS, PLAIN_DEBIAN, TWO_LANGUAGES, BASH_KERNEL)
 IMAGES = {
     image.reference: image
     for image in (FOUNDATION, KERNEL_PY, KERNEL_R, GATEWAY, DEBIAN, DATA_SCI_PY, *BROUGHT)

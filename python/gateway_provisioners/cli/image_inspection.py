@@ -79,8 +79,7 @@ def launcher(folder: Path, language: str) -> Iterator[Finding]:
     if language not in LAUNCHERS and not os.access(found, os.X_OK):
         yield _problem(about, f"{found} is not executable: chmod 0755 {found}")
         return
-    # For example .../kernel-launchers/python.
-    place = folder / found.relative_to(folder).parts[0]
+    place = _place(folder, found, language)
     closed = [path for path in (place, *place.rglob("*")) if not _open_to_others(path)]
     if closed:
         advice = f"chmod -R a+rX {place}"
@@ -119,6 +118,15 @@ def _install(*options: str) -> str:
 
 def _differs(advice: str) -> str:
     return f"is not the one of {_PACKAGE}: {advice}, unless it is your own"
+
+
+def _place(folder: Path, found: Path, language: str) -> Path:
+    """Return the folder that is a launcher's own, for example .../kernel-launchers/python."""
+    if language in LAUNCHERS:
+        installed = folder / LAUNCHERS[language].installed
+        if found.is_relative_to(installed):
+            return installed
+    return folder / found.relative_to(folder).parts[0]
 
 
 def _open_to_others(path: Path) -> bool:

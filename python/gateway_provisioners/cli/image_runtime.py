@@ -115,16 +115,27 @@ def _r() -> str:
 
 
 def _scala() -> str:
-    home = os.environ.get("SPARK_HOME", "/nonexistent")
-    spark = _program(
-        f"{home}/bin/spark-submit",
-        "spark-submit",
-        advice="install Apache Spark and set SPARK_HOME to its folder",
-    )
+    advice = "install a Java runtime (JDK 17)"
     java_home = os.environ.get("JAVA_HOME", "/nonexistent")
-    java = _program(f"{java_home}/bin/java", "java", advice="install a Java runtime (JDK 17)")
-    _run([java, "-version"], f"{java} does not run", "install a Java runtime (JDK 17)")
-    return f"{spark} and {java}"
+    java = _program(f"{java_home}/bin/java", "java", advice=advice)
+    _run([java, "-version"], f"{java} does not run", advice)
+    spark = _folder("SPARK_HOME", "pyspark", "bin/spark-submit", "Apache Spark 3.5 for Scala 2.12")
+    toree = _folder("TOREE_HOME", "toree", "lib/toree-assembly-*.jar", "Apache Toree 0.5")
+    return f"{java}, Spark in {spark}, Toree in {toree}"
+
+
+def _folder(variable: str, package: str, needed: str, title: str) -> Path:
+    """Return where a part of a Scala kernel is: its variable says so, or pip has installed it."""
+    if home := os.environ.get(variable):
+        folder = Path(home)
+    else:
+        code = f"import {package}; print({package}.__path__[0])"
+        advice = f"install {title} and set {variable} to its folder, or pip install {package}"
+        python = _program("python", "python3", advice=advice)
+        folder = Path(_run([python, "-c", code], f"there is no {title}", advice).strip())
+    if not any(folder.glob(needed)):
+        raise RuntimeMissing(f"{folder} holds no {needed}: set {variable} to the folder of {title}")
+    return folder
 
 
 def _program(*names: str, advice: str) -> str:

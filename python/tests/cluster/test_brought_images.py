@@ -28,6 +28,12 @@ PYTHON = Says(
 BASH = Says(
     "x=42", 'echo "${x:-gone}"', 'echo "$(id -u):$(id -g)"', "echo busy; while :; do :; done"
 )
+R = Says(
+    "x <- 6 * 7",
+    "cat(if (exists('x')) x else 'gone')",
+    "cat(system('echo $(id -u):$(id -g)', intern = TRUE))",
+    "cat('busy\\n')\nwhile (TRUE) {}",
+)
 
 
 def run_as(uid, gid):
@@ -46,7 +52,7 @@ KERNELS = {
         "2000:2000",
     ),
     "bash": ({"image": images.BASH_KERNEL.reference, "language": "bash"}, BASH, "1000:100"),
-    "both-bash": ({"image": images.TWO_LANGUAGES.reference, "language": "bash"}, BASH, "1000:100"),
+    "both-r": ({"image": images.TWO_LANGUAGES.reference, "language": "r"}, R, "1000:100"),
     "both-python": ({"image": images.TWO_LANGUAGES.reference}, PYTHON, "1000:100"),
 }
 
@@ -76,8 +82,8 @@ async def test_a_kernel_is_used_and_ends(brought, gateway, namespace, name):
 
 
 async def test_an_image_of_two_languages_runs_both_at_once(brought, gateway):
-    async with gateway.kernel("both-bash") as bash, gateway.kernel("both-python") as python:
-        assert (await bash.execute("echo $BASH_VERSION")).text.strip()
+    async with gateway.kernel("both-r") as r, gateway.kernel("both-python") as python:
+        assert (await r.execute("cat(R.version$language)")).text == "R"
         assert (await python.execute("print(6 * 7)")).text == "42\n"
 
 
