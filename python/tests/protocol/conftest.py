@@ -89,7 +89,7 @@ async def launching(start, server, **options):
             assert arrival.done(), started.log()
             yield Kernel(started, key, arrival.result())
         finally:
-            started.process.kill()
+            started.kill()
             await ended
 
 

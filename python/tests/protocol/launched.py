@@ -27,6 +27,9 @@ class Launched:
     async def exit_code(self):
         return await asyncio.wait_for(asyncio.to_thread(self.process.wait), GUARD)
 
+    def kill(self):
+        self.process.kill()
+
     def log(self):
         return self.stderr.read_text()
 

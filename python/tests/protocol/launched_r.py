@@ -64,8 +64,7 @@ class ContainerOfR:
         try:
             yield started
         finally:
-            if process.poll() is None:
-                end([process.pid, *([started.pid] if pid_file.exists() else [])])
+            started.kill()
             process.wait()
 
     def share(self, path):
@@ -100,6 +99,17 @@ class LaunchedInContainer(Launched):
         """As an engine stops a container."""
         os.kill(self.pid, signal.SIGTERM)
 
+    def kill(self):
+        """Kill the container's processes; once more does no harm."""
+        if self.process.poll() is not None:
+            return
+        all_of_them = [self.process.pid, *([self.pid] if self._pid_file.exists() else [])]
+        for pid in all_of_them:
+            all_of_them += children(pid)
+        for pid in all_of_them:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
 
 def children(pid):
     found = []
@@ -107,13 +117,3 @@ def children(pid):
         with contextlib.suppress(OSError):
             found += map(int, thread.read_text().split())
     return found
-
-
-def end(pids):
-    """Kill processes and all that came from them."""
-    all_of_them = [*pids]
-    for pid in all_of_them:
-        all_of_them += children(pid)
-    for pid in all_of_them:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,108 @@
+"""R kernels, through a gateway that Helm deployed."""
+
+import asyncio
+import base64
+
+import pytest
+import pytest_asyncio
+from gateway_client import Refused
+from patience import patiently, until
+
+from ci import images
+
+PLOT = "library(ggplot2); ggplot(mpg, aes(displ, hwy)) + geom_point()"
+BUSY_LOOP = "begun <- TRUE; cat(begun); flush.console(); repeat {}"
+FILL_MEMORY = "all <- list(); repeat all[[length(all) + 1]] <- numeric(2e6) + 1"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def gateway(chart):
+    image = {"image": images.KERNEL_R.reference, "language": "r"}
+    kernels = {
+        "r": {"enabled": True},
+        "small_r": {**image, "resources": {"limits": {"memory": "256Mi"}}},
+        "encrypted_r": {**image, "transportEncryption": "required"},
+    }
+    await chart.upgrade({"kernels": kernels})
+    async with chart.gateway() as gateway:
+
+        async def are_listed():
+            listed = await gateway.request("GET", "/api/kernelspecs")
+            return kernels.keys() <= listed["kernelspecs"].keys()
+
+        await patiently(until(are_listed))
+        yield gateway
+
+
+async def test_what_a_user_does(gateway):
+    async with gateway.kernel("r") as kernel:
+        info = await kernel.request_reply("shell", "kernel_info_request", {})
+        assert info["language_info"]["name"] == "R"
+        assert (await kernel.execute("cat(6 * 7)")).text == "42"
+        [table] = (await kernel.execute("head(mtcars, 2)")).data
+        assert table["text/html"].startswith("<table")
+        [plot] = (await kernel.execute(PLOT)).data
+        assert base64.b64decode(plot["image/png"]).startswith(b"\x89PNG")
+        asked = await kernel.execute("cat('hello', readline('name? '))", answer="Ada")
+        assert asked.text == "hello Ada"
+        await kernel.execute("a_long_name <- 1")
+        reply = await kernel.request_reply(
+            "shell", "complete_request", {"code": "a_long_n", "cursor_pos": 8}
+        )
+        assert "a_long_name" in reply["matches"]
+
+
+async def test_interrupting_a_busy_loop_keeps_the_variables(gateway):
+    async with gateway.kernel("r") as kernel:
+        result = await kernel.execute(
+            BUSY_LOOP, on_busy=lambda: gateway.interrupt(kernel.kernel_id)
+        )
+        assert result.status == "abort"
+        assert (await kernel.execute("cat(begun)")).text == "TRUE"
+
+
+async def test_restart_and_delete(gateway, namespace):
+    async with gateway.kernel("r") as kernel:
+        await kernel.execute("x <- 1")
+        await gateway.restart(kernel.kernel_id)
+        assert (await kernel.execute("cat(exists('x'))")).text == "FALSE"
+    await namespace.wait_gone(kernel.kernel_id)
+
+
+async def test_five_kernels_at_once(gateway, namespace):
+    async def use(number):
+        async with gateway.kernel("r") as kernel:
+            return (await kernel.execute(f"cat({number} ^ 2)")).text
+
+    results = await asyncio.gather(*(use(number) for number in range(5)))
+    assert results == [f"{number**2}" for number in range(5)]
+    await namespace.wait_no_kernels()
+
+
+async def test_a_kernel_that_hits_its_memory_limit_is_restarted(gateway, namespace):
+    async with gateway.kernel("small_r") as kernel:
+        [before] = await namespace.names("pods", kernel.kernel_id)
+        request = {"code": FILL_MEMORY, "silent": False, "store_history": False}
+        await kernel.send("shell", "execute_request", {**request, "allow_stdin": False})
+        states = []
+        while not {"restarting", "idle"} <= set(states):
+            message = await kernel.receive()
+            if message["header"]["msg_type"] == "status":
+                state = message["content"]["execution_state"]
+                states = [*states, state] if "restarting" in states else [state]
+        assert (await kernel.execute("cat('alive')")).text == "alive"
+        assert await namespace.names("pods", kernel.kernel_id) != [before]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "said"),
+    [
+        ("r", "eager", "Spark is to be initialized (eager) and SparkR cannot be loaded"),
+        ("encrypted_r", "none", "encryption of the kernel's channels is required and needs Curve"),
+    ],
+)
+async def test_what_the_image_cannot_do(gateway, name, mode, said):
+    with pytest.raises(Refused) as refusal:
+        await gateway.start(name, KERNEL_SPARK_CONTEXT_INIT_MODE=mode)
+    assert refusal.value.reason == "ContainerExited"
+    assert said in refusal.value.message
