@@ -17,7 +17,6 @@ from typing import Any
 
 from ci.commands import CommandError, UserError, exit_code
 from ci.engines import Engine, find_engine
-from ci.images import one_at_a_time
 from ci.progress import say
 from gateway_provisioners.cli.finding import Finding, Level
 from gateway_provisioners.cli.trial import try_kernel
@@ -161,12 +160,8 @@ def main() -> int:
         "--patience", type=float, default=60, help="seconds to wait for each answer (%(default)s)"
     )
     given = parser.parse_args()
-
-    def action() -> None:
-        with one_at_a_time():
-            check(given.image, given.language or (), given.user or USERS, given.patience)
-
-    return exit_code(action)
+    languages, users = given.language or (), given.user or USERS
+    return exit_code(lambda: check(given.image, languages, users, given.patience))
 
 
 if __name__ == "__main__":

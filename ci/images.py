@@ -130,8 +130,8 @@ def _unpacked_size(archive: Path) -> int:
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Let one process at a time build images or run them: they share a storage folder and names."""
+def _one_at_a_time() -> Iterator[None]:
+    """Let one process build at a time: they share a storage folder and the images' names."""
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / "images.lock").open("w") as lock:
         try:
@@ -291,7 +291,7 @@ class Builder:
 
 @contextmanager
 def _builder() -> Iterator[Builder]:
-    with one_at_a_time():
+    with _one_at_a_time():
         builder = Builder(find_engine(os.environ.get("ENGINE")), os.environ.get("BASE_IMAGE"))
         try:
             yield builder
