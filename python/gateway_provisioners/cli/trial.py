@@ -65,9 +65,10 @@ class TrialFailed(Exception):
 class Started:
     """The process that is, or runs, the container; its output is in a file."""
 
-    def __init__(self, process: asyncio.subprocess.Process, output: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, output: Path, secret: str) -> None:
         self.process = process
         self._output = output
+        self._secret = secret
 
     @property
     def output(self) -> str:
@@ -75,8 +76,8 @@ class Started:
         return self._output.read_text(errors="replace")
 
     def last_lines(self) -> str:
-        """The end of its output, for a message."""
-        lines = self.output.splitlines()[-LAST_LINES:]
+        """The end of its output, for a message; some start scripts print the environment."""
+        lines = self.output.replace(self._secret, "(KERNEL_LAUNCH_KEY)").splitlines()[-LAST_LINES:]
         return "".join(f"\n           | {line}" for line in lines) or " It printed nothing."
 
     async def ends_within(self, seconds: float) -> bool:
@@ -159,7 +160,7 @@ async def _started(
                 )
         except OSError as error:
             raise TrialFailed(f"{command[0]} cannot be started: {error.strerror}.") from error
-        started = Started(process, output)
+        started = Started(process, output, environment[LAUNCH_KEY_VARIABLE])
         try:
             yield started
         finally:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,12 +63,18 @@ class Image:
         return problems, output
 
 
-@pytest.fixture
-def image(tmp_path):
-    folder = tmp_path / "bin"
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("image") / "bin"
     command = ("image-bootstrap", "install", "--languages", "python", "--target", str(folder))
     assert run(sys.executable, "-m", "jupyter", *command).returncode == 0
-    return Image(folder)
+    return folder
+
+
+@pytest.fixture
+def image(installed, tmp_path):
+    """An image as the command leaves it, for one test to spoil."""
+    return Image(Path(shutil.copytree(installed, tmp_path / "bin")))
 
 
 def test_an_image_that_works(image):
@@ -172,10 +179,12 @@ def test_a_python_without_ipykernel(image, tmp_path):
 
 
 def test_a_launcher_that_fails_is_shown_with_its_words(image):
-    image.own_launcher("cobol", "#!/bin/sh\necho the punched cards are wet >&2\nexit 69\n")
+    words = "echo $KERNEL_LAUNCH_KEY; echo the punched cards are wet >&2"
+    image.own_launcher("cobol", f"#!/bin/sh\n{words}\nexit 69\n")
     [(about, text)], output = image.problems("--languages", "cobol")
     assert about == "cobol kernel"
     assert text.startswith("it ended with exit code 69 and had not reported")
+    assert "| (KERNEL_LAUNCH_KEY)\n" in output
     assert "| the punched cards are wet\n" in output
 
 
