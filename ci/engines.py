@@ -6,19 +6,28 @@ of this project.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import sys
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any, cast
 
+from ci import enter
 from ci.commands import CommandError, UserError, run
 from ci.paths import cache
 
 # The image's label that holds the hash of what it was built from.
 INPUTS_LABEL = "gateway-provisioners.inputs"
+
+
+# What starts a container and ends with it: a command, and the environment to give it.
+Start = tuple[Sequence[str], Mapping[str, str]]
 
 
 class Engine(ABC):
@@ -34,8 +43,13 @@ class Engine(ABC):
         inputs: str,
         build_args: Mapping[str, str],
         mounts: Mapping[str, Path],
+        *,
+        cached: bool = True,
     ) -> None:
-        """Build a folder's Dockerfile and label the image with the hash of its inputs."""
+        """Build a folder's Dockerfile and label the image with the hash of its inputs.
+
+        Not ``cached``, every step is run, also one that an earlier build has run.
+        """
 
     @abstractmethod
     def inputs_of(self, tag: str) -> str | None:
@@ -46,7 +60,20 @@ class Engine(ABC):
         """Run a bash script in a new container of the image, as the image's user; return its output."""
 
     @abstractmethod
-    def container(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
+    def config(self, tag: str) -> Mapping[str, Any] | None:
+        """Return the image's User, Env, Entrypoint, Cmd and WorkingDir; None when there is no such image."""
+
+    @abstractmethod
+    def container(
+        self, tag: str, user: str, variables: Mapping[str, str]
+    ) -> AbstractContextManager[Start]:
+        """Return what runs the image's own command as a user, on this host's network, without any capability.
+
+        ``variables`` come on top of the image's; their values are on no command line.
+        """
+
+    @abstractmethod
+    def shell(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
         """Give the words that, before a bash script, run it in a new container until the context ends.
 
         As the image's user, with this machine's network and processes, and ``folder`` under the same path.
@@ -90,10 +117,14 @@ class Docker(Engine):
         inputs: str,
         build_args: Mapping[str, str],
         mounts: Mapping[str, Path],
+        *,
+        cached: bool = True,
     ) -> None:
         options = self._build_options(context, mounts)
         for key, value in build_args.items():
             options += ["--build-arg", f"{key}={value}"]
+        if not cached:
+            options.append("--no-cache")
         label = f"{INPUTS_LABEL}={inputs}"
         env = {**os.environ, "DOCKER_BUILDKIT": "1"}
         run(self.name, "build", *options, "--label", label, "--tag", tag, context, env=env)
@@ -113,7 +144,24 @@ class Docker(Engine):
     def run(self, tag: str, script: str) -> str:
         return run(self.name, "run", "--rm", "--network", "none", tag, "bash", "-c", script)
 
-    def container(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
+    def config(self, tag: str) -> Mapping[str, Any] | None:
+        text = self._inspect(tag, "{{json .Config}}")
+        return cast("Mapping[str, Any]", json.loads(text)) if text else None
+
+    @contextmanager
+    def container(self, tag: str, user: str, variables: Mapping[str, str]) -> Iterator[Start]:
+        name = f"gateway-provisioners-check-{uuid.uuid4().hex[:8]}"
+        words = ["run", "--rm", "--name", name, "--network", "host", "--user", user]
+        words += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+        # Without a value: it is taken from the environment of the CLI.
+        words += [f"--env={variable}" for variable in variables]
+        try:
+            yield [self.name, *words, tag], {**os.environ, **variables}
+        finally:
+            with suppress(CommandError):  # as a rule it has gone already
+                run(self.name, "rm", "--force", name)
+
+    def shell(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
         shared = ["--network=host", "--pid=host", f"--volume={folder}:{folder}"]
         return nullcontext([self.name, "run", "--rm", *shared, "--entrypoint=bash", tag, "-c"])
 
@@ -160,9 +208,13 @@ class Buildah(Engine):
         inputs: str,
         build_args: Mapping[str, str],
         mounts: Mapping[str, Path],
+        *,
+        cached: bool = True,
     ) -> None:
         options = [f"--volume={file}:{target}:ro" for target, file in mounts.items()]
         options += [f"--build-arg={key}={value}" for key, value in build_args.items()]
+        if not cached:
+            options.append("--no-cache")
         label = f"--label={INPUTS_LABEL}={inputs}"
         # --pull=false: a parent that was built here is never looked for in a registry.
         common = ["--isolation=chroot", "--layers", "--pull=false", "--format=docker"]
@@ -192,8 +244,34 @@ class Buildah(Engine):
         finally:
             self._buildah("rm", container)
 
+    def config(self, tag: str) -> Mapping[str, Any] | None:
+        try:
+            image = json.loads(self._buildah("inspect", "--type=image", tag))
+        except CommandError:
+            return None
+        return cast("Mapping[str, Any]", image["Docker"]["config"])
+
     @contextmanager
-    def container(self, tag: str, folder: Path) -> Iterator[list[str]]:
+    def container(self, tag: str, user: str, variables: Mapping[str, str]) -> Iterator[Start]:
+        config = self.config(tag) or {}
+        # Not `buildah run`: a signal ends that, and not what it started.
+        container = self._buildah("from", "--pull-never", tag).strip()
+        try:
+            root = self._buildah("mount", container).strip()
+            own = dict(variable.split("=", 1) for variable in config.get("Env") or [])
+            command = [
+                *("/usr/bin/unshare", "--mount", "--pid", "--fork", "--kill-child"),
+                *(sys.executable, "-I", str(Path(enter.__file__))),
+                *(root, user, config.get("WorkingDir") or "/"),
+                *(config.get("Entrypoint") or []),
+                *(config.get("Cmd") or []),
+            ]
+            yield command, {**own, **variables}
+        finally:
+            self._buildah("rm", container)
+
+    @contextmanager
+    def shell(self, tag: str, folder: Path) -> Iterator[list[str]]:
         container = self._buildah("from", "--pull-never", tag).strip()
         options = ["--isolation=chroot", f"--volume={folder}:{folder}"]
         try:

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -29,8 +30,9 @@ from ci.progress import say, step
 from ci.registry_access import build_mounts
 from ci.rootfs import apt_sources, debian_root
 
-# The image that ours stand on where it can be pulled, and what stands in for it where it cannot.
+# What is stood on where it can be pulled; images of ours stand in for it where it cannot.
 PUBLISHED_BASE = "jupyter/docker-stacks-foundation"
+PUBLISHED_DEBIAN = "debian:bookworm-slim"
 PIP = "pip==26.3"
 OLD_ARCHIVES_KEPT = 1
 VERSION = version()
@@ -41,14 +43,22 @@ class Image:
     """One image: its name, its folder, and what it is made of besides.
 
     ``parent`` is the reference of the image that it stands on; ``wheel`` lays ours into its context;
-    one that is not ``deployed`` is only built upon.
+    where ``pinned``, its `pip install gateway_provisioners` takes that wheel and not the index's.
+    One that is not ``deployed`` is only built upon, or tried by a test.
     """
 
     reference: str
     folder: Path
     parent: str | None
     wheel: bool = False
+    pinned: bool = False
     deployed: bool = True
+
+    @cached_property
+    def arguments(self) -> frozenset[str]:
+        """The build arguments that its Dockerfile declares."""
+        text = (self.folder / "Dockerfile").read_text()
+        return frozenset(re.findall(r"^ARG (\w+)", text, flags=re.MULTILINE))
 
 
 FOUNDATION = Image(
@@ -63,9 +73,24 @@ KERNEL_R = Image(
 GATEWAY = Image(
     f"elyra/gateway:{VERSION}", ROOT / "images/gateway", FOUNDATION.reference, wheel=True
 )
+DEBIAN = Image(f"elyra/debian:{VERSION}", ROOT / "images/debian", parent=None, deployed=False)
 DATA_SCI_PY = Image("acme/data-sci-py:2.0", ROOT / "examples/data-sci-py", KERNEL_PY.reference)
+
+
+def _brought(name: str, parent: Image) -> Image:
+    """Return an example of an image that somebody brings along."""
+    folder = ROOT / "examples" / name.partition(":")[0]
+    return Image(f"acme/{name}", folder, parent.reference, pinned=True, deployed=False)
+
+
+FROM_DOCKER_STACKS = _brought("from-docker-stacks:1.0", FOUNDATION)
+PLAIN_DEBIAN = _brought("plain-debian:1.0", DEBIAN)
+BASH_KERNEL = _brought("bash-kernel:1.0", FOUNDATION)
+TWO_LANGUAGES = _brought("two-languages:1.0", KERNEL_R)
+BROUGHT = (FROM_DOCKER_STACKS, PLAIN_DEBIAN, TWO_LANGUAGES, BASH_KERNEL)
 IMAGES = {
-    image.reference: image for image in (FOUNDATION, KERNEL_PY, KERNEL_R, GATEWAY, DATA_SCI_PY)
+    image.reference: image
+    for image in (FOUNDATION, KERNEL_PY, KERNEL_R, GATEWAY, DEBIAN, DATA_SCI_PY, *BROUGHT)
 }
 
 
@@ -139,18 +164,31 @@ class Builder:
         run(uv, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT / "python")
         return next(folder.glob("*.whl"))
 
+    @cached_property
+    def _wheel_hash(self) -> str:
+        return hashlib.sha256(self.wheel.read_bytes()).hexdigest()
+
     def parent(self, image: Image) -> Image | str | None:
         """Return what an image stands on: one of ours, or the reference of another."""
         if image.parent is None:
             return None
-        if image.parent == FOUNDATION.reference and not self.stands_in:
-            return self.base
-        return IMAGES[image.parent]
+        if self.stands_in:
+            return IMAGES[image.parent]
+        published = {FOUNDATION.reference: self.base, DEBIAN.reference: PUBLISHED_DEBIAN}
+        return published.get(image.parent) or IMAGES[image.parent]
 
     @property
     def stands_in(self) -> bool:
-        """Whether an image of ours takes the place of the published base."""
+        """Whether images of ours take the place of published bases."""
         return self.base == "foundation"
+
+    def build_arguments(self, image: Image) -> dict[str, str]:
+        """Return the values of those build arguments that the image's Dockerfile declares."""
+        parent = self.parent(image)
+        values = {"VERSION": VERSION}
+        if parent is not None:
+            values["BASE_IMAGE"] = parent.reference if isinstance(parent, Image) else parent
+        return {name: value for name, value in values.items() if name in image.arguments}
 
     def inputs(self, image: Image) -> str:
         """Return the hash of all that an image is made of."""
@@ -158,7 +196,8 @@ class Builder:
         return _hash(
             self.engine.name,
             _hash_folder(image.folder),
-            hashlib.sha256(self.wheel.read_bytes()).hexdigest() if image.wheel else "",
+            *(f"{name}={value}" for name, value in self.build_arguments(image).items()),
+            self._wheel_hash if image.wheel or image.pinned else "",
             self.inputs(parent)
             if isinstance(parent, Image)
             else parent or debian_root().name + PIP,
@@ -172,17 +211,22 @@ class Builder:
         parent = self.parent(image)
         if isinstance(parent, Image):
             self.build(parent)
-        build_args = {"VERSION": VERSION} if image.folder.parent.name == "examples" else {}
-        if parent is not None and not build_args:
-            build_args["BASE_IMAGE"] = parent.reference if isinstance(parent, Image) else parent
         replaced = self.engine.image_id(image.reference)
         with (
             step(f"Build {image.reference} with {self.engine.name}"),
             TemporaryDirectory(dir=self._workshop.name) as context,
-            build_mounts(self._apt_sources()) as mounts,
+            build_mounts(self._apt_sources(), self.wheel if image.pinned else None) as mounts,
         ):
             self._lay_out(image, Path(context))
-            self.engine.build(Path(context), image.reference, inputs, build_args, mounts)
+            self.engine.build(
+                Path(context),
+                image.reference,
+                inputs,
+                self.build_arguments(image),
+                mounts,
+                # No engine sees a change in what is mounted.
+                cached=not image.pinned,
+            )
             try:
                 self.engine.run(image.reference, (image.folder / "smoke-test.sh").read_text())
             except BaseException:
@@ -199,8 +243,9 @@ class Builder:
         shutil.copytree(image.folder, context, dirs_exist_ok=True)
         if image.wheel:
             shutil.copy(self.wheel, context)
-        if image is FOUNDATION:
+        if image.parent is None:
             os.link(debian_root(), context / "rootfs.tar")
+        if image is FOUNDATION:
             run(
                 sys.executable,
                 "-m",
@@ -256,14 +301,14 @@ def _builder() -> Iterator[Builder]:
 
 @contextmanager
 def container(image: Image, folder: Path) -> Iterator[list[str]]:
-    """Give the words that run a bash script in a new container of the image, as ``Engine.container`` says.
+    """Give the words that run a bash script in a new container of the image, as ``Engine.shell`` says.
 
     The image is built first where the engine does not have it.
     """
     with ExitStack() as stack:
         with _builder() as builder:
             builder.build(image)
-            words = stack.enter_context(builder.engine.container(image.reference, folder))
+            words = stack.enter_context(builder.engine.shell(image.reference, folder))
         yield words
 
 

@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 IMAGE_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 IMAGE_PIP_CONF = "/etc/pip.conf"
 IMAGE_APT_SOURCES = "/etc/apt/sources.list.d/build.list"
+# Where a wheel of ours lies during a build, and the constraint that has pip take it.
+IMAGE_WHEELS = "/var/tmp"  # noqa: S108 - in the image
 
 _CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 _PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "timeout", "retries")
@@ -44,11 +46,11 @@ def _ca_bundle(settings: Mapping[str, str]) -> Path | None:
 
 
 @contextmanager
-def build_mounts(apt_sources: str = "") -> Iterator[dict[str, Path]]:
+def build_mounts(apt_sources: str = "", wheel: Path | None = None) -> Iterator[dict[str, Path]]:
     """Yield the files to mount during a build, as {path in the image: file here}.
 
-    ``apt_sources`` are for a Debian that has none. Without them there are none on a machine without
-    settings of its own.
+    ``apt_sources`` are for a Debian that has none. With ``wheel``, pip takes that one for its package,
+    whatever an index has. Without both there are none on a machine without settings of its own.
     """
     settings = _pip_settings()
     bundle = _ca_bundle(settings)
@@ -65,6 +67,12 @@ def build_mounts(apt_sources: str = "") -> Iterator[dict[str, Path]]:
 
         if apt_sources:
             mount(IMAGE_APT_SOURCES, apt_sources)
+        if wheel is not None:
+            mounts[f"{IMAGE_WHEELS}/{wheel.name}"] = wheel
+            constraints = f"{IMAGE_WHEELS}/gateway-provisioners-constraints.txt"
+            package = wheel.name.partition("-")[0]
+            mount(constraints, f"{package} @ file://{IMAGE_WHEELS}/{wheel.name}\n")
+            lines.append(f"constraint = {constraints}")
         if lines:
             mount(IMAGE_PIP_CONF, "\n".join(["[global]", "no-cache-dir = true", *lines, ""]))
         yield mounts

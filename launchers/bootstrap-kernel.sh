@@ -42,7 +42,8 @@ check_port_range() {
 }
 
 check_parameters() {
-  matches KERNEL_LANGUAGE "$language" '[a-z][a-z0-9_-]{0,31}' 'python, r or scala'
+  matches KERNEL_LANGUAGE "$language" '[a-z][a-z0-9+#._-]{0,31}' \
+    'python, r, scala or the name of another launcher'
   matches KERNEL_ID "$kernel_id" '[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?' 'a kernel id'
   matches RESPONSE_ADDRESS "$response_address" \
     '(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}' 'HOST:PORT'
@@ -66,8 +67,16 @@ launcher() {
       return
     fi
   done
-  fail "$NO_RUNTIME" "no launcher for '$language' in $launchers_dir: this image needs\
+  case $language in
+    python | r | scala)
+      fail "$NO_RUNTIME" "no launcher for '$language' in $launchers_dir: this image needs\
  'jupyter image-bootstrap install --languages $language'"
+      ;;
+    *)
+      fail "$NO_RUNTIME" "no launcher for '$language': there are those of python, r and scala, and\
+ this image has no program $launchers_dir/$1"
+      ;;
+  esac
 }
 
 # runtime PROGRAM...: the first of them that can be run; `hash` looks into PATH
@@ -134,6 +143,14 @@ exec_scala() {
     --class launcher.ToreeLauncher "${application[0]}" --alternate-sigint USR2 "${arguments[@]}"
 }
 
+# A language of the image's own: its launcher is a program and looks for its runtime itself.
+exec_own() {
+  launcher "$language/launch"
+  [[ -x $REPLY ]] ||
+    fail "$NO_RUNTIME" "$REPLY cannot be executed: it needs 'chmod 0755' and a first line such as '#!/bin/sh'"
+  exec -- "$REPLY" "${arguments[@]}"
+}
+
 # Enterprise Gateway sets the names with EG_.
 [[ ${BASH_SOURCE[0]} == */* ]] && here=${BASH_SOURCE[0]%/*} || here=.
 launchers_dir=${KERNEL_LAUNCHERS_DIR:-$here/kernel-launchers}
@@ -159,5 +176,5 @@ case $language in
   python) exec_python ;;
   r) exec_r ;;
   scala) exec_scala ;;
-  *) fail "$NO_RUNTIME" "no launcher for '$language': this script knows python, r and scala" ;;
+  *) exec_own ;;
 esac

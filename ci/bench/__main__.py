@@ -20,7 +20,7 @@ import aiohttp
 import pyhelm3  # type: ignore[import-untyped]
 
 from ci import clusters
-from ci.bench import measure, peer_images, plot, results
+from ci.bench import measure, plot, results
 from ci.bench.api import connected
 from ci.bench.deploy import deployed
 from ci.bench.floors import BarePods
@@ -28,6 +28,7 @@ from ci.clusters import Cluster
 from ci.commands import CommandError, UserError, exit_code, run
 from ci.images import KERNEL_PY
 from ci.paths import ROOT, cache
+from ci.peer import images as peer_images
 from ci.progress import say
 
 RESULTS = ROOT / "build/bench"

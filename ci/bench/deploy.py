@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -13,20 +10,22 @@ import aiohttp
 import pyhelm3  # type: ignore[import-untyped]
 
 from ci import images
-from ci.bench import idle_requests, peer_manifests
+from ci.bench import idle_requests
 from ci.bench.api import Api, labels
 from ci.bench.client import Gateway
 from ci.bench.node_view import wait_until_stopped
-from ci.bench.peer_images import PEER_GATEWAY, PEER_KERNEL_PY
 from ci.bench.reach import reach
 from ci.clusters import Cluster
 from ci.commands import CommandError, run
 from ci.gateway_access import Release
 from ci.paths import ROOT
+from ci.peer.deploy import PORT
+from ci.peer.deploy import install as install_peer
+from ci.peer.images import PEER_GATEWAY, PEER_KERNEL_PY
+from ci.peer.manifests import NAME as PEER
 from ci.progress import say, step
 
 RELEASE = "gateway"
-PORT = 8888
 
 
 @dataclass(frozen=True)
@@ -126,23 +125,6 @@ async def _install_ours(cluster: Cluster, built_as: str) -> tuple[str, str]:
     return release.token(), release.kubectl(*words).strip()
 
 
-def _install_peer(cluster: Cluster) -> tuple[str, str]:
-    token = secrets.token_hex(24)
-    objects = peer_manifests.build(NAMESPACES["peer"], PEER_GATEWAY.reference, PORT)
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": peer_manifests.NAME, "namespace": NAMESPACES["peer"]},
-        "data": {"token": base64.b64encode(token.encode()).decode()},
-    }
-    listed = {"apiVersion": "v1", "kind": "List", "items": [secret, *objects]}
-    place = f"--namespace={NAMESPACES['peer']}"
-    _kubectl(cluster, place, "apply", "--filename=-", stdin=json.dumps(listed))
-    deployment = f"deployment/{peer_manifests.NAME}"
-    _kubectl(cluster, place, "rollout", "status", deployment, "--timeout=120s")
-    return token, peer_manifests.NAME
-
-
 @asynccontextmanager
 async def deployed(cluster: Cluster, api: Api) -> AsyncIterator[Sides]:
     """Install both gateways for the length of the block."""
@@ -152,7 +134,7 @@ async def deployed(cluster: Cluster, api: Api) -> AsyncIterator[Sides]:
         with step("Install our gateway with Helm"):
             ours = await _install_ours(cluster, built_as)
         with step("Install the peer's gateway"):
-            peer = _install_peer(cluster)
+            peer = (install_peer(cluster, NAMESPACES["peer"]), PEER)
 
         async def side(name: str, credentials: tuple[str, str], kernel_name: str) -> Side:
             token, account = credentials

@@ -14,6 +14,8 @@ code=0
 said="$(env -u KERNEL_ID /usr/local/bin/bootstrap-kernel.sh 2>&1)" || code=$?
 [[ "${code}" == 64 ]] || fail "bootstrap-kernel.sh without parameters exits with ${code}: ${said}"
 
+jupyter image-bootstrap check --languages python
+
 # Kernels start from bytecode: compiling ipykernel and IPython takes longer than the start itself.
 python - <<'PYTHON'
 import importlib.util

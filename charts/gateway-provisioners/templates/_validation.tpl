@@ -52,6 +52,9 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- else if not (regexMatch $image $kernel.image) -}}
 {{- $problems = append $problems (printf "%s.image: %q is no image name; it has the form [registry[:port]/]path[:tag][@digest], the path in lower case" $where $kernel.image) -}}
 {{- end -}}
+{{- if and (not (has $kernel.language (list "python" "r" "scala"))) (not (get $.Values.kernels $name).image) -}}
+{{- $problems = append $problems (printf "%s.language: no image of ours has a launcher for %q; set %s.image to one that has" $where $kernel.language $where) -}}
+{{- end -}}
 {{- $bounds := splitList ".." $kernel.portRange -}}
 {{- $lowest := first $bounds | int -}}
 {{- $highest := last $bounds | int -}}

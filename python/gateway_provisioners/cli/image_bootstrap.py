@@ -1,37 +1,16 @@
-"""`jupyter image-bootstrap install`: puts bootstrap-kernel.sh and the launchers into an image."""
+"""`jupyter image-bootstrap`: puts bootstrap-kernel.sh and the launchers into an image, and checks it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, List, Unicode
 
-from gateway_provisioners.cli import app, install_files
+from gateway_provisioners.cli import app, image_runtime, install_files
+from gateway_provisioners.cli.image_check import ImageBootstrapChecker
+from gateway_provisioners.cli.image_runtime import BOOTSTRAP, LAUNCHERS
 from gateway_provisioners.errors import ConfigurationError
-
-BOOTSTRAP = "bootstrap-kernel.sh"
-PACKAGED_LAUNCHERS = Path(__file__).parent.parent / "_launchers"
-
-
-@dataclass(frozen=True)
-class Launcher:
-    """Where a language's launcher lies in the package, and where below kernel-launchers/ it goes.
-
-    The folders in the image are those of gateway-provisioners 0.5.0 and Enterprise Gateway, so
-    that Dockerfiles written for them keep working.
-    """
-
-    packaged: str
-    installed: str
-
-
-LAUNCHERS = {
-    "python": Launcher("python", "python"),
-    "r": Launcher("r", "R"),
-    "scala": Launcher("scala", "scala"),
-}
 
 
 class ImageBootstrapInstaller(app.Command):
@@ -45,6 +24,7 @@ class ImageBootstrapInstaller(app.Command):
     examples = """
 jupyter image-bootstrap install
 jupyter image-bootstrap install --languages python --languages r
+jupyter image-bootstrap install --languages python --require-runtime
 jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
 """
 
@@ -56,6 +36,16 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
     launchers_only = Bool(
         False, help="Install the launchers and leave bootstrap-kernel.sh alone."
     ).tag(config=True)
+    bootstrap_only = Bool(
+        False,
+        help="Install bootstrap-kernel.sh and no launcher: for images that bring their own"
+        " (kernel-launchers/LANGUAGE/launch).",
+    ).tag(config=True)
+    require_runtime = Bool(
+        False,
+        help="Refuse a language whose runtime is not in the image yet: Python with ipykernel, R with"
+        " IRkernel, or Java and Spark. Without it the order of the Dockerfile's lines does not matter.",
+    ).tag(config=True)
     target = Unicode(
         "/usr/local/bin",
         help="The folder that bootstrap-kernel.sh and kernel-launchers/ are installed into.",
@@ -64,7 +54,7 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
         config=True
     )
     source = Unicode(
-        str(PACKAGED_LAUNCHERS), help="The folder that the launchers are copied from."
+        str(image_runtime.PACKAGED_LAUNCHERS), help="The folder that the launchers are copied from."
     ).tag(config=True)
 
     aliases = {  # noqa: RUF012  (traitlets reads plain class attributes)
@@ -77,29 +67,43 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
             {"ImageBootstrapInstaller": {"launchers_only": True}},
             str(launchers_only.help),
         ),
+        "bootstrap-only": (
+            {"ImageBootstrapInstaller": {"bootstrap_only": True}},
+            str(bootstrap_only.help),
+        ),
+        "require-runtime": (
+            {"ImageBootstrapInstaller": {"require_runtime": True}},
+            str(require_runtime.help),
+        ),
         "dry-run": ({"ImageBootstrapInstaller": {"dry_run": True}}, str(dry_run.help)),
         **app.COMMON_FLAGS,
     }
 
     def run(self) -> None:
         """Check and read all that was asked for, then copy."""
-        languages = self._chosen_languages()
+        if self.bootstrap_only and (self.launchers_only or self.languages):
+            self.refuse("--bootstrap-only excludes --launchers-only and --languages.")
+        languages = [] if self.bootstrap_only else self._chosen_languages()
         target = Path(self.target).absolute()
-        launchers, script = target / "kernel-launchers", target / BOOTSTRAP
+        launchers, script = target / image_runtime.LAUNCHERS_FOLDER, target / BOOTSTRAP
         contents = {LAUNCHERS[name].installed: self._launcher_files(name) for name in languages}
         bootstrap = None if self.launchers_only else self._bootstrap_file()
+        if self.require_runtime:
+            self._require_runtimes(languages)
+        install_files.check_writable(target)
         if not self.dry_run:
             for folder, files in contents.items():
                 install_files.install_folder(launchers / folder, files)
             if bootstrap:
                 install_files.install_file(script, bootstrap)
 
-        self.log.info(
-            "Kernel-launcher files %s to %s for the following languages: %s.",
-            "would be copied" if self.dry_run else "have been copied",
-            launchers,
-            languages,
-        )
+        if languages:
+            self.log.info(
+                "Kernel-launcher files %s to %s for the following languages: %s.",
+                "would be copied" if self.dry_run else "have been copied",
+                launchers,
+                languages,
+            )
         if bootstrap:
             copied = "would be copied" if self.dry_run else "has been copied"
             self.log.info("%s %s to %s.", BOOTSTRAP, copied, target)
@@ -111,6 +115,7 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
         languages = list(dict.fromkeys(name.lower() for name in self.languages)) or packaged
         problems = [
             f"--languages: there is no language {name!r}; known are {', '.join(LAUNCHERS)}."
+            f" A launcher of your own goes to {image_runtime.LAUNCHERS_FOLDER}/{name}/launch."
             for name in languages
             if name not in LAUNCHERS
         ]
@@ -123,6 +128,16 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
         if problems:
             self.refuse(*problems)
         return languages
+
+    def _require_runtimes(self, languages: list[str]) -> None:
+        missing = []
+        for language in languages:
+            try:
+                image_runtime.runtime(language)
+            except image_runtime.RuntimeMissing as error:
+                missing.append(f"{language}: {error}.")
+        if missing:
+            raise ConfigurationError(" ".join(["Nothing was installed.", *missing]))
 
     def _bootstrap_file(self) -> install_files.NewFile:
         path = Path(self.source) / BOOTSTRAP
@@ -140,7 +155,8 @@ class ImageBootstrap(app.Program):
     name = "jupyter image-bootstrap"
     description = "Prepare a container image to run kernels for a gateway."
     subcommands: dict[str, Any] = {  # noqa: RUF012
-        "install": (ImageBootstrapInstaller, ImageBootstrapInstaller.description)
+        "install": (ImageBootstrapInstaller, ImageBootstrapInstaller.description),
+        "check": (ImageBootstrapChecker, ImageBootstrapChecker.description),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -44,6 +45,21 @@ def read_folder(folder: Path) -> dict[str, NewFile]:
 def read_file(path: Path) -> NewFile:
     """Return the file's content and whether it is executable."""
     return NewFile(path.read_bytes(), executable=bool(path.stat().st_mode & 0o100))
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that something can be written into `folder`, or that it can be made.
+
+    Raises:
+        ConfigurationError: it cannot; nothing has changed.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        reason = "cannot be written to" if existing.is_dir() else "is no folder"
+        raise ConfigurationError(
+            f"Cannot write {folder}: {existing} {reason}."
+            " Choose another folder, or do this as a user who may write there."
+        )
 
 
 def install_folder(folder: Path, files: Mapping[str, NewFile]) -> None:

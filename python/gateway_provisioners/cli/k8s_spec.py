@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,15 @@ jupyter k8s-spec install --authorized-users alice --authorized-users bob --launc
 """  # noqa: E501  (shown as it stands)
 
     kernel_name = Unicode(
-        help="Name of the kernelspec and of its folder. Default: k8s_python, k8s_r or k8s_scala."
+        help="Name of the kernelspec and of its folder. Default: k8s_ and the language, as in k8s_python."
     ).tag(config=True)
     display_name = Unicode(
-        help="The kernel's name as users see it. Default: Kubernetes Python, R or Scala."
+        help="The kernel's name as users see it. Default: Kubernetes and the language, as in Kubernetes R."
     ).tag(config=True)
     language = Unicode(
-        "Python", help="The language of the kernel: Python, R or Scala (in any case)."
+        "Python",
+        help="The language of the kernel: Python, R or Scala (in any case), or another one that the"
+        " image of --image-name has a launcher for.",
     ).tag(config=True)
     image_name = Unicode(
         help="The container image that the kernel runs in. Default: the image of this release for"
@@ -129,14 +132,16 @@ jupyter k8s-spec install --authorized-users alice --authorized-users bob --launc
         """Return the options, with the defaults that depend on the language."""
         language = self.language.lower()
         known = kernelspec.LANGUAGES.get(language)
-        title, image = (known.title, known.image) if known else (language, "unknown")
+        title = known.title if known else language.capitalize()
+        release_image = f"{known.image}:{__version__}" if known else ""
         # Jupyter compares names in lower case.
-        kernel_name = (self.kernel_name or f"k8s_{language}").lower()
+        default_name = "k8s_" + re.sub(r"[^a-z0-9._-]", "_", language)
+        kernel_name = (self.kernel_name or default_name).lower()
         return kernelspec.KernelSpecSettings(
             name=kernel_name,
             display_name=self.display_name or f"Kubernetes {title}",
             language=language,
-            image_name=self.image_name or f"{image}:{__version__}",
+            image_name=self.image_name or release_image,
             resource_dir=str(self._kernels_folder() / kernel_name),
             executor_image_name=self.executor_image_name,
             launch_timeout=self.launch_timeout,

@@ -29,6 +29,7 @@ from gateway_provisioners.model.launch_request import (
     LaunchRequest,
     parse_launch_request,
 )
+from gateway_provisioners.model.launcher_environment import launcher_environment
 from gateway_provisioners.model.pod_manifest import LAUNCH_KEY_VARIABLE, KernelPodSpec, build_pod
 from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits, KubernetesTraits
 
@@ -155,23 +156,21 @@ def _pod_spec(
 def _launcher_environment(
     options: argparse.Namespace, kernelspec: KernelSpecFolder, request: LaunchRequest
 ) -> dict[str, str]:
-    environment = {
+    return {
         **kernelspec.environment,
-        "KERNEL_ID": options.kernel_id,
-        "KERNEL_NAME": kernelspec.name,
-        "KERNEL_LANGUAGE": kernelspec.language,
-        "KERNEL_USERNAME": request.username,
-        "KERNEL_SPARK_CONTEXT_INIT_MODE": options.spark_context_initialization_mode
-        or request.spark_init_mode
-        or "none",
-        "KERNEL_TRANSPORT_ENCRYPTION": kernelspec.settings.transport_encryption,
-        "RESPONSE_ADDRESS": options.response_address,
-        "PUBLIC_KEY": options.public_key,
-        "PORT_RANGE": options.port_range or kernelspec.settings.port_range,
+        **launcher_environment(
+            kernel_id=options.kernel_id,
+            kernel_name=kernelspec.name,
+            language=kernelspec.language,
+            username=request.username,
+            spark_init_mode=options.spark_context_initialization_mode or request.spark_init_mode,
+            transport_encryption=kernelspec.settings.transport_encryption,
+            response_address=options.response_address,
+            public_key=options.public_key,
+            port_range=options.port_range or kernelspec.settings.port_range,
+            kernel_class_name=options.kernel_class_name,
+        ),
     }
-    if options.kernel_class_name:
-        environment["KERNEL_CLASS_NAME"] = options.kernel_class_name
-    return environment
 
 
 def _numeric_id(wishes: Mapping[str, str], name: str, fallback: int | None) -> int | None:

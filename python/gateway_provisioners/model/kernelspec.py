@@ -39,11 +39,20 @@ class Language:
     image: str
 
 
+# The languages that this project has launchers and images for; an image may bring a launcher of its
+# own for another one (docs/write-a-launcher.md).
 LANGUAGES = {
     "python": Language("Python", "python", "elyra/kernel-py"),
     "r": Language("R", "R", "elyra/kernel-r"),
     "scala": Language("Scala", "scala", "elyra/kernel-scala"),
 }
+# As bootstrap-kernel.sh and the chart have it: the name is a folder's in the image.
+_LANGUAGE_NAME = re.compile(r"[a-z][a-z0-9+#._-]{0,31}")
+
+
+def is_language_name(text: str) -> bool:
+    """Whether `text` can name a language: one of LANGUAGES, or another that an image has a launcher for."""
+    return _LANGUAGE_NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ class KernelSpecSettings:
     Attributes:
         name: of the kernelspec's folder.
         resource_dir: absolute path of that folder, where the gateway will find it.
-        language: a key of LANGUAGES.
+        language: a key of LANGUAGES, or another whose launcher is in the image.
+        image_name: of the image; "" where there is none of this release for the language.
         launch_timeout: seconds to wait for a kernel.
         port_range: `<lowest>..<highest>` port of the kernel, or 0..0 for any.
         authorized_users: who may start it; none means everybody who is not unauthorized.
@@ -78,6 +88,7 @@ class KernelSpecSettings:
 def build_kernel_json(settings: KernelSpecSettings) -> dict[str, Any]:
     """Return the content of kernel.json, its keys in the order in which they are documented."""
     python = settings.language == "python"
+    known = LANGUAGES.get(settings.language)
     argv = [
         "python",
         f"{settings.resource_dir}/{LAUNCH_SCRIPT}",
@@ -99,7 +110,7 @@ def build_kernel_json(settings: KernelSpecSettings) -> dict[str, Any]:
         "argv": argv,
         "env": {},
         "display_name": settings.display_name,
-        "language": LANGUAGES[settings.language].in_kernel_json,
+        "language": known.in_kernel_json if known else settings.language,
         "interrupt_mode": "signal",
         "metadata": metadata,
     }
@@ -142,9 +153,16 @@ def _name_problems(settings: KernelSpecSettings) -> Iterator[str]:
         )
     if not settings.display_name.strip() or not settings.display_name.isprintable():
         yield f"--display-name: {settings.display_name!r} is no text to show to users."
-    if settings.language not in LANGUAGES:
-        known = ", ".join(LANGUAGES)
-        yield f"--language: there is no language {settings.language!r}; known are {known}."
+    if not is_language_name(settings.language):
+        yield (
+            f"--language: {settings.language!r} is no name of a language: a letter, and up to 31"
+            " letters, digits and + # . _ -."
+        )
+    elif not settings.image_name:
+        yield (
+            f"--language: this release has images for {', '.join(LANGUAGES)}; name one that has a"
+            f" launcher for {settings.language!r} with --image-name."
+        )
     if settings.spark_init_mode not in SPARK_INIT_MODES:
         known = ", ".join(SPARK_INIT_MODES)
         yield f"--spark-init-mode: {settings.spark_init_mode!r} is none of {known}."
@@ -170,7 +188,7 @@ def is_image_name(text: str) -> bool:
 
 
 def _image_problems(option: str, image: str | None) -> Iterator[str]:
-    if image is not None and not is_image_name(image):
+    if image and not is_image_name(image):
         yield (
             f"{option}: {image!r} is no image name; it has the form"
             " [registry[:port]/]path[:tag][@digest], the path in lower case."
@@ -223,5 +241,5 @@ def _python_problems(settings: KernelSpecSettings) -> Iterator[str]:
             f"--ipykernel-subclass-name: {name!r} is no dotted path of a class,"
             f" as in {DEFAULT_KERNEL_CLASS}."
         )
-    if name != DEFAULT_KERNEL_CLASS and settings.language in LANGUAGES.keys() - {"python"}:
+    if name != DEFAULT_KERNEL_CLASS and settings.language != "python":
         yield f"--ipykernel-subclass-name: a kernel in {settings.language} has no ipykernel."

@@ -310,12 +310,12 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         environment = kernel_environment(
             self.kernel_spec,
             request,
-            KERNEL_ID=self.kernel_id,
-            KERNEL_NAME=self._kernel_name,
-            KERNEL_TRANSPORT_ENCRYPTION=self.transport_encryption,
-            RESPONSE_ADDRESS=response_server.response_address,
-            PUBLIC_KEY=response_server.public_key,
-            PORT_RANGE=self.port_range,
+            kernel_id=self.kernel_id,
+            kernel_name=self._kernel_name,
+            transport_encryption=self.transport_encryption,
+            response_address=response_server.response_address,
+            public_key=response_server.public_key,
+            port_range=self.port_range,
         )
         secret = {**request.environment, LAUNCH_KEY_VARIABLE: self._launch_key}
         return Launch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jupyter_client.kernelspec import KernelSpec
 
 from gateway_provisioners.model.launch_request import LaunchRequest
+from gateway_provisioners.model.launcher_environment import launcher_environment
 
 _CLASS_NAME_OPTION = "--kernel-class-name"
 _SPARK_MODE_OPTION = "--spark-context-initialization-mode"
@@ -13,27 +14,25 @@ _SPARK_MODE_OPTION = "--spark-context-initialization-mode"
 def kernel_environment(
     kernel_spec: KernelSpec, request: LaunchRequest, **by_the_host: str
 ) -> dict[str, str]:
-    """What the kernelspec, the host and the checked request say, the later over the earlier.
+    """What the kernelspec, the host and the checked request say.
 
     The kernelspec's argv is the command line of a launch script that is not run: the options in it reach
     the launcher as variables.
 
     Args:
-        by_the_host: variables that the host sets.
+        by_the_host: what `launcher_environment` has to be told besides.
     """
     argv = kernel_spec.argv
-    environment = {
+    return {
         **kernel_spec.env,
-        "KERNEL_LANGUAGE": kernel_spec.language.lower(),
-        **by_the_host,
-        "KERNEL_USERNAME": request.username,
-        "KERNEL_SPARK_CONTEXT_INIT_MODE": (
-            request.spark_init_mode or _option(argv, _SPARK_MODE_OPTION) or "none"
+        **launcher_environment(
+            language=kernel_spec.language,
+            username=request.username,
+            spark_init_mode=request.spark_init_mode or _option(argv, _SPARK_MODE_OPTION),
+            kernel_class_name=_option(argv, _CLASS_NAME_OPTION),
+            **by_the_host,
         ),
     }
-    if class_name := _option(argv, _CLASS_NAME_OPTION):
-        environment["KERNEL_CLASS_NAME"] = class_name
-    return environment
 
 
 def _option(argv: list[str], name: str) -> str | None:

@@ -70,14 +70,15 @@ class Kubectl:
 
 
 class Namespace:
-    """A namespace of the tests' own, in which Pod Security `restricted` is enforced."""
+    """A namespace of the tests' own, in which Pod Security `restricted`, or another level, is enforced."""
 
-    def __init__(self, kubectl, name):
+    def __init__(self, kubectl, name, *, security="restricted"):
         self.kubectl = kubectl
         self.name = name
+        self._security = security
 
     async def create(self):
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        labels = {"pod-security.kubernetes.io/enforce": self._security}
         await self.kubectl.apply(
             {
                 "apiVersion": "v1",

@@ -125,7 +125,32 @@ def test_image_without_the_launcher(image, language):
 def test_unknown_language(image):
     code, _, stderr = outcome(bootstrap(image, KERNEL_LANGUAGE="cobol"))
     assert code == 69
-    assert stderr.startswith("bootstrap-kernel: no launcher for 'cobol'")
+    assert stderr == (
+        "bootstrap-kernel: no launcher for 'cobol': there are those of python, r and scala, and"
+        f" this image has no program {image}/kernel-launchers/cobol/launch\n"
+    )
+
+
+def test_launcher_of_the_images_own_that_is_no_program(image):
+    install(image, "cobol/launch")
+    code, _, stderr = outcome(bootstrap(image, KERNEL_LANGUAGE="cobol"))
+    assert code == 69
+    assert stderr.startswith(
+        f"bootstrap-kernel: {image}/kernel-launchers/cobol/launch cannot be executed"
+    )
+
+
+@pytest.mark.parametrize("language", ["Bash", "c++17", "q#"])
+def test_becomes_a_launcher_of_the_images_own(image, language):
+    record(image, f"kernel-launchers/{language.lower()}/launch", code=7)
+    process = bootstrap(image, KERNEL_LANGUAGE=language)
+    code, stdout, stderr = outcome(process)
+    assert (code, stderr) == (7, "")
+    assert json.loads(stdout) == {
+        "program": str(image / "kernel-launchers" / language.lower() / "launch"),
+        "pid": process.pid,
+        "arguments": COMMON,
+    }
 
 
 SCALA = ("scala/lib/toree-launcher_2.12-0.5.0.jar", "scala/lib/toree-assembly-0.5.0.jar")

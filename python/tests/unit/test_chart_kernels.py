@@ -95,6 +95,14 @@ def test_every_language_of_the_command_line_is_known():
         assert specs[f"my_{name}"]["language"] == language.in_kernel_json
 
 
+def test_a_language_of_the_images_own():
+    rendered = render({"kernels": {"bash": {"image": "acme/bash:1", "language": "bash"}}})
+    spec = rendered.kernelspecs["bash"]
+    assert spec["language"] == "bash"
+    assert "--kernel-class-name" not in spec["argv"]
+    assert "debugger" not in spec["metadata"]
+
+
 def test_one_flag_adds_a_kernel():
     rendered = render(settings=("kernels.custom.image=acme/data-sci-py:2.0",))
     assert set(rendered.kernelspecs) == {"python3", "custom"}

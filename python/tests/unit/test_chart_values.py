@@ -158,7 +158,8 @@ REFUSED_BY_SCHEMA = [
     ({"kernels": {"a": {"imgae": "x"}}}, "at '/kernels/a': additional properties 'imgae'"),
     ({"kernels": {"a": {"image": 2}}}, "at '/kernels/a/image': got number, want string"),
     ({"kernels": {"a": {"enabled": "no"}}}, "at '/kernels/a/enabled': got string, want boolean"),
-    ({"kernels": {"a": {"language": "julia"}}}, "must be one of 'python', 'r', 'scala'"),
+    ({"kernels": {"a": {"language": "../julia"}}}, "at '/kernels/a/language'"),
+    ({"kernels": {"a": {"language": "Julia"}}}, "at '/kernels/a/language'"),
     ({"kernels": {"a": {"pullPolicy": "always"}}}, "must be one of 'Always', 'IfNotPresent', 'N"),
     ({"kernels": {"a": {"env": {"N": 1}}}}, "at '/kernels/a/env/N': got number, want string"),
     ({"kernels": {"a": {"env": {"A-B": ""}}}}, "invalid propertyName 'A-B'"),
@@ -235,6 +236,10 @@ REFUSED_BY_TEMPLATES = [
     (
         {"kernels": {"custom": {**CUSTOM, "language": "r", "kernelClassName": "a.B"}}},
         "kernels.custom.kernelClassName: a kernel in r has no such class",
+    ),
+    (
+        {"kernels": {"python3": {"language": "pyhton"}}},
+        'kernels.python3.language: no image of ours has a launcher for "pyhton"; set kernels.python3.image',
     ),
     (
         {"kernels": {"custom": {**CUSTOM, "authorizedUsers": ["root"]}}},

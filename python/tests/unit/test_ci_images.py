@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import tarfile
+from dataclasses import replace
 
 import pytest
 
@@ -24,9 +25,13 @@ class FakeEngine(Engine):
         self.removed = []
         self.contexts = []
         self.arguments = []
+        self.mounts = []
+        self.uncached = []
         self.failing = set()
 
-    def build(self, context, tag, inputs, build_args, mounts):
+    def build(self, context, tag, inputs, build_args, mounts, *, cached=True):
+        self.mounts.append(mounts)
+        self.uncached += [] if cached else [tag]
         self.contexts.append({path.name for path in context.iterdir()})
         self.arguments.append(dict(build_args))
         self.built.append(tag)
@@ -43,7 +48,13 @@ class FakeEngine(Engine):
             raise CommandError(f"smoke test of {tag}")
         return script
 
-    def container(self, tag, folder):
+    def config(self, tag):
+        raise NotImplementedError
+
+    def container(self, tag, user, variables):
+        raise NotImplementedError
+
+    def shell(self, tag, folder):
         return contextlib.nullcontext([tag, str(folder)])
 
     def export(self, tag, archive):
@@ -67,6 +78,13 @@ def member(name, size):
     return info
 
 
+DOCKERFILES = {
+    "a/base:1": "FROM scratch\n",
+    "a/middle:1": "ARG BASE_IMAGE=published/base\nFROM ${BASE_IMAGE}\n",
+    "a/leaf:2": "ARG VERSION=0\nFROM a/middle:1\n",
+}
+
+
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     """Three images, parent to child, with a wheel in the middle one; nothing of this checkout's."""
@@ -77,7 +95,7 @@ def world(tmp_path, monkeypatch):
     table["a/leaf:2"] = Image("a/leaf:2", tmp_path / "examples/leaf", "a/middle:1")
     for image in table.values():
         image.folder.mkdir(parents=True)
-        (image.folder / "Dockerfile").write_text(f"FROM {image.parent}\n")
+        (image.folder / "Dockerfile").write_text(DOCKERFILES[image.reference])
         (image.folder / "smoke-test.sh").write_text("true\n")
     wheel = tmp_path / "ours.whl"
     wheel.write_bytes(b"first")
@@ -86,9 +104,9 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "IMAGES", table)
     monkeypatch.setattr(images, "FOUNDATION", table["a/base:1"])
     monkeypatch.setattr(images, "debian_root", lambda: rootfs)
-    monkeypatch.setattr(images, "apt_sources", lambda: "")
     monkeypatch.setattr(images, "run", lambda *argv: "")
-    monkeypatch.setattr(images, "build_mounts", lambda _: contextlib.nullcontext({}))
+    monkeypatch.setattr(images, "apt_sources", lambda: "deb file:/packages bookworm main")
+    monkeypatch.setattr(images, "build_mounts", lambda *given: contextlib.nullcontext(given))
     monkeypatch.setattr(Builder, "wheel", wheel)
     return table
 
@@ -190,6 +208,30 @@ def test_the_published_base_is_the_default_where_an_engine_can_pull_it(engine, n
     builder = Builder(engine, None)
     builder.close()
     assert builder.base == base
+
+
+def test_a_build_argument_is_an_input(world, engine, monkeypatch):
+    first = archive(engine, world["a/leaf:2"])
+    monkeypatch.setattr(images, "VERSION", "9.9.9")
+    engine.built.clear()
+    assert archive(engine, world["a/leaf:2"]).archive != first.archive
+    assert engine.built == ["a/leaf:2"]
+
+
+def test_what_pip_installs_of_ours_is_our_wheel_and_no_layer_of_before(world, engine):
+    pinned = replace(world["a/leaf:2"], pinned=True)
+    first = archive(engine, pinned)
+    assert engine.uncached == ["a/leaf:2"]
+    assert [wheel for _, wheel in engine.mounts] == [None, None, Builder.wheel]
+    Builder.wheel.write_bytes(b"second")
+    assert archive(engine, pinned).archive != first.archive
+
+
+def test_the_stand_ins_find_debians_packages_where_this_machine_does(world, engine):
+    archive(engine, world["a/leaf:2"])
+    archive(engine, world["a/leaf:2"], base_image="somebody/base:3")
+    sources = [sources for sources, _ in engine.mounts]
+    assert sources == ["deb file:/packages bookworm main"] * 3 + [""] * 2
 
 
 def test_an_unknown_image_is_refused_by_name(world):

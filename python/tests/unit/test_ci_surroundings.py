@@ -112,6 +112,24 @@ def test_certificates_and_index_are_mounted_and_gone_afterwards(monkeypatch, tmp
     assert not conf.exists()
 
 
+def test_apt_sources_and_our_wheel_are_mounted(monkeypatch, tmp_path):
+    monkeypatch.setattr(registry_access, "_pip_settings", dict)
+    wheel = tmp_path / "gateway_provisioners-1.0.0-py3-none-any.whl"
+    with registry_access.build_mounts("deb file:/packages bookworm main\n", wheel) as mounts:
+        texts = {target: file.read_text() for target, file in mounts.items() if file != wheel}
+        assert mounts[f"/var/tmp/{wheel.name}"] == wheel
+    assert texts == {
+        "/etc/apt/sources.list.d/build.list": "deb file:/packages bookworm main\n",
+        "/var/tmp/gateway-provisioners-constraints.txt": (
+            f"gateway_provisioners @ file:///var/tmp/{wheel.name}\n"
+        ),
+        "/etc/pip.conf": (
+            "[global]\nno-cache-dir = true\n"
+            "constraint = /var/tmp/gateway-provisioners-constraints.txt\n"
+        ),
+    }
+
+
 def test_apt_sources_are_mounted_for_a_debian_that_has_none(monkeypatch):
     monkeypatch.setattr(registry_access, "_pip_settings", dict)
     sources = "deb http://packages.example/debian bookworm main\n"

@@ -49,7 +49,7 @@ def run(tmp_path):
 
 
 def test_bootstrap_command_prints_what_the_page_shows(run, tmp_path):
-    (command,) = commands("jupyter image-bootstrap", "dockerfile")
+    (command,) = commands("jupyter image-bootstrap install", "dockerfile")
     (shown,) = blocks("text")
     code, out, err = run([*command, "--target", str(tmp_path / "bin")])
     assert (code, out) == (0, "")
@@ -69,7 +69,7 @@ def test_kernelspec_command_makes_the_kernel_json_of_the_page(run, tmp_path):
 
 
 def test_refusals_are_those_of_the_page(run, tmp_path):
-    (command,) = commands("jupyter", "console")
+    (command,) = commands("jupyter k8s-spec", "console")
     (shown,) = [block for block in blocks("console") if "k8s-spec" in block]
     code, _, err = run([*command, "--prefix", str(tmp_path)])
     assert code == 2
@@ -106,6 +106,30 @@ def test_page_is_of_this_version_and_its_links_lead_somewhere():
     assert set(re.findall(r"elyra/kernel-py:(\S+)", PAGE)) == {__version__}
     for link in re.findall(r"\]\((\.\./[^)#]+)\)", PAGE):
         assert (ROOT / "docs" / link).exists(), link
+
+
+def test_the_example_on_docker_stacks_has_the_lines_of_the_page():
+    (shown,) = [block for block in blocks("dockerfile") if "image-bootstrap install" in block]
+    example = (ROOT / "examples/from-docker-stacks/Dockerfile").read_text()
+    assert shown.strip() in example
+
+
+def test_the_check_of_the_page_is_what_the_command_prints(run, tmp_path):
+    (shown,) = [block for block in blocks("console") if "image-bootstrap check" in block]
+    command, *lines = shown.splitlines()
+    target = str(tmp_path / "bin")
+    install = ["jupyter", "image-bootstrap", "install", "--languages", "python", "--target", target]
+    assert run(install)[0] == 0
+    arguments = [*shlex.split(command.removeprefix("$ ")), "--no-start", "--target", target]
+    code, out, _ = run(arguments)
+    assert code == 0
+    levels_and_subjects = r"^((?:ok|warning|PROBLEM) +[^:]+):"
+    printed = re.findall(levels_and_subjects, out, re.MULTILINE)
+    assert [line.split(maxsplit=1)[1] for line in printed] == [
+        re.match(levels_and_subjects, line)[1].split(maxsplit=1)[1] for line in lines[:-1]
+    ]
+    for line in lines[:1] + lines[4:5]:
+        assert line.replace("/usr/local/bin", target) in out
 
 
 def test_example_image_is_the_one_of_the_page():

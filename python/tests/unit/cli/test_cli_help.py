@@ -8,8 +8,14 @@ from gateway_provisioners.cli import image_bootstrap, k8s_spec
 
 COMMON = ["debug", "log-level", "config"]
 OPTIONS = {
-    image_bootstrap.ImageBootstrap: ["languages", "launchers-only", "target", "dry-run", *COMMON],
-    k8s_spec.K8sSpec: [
+    (image_bootstrap.ImageBootstrap, "install"): [
+        *("languages", "launchers-only", "bootstrap-only", "require-runtime"),
+        *("target", "dry-run", *COMMON),
+    ],
+    (image_bootstrap.ImageBootstrap, "check"): [
+        *("languages", "no-start", "target", "patience", *COMMON),
+    ],
+    (k8s_spec.K8sSpec, "install"): [
         *("kernel-name", "display-name", "language", "image-name", "executor-image-name"),
         *("authorized-users", "unauthorized-users", "port-range", "launch-timeout"),
         *("ipykernel-subclass-name", "spark-init-mode"),
@@ -18,28 +24,31 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("program", OPTIONS)
+PROGRAMS = list(dict.fromkeys(program for program, _ in OPTIONS))
+
+
+@pytest.mark.parametrize(("program", "subcommand"), OPTIONS)
 @pytest.mark.parametrize("how", ["--help", "--help-all"])
-def test_help_of_install_lists_every_option_and_no_other(program, how, capsys):
+def test_help_lists_every_option_and_no_other(program, subcommand, how, capsys):
     with pytest.raises(SystemExit) as stop:
-        program.main(["install", how])
-    program.subcommands["install"][0].clear_instance()
+        program.main([subcommand, how])
+    program.subcommands[subcommand][0].clear_instance()
     out, err = capsys.readouterr()
     assert (stop.value.code, err) == (0, "")
     listed = re.findall(r"^--([a-z][a-z-]*)(?:=|$)", out, flags=re.MULTILINE)
-    assert sorted(listed) == sorted(OPTIONS[program])
+    assert sorted(listed) == sorted(OPTIONS[program, subcommand])
 
 
-@pytest.mark.parametrize("program", OPTIONS)
-def test_help_of_the_program_names_its_subcommand(program, capsys):
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_of_the_program_names_its_subcommands(program, capsys):
     with pytest.raises(SystemExit) as stop:
         program.main(["--help"])
     out, err = capsys.readouterr()
     assert (stop.value.code, err) == (0, "")
-    assert "install" in out
+    assert all(subcommand in out for subcommand in program.subcommands)
 
 
-@pytest.mark.parametrize("program", OPTIONS)
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_version(program, capsys):
     with pytest.raises(SystemExit) as stop:
         program.main(["--version"])

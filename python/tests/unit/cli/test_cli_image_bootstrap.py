@@ -3,6 +3,7 @@
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -127,7 +128,18 @@ def test_dry_run_writes_nothing(install):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--languages", "perl"], "there is no language 'perl'; known are python, r, scala."),
+        (
+            ["--languages", "perl"],
+            (
+                "there is no language 'perl'; known are python, r, scala."
+                " A launcher of your own goes to kernel-launchers/perl/launch."
+            ),
+        ),
+        (
+            ["--bootstrap-only", "--languages", "python"],
+            "--bootstrap-only excludes --launchers-only",
+        ),
+        (["--bootstrap-only", "--launchers-only"], "--bootstrap-only excludes --launchers-only"),
         (
             ["--languages", "scala"],
             "this release has no launcher for 'scala'; it has one for python, r.",
@@ -146,12 +158,48 @@ def test_refuses_wrong_options_before_writing(install, arguments, reason):
     assert not install.target.exists()
 
 
-def test_unwritable_target_is_one_line(install):
+def test_bootstrap_only_is_for_launchers_of_the_images_own(install):
+    own = install.target / "kernel-launchers/perl/launch"
+    own.parent.mkdir(parents=True)
+    own.write_text("#!/usr/bin/perl\n")
+    code, err = install("--bootstrap-only")
+    assert (code, err.splitlines()) == (
+        0,
+        PAGE_OUTPUT.format(target=install.target).splitlines()[1:],
+    )
+    assert set(tree(install.target)) == {"bootstrap-kernel.sh", "kernel-launchers/perl/launch"}
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_unwritable_target_is_one_line_before_anything_is_written(install, options):
     install.target.write_text("a file where the folder should be")
-    code, err = install()
+    code, err = install(*options)
     assert code == 1
-    assert err.startswith(f"[ImageBootstrapInstaller] ERROR | Cannot write {install.target}/")
+    assert err == (
+        f"[ImageBootstrapInstaller] ERROR | Cannot write {install.target}: {install.target} is no folder."
+        " Choose another folder, or do this as a user who may write there.\n"
+    )
+
+
+@pytest.mark.parametrize("language", ["python", "r"])
+def test_a_missing_runtime_is_refused_only_where_it_is_required(
+    install, language, monkeypatch, tmp_path
+):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    code, err = install("--languages", language, "--require-runtime")
+    program = {"python": "python3", "r": "Rscript"}[language]
+    assert code == 1
+    assert f"Nothing was installed. {language}: {program} is not in PATH: install" in err
     assert len(err.splitlines()) == 1
+    assert not install.target.exists()
+    assert install("--languages", language)[0] == 0
+
+
+def test_a_runtime_that_is_there_changes_nothing_of_the_output(install, monkeypatch):
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    code, err = install("--languages", "python", "--require-runtime")
+    assert (code, err) == (0, PAGE_OUTPUT.format(target=install.target).replace(", 'r'", ""))
 
 
 def test_package_without_bootstrap_script_writes_nothing(install, launchers):
@@ -166,7 +214,7 @@ def test_no_or_wrong_subcommand(run_cli):
     for arguments in ([], ["remove"]):
         code, err = run_cli(image_bootstrap.ImageBootstrap, arguments)
         assert code == 2
-        assert "use: jupyter image-bootstrap install" in err
+        assert "use: jupyter image-bootstrap install | check" in err
 
 
 def test_as_a_program(launchers, tmp_path):

@@ -146,6 +146,14 @@ def test_only_python_has_a_debugger_and_a_kernel_class(kernel_json, language):
     assert content["argv"][-2:] == ["--public-key", "{public_key}"]
 
 
+def test_a_language_of_the_images_own(kernel_json):
+    image = "acme/bash-kernel:1.0"
+    content = kernel_json("--language", "Bash", "--image-name", image, name="k8s_bash")
+    assert (content["display_name"], content["language"]) == ("Kubernetes Bash", "bash")
+    assert list(content["metadata"]) == ["kernel_provisioner"]
+    assert content["argv"][-2:] == ["--public-key", "{public_key}"]
+
+
 def test_options_that_differ_from_the_defaults_are_recorded(kernel_json):
     content = kernel_json(
         *("--authorized-users", "alice", "--authorized-users", "bob"),
@@ -231,7 +239,9 @@ REFUSALS = [
     ("--kernel-name", ".hidden", "'.hidden' is no name"),
     ("--display-name", "  ", "'  ' is no text to show to users."),
     ("--display-name", "a\nb", r"'a\nb' is no text"),
-    ("--language", "perl", "there is no language 'perl'; known are python, r, scala."),
+    ("--language", "bash", "images for python, r, scala; name one that has a launcher for 'bash'"),
+    ("--language", "../bash", "'../bash' is no name of a language: a letter, and up to 31"),
+    ("--language", "", "'' is no name of a language"),
     ("--image-name", "acme/Data:1", "'acme/Data:1' is no image name; it has the form"),
     ("--image-name", "acme/data sci", "'acme/data sci' is no image name"),
     ("--image-name", "acme/data:", "'acme/data:' is no image name"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from ci.images import FOUNDATION, IMAGES, Image
 from ci.paths import ROOT
 
-_FOLDER = ROOT / "ci/bench/peer"
+_FOLDER = ROOT / "ci/peer"
 
 PEER_GATEWAY = Image(
-    "gp-bench/peer-gateway:0.5.0", _FOLDER / "gateway", FOUNDATION.reference, deployed=False
+    "peer/gateway:0.5.0", _FOLDER / "gateway", FOUNDATION.reference, deployed=False
 )
 PEER_KERNEL_PY = Image(
-    "gp-bench/peer-kernel-py:0.5.0", _FOLDER / "kernel-py", FOUNDATION.reference, deployed=False
+    "peer/kernel-py:0.5.0", _FOLDER / "kernel-py", FOUNDATION.reference, deployed=False
 )
 
 

@@ -1,0 +1,52 @@
+"""Become the first process of a container whose root is mounted: ``enter.py ROOT USER DIRECTORY COMMAND...``.
+
+Called by `unshare` in mount and process namespaces of its own; engines with a service do this themselves.
+Its environment is the container's, hence whole paths, and no import of this project's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
+
+
+def _home(uid: int) -> str:
+    """Return the home that /etc/passwd has for a user, as container runtimes set HOME."""
+    passwd = Path("/etc/passwd")
+    for line in passwd.read_text().splitlines() if passwd.exists() else []:
+        fields = line.split(":")
+        if len(fields) > 5 and fields[2] == str(uid):
+            return fields[5]
+    return "/"
+
+
+def main() -> None:
+    """Mount what programs expect, go to the root, become the user, run the command."""
+    root, user, directory, *command = sys.argv[1:]
+    uid, gid = (int(part) for part in user.split(":"))
+    for words in (
+        ("--make-rprivate", "/"),
+        ("--types", "proc", "proc", f"{root}/proc"),
+        ("--rbind", "/dev", f"{root}/dev"),
+    ):
+        subprocess.run(["/usr/bin/mount", *words], check=True)
+    os.chroot(root)
+    os.chdir(directory)
+    environment = {"HOME": _home(uid), **os.environ}
+    ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    try:
+        os.execvpe(command[0], command, environment)  # noqa: S606 - the image's own command
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+#!/bin/bash
+# Run inside the image, as its user: the product's own check, with the one launcher that is there.
+set -euo pipefail
+[[ "$(ls /usr/local/bin/kernel-launchers)" == bash ]]
+jupyter image-bootstrap check

@@ -1,0 +1,4 @@
+#!/bin/bash
+# Run inside the image, as its user: the product's own check, of both languages.
+set -euo pipefail
+jupyter image-bootstrap check --languages python --languages r

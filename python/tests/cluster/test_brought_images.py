@@ -1,0 +1,100 @@
+"""Kernels of images that somebody brings along, made as docs/custom-kernel-images.md says: examples/."""
+
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from ci import images
+from ci.paths import ROOT
+
+
+@dataclass(frozen=True)
+class Says:
+    """A language's words for what every kernel has to do."""
+
+    variable: str
+    read: str
+    who: str
+    endless: str
+
+
+PYTHON = Says(
+    "x = 6 * 7",
+    "print(globals().get('x', 'gone'))",
+    "import os; print(f'{os.getuid()}:{os.getgid()}')",
+    "print('busy', flush=True)\nwhile True: pass",
+)
+BASH = Says(
+    "x=42", 'echo "${x:-gone}"', 'echo "$(id -u):$(id -g)"', "echo busy; while :; do :; done"
+)
+R = Says(
+    "x <- 6 * 7",
+    "cat(if (exists('x')) x else 'gone')",
+    "cat(system('echo $(id -u):$(id -g)', intern = TRUE))",
+    "cat('busy\\n')\nwhile (TRUE) {}",
+)
+
+
+def run_as(uid, gid):
+    """An image whose user is not the gateway's choice: docs/custom-kernel-images.md, Base images."""
+    return {"spec": {"securityContext": {"runAsUser": uid, "runAsGroup": gid, "fsGroup": gid}}}
+
+
+# What the chart is told of each kernel, what it says, and whom it runs as.
+KERNELS = {
+    "derived": ({"image": images.DATA_SCI_PY.reference}, PYTHON, "1000:100"),
+    "docker-stacks": ({"image": images.FROM_DOCKER_STACKS.reference}, PYTHON, "1000:100"),
+    "debian": ({"image": images.PLAIN_DEBIAN.reference}, PYTHON, "1000:100"),
+    "debians-own-user": (
+        {"image": images.PLAIN_DEBIAN.reference, "podTemplate": run_as(2000, 2000)},
+        PYTHON,
+        "2000:2000",
+    ),
+    "bash": ({"image": images.BASH_KERNEL.reference, "language": "bash"}, BASH, "1000:100"),
+    "both-r": ({"image": images.TWO_LANGUAGES.reference, "language": "r"}, R, "1000:100"),
+    "both-python": ({"image": images.TWO_LANGUAGES.reference}, PYTHON, "1000:100"),
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def brought(cluster, chart):
+    """The release, with a kernel of each image."""
+    references = [image.reference for image in images.BROUGHT]
+    cluster.load(built.archive for built in images.ensure(references))
+    await chart.upgrade({"kernels": {name: values for name, (values, *_) in KERNELS.items()}})
+
+
+@pytest.mark.parametrize("name", KERNELS)
+async def test_a_kernel_is_used_and_ends(brought, gateway, namespace, name):
+    _, says, user = KERNELS[name]
+    kernel_id = await gateway.start(name)
+    async with gateway.channels(kernel_id) as kernel:
+        await kernel.execute(says.variable)
+        assert (await kernel.execute(says.who)).text.strip() == user
+        await kernel.execute(says.endless, on_busy=lambda: gateway.interrupt(kernel_id))
+        assert (await kernel.execute(says.read)).text.strip() == "42"
+    await gateway.restart(kernel_id)
+    async with gateway.channels(kernel_id) as kernel:
+        assert (await kernel.execute(says.read)).text.strip() == "gone"
+    await gateway.delete(kernel_id)
+    await namespace.wait_gone(kernel_id)
+
+
+async def test_an_image_of_two_languages_runs_both_at_once(brought, gateway):
+    async with gateway.kernel("both-r") as r, gateway.kernel("both-python") as python:
+        assert (await r.execute("cat(R.version$language)")).text == "R"
+        assert (await python.execute("print(6 * 7)")).text == "42\n"
+
+
+async def test_a_launcher_of_the_images_own_passes_no_key_to_users(brought, gateway):
+    async with gateway.kernel("bash") as kernel:
+        assert (await kernel.execute('echo "<$KERNEL_LAUNCH_KEY>$KERNEL_ID"')).text.strip() == (
+            f"<>{kernel.kernel_id}"
+        )
+
+
+async def test_every_example_image_is_among_them():
+    folders = {path.parent for path in (ROOT / "examples").glob("*/Dockerfile")}
+    registered = {image.reference: image.folder for image in images.IMAGES.values()}
+    assert folders == {registered[values["image"]] for values, *_ in KERNELS.values()}

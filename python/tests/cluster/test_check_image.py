@@ -1,0 +1,85 @@
+"""`make check-image`: images are started as the gateway would start them, and used from this host."""
+
+import asyncio
+import re
+import sys
+
+import pytest
+
+from ci import images
+from ci.paths import ROOT
+from ci.peer import images as peer_images
+
+USES = [
+    "its six ports can be reached and are within PORT_RANGE",
+    "an endless loop can be interrupted",
+]
+
+
+async def check(*arguments):
+    """The exit code, and all that it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ci.check_image", *arguments),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built():
+    """The images, in the engine."""
+    peer_images.register()
+    references = [image.reference for image in images.BROUGHT]
+    images.ensure([*references, peer_images.PEER_KERNEL_PY.reference])
+
+
+@pytest.mark.parametrize("image", images.BROUGHT, ids=lambda image: image.folder.name)
+async def test_an_image_that_was_brought_along(image):
+    # It has a launcher for R as well, and no R: the next test.
+    options = ("--language", "python") if image is images.FROM_DOCKER_STACKS else ()
+    code, output = await check(image.reference, *options)
+    assert code == 0, output
+    assert re.findall(r"^As (\S+),", output, re.MULTILINE) == ["1000:100", "1000970000:0"]
+    languages = output.splitlines()[-1].partition(": ")[2].rstrip(".").split(", ")
+    assert languages == {
+        images.BASH_KERNEL: ["bash"],
+        images.TWO_LANGUAGES: ["python", "r"],
+    }.get(image, ["python"])
+    for language in languages:
+        for use in USES:
+            assert output.count(f"ok       {language} kernel: {use}\n") == 2
+
+
+async def test_an_image_of_gateway_provisioners_0_5_0():
+    code, output = await check(peer_images.PEER_KERNEL_PY.reference, "--user", "1000:100")
+    assert code == 0, output
+    assert "warning  python kernel: it reported, in version 1 of the protocol" in output
+    assert "ok       python kernel: an endless loop can be interrupted\n" in output
+    # Its start script prints the environment.
+    assert "warning  python kernel: its log holds KERNEL_LAUNCH_KEY" in output
+
+
+async def test_what_the_image_lacks_is_shown_in_its_own_words():
+    code, output = await check(images.FROM_DOCKER_STACKS.reference, "--language", "r")
+    assert code == 1
+    assert "PROBLEM  r kernel: it ended with exit code 69 and had not reported" in output
+    assert "| bootstrap-kernel: no runtime for 'r' in this image: Rscript is not in PATH" in output
+    assert output.endswith(
+        f"error: 1 problem(s): kernels cannot run in {images.FROM_DOCKER_STACKS.reference} as it is\n"
+    )
+
+
+async def test_an_image_without_launchers():
+    code, output = await check(images.DEBIAN.reference)
+    assert code == 1
+    assert "warning  user: the image's is root" in output
+    assert "error: no launcher is below /usr/local/bin/kernel-launchers in elyra/debian" in output
+
+
+async def test_an_image_that_is_not_here():
+    code, output = await check("acme/nowhere:1")
+    assert code == 1
+    assert "has no image acme/nowhere:1: build it, or pull it, and try again" in output

@@ -1,0 +1,254 @@
+"""`jupyter image-bootstrap check`, as a Dockerfile runs it: real files, a real kernel, real faults."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launched import GUARD, LAUNCHERS, environment
+
+PROGRAMS = Path(sys.executable).parent
+FORTY_LINES = next(
+    block
+    for block in re.findall(
+        r"^```python\n(.*?)^```$",
+        (LAUNCHERS.parent / "docs/write-a-launcher.md").read_text(),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    if block.startswith("#!")
+)
+
+
+def run(*command, path=PROGRAMS):
+    search = f"{path}{os.pathsep}/usr/bin{os.pathsep}/bin"
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=GUARD,
+        env={**environment(), "PATH": search},
+    )
+
+
+class Image:
+    """An image's /usr/local/bin."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.launchers = folder / "kernel-launchers"
+        self.bootstrap = folder / "bootstrap-kernel.sh"
+
+    def own_launcher(self, language, text):
+        path = self.launchers / language / "launch"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    def check(self, *options, path=PROGRAMS):
+        """The exit code, and every line as its level, what it is about, and its text."""
+        command = ("image-bootstrap", "check", "--target", str(self.folder), *options)
+        done = run(sys.executable, "-m", "jupyter", *command, path=path)
+        found = re.findall(r"^(ok|warning|PROBLEM) +([^:]+): (.*)$", done.stdout, re.MULTILINE)
+        return done.returncode, found, done.stdout + done.stderr
+
+    def problems(self, *options, path=PROGRAMS):
+        code, found, output = self.check(*options, path=path)
+        problems = [(about, text) for level, about, text in found if level == "PROBLEM"]
+        assert code == bool(problems), output
+        return problems, output
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("image") / "bin"
+    command = ("image-bootstrap", "install", "--languages", "python", "--target", str(folder))
+    assert run(sys.executable, "-m", "jupyter", *command).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def image(installed, tmp_path):
+    """An image as the command leaves it, for one test to spoil."""
+    return Image(Path(shutil.copytree(installed, tmp_path / "bin")))
+
+
+def test_an_image_that_works(image):
+    code, found, output = image.check()
+    assert code == 0, output
+    assert output.endswith("Kernels can run here: python.\n")
+    texts = [text for level, about, text in found if about == "python kernel" and level == "ok"]
+    assert texts == [
+        "it reported, in version 2 of the protocol",
+        "its channels are encrypted",
+        "its six ports can be reached and are within PORT_RANGE",
+        "`1 + 1` is 2",
+        "an endless loop can be interrupted",
+        "it ends when it is asked to, with exit code 0",
+    ]
+    [runtime] = [text for _, about, text in found if about == "python runtime"]
+    assert re.search(r"is Python 3\.\d+\.\d+ with ipykernel \d+\.\S+; its channels can be", runtime)
+
+
+def test_no_start_looks_at_files_and_programs_only(image):
+    code, found, _ = image.check("--no-start")
+    assert code == 0
+    assert not [about for _, about, _ in found if about == "python kernel"]
+
+
+def test_an_empty_image(tmp_path):
+    problems, output = Image(tmp_path).problems()
+    assert problems == [
+        (
+            "bootstrap-kernel.sh",
+            f"there is no {tmp_path}/bootstrap-kernel.sh: RUN jupyter image-bootstrap install",
+        ),
+        (
+            "launchers",
+            (
+                f"{tmp_path}/kernel-launchers has none:"
+                " for Python, RUN jupyter image-bootstrap install --languages python"
+            ),
+        ),
+    ]
+    assert output.endswith("2 problems: kernels cannot run here as it is.\n")
+
+
+def test_a_script_that_is_not_executable_starts_nothing(image):
+    image.bootstrap.chmod(0o644)
+    advice = f"{image.bootstrap} is not executable: chmod 0755 {image.bootstrap}"
+    assert image.problems()[0] == [("bootstrap-kernel.sh", advice)]
+
+
+def test_what_differs_from_the_package_is_a_warning(image):
+    image.bootstrap.write_text(image.bootstrap.read_text() + "# changed\n")
+    script = image.launchers / "python/scripts/launch_ipykernel.py"
+    script.write_text(script.read_text() + "# changed\n")
+    code, found, _ = image.check()
+    assert code == 0
+    told = {about: text for level, about, text in found if level == "warning"}
+    for about in ("bootstrap-kernel.sh", "python launcher"):
+        assert "is not the one of gateway_provisioners" in told[about]
+        assert told[about].endswith(", unless it is your own")
+
+
+def test_a_language_without_launcher_and_runtime(image, tmp_path):
+    problems, _ = image.problems("--languages", "r")
+    assert problems[0] == (
+        "r launcher",
+        f"there is none in {image.launchers}: RUN jupyter image-bootstrap install --languages r",
+    )
+    assert problems[1][0] == "r runtime"
+    problems, _ = image.problems("--languages", "cobol")
+    assert problems == [
+        (
+            "cobol launcher",
+            (
+                f"there is none in {image.launchers}:"
+                f" docs/write-a-launcher.md says how to make {image.launchers}/cobol/launch"
+            ),
+        )
+    ]
+
+
+def test_a_launcher_that_only_its_owner_can_read(image):
+    script = image.launchers / "python/scripts/kernel_launcher/wire.py"
+    script.chmod(0o600)
+    advice = (
+        f"users other than its owner cannot read {script}: chmod -R a+rX {image.launchers}/python"
+    )
+    assert image.problems()[0] == [("python launcher", advice)]
+
+
+def test_a_python_without_ipykernel(image, tmp_path):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    python = programs / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    [(about, text)] = image.problems(path=programs)[0]
+    assert about == "python runtime"
+    assert text == (
+        f"ipykernel cannot be imported by {python} (ModuleNotFoundError: No module named 'ipykernel'):"
+        f" {python} -m pip install ipykernel"
+    )
+
+
+def test_a_launcher_that_fails_is_shown_with_its_words(image):
+    words = "echo $KERNEL_LAUNCH_KEY; echo the punched cards are wet >&2"
+    image.own_launcher("cobol", f"#!/bin/sh\n{words}\nexit 69\n")
+    [(about, text)], output = image.problems("--languages", "cobol")
+    assert about == "cobol kernel"
+    assert text.startswith("it ended with exit code 69 and had not reported")
+    assert "| (KERNEL_LAUNCH_KEY)\n" in output
+    assert "| the punched cards are wet\n" in output
+
+
+def test_a_launcher_that_never_reports(image):
+    image.own_launcher("cobol", "#!/bin/sh\nexec sleep 600\n")
+    [(_, text)], _ = image.problems("--languages", "cobol", "--patience", "1")
+    assert text == "it did not report within 1 seconds. Its last lines: It printed nothing."
+
+
+def test_a_launcher_of_version_1_that_ignores_the_port_range(image):
+    """The forty lines of docs/write-a-launcher.md."""
+    image.own_launcher("forty-lines", FORTY_LINES)
+    code, found, output = image.check("--languages", "forty-lines")
+    assert code == 0, output
+    kernel = [(level, text) for level, about, text in found if about == "forty-lines kernel"]
+    assert [text.partition(":")[0] for level, text in kernel if level == "warning"] == [
+        "it reported, in version 1 of the protocol",
+        "its channels are not encrypted",
+        "PORT_RANGE was 20000..29999; it opened " + re.search(r"it opened (.*)", str(output))[1],
+    ]
+    assert [text for level, text in kernel if level == "ok"] == [
+        "it answers on its channels",
+        "it survives an interrupt",
+        "it ends when it is asked to, with exit code 0",
+    ]
+
+
+def test_a_launcher_that_reports_a_port_where_nothing_listens(image):
+    wrong = FORTY_LINES.replace('"kernel_id": os.', '"comm_port": 9, "kernel_id": os.')
+    image.own_launcher("deaf", wrong)
+    [(about, text)], _ = image.problems("--languages", "deaf")
+    assert about == "deaf kernel"
+    assert text.startswith("it reported comm_port 9, and nothing can be reached there")
+
+
+def test_a_launcher_that_reports_a_key_that_is_not_the_kernels(image):
+    wrong = FORTY_LINES.replace("sendall(report(info,", 'sendall(report({**info, "key": "0" * 64},')
+    image.own_launcher("stranger", wrong)
+    [(_, text)], _ = image.problems("--languages", "stranger", "--patience", "3")
+    assert text == "it reported, and does not answer a kernel_info_request on its channels."
+
+
+def test_a_launcher_that_passes_no_signal_on(image):
+    deaf = FORTY_LINES.replace("os.killpg(kernel.pid, json.", "print(json.")
+    (image.launchers / "python/scripts/launch_ipykernel.py").write_text(deaf)
+    [(_, text)], _ = image.problems("--languages", "python", "--patience", "3")
+    assert text.startswith("an interrupt does not end what it is doing.")
+
+
+def test_a_launcher_that_prints_a_key(image):
+    script = image.launchers / "python/scripts/launch_ipykernel.py"
+    image.own_launcher(
+        "chatty",
+        '#!/bin/sh\necho "my key is $KERNEL_LAUNCH_KEY"\n'
+        f'exec python {script} --kernel-id "$KERNEL_ID" --response-address "$RESPONSE_ADDRESS"'
+        ' --public-key "$PUBLIC_KEY" --port-range "$PORT_RANGE"\n',
+    )
+    [(about, text)], output = image.problems("--languages", "chatty")
+    assert about == "chatty kernel"
+    assert text.startswith("its log holds a key of the kernel")
+    assert "my key is" not in output
+
+
+def test_a_name_that_is_none(image):
+    code, _, output = image.check("--languages", "../python")
+    assert code == 2
+    assert "--languages: '../python' is no name of a language." in output
