@@ -85,6 +85,7 @@ class GatewayKernel(ServerKernelManager):
         super().__init__(**kwargs)
         self._lifecycle = asyncio.Lock()
         self._gone = False
+        self._restarted = asyncio.Event()
         self.execution_state = "unknown"
         self._question: ZMQStream | None = None
         self._silence: asyncio.TimerHandle
@@ -139,6 +140,7 @@ class GatewayKernel(ServerKernelManager):
                 await self._tell_provisioner("give_up_restart")
                 self._owner.kernel_restart_failed(self.kernel_id, error)
                 raise
+            self._restarted.set()
             self._owner.kernel_restarted(self.kernel_id)
 
     async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
@@ -146,6 +148,7 @@ class GatewayKernel(ServerKernelManager):
         async with self._lifecycle:
             await super().shutdown_kernel(*args, **kwargs)
             self._gone = True
+            self._restarted.set()
 
     async def adopt(
         self,
@@ -194,12 +197,14 @@ class GatewayKernel(ServerKernelManager):
             self._reconcile_connection_info(self.provisioner.connection_info)
             self.forget_failure()
             await self._async_post_start_kernel()
+            self._restarted.set()
             self._owner.kernel_restarted(self.kernel_id)
 
     async def let_go(self) -> None:
         """Manage the kernel no longer, and leave it as it is."""
         async with self._lifecycle:
             self._gone = True
+            self._restarted.set()
             self.stop_restarter()
             self._stop_asking()
             self._close_control_socket()
@@ -210,6 +215,15 @@ class GatewayKernel(ServerKernelManager):
         """Return when this gateway is not restarting, following or ending the kernel."""
         async with self._lifecycle:
             pass
+
+    async def wait_alive(self) -> None:
+        """Return when the kernel lives and it is known where, or when it is gone for good."""
+        while True:
+            await self.wait_for_operation()
+            if self._gone or await self.is_alive():
+                return
+            self._restarted.clear()
+            await self._restarted.wait()
 
     async def _tell_provisioner(self, method: str) -> None:
         # A provisioner of somebody else's has no such method, and no kernel that others share.

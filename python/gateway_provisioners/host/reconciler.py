@@ -74,11 +74,13 @@ class Reconciler:
         Raises:
             ClusterError: the API server does not tell of one of them.
         """
+        await asyncio.gather(*(self._reconcile(each) for each in self._pods.kernel_ids()))
         self._unsubscribe = [
             self._pods.pods.subscribe(self._on_pod),
             self._gateways.subscribe(self._on_gateway),
         ]
-        await asyncio.gather(*(self._reconcile(each) for each in self._pods.kernel_ids()))
+        for kernel_id in self._pods.kernel_ids():  # what has changed meanwhile
+            self._look_at(kernel_id)
 
     async def stop(self) -> None:
         """Follow no longer."""

@@ -41,6 +41,10 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     async def prepare(self) -> None:
         """Wait for the kernel's first answer, before the websocket is opened."""
+        # Upstream looks every 100 ms whether a dead kernel lives again. It finds out before it can know
+        # where the kernel is then, and with which keys.
+        if wait := getattr(self.kernel_manager, "wait_alive", None):
+            await asyncio.wait_for(wait(), self.kernel_info_timeout)
         await super().prepare()
         # Upstream has the client wait until the kernel has left the state "starting", which it looks
         # for every 50 ms and in messages that it may have missed: then it asks anew after 500 ms. A
@@ -73,6 +77,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def create_stream(self) -> None:
         """Connect to the kernel: to its mailbox if there is one, else to its channels."""
+        self.session.key = self.kernel_manager.session.key
         port = self._mailbox_port
         if port is None:
             self._mailbox = None
@@ -126,7 +131,6 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             if not stream.closed():
                 stream.on_recv(None)
                 stream.close()
-        self.session.key = self.kernel_manager.session.key
         self.create_stream()
         nudged = self.nudge()
         if self._mailbox is None:

@@ -76,6 +76,23 @@ class Launched(LocalProvisioner):
         self.is_at(other.connection)
 
 
+class LaunchedSlowly(Launched):
+    """A restarted kernel lives for a while before it is known where, and with which keys; no mailbox."""
+
+    mailbox_port = property(lambda _self: None, lambda _self, _port: None)
+    launches = 0
+    lives: asyncio.Event
+    go_on: asyncio.Event
+
+    async def launch_kernel(self, cmd, **kwargs):
+        info = await super().launch_kernel(cmd, **kwargs)
+        self.launches += 1
+        if self.launches > 1:
+            LaunchedSlowly.lives.set()
+            await LaunchedSlowly.go_on.wait()
+        return info
+
+
 class Failing(LocalProvisioner):
     """Cannot start kernels, and says so as our provisioners do."""
 

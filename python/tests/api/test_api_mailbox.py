@@ -5,15 +5,17 @@ import contextlib
 
 import pytest_asyncio
 
-from api.provisioners import Launched
+from api.provisioners import Launched, LaunchedSlowly
 from api.running import running_gateway
 from api.test_api_jupyterlab import jupyter_server
 from cluster.gateway_client import Channels
 from gateway_provisioners.handshake.payload import GatewayKey
 from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.host import websocket as websockets
+from gateway_provisioners.host.kernel import GatewayKernel
 
 SESSION = "a-session-of-the-clients"
+GUARD = 60  # seconds after which something hangs
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -327,3 +329,40 @@ async def test_a_notebook_runs_to_its_end_through_restarts_of_the_gateway(
                 await succession.next()
             await cells
         assert seen == [f"{n}\n" for n in range(1, 61)]
+
+
+async def test_a_client_of_a_dead_kernel_waits_for_the_next_one(add_provisioner, monkeypatch):
+    add_provisioner("slowly", LaunchedSlowly)
+    LaunchedSlowly.lives, LaunchedSlowly.go_on, looked = (
+        asyncio.Event(),
+        asyncio.Event(),
+        asyncio.Event(),
+    )
+    is_alive = GatewayKernel.is_alive
+
+    async def tell_and_look(kernel):
+        alive = await is_alive(kernel)
+        if not alive:
+            looked.set()
+        return alive
+
+    async def execute():
+        async with gateway.client.channels(kernel_id) as channels:
+            return (await channels.execute("print(1)")).text
+
+    async with running_gateway() as gateway:
+        kernel_id = await gateway.client.start("slowly")
+        kernel = gateway.app.kernel_manager.get_kernel(kernel_id)
+        kernel.stop_restarter()
+        kernel.provisioner.process.kill()
+        await asyncio.to_thread(kernel.provisioner.process.wait)
+        monkeypatch.setattr(GatewayKernel, "is_alive", tell_and_look)
+        executing = asyncio.create_task(execute())
+        await looked.wait()
+        restarting = asyncio.create_task(gateway.client.restart(kernel_id))
+        await LaunchedSlowly.lives.wait()
+        await asyncio.sleep(0.2)  # twice as long as upstream would take to look
+        LaunchedSlowly.go_on.set()
+        assert await asyncio.wait_for(executing, GUARD) == "1\n"
+        await restarting
+        await gateway.client.delete(kernel_id)
