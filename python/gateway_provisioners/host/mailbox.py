@@ -14,6 +14,9 @@ from jupyter_client.manager import KernelManager
 
 # How many messages are taken before others have their turn on the event loop.
 _TURN = 64
+# An acknowledgement for each message would cost as much as the message. What was not acknowledged when
+# the gateway was killed comes twice.
+_ACKNOWLEDGE_SECONDS = 0.005
 # As jupyter_client's channels have it.
 _LINGER_MILLISECONDS = 1000
 # A pod whose node is lost is noticed after this time, and connected to again.
@@ -62,6 +65,7 @@ class MailboxConnection:
         self._waiting: set[str] = set()
         self._last = 0  # the number of the newest message
         self._last_of_old = 0
+        self._acknowledgement: asyncio.TimerHandle | None = None
         self._socket = _connected_socket(kernel, port)
         self._loop = loop
         self._descriptor = self._socket.fileno()
@@ -102,6 +106,9 @@ class MailboxConnection:
         """Let go; what is said from now on waits for the session, unless it is not coming back."""
         if self.closed:
             return
+        if self._acknowledgement is not None:
+            self._acknowledgement.cancel()
+            self._acknowledge()
         if for_good:
             self._send(b"detach")
         self._loop.remove_reader(self._descriptor)
@@ -134,7 +141,6 @@ class MailboxConnection:
 
     def _take(self) -> bool:
         """Take some of what has arrived; returns whether there may be more."""
-        before = self._last
         more = False
         for _ in range(_TURN):
             if self.welcomed.done() and not (self._receive and self.can_deliver()):
@@ -148,14 +154,21 @@ class MailboxConnection:
                 return False
         else:
             more = True
-        if self._last > before:
-            self._send(b"ack", b"%d" % self._last)
         return more
+
+    def _acknowledge(self) -> None:
+        self._acknowledgement = None
+        if not self.closed:
+            self._send(b"ack", b"%d" % self._last)
 
     def _take_one(self, kind: str, frames: list[bytes]) -> None:
         channel = self.channels.get(kind)
         if channel is not None:
             number, *message = frames
+            if self._acknowledgement is None:
+                self._acknowledgement = self._loop.call_later(
+                    _ACKNOWLEDGE_SECONDS, self._acknowledge
+                )
             if int(number) <= self._last:  # sent again, as our acknowledgement was lost
                 return
             self._last = int(number)

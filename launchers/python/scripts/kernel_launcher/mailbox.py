@@ -77,6 +77,11 @@ class Mailbox:
         ] = {}  # by session, the one that attached last at the end
         self._routes: dict[bytes, _Client] = {}
 
+    @property
+    def on_its_way(self) -> bool:
+        """Whether anybody who is connected has not acknowledged everything."""
+        return any(client.connected and client.in_flight for client in self._clients.values())
+
     def attach(self, session: bytes, route: bytes, execution_state: str) -> None:
         """Send what `session` has missed, and from now on all there is, to `route`.
 
