@@ -181,8 +181,9 @@ async def test_a_broken_connection_goes_on_where_it_was(launch_once):
         await welcomed(first)
         request = first.execute("print('on its way')")
         sent = await until_idle(first, request, acknowledge=False)
-        # As 0MQ does by itself: the same route, a new connection, its probe, no attach.
-        with peer(launch_once, "breaks", route=b"the same", key="wrong") as again:
+        # As the gateway does: the same route, a new connection.
+        with peer(launch_once, "breaks", route=b"the same") as again:
+            await welcomed(again)
             resent = await until_idle(again, request)
     assert [m["number"] for m in resent] == [m["number"] for m in sent]
 

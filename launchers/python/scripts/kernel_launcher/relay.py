@@ -269,8 +269,6 @@ class Relay:
                     self._mailbox.attach(session, route, self.execution_state)
             elif kind == b"detach":
                 self._mailbox.detach(route)
-            elif kind == b"":  # what ZMQ_PROBE_ROUTER sends with each new connection
-                self._mailbox.reconnected(route)
 
     def _authenticated_session(self, frames: Sequence[bytes]) -> bytes | None:
         if len(frames) != 2 or not hmac.compare_digest(frames[0], self._sign(b"attach", frames[1])):
