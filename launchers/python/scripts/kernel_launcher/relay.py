@@ -124,9 +124,8 @@ class Relay:
             sock.curve_publickey = self._info["curve_publickey"].encode()
             sock.curve_server = True
         if kind == zmq.ROUTER:
-            sock.router_handover = (
-                True  # a client that comes back is faster than its old connection's end
-            )
+            # A client that comes back is faster than the end of its old connection.
+            sock.router_handover = True
         if port_name == "mailbox_port":
             sock.sndhwm = 0  # the mailbox has a limit of its own
             sock.heartbeat_ivl = HEARTBEAT_MILLISECONDS
