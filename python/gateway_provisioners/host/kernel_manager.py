@@ -177,8 +177,6 @@ class GatewayKernelManager(AsyncMappingKernelManager):
 
     def start_buffering(self, kernel_id: str, session_key: str, channels: dict[str, Any]) -> None:
         """Keep what a kernel says for a client that went away, up to a limit."""
-        if not channels:  # its launcher does that
-            return
         super().start_buffering(kernel_id, session_key, channels)
         if kernel_id in self._kernel_buffers:
             buffer = OfflineBuffer(self.offline_buffer_bytes)

@@ -7,6 +7,7 @@ import hmac
 import json
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import zmq
@@ -14,6 +15,9 @@ from jupyter_client.manager import KernelManager
 
 # How many messages are taken before others have their turn on the event loop.
 _TURN = 64
+# An acknowledgement for each message would cost as much as the message. What was not acknowledged when
+# the gateway was killed comes twice.
+_ACKNOWLEDGE_SECONDS = 0.005
 # As jupyter_client's channels have it.
 _LINGER_MILLISECONDS = 1000
 # A pod whose node is lost is noticed after this time, and connected to again.
@@ -62,11 +66,21 @@ class MailboxConnection:
         self._waiting: set[str] = set()
         self._last = 0  # the number of the newest message
         self._last_of_old = 0
-        self._socket = _connected_socket(kernel, port)
+        self._acknowledgement: asyncio.TimerHandle | None = None
+        self._attach_frames = _attach_frames(kernel.session.key, session)
         self._loop = loop
-        self._descriptor = self._socket.fileno()
-        loop.add_reader(self._descriptor, self._read)
-        self._attach(kernel.session.key, session)
+        self._socket = _socket(kernel, zmq.DEALER)
+        # Tells of each connection: 0MQ makes a new one where one has broken.
+        self._connections = _socket(kernel, zmq.PAIR)
+        address = f"inproc://{uuid.uuid4().hex}"
+        self._socket.monitor(address, zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._connections.connect(address)
+        self._descriptors = self._socket.fileno(), self._connections.fileno()
+        loop.add_reader(self._descriptors[0], self._read)
+        loop.add_reader(self._descriptors[1], self._attach)
+        _connect(self._socket, kernel, port)
+        # 0MQ's descriptor tells of news once, and only to those who have looked at what there was.
+        loop.call_soon(self._attach)
 
     @property
     def awaits_reply(self) -> bool:
@@ -102,24 +116,31 @@ class MailboxConnection:
         """Let go; what is said from now on waits for the session, unless it is not coming back."""
         if self.closed:
             return
+        if self._acknowledgement is not None:
+            self._acknowledgement.cancel()
+            self._acknowledge()
         if for_good:
             self._send(b"detach")
-        self._loop.remove_reader(self._descriptor)
+        for descriptor in self._descriptors:
+            self._loop.remove_reader(descriptor)
+        self._socket.disable_monitor()
+        self._connections.close()
         self._socket.close()
         if not self.welcomed.done():
             self.welcomed.set_result(None)
 
-    def _attach(self, key: bytes, session: str) -> None:
-        content = json.dumps({"session": session}).encode()
-        signature = hmac.new(key, b"attach" + content, "sha256").hexdigest().encode()
-        self._send(b"attach", signature, content)
+    def _attach(self) -> None:
+        with suppress(zmq.Again):
+            while not self.closed:
+                self._connections.recv_multipart(zmq.NOBLOCK)
+                self._send(*self._attach_frames)
 
     def _send(self, *frames: Any) -> None:
         self._socket.send_multipart(frames, zmq.NOBLOCK)
         self._look_again()
 
     def _look_again(self) -> None:
-        # 0MQ's descriptor tells of news once, and whatever is done with the socket may take that away.
+        # Whatever is done with a socket may take what its descriptor told.
         self._loop.call_soon(self._read)
 
     def _read(self) -> None:
@@ -134,7 +155,6 @@ class MailboxConnection:
 
     def _take(self) -> bool:
         """Take some of what has arrived; returns whether there may be more."""
-        before = self._last
         more = False
         for _ in range(_TURN):
             if self.welcomed.done() and not (self._receive and self.can_deliver()):
@@ -148,30 +168,40 @@ class MailboxConnection:
                 return False
         else:
             more = True
-        if self._last > before:
-            self._send(b"ack", b"%d" % self._last)
         return more
+
+    def _acknowledge(self) -> None:
+        self._acknowledgement = None
+        if not self.closed:
+            self._send(b"ack", b"%d" % self._last)
 
     def _take_one(self, kind: str, frames: list[bytes]) -> None:
         channel = self.channels.get(kind)
         if channel is not None:
-            number, *message = frames
-            if int(number) <= self._last:  # sent again, as our acknowledgement was lost
-                return
-            self._last = int(number)
-            if channel.channel == "shell":
-                self._waiting.discard(_parent_of(message))
-                self.on_reply()
-            if self._receive is not None:
-                self._receive(channel, message)
-        elif kind == "welcome" and not self.welcomed.done():
+            self._take_message(channel, int(frames[0]), frames[1:])
+        elif kind == "welcome":
             content = json.loads(frames[0])
             self._last_of_old = content["last"]
-            self.welcomed.set_result(Welcome(content["execution_state"], content["dropped"]))
+            if not self.welcomed.done():
+                self.welcomed.set_result(Welcome(content["execution_state"], content["dropped"]))
+            elif content["dropped"]:
+                self.on_dropped(content["dropped"])
         elif kind == "dropped":
             self.on_dropped(int(frames[0]))
         elif kind == "taken":
             self.on_taken()
+
+    def _take_message(self, channel: MailboxChannel, number: int, message: list[bytes]) -> None:
+        if self._acknowledgement is None:
+            self._acknowledgement = self._loop.call_later(_ACKNOWLEDGE_SECONDS, self._acknowledge)
+        if number <= self._last:  # sent again, as our acknowledgement was lost
+            return
+        self._last = number
+        if channel.channel == "shell":
+            self._waiting.discard(_parent_of(message))
+            self.on_reply()
+        if self._receive is not None:
+            self._receive(channel, message)
 
 
 class MailboxChannel:
@@ -210,21 +240,28 @@ class MailboxChannel:
         self._connection.close()
 
 
-def _connected_socket(kernel: KernelManager, port: int) -> zmq.Socket[bytes]:
+def _socket(kernel: KernelManager, kind: int) -> zmq.Socket[bytes]:
     # The context's own sockets are asyncio's, which read ahead.
-    sock = zmq.Context.socket(kernel.context, zmq.DEALER, socket_class=zmq.Socket)
+    return zmq.Context.socket(kernel.context, kind, socket_class=zmq.Socket)
+
+
+def _connect(sock: zmq.Socket[bytes], kernel: KernelManager, port: int) -> None:
     sock.linger = _LINGER_MILLISECONDS
     sock.sndhwm = sock.rcvhwm = 0  # the launcher sends no more at once than it is told has arrived
     sock.heartbeat_ivl = _HEARTBEAT_MILLISECONDS
     sock.heartbeat_timeout = _HEARTBEAT_TIMEOUT_MILLISECONDS
     sock.routing_id = uuid.uuid4().hex.encode()
-    sock.probe_router = True
     if kernel.curve_publickey is not None:
         sock.curve_secretkey = kernel.curve_secretkey
         sock.curve_publickey = kernel.curve_publickey
         sock.curve_serverkey = kernel.curve_publickey
     sock.connect(f"tcp://{kernel.ip}:{port}")
-    return sock
+
+
+def _attach_frames(key: bytes, session: str) -> tuple[bytes, bytes, bytes]:
+    content = json.dumps({"session": session}).encode()
+    signature = hmac.new(key, b"attach" + content, "sha256").hexdigest().encode()
+    return b"attach", signature, content
 
 
 def _parent_of(message: Sequence[bytes]) -> str:

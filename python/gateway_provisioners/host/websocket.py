@@ -121,8 +121,10 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             # Without a session id of its own nobody comes back for it.
             comes_back = self.websocket_handler.get_argument("session_id", None)
             self._mailbox.close(for_good=not comes_back)
-            self.channels = {}  # so that upstream neither closes nor buffers them
+            self.channels = {}
         super().disconnect()
+        if self._mailbox is not None and self.kernel_id in self.multi_kernel_manager:
+            self.multi_kernel_manager.stop_buffering(self.kernel_id)  # its launcher does that
         self._stirred.set()
 
     def follow_kernel(self) -> None:

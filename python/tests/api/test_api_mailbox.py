@@ -234,6 +234,60 @@ async def test_a_second_connection_of_a_session_replaces_the_first(succession):
             assert (await second.execute("print(2)")).text == "2\n"
 
 
+class Cable:
+    """Leads connections to a port of this host, and can be cut."""
+
+    def __init__(self, port):
+        self._target = port
+        self._writers = []
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.cut()
+        self._server.close()
+        await self._server.wait_closed()
+
+    def cut(self):
+        """Break every connection, without a word."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _connect(self, reader, writer):
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers += [writer, far_writer]
+        await asyncio.gather(self._lead(reader, far_writer), self._lead(far_reader, writer))
+
+    async def _lead(self, reader, writer):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(2**16):
+                writer.write(data)
+        writer.close()
+
+
+async def test_a_connection_to_the_pod_that_breaks_loses_nothing(succession):
+    kernel_id = await succession.start()
+    (provisioner,) = succession._provisioners
+    async with Cable(provisioner.mailbox_port) as cable:
+        provisioner.mailbox_port = cable.port
+        async with connected(succession.gateway, kernel_id) as channels:
+            request = await begin(
+                channels,
+                "import time\nfor n in range(600): print(n, flush=True); time.sleep(0.002)",
+            )
+            text = ""
+            for line in ("100\n", "300\n"):
+                while line not in text:
+                    text += printed([await channels.receive()])
+                cable.cut()
+            text += printed(await end_of(channels, request))
+    assert text == "".join(f"{n}\n" for n in range(600))
+
+
 async def test_clients_follow_a_restart(succession):
     kernel_id = await succession.start()
     async with connected(succession.gateway, kernel_id) as channels:

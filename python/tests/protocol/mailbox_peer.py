@@ -25,7 +25,6 @@ class Peer:
         sock.linger = 1000
         sock.rcvtimeo = 120_000
         sock.routing_id = route or uuid.uuid4().hex.encode()
-        sock.probe_router = True
         if info.get("curve_publickey"):
             sock.curve_publickey, sock.curve_secretkey = zmq.curve_keypair()
             sock.curve_serverkey = info["curve_publickey"].encode()

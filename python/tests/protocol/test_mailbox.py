@@ -181,8 +181,9 @@ async def test_a_broken_connection_goes_on_where_it_was(launch_once):
         await welcomed(first)
         request = first.execute("print('on its way')")
         sent = await until_idle(first, request, acknowledge=False)
-        # As 0MQ does by itself: the same route, a new connection, its probe, no attach.
-        with peer(launch_once, "breaks", route=b"the same", key="wrong") as again:
+        # As the gateway does: the same route, a new connection.
+        with peer(launch_once, "breaks", route=b"the same") as again:
+            await welcomed(again)
             resent = await until_idle(again, request)
     assert [m["number"] for m in resent] == [m["number"] for m in sent]
 
@@ -197,3 +198,17 @@ async def test_nobody_attaches_without_the_key(launch_once):
             messages = await until_idle(mine, mine.execute("print('still mine')"))
             assert printed(messages) == "still mine\n"
             assert not forged.socket.poll(0)
+
+
+async def test_what_a_kernel_says_last_arrives_however_much_it_is(launch):
+    """More than may be on its way at once, which its client gets when the kernel has ended."""
+    async with launch() as kernel:
+        with peer(kernel) as connection:
+            await welcomed(connection)
+            request = connection.execute("for n in range(1000): print(n, flush=True)")
+            async with client_of(kernel.info.to_jupyter()) as other:
+                await run(other, "1")
+                await other.shutdown(reply=True, timeout=GUARD)
+            messages = await until_idle(connection, request)
+        assert printed(messages) == "".join(f"{n}\n" for n in range(1000))
+        assert await kernel.launched.exit_code() == 0

@@ -25,6 +25,7 @@ PAYLOAD = {
     "kernel_id": "a-kernel",
     "pid": 7,
     "pgid": 7,
+    "mailbox_port": 40007,
     "protocol": 2,
 }
 
@@ -54,7 +55,7 @@ def test_jupyter_client_takes_it(keys, tmp_path):
     info = ConnectionInfo.from_payload({**PAYLOAD, **keys})
     given = info.to_jupyter()
     assert sorted(given) == sorted(
-        {*PAYLOAD, *keys} - {"comm_port", "pid", "pgid", "protocol", "kernel_id"}
+        {*PAYLOAD, *keys} - {"comm_port", "mailbox_port", "pid", "pgid", "protocol", "kernel_id"}
     )
     manager = KernelManager(connection_file=str(tmp_path / "kernel.json"))
     manager._reconcile_connection_info(given)
@@ -70,12 +71,14 @@ def test_json_keeps_everything(keys):
     assert ConnectionInfo.from_json(info.to_json()) == info
     assert info.protocol == 2
     assert info.pid == 7
+    assert info.mailbox_port == 40007
 
 
 def test_optional_fields():
     bare = {name: PAYLOAD[name] for name in (*PORTS, "ip", "key", "transport", "signature_scheme")}
     info = ConnectionInfo.from_payload(bare)
     assert (info.kernel_name, info.pid, info.curve_publickey, info.protocol) == ("", None, None, 1)
+    assert info.mailbox_port is None
 
 
 def test_pid_as_the_scala_launcher_sends_it():
@@ -86,6 +89,7 @@ def test_pid_as_the_scala_launcher_sends_it():
     ("name", "wrong"),
     [
         *((port, value) for port in PORTS for value in (None, 0, -1, 65536, "1", True, 1.0)),
+        *(("mailbox_port", value) for value in (0, -1, 65536, "1", True, 1.0)),
         ("ip", "localhost"),
         ("ip", "1.2.3"),
         ("ip", None),

@@ -89,8 +89,8 @@ def test_a_connection_that_is_made_anew_gets_what_was_on_its_way(mailbox, routes
     mailbox.attach(b"s", b"r", "idle")
     say(mailbox, "a")
     routes.take(b"r")
-    mailbox.reconnected(b"r")
-    assert routes.take(b"r") == ["a"]
+    mailbox.attach(b"s", b"r", "idle")
+    assert routes.take(b"r") == [0, "a"]
 
 
 def test_the_oldest_is_dropped_and_counted(mailbox, routes):
@@ -181,8 +181,8 @@ def test_a_session_has_one_connection(mailbox, routes):
     assert routes.take(b"new") == [0, "a"]
     assert mailbox.session_of(b"old") is None
     mailbox.acknowledge(b"old", 1)
-    mailbox.reconnected(b"new")
-    assert routes.take(b"new") == ["a"]
+    mailbox.attach(b"s", b"new", "idle")
+    assert routes.take(b"new") == [0, "a"]
 
 
 def test_a_session_that_ended_is_forgotten(mailbox, routes):

@@ -77,10 +77,16 @@ class Mailbox:
         ] = {}  # by session, the one that attached last at the end
         self._routes: dict[bytes, _Client] = {}
 
+    @property
+    def on_its_way(self) -> bool:
+        """Whether anybody who is connected has not acknowledged everything."""
+        return any(client.connected and client.in_flight for client in self._clients.values())
+
     def attach(self, session: bytes, route: bytes, execution_state: str) -> None:
         """Send what `session` has missed, and from now on all there is, to `route`.
 
-        A session that is new here has missed nothing.
+        A session that is new here has missed nothing. A route that attaches again has a new connection:
+        what was on its way is lost.
         """
         client = self._clients.pop(session, None)
         if client is None:
@@ -106,12 +112,6 @@ class Mailbox:
         """Forget the client at `route`: it will not come back."""
         if client := self._routes.get(route):
             self._forget(client)
-
-    def reconnected(self, route: bytes) -> None:
-        """Send again what was on its way when the connection of `route` broke."""
-        if client := self._routes.get(route):
-            self._rewind(client)
-            self._continue(client)
 
     def acknowledge(self, route: bytes, number: int) -> None:
         """Take note that all messages up to `number` have arrived."""

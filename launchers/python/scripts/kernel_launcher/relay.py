@@ -11,6 +11,7 @@ import hmac
 import json
 import os
 import threading
+import time
 import uuid
 from datetime import datetime, timezone
 from functools import partial
@@ -40,8 +41,9 @@ TURN = 64
 SECONDS_TO_CONNECT = 10.0
 MILLISECONDS_TO_WELCOME = 100
 LINGER_MILLISECONDS = 1000
-# What a kernel that has ended said last is in our buffers within this time.
-LAST_WORDS_MILLISECONDS = 20
+# What a kernel that has ended said last is here when nothing has come for so long.
+QUIET_MILLISECONDS = 20
+LAST_WORDS_SECONDS = 2.0
 # A gateway whose node is lost is noticed after this time, and its connection closed.
 HEARTBEAT_MILLISECONDS = 10_000
 HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
@@ -122,9 +124,8 @@ class Relay:
             sock.curve_publickey = self._info["curve_publickey"].encode()
             sock.curve_server = True
         if kind == zmq.ROUTER:
-            sock.router_handover = (
-                True  # a client that comes back is faster than its old connection's end
-            )
+            # A client that comes back is faster than the end of its old connection.
+            sock.router_handover = True
         if port_name == "mailbox_port":
             sock.sndhwm = 0  # the mailbox has a limit of its own
             sock.heartbeat_ivl = HEARTBEAT_MILLISECONDS
@@ -180,13 +181,18 @@ class Relay:
             self._context.destroy()
 
     def _pass_on_last_words(self) -> None:
-        kernel = (*self._to_kernel.values(), self._said)
+        # Clients ask nothing more, but say how much of it has arrived.
+        speaking = (*self._to_kernel.values(), self._said, self._mailbox_socket)
         for source in list(self._handlers):
-            if source not in kernel:
+            if source not in speaking:
                 self._poller.unregister(source)
-        while ready := self._poller.poll(LAST_WORDS_MILLISECONDS):
+        deadline = time.monotonic() + LAST_WORDS_SECONDS
+        while time.monotonic() < deadline:
+            ready = self._poller.poll(QUIET_MILLISECONDS)
             for source, _ in ready:
                 self._handlers[source]()
+            if not ready and not self._mailbox.on_its_way:
+                return
 
     # Jupyter's channels.
 
@@ -262,8 +268,6 @@ class Relay:
                     self._mailbox.attach(session, route, self.execution_state)
             elif kind == b"detach":
                 self._mailbox.detach(route)
-            elif kind == b"":  # what ZMQ_PROBE_ROUTER sends with each new connection
-                self._mailbox.reconnected(route)
 
     def _authenticated_session(self, frames: Sequence[bytes]) -> bytes | None:
         if len(frames) != 2 or not hmac.compare_digest(frames[0], self._sign(b"attach", frames[1])):
