@@ -23,13 +23,15 @@ LOOK_SECONDS = 0.1
 Object = dict[str, Any]
 
 
-async def wait_until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+async def wait_until(
+    condition: Callable[[], Awaitable[bool]], what: str, *, look_seconds: float = LOOK_SECONDS
+) -> None:
     """Return once the condition holds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not await condition():
         if time.monotonic() > deadline:
             raise CommandError(f"waited {PATIENCE_SECONDS} s in vain until {what}")
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(look_seconds)
 
 
 class Api:
@@ -39,10 +41,19 @@ class Api:
         self._session = session
 
     async def _ask(
-        self, method: str, path: str, query: Mapping[str, str], body: Object | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Any = None,
+        content_type: str | None = None,
     ) -> aiohttp.ClientResponse:
         answer = await self._session.request(
-            method, f"http://localhost{path}", json=body, params=query
+            method,
+            f"http://localhost{path}",
+            json=body,
+            params=query,
+            headers={"Content-Type": content_type} if content_type else None,
         )
         if answer.status >= 400:
             raise CommandError(f"{method} {path}: {answer.status} {(await answer.text())[:500]}")
@@ -62,11 +73,22 @@ class Api:
         answer: Object = await (await self._ask("POST", path, {}, body)).json()
         return answer
 
+    async def patch(self, path: str, patch: Any) -> Object:
+        """PATCH an object: a list is a JSON patch, anything else a merge patch."""
+        kind = "json-patch" if isinstance(patch, list) else "merge-patch"
+        content_type = f"application/{kind}+json"
+        answer: Object = await (await self._ask("PATCH", path, {}, patch, content_type)).json()
+        return answer
+
     async def delete(self, path: str, *, grace_seconds: int | None = None) -> None:
         """DELETE an object; one that is not there is no error."""
         query = {} if grace_seconds is None else {"gracePeriodSeconds": str(grace_seconds)}
         with suppress(CommandError):
             await self._ask("DELETE", path, query)
+
+    async def delete_all(self, path: str, *, grace_seconds: int, **query: str) -> None:
+        """DELETE what matches in a collection."""
+        await self._ask("DELETE", path, {**query, "gracePeriodSeconds": str(grace_seconds)})
 
     async def watch(self, path: str, **query: str) -> AsyncIterator[Object]:
         """Yield the events of a watch as they come."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -37,7 +39,7 @@ class Channels:
         self._websocket = websocket
         self._session = uuid.uuid4().hex
 
-    async def _send(self) -> str:
+    async def _send(self, code: str) -> str:
         msg_id = uuid.uuid4().hex
         await self._websocket.send_json(
             {
@@ -52,7 +54,7 @@ class Channels:
                 "parent_header": {},
                 "metadata": {},
                 "content": {
-                    "code": CODE,
+                    "code": code,
                     "silent": False,
                     "store_history": True,
                     "allow_stdin": False,
@@ -63,10 +65,10 @@ class Channels:
         )
         return msg_id
 
-    async def execute(self) -> tuple[float, float]:
-        """Run 1+1; return the seconds until its result, and until both its reply and `status: idle`."""
+    async def execute(self, code: str = CODE) -> tuple[float, float]:
+        """Run what gives 2; return the seconds until that, and until both the reply and `status: idle`."""
         begin = time.perf_counter()
-        msg_id = await self._send()
+        msg_id = await self._send(code)
         result = None
         replied = idle = False
         while not (replied and idle):
@@ -79,14 +81,14 @@ class Channels:
             match said["header"]["msg_type"]:
                 case "execute_result":
                     if said["content"]["data"]["text/plain"] != RESULT:
-                        raise CommandError(f"{CODE} gave {said['content']['data']}")
+                        raise CommandError(f"{code} gave {said['content']['data']}")
                     result = time.perf_counter() - begin
                 case "execute_reply":
                     replied = True
                 case "status":
                     idle = said["content"]["execution_state"] == "idle"
         if result is None:
-            raise CommandError(f"{CODE} gave no result")
+            raise CommandError(f"{code} gave no result")
         return result, time.perf_counter() - begin
 
 
@@ -136,13 +138,37 @@ class Gateway:
         return Start(kernel_id, answered, connected + result)
 
     @asynccontextmanager
-    async def channels(self, kernel_id: str) -> AsyncIterator[Channels]:
-        """Open a kernel's websocket."""
+    async def channels(self, kernel_id: str, session_id: str = "") -> AsyncIterator[Channels]:
+        """Open a kernel's websocket; a client that comes back shows the session it had."""
         url = f"{self._url}/api/kernels/{kernel_id}/channels"
-        async with self._session.ws_connect(url, max_msg_size=0) as websocket:
+        query = {"session_id": session_id} if session_id else {}
+        async with self._session.ws_connect(url, params=query, max_msg_size=0) as websocket:
             yield Channels(websocket)
+
+    def at(self, url: str) -> Gateway:
+        """Return the same at another address, such as that of one of its pods."""
+        return Gateway(self._session, url, self._kernel_name)
+
+    async def is_ready(self) -> bool:
+        """Ask it."""
+        async with self._session.get(f"{self._url}/readyz") as answer:
+            return answer.status == HTTPStatus.OK
+
+    async def memory(self) -> float:
+        """Return the bytes of memory that its process holds."""
+        async with self._session.get(f"{self._url}/metrics") as answer:
+            found = re.search(
+                r"^process_resident_memory_bytes (\S+)$", await answer.text(), re.MULTILINE
+            )
+        if found is None:
+            raise CommandError(f"/metrics: {answer.status}, without the memory of the process")
+        return float(found[1])
+
+    async def kernels(self) -> set[str]:
+        """Return the ids of all kernels that the gateway lists."""
+        return {kernel["id"] for kernel in await self._ask("GET", "/api/kernels")}
 
     async def delete_all(self) -> None:
         """Delete every kernel that the gateway lists."""
-        for kernel in await self._ask("GET", "/api/kernels"):
-            await self._ask("DELETE", f"/api/kernels/{kernel['id']}")
+        for kernel_id in await self.kernels():
+            await self._ask("DELETE", f"/api/kernels/{kernel_id}")

@@ -10,7 +10,7 @@ import aiohttp
 import pyhelm3  # type: ignore[import-untyped]
 
 from ci import images
-from ci.bench import idle_requests
+from ci.bench import fake_node, idle_requests
 from ci.bench.api import Api, labels
 from ci.bench.client import Gateway
 from ci.bench.node_view import wait_until_stopped
@@ -36,13 +36,26 @@ class Side:
     api: Api
     namespace: str
     service_account: str
+    deployment: str
     gateway: Gateway
 
     async def remove_kernels(self) -> None:
         """Delete all kernels and return when their pods are gone."""
         await self.gateway.delete_all()
-        path = f"/api/v1/namespaces/{self.namespace}/pods"
-        await self.api.wait_until_empty(path, **labels(component="kernel"))
+        await self._wait_until_gone()
+
+    async def discard_kernels(self) -> None:
+        """Do the same, and delete the pods of kernels that the gateway does not know any more."""
+        await self.gateway.delete_all()
+        await self.api.delete_all(self._pods, grace_seconds=0, **labels(component="kernel"))
+        await self._wait_until_gone()
+
+    @property
+    def _pods(self) -> str:
+        return f"/api/v1/namespaces/{self.namespace}/pods"
+
+    async def _wait_until_gone(self) -> None:
+        await self.api.wait_until_empty(self._pods, **labels(component="kernel"))
         await wait_until_stopped(self.api, self.namespace)
 
 
@@ -66,6 +79,7 @@ NAMESPACES = {"ours": "gp-bench-ours", "peer": "gp-bench-peer", "bare": "gp-benc
 
 
 def _remove(cluster: Cluster) -> None:
+    fake_node.remove(cluster, NAMESPACES["ours"])
     for namespace in NAMESPACES.values():
         # Idle kernels need no time to say goodbye; a namespace that is deleted would give them 30 seconds.
         words = ("delete", "pods", "--all", "--now", "--wait=false")
@@ -139,6 +153,9 @@ async def deployed(cluster: Cluster, api: Api) -> AsyncIterator[Sides]:
         async def side(name: str, credentials: tuple[str, str], kernel_name: str) -> Side:
             token, account = credentials
             namespace = NAMESPACES[name]
+            [deployment] = (await api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments"))[
+                "items"
+            ]
             [service] = (await api.get(f"/api/v1/namespaces/{namespace}/services"))["items"]
             target = f"service/{service['metadata']['name']}"
             ip, ports = await stack.enter_async_context(
@@ -150,7 +167,7 @@ async def deployed(cluster: Cluster, api: Api) -> AsyncIterator[Sides]:
             )
             gateway = Gateway(session, f"http://{ip}:{ports[PORT]}", kernel_name)
             await idle_requests.count_apart(api, name, namespace, account)
-            return Side(name, api, namespace, account, gateway)
+            return Side(name, api, namespace, account, deployment["metadata"]["name"], gateway)
 
         yield Sides(
             await side("ours", ours, "python3"),

@@ -1,4 +1,4 @@
-"""What is measured, in which order: the two sides take turns, so that a drift of the machine meets both."""
+"""Starts, executions and idleness: the two sides take turns, so that a drift of the machine meets both."""
 
 from __future__ import annotations
 
@@ -21,9 +21,6 @@ from ci.commands import CommandError
 from ci.progress import step
 from gateway_provisioners.model.connection_info import ConnectionInfo
 
-COLD_ROUNDS = 6
-TOGETHER_ROUNDS = 3
-TOGETHER = 10
 EXECUTE_ROUNDS = 30
 EXECUTIONS = 4
 IDLE_FEW = 5
@@ -127,16 +124,18 @@ async def executions(samples: Samples, cluster: Cluster, sides: Sides) -> None:
             await side.remove_kernels()
 
 
-async def _fill(sides: Sides, count: int) -> None:
-    for side in sides:
-        for _ in range(0, count, BATCH):
-            await asyncio.gather(*(side.gateway.start() for _ in range(BATCH)))
+async def fill(side: Side, count: int) -> None:
+    """Start that many kernels, a few at a time."""
+    for started in range(0, count, BATCH):
+        batch = min(BATCH, count - started)
+        await asyncio.gather(*(side.gateway.start() for _ in range(batch)))
 
 
 async def idle(samples: Samples, sides: Sides) -> None:
     """Leave kernels alone and see what their gateways do meanwhile; both sides at the same time."""
     with step(f"{IDLE_FEW} idle kernels each: requests to the API server in {IDLE_SECONDS} s"):
-        await _fill(sides, IDLE_FEW)
+        for side in sides:
+            await fill(side, IDLE_FEW)
         await asyncio.sleep(SETTLE_IDLE_SECONDS)
         before = {side.name: await idle_requests.counted(side.api, side.name) for side in sides}
         await asyncio.sleep(IDLE_SECONDS)
@@ -147,7 +146,8 @@ async def idle(samples: Samples, sides: Sides) -> None:
             for kind, count in after.items():
                 samples[f"idle_{kind}_requests"][side.name] += [count - before[side.name][kind]]
     with step(f"{IDLE_MANY} idle kernels each: what the gateways use in {node_view.SECONDS} s"):
-        await _fill(sides, IDLE_MANY - IDLE_FEW)
+        for side in sides:
+            await fill(side, IDLE_MANY - IDLE_FEW)
         await asyncio.sleep(SETTLE_IDLE_SECONDS)
         # The kubelet's look at the containers may be that old.
         await asyncio.sleep(SETTLE_IDLE_SECONDS)
@@ -157,16 +157,5 @@ async def idle(samples: Samples, sides: Sides) -> None:
         for side, usage in zip(sides, usages, strict=True):
             samples["cpu_per_minute"][side.name] += [usage.cpu_per_minute]
             samples["memory"][side.name] += [usage.memory]
-
-
-async def everything(cluster: Cluster, sides: Sides, bare: BarePods) -> Samples:
-    """Measure all of it."""
-    samples = no_samples()
-    await warm_up(sides, bare)
-    await cold_starts(samples, sides, bare, rounds=COLD_ROUNDS, count=1)
-    await executions(samples, cluster, sides)
-    await cold_starts(samples, sides, bare, rounds=TOGETHER_ROUNDS, count=TOGETHER)
-    await idle(samples, sides)
-    for side in sides:
-        samples["failed_starts"][side.name] += [len(side.gateway.failures)]
-    return samples
+        for side in sides:
+            await side.remove_kernels()

@@ -18,7 +18,9 @@ COLUMNS = 2
 
 
 def _panel(axes: Axes, row: Row) -> None:
-    bars = [("ours", row.ours, OURS), ("peer", row.peer, PEER)]
+    bars = [("ours", row.ours, OURS)]
+    if row.peer is not None:
+        bars.append(("peer", row.peer, PEER))
     if row.floor is not None:
         bars.append(("floor", row.floor, FLOOR))
     names = [name for name, _, _ in bars]
@@ -31,14 +33,17 @@ def _panel(axes: Axes, row: Row) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, max(value for _, value, _ in bars) * 1.18 or 1)
     limits = []
-    if row.target_of_peer is not None:
+    if row.target_of_peer is not None and row.peer is not None:
         limits.append(row.target_of_peer * row.peer)
     if row.target_of_floor is not None and row.floor is not None:
         limits.append(row.target_of_floor * row.floor)
     if limits:
         axes.axvline(min(limits), color=TARGET, linewidth=1.4, linestyle="--", zorder=2)
     unit = f" [{row.unit}]" if row.unit else ""
-    axes.set_title(f"{times(row.of_peer)} the peer: {row.title}{unit}", fontsize=10, loc="left")
+    ratios = ((row.of_peer, "the peer"), (row.of_floor, "the floor"))
+    told = next((f"{times(ratio)} {other}: " for ratio, other in ratios if ratio is not None), "")
+    peer = f" (peer: {row.peer_is})" if row.peer_is else ""
+    axes.set_title(f"{told}{row.title}{unit}{peer}", fontsize=10, loc="left")
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.tick_params(left=False, bottom=False, labelbottom=False, labelsize=9)
 

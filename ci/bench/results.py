@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isinf
 from statistics import median
 
 from ci.bench.measure import Samples
@@ -16,12 +17,13 @@ class Row:
     title: str
     unit: str
     ours: float
-    peer: float
+    peer: float | None = None
     floor: float | None = None
     floor_is: str = ""
     target_of_peer: float | None = None
     target_of_floor: float | None = None
     target: float | None = None
+    peer_is: str = ""
 
     @property
     def of_peer(self) -> float | None:
@@ -62,57 +64,149 @@ class Row:
         return "no" if self.missed() else "yes"
 
 
-def rows(samples: Samples) -> list[Row]:
-    """Make the rows of the table."""
+class _Measured:
+    """Medians of samples, and the rows that are made of them."""
 
-    def of(name: str, who: str, scale: float = 1) -> float:
-        return median(samples[name][who]) * scale
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
 
-    def cold_floor(name: str) -> float:
-        return of(name, "bare_pod") + of(name, "local_kernel")
+    def __contains__(self, name: str) -> bool:
+        return name in self._samples
 
-    def both(name: str, scale: float = 1) -> tuple[float, float]:
-        return of(name, "ours", scale), of(name, "peer", scale)
+    def of(self, name: str, who: str, scale: float = 1) -> float:
+        return median(self._samples[name][who]) * scale
 
-    floor_is = "bare pod reported as Running + kernel start on this host"
-    one, many = "first_result", "first_result_10_at_once"
+    def both(self, name: str, scale: float = 1) -> tuple[float, float]:
+        return self.of(name, "ours", scale), self.of(name, "peer", scale)
+
+    def longest(self, name: str, who: str) -> float | None:
+        return max(self._samples[name][who], default=None)
+
+    def most(self, name: str) -> tuple[float, float]:
+        return max(self._samples[name]["ours"]), max(self._samples[name]["peer"])
+
+
+_START_FLOOR = "bare pod reported as Running + kernel start on this host"
+
+
+def _starts(of: _Measured) -> list[Row]:
+    name = "first_result"
+    floor = of.of(name, "bare_pod")
     return [
-        Row("Cold start, first result", "s", *both(one), cold_floor(one), floor_is, 0.6),
+        Row(
+            "Cold start, first result",
+            "s",
+            *of.both(name),
+            floor + of.of(name, "local_kernel"),
+            _START_FLOOR,
+            0.6,
+        ),
         Row(
             "Cold start, POST answered",
             "s",
-            *both("answered"),
-            of(one, "bare_pod"),
+            *of.both("answered"),
+            floor,
             "bare pod reported as Running",
         ),
-        Row(
-            "10 at once, first result",
-            "s",
-            *both(many),
-            cold_floor(many),
-            f"10 x ({floor_is})",
-            0.4,
-        ),
+    ]
+
+
+def _together(of: _Measured) -> list[Row]:
+    name = "first_result_10_at_once"
+    floor = of.of(name, "bare_pod") + of.of(name, "local_kernel")
+    return [
+        Row("10 at once, first result", "s", *of.both(name), floor, f"10 x ({_START_FLOOR})", 0.4)
+    ]
+
+
+def _executions(of: _Measured) -> list[Row]:
+    return [
         Row(
             "Execute round trip",
             "ms",
-            *both("round_trip", 1e3),
-            of("round_trip", "direct_zmq", 1e3),
+            *of.both("round_trip", 1e3),
+            of.of("round_trip", "direct_zmq", 1e3),
             "ZMQ to a kernel of ours, no gateway",
             0.25,
             1.5,
-        ),
-        Row("LISTs in 30 s, 5 idle kernels", "", *both("idle_list_requests"), target=0),
-        Row("Other API requests, same 30 s", "", *both("idle_other_requests")),
-        Row("Failed starts in this run", "", *both("failed_starts"), target=0),
-        Row("Gateway CPU, 20 idle kernels", "s/min", *both("cpu_per_minute")),
-        Row("Gateway memory, 20 idle kernels", "MB", *both("memory", 1e-6)),
+        )
     ]
+
+
+def _idle(of: _Measured) -> list[Row]:
+    return [
+        Row("LISTs in 30 s, 5 idle kernels", "", *of.both("idle_list_requests"), target=0),
+        Row("Other API requests, same 30 s", "", *of.both("idle_other_requests")),
+        Row("Gateway CPU, 20 idle kernels", "s/min", *of.both("cpu_per_minute")),
+        Row("Gateway memory, 20 idle kernels", "MB", *of.both("memory", 1e-6)),
+    ]
+
+
+def _adoption(of: _Measured) -> list[Row]:
+    floor = of.of("adoption_0", "ours")
+    floor_is = "a gateway that starts without kernels"
+    what = {1: "1 kernel", 50: "50 kernels", 500: "500 kernels, simulated"}
+    return [
+        *(
+            Row(
+                f"Adoption of {words}",
+                "s",
+                of.of(f"adoption_{count}", "ours"),
+                floor=floor,
+                floor_is=floor_is,
+            )
+            for count, words in what.items()
+        ),
+        Row(
+            "Gateway memory, 500 kernels, simulated",
+            "MB",
+            of.of("adoption_500_memory", "ours", 1e-6),
+            floor=of.of("adoption_0_memory", "ours", 1e-6),
+            floor_is=floor_is,
+        ),
+    ]
+
+
+def _rollout(of: _Measured) -> list[Row]:
+    table = []
+    for replicas in ("1 replica", "3 replicas"):
+        name = f"rollout_{replicas[0]}"
+        gap, peers_gap = of.longest(f"{name}_gap", "ours"), of.longest(f"{name}_gap", "peer")
+        title = f"rollout, {replicas}"
+        lost = of.most(f"{name}_lost")
+        table += [
+            Row(
+                f"Longest gap in a {title}",
+                "s",
+                gap if gap is not None else inf,
+                peers_gap,
+                peer_is="" if peers_gap is not None else "kernels lost",
+            ),
+            Row(f"Kernels of 5 lost in a {title}", "", *lost, target=0),
+        ]
+    return table
+
+
+_ROWS = {
+    "first_result": _starts,
+    "first_result_10_at_once": _together,
+    "round_trip": _executions,
+    "memory": _idle,
+    "adoption_0": _adoption,
+    "rollout_1_gap": _rollout,
+}
+
+
+def rows(samples: Samples) -> list[Row]:
+    """Make the rows of the table, of what was measured."""
+    of = _Measured(samples)
+    table = [row for name, make in _ROWS.items() if name in of for row in make(of)]
+    return [*table, Row("Failed starts in this run", "", *of.both("failed_starts"), target=0)]
 
 
 def number(value: float | None) -> str:
     """A value in three digits or so."""
-    if value is None:
+    if value is None or isinf(value):
         return "-"
     if value == int(value) or value >= 100:
         return f"{value:.0f}"
@@ -136,7 +230,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.reached,
         row.unit,
         number(row.ours),
-        number(row.peer),
+        row.peer_is or number(row.peer),
         number(row.floor),
     )
 

@@ -1,0 +1,103 @@
+"""A node that is none: kwok says of the pods on it that they run, and nothing is ever started."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ci.bench.api import Api, wait_until
+from ci.clusters import Cluster
+from ci.commands import CommandError, run
+from ci.paths import ROOT, cache
+from ci.progress import step
+
+NAME = "gp-bench-fake"
+LABELS = {"gp-bench/fake": "true"}
+TAINT = {"key": "gp-bench/fake", "effect": "NoSchedule"}
+_MODULE = "sigs.k8s.io/kwok"
+_SOURCE = ROOT / "ci/bench/kwok"
+# What kwok plays: a node gets ready, its pods run at once and go as soon as they are deleted.
+_STAGES = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-delete")
+# The pods' addresses, to which nobody connects: a range that is reserved for benchmarks (RFC 2544).
+_POD_ADDRESSES = "198.18.0.0/16"
+
+
+def _go(verb: str, *words: str | Path) -> str:
+    return run("go", verb, "-C", _SOURCE, *words)
+
+
+def build() -> Path:
+    """Build kwok unless that is done; return its folder, named after what it is made from."""
+    sources = [(_SOURCE / name).read_bytes() for name in ("go.mod", "go.sum")]
+    compiler = run("go", "env", "-C", _SOURCE, "GOVERSION", "GOOS", "GOARCH").encode()
+    key = hashlib.sha256(b"\n".join([compiler, *sources])).hexdigest()[:16]
+    folder = cache() / "kwok" / key
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with step("Build kwok"), TemporaryDirectory(dir=folder.parent) as unfinished:
+        target = Path(unfinished) / "built"
+        target.mkdir()
+        flags = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w")
+        _go("build", *flags, "-o", target / "kwok", f"{_MODULE}/cmd/kwok")
+        module = Path(_go("list", "-m", "-f={{.Dir}}", _MODULE).strip())
+        for stage in _STAGES:
+            shutil.copy(module / f"kustomize/stage/{stage}.yaml", target)
+        target.rename(folder)
+    return folder
+
+
+def remove(cluster: Cluster, namespace: str) -> None:
+    """Remove the node and the pods on it, which no kubelet would ever confirm to be gone."""
+    kubectl = [str(cluster.kubectl), f"--kubeconfig={cluster.kubeconfig}"]
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    on_it = f"fieldSelector=spec.nodeName={NAME}&gracePeriodSeconds=0"
+    # One request: kubectl would delete them one by one.
+    run(*kubectl, "delete", f"--raw={pods}?{on_it}")
+    run(*kubectl, "delete", "node", NAME, "--ignore-not-found")
+    run(*kubectl, "--namespace=kube-node-lease", "delete", "lease", NAME, "--ignore-not-found")
+
+
+@asynccontextmanager
+async def fake_node(cluster: Cluster, api: Api, namespace: str) -> AsyncIterator[None]:
+    """Have the node for the length of the block; pods in `namespace` may be on it."""
+    folder = await asyncio.to_thread(build)
+    await api.post(
+        "/api/v1/nodes",
+        {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": NAME, "labels": {**LABELS, "kubernetes.io/hostname": NAME}},
+            "spec": {"taints": [TAINT]},
+        },
+    )
+    process = await asyncio.create_subprocess_exec(
+        str(folder / "kwok"),
+        f"--kubeconfig={cluster.kubeconfig}",
+        f"--manage-single-node={NAME}",
+        f"--cidr={_POD_ADDRESSES}",
+        "--node-port=0",  # it would serve logs and shells there
+        *(f"--config={stage}" for stage in folder.glob("*.yaml")),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+    async def is_ready() -> bool:
+        if process.returncode is not None:
+            raise CommandError(f"kwok ended with exit code {process.returncode}")
+        conditions = (await api.get(f"/api/v1/nodes/{NAME}"))["status"].get("conditions") or ()
+        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+    try:
+        await wait_until(is_ready, "kwok's node is ready")
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+        await asyncio.to_thread(remove, cluster, namespace)
