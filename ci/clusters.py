@@ -10,6 +10,7 @@ Run as ``python -m ci.clusters up|down``.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -144,6 +145,12 @@ def running() -> bool:
             == 0
         )
     return True
+
+
+def host_address() -> str:
+    """Return the address at which the local cluster's pods reach this host."""
+    address: str = json.loads(run(_PROGRAM, "status", "--json"))["hostIP"]
+    return address
 
 
 def _owner_file() -> Path:

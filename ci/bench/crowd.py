@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ci import clusters
 from ci.bench import fake_node, stand_ins
 from ci.bench.api import Api, Object, labels, wait_until
 from ci.clusters import Cluster
-from ci.commands import run
-from ci.paths import ROOT
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.kernel_state import (
     INSTANCE_LABEL,
@@ -107,13 +105,6 @@ async def _leave(api: Api, made_of: KernelPodSpec, record: dict[str, Any]) -> No
     await api.patch(f"{place}/pods/{made_of.name}", running)
 
 
-def _host_ip() -> str:
-    """Return the address at which the local cluster's pods reach this host."""
-    status = json.loads(run(ROOT / "ci/cluster/cluster.sh", "status", "--json"))
-    address: str = status["hostIP"]
-    return address
-
-
 @asynccontextmanager
 async def crowd(cluster: Cluster, api: Api, model: Model, count: int) -> AsyncIterator[None]:
     """Have that many kernels like `model` for the length of the block.
@@ -134,7 +125,7 @@ async def crowd(cluster: Cluster, api: Api, model: Model, count: int) -> AsyncIt
         return sum(KERNEL_ID_LABEL in each["metadata"]["labels"] for each in listed) == count
 
     async with (
-        stand_ins.running(await asyncio.to_thread(_host_ip), count) as connections,
+        stand_ins.running(await asyncio.to_thread(clusters.host_address), count) as connections,
         fake_node.fake_node(cluster, api, namespace),
     ):
         await asyncio.gather(*(add(connection) for connection in connections))
