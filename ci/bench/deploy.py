@@ -11,7 +11,7 @@ import pyhelm3  # type: ignore[import-untyped]
 
 from ci import images
 from ci.bench import fake_node, idle_requests
-from ci.bench.api import Api, labels
+from ci.bench.api import Api, Object, labels
 from ci.bench.client import Gateway
 from ci.bench.node_view import wait_until_stopped
 from ci.bench.reach import reach
@@ -26,6 +26,7 @@ from ci.peer.manifests import NAME as PEER
 from ci.progress import say, step
 
 RELEASE = "gateway"
+_OF_KERNELS = labels(component="kernel")
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,20 @@ class Side:
     async def discard_kernels(self) -> None:
         """Do the same, and delete the pods of kernels that the gateway does not know any more."""
         await self.gateway.delete_all()
-        await self.api.delete_all(self._pods, grace_seconds=0, **labels(component="kernel"))
+        await self.api.delete_all(self._pods, grace_seconds=0, **_OF_KERNELS)
         await self._wait_until_gone()
+
+    async def kernel_pods(self) -> list[Object]:
+        """Return the pods of all kernels."""
+        pods: list[Object] = (await self.api.get(self._pods, **_OF_KERNELS))["items"]
+        return pods
 
     @property
     def _pods(self) -> str:
         return f"/api/v1/namespaces/{self.namespace}/pods"
 
     async def _wait_until_gone(self) -> None:
-        await self.api.wait_until_empty(self._pods, **labels(component="kernel"))
+        await self.api.wait_until_empty(self._pods, **_OF_KERNELS)
         await wait_until_stopped(self.api, self.namespace)
 
 
@@ -162,8 +168,11 @@ async def deployed(cluster: Cluster, api: Api) -> AsyncIterator[Sides]:
                 reach(cluster, namespace, target, service["spec"]["clusterIP"], [PORT])
             )
             headers = {"Authorization": f"token {token}"}
+            # A connection for each request, as Jupyter's own clients have it: one that is kept leads to the
+            # same process of a gateway again and again.
+            connector = aiohttp.TCPConnector(limit=0, force_close=True)
             session = await stack.enter_async_context(
-                aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0))
+                aiohttp.ClientSession(headers=headers, connector=connector)
             )
             gateway = Gateway(session, f"http://{ip}:{ports[PORT]}", kernel_name)
             await idle_requests.count_apart(api, name, namespace, account)

@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 
 import aiohttp
 
 from ci.bench import replicas
+from ci.bench.api import wait_until
 from ci.bench.client import Gateway
 from ci.bench.deploy import Side, Sides
 from ci.bench.measure import SETTLE_SECONDS, Samples
 from ci.commands import CommandError
 from ci.progress import step
+from gateway_provisioners.model.kernel_state import KERNEL_ID_LABEL
 
 CLIENTS = 5
 REPLICAS = (1, 3)
 ROUNDS = 2
 _PAUSE_SECONDS = 0.05
 _RECONNECT_SECONDS = 0.1
-# How long after a rollout a kernel may still be found again; what takes longer counts as lost.
-_PATIENCE_SECONDS = 40
 
 
 class Client:
@@ -31,8 +32,7 @@ class Client:
         self.kernel_id = kernel_id
         self._gateway = gateway
         self._session_id = uuid.uuid4().hex
-        self._results: list[float] = []
-        self._news = asyncio.Event()
+        self.results: list[float] = []
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -40,28 +40,39 @@ class Client:
         while True:
             try:
                 async with self._gateway.channels(self.kernel_id, self._session_id) as channels:
-                    if not self._results:
+                    if not self.results:
                         await channels.execute("x = 2\nx")
                     while True:
                         # Only the kernel as it was at first knows it.
                         await channels.execute("x")
-                        self._results.append(time.perf_counter())
-                        self._news.set()
+                        self.results.append(time.perf_counter())
                         pause = 0.0
                         await asyncio.sleep(_PAUSE_SECONDS)
             except (CommandError, aiohttp.ClientError, asyncio.TimeoutError):
                 await asyncio.sleep(pause)
                 pause = _RECONNECT_SECONDS
 
-    async def wait_for_result(self) -> None:
-        """Return at the next result."""
-        self._news.clear()
-        await self._news.wait()
+    def has_result_since(self, moment: float) -> bool:
+        """Tell whether the kernel answered after that."""
+        return bool(self.results) and self.results[-1] > moment
 
     def longest_gap(self) -> float:
         """Return the longest time from one result to the next."""
-        pairs = zip(self._results, self._results[1:], strict=False)
+        pairs = zip(self.results, self.results[1:], strict=False)
         return max(later - earlier for earlier, later in pairs)
+
+
+async def _found_or_gone(side: Side, clients: Sequence[Client]) -> None:
+    """Return when each client has a result again, or its kernel has no pod any more."""
+    now = time.perf_counter()
+
+    async def decided() -> bool:
+        pods = {pod["metadata"]["labels"][KERNEL_ID_LABEL] for pod in await side.kernel_pods()}
+        return all(
+            client.has_result_since(now) or client.kernel_id not in pods for client in clients
+        )
+
+    await wait_until(decided, f"the clients of {side.name} have results, or no kernels")
 
 
 async def _roll_out(samples: Samples, side: Side, count: int) -> None:
@@ -69,20 +80,16 @@ async def _roll_out(samples: Samples, side: Side, count: int) -> None:
     clients = [Client(side.gateway, kernel_id) for kernel_id in started]
     runs = [asyncio.create_task(client.run()) for client in clients]
     try:
-        await asyncio.wait_for(
-            asyncio.gather(*(client.wait_for_result() for client in clients)), _PATIENCE_SECONDS
-        )
+        await _found_or_gone(side, clients)
         await asyncio.sleep(SETTLE_SECONDS)
         await replicas.roll_out(side)
-        results = [asyncio.create_task(client.wait_for_result()) for client in clients]
-        _, without = await asyncio.wait(results, timeout=_PATIENCE_SECONDS)
-        kept = [client for client, found in zip(clients, results, strict=True) if found.done()]
-        for late in without:
-            late.cancel()
+        end = time.perf_counter()
+        await _found_or_gone(side, clients)
     finally:
         for run in runs:
             run.cancel()
         await asyncio.gather(*runs, return_exceptions=True)
+    kept = [client for client in clients if client.has_result_since(end)]
     samples[f"rollout_{count}_gap"][side.name] += [client.longest_gap() for client in kept]
     samples[f"rollout_{count}_lost"][side.name] += [CLIENTS - len(kept)]
 
