@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -62,6 +63,9 @@ class KernelPods:
         self.process = process
         self.limits = limits
         self.pods = ObjectCache("pods", self._collection())
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
+        """The names of each kernel's pods."""
+        self.pods.subscribe(self._file)
         self.warnings = ObjectCache(
             "events",
             api.collection(
@@ -168,16 +172,22 @@ class KernelPods:
 
     def kernel_ids(self) -> set[str]:
         """The ids of the kernels that have a pod."""
-        ids = {kernel_id_of(pod, self.instance) for pod in self.pods.objects.values()}
-        return ids - {""}
+        return set(self._names)
 
     def of_kernel(self, kernel_id: str) -> list[PodState]:
         """The pods of one kernel, as far as the watch knows."""
-        return [
-            read_state(pod)
-            for pod in self.pods.objects.values()
-            if kernel_id_of(pod, self.instance) == kernel_id
-        ]
+        names = self._names.get(kernel_id, ())
+        return [read_state(self.pods.objects[name]) for name in sorted(names)]
+
+    def _file(self, change: str, pod: Object) -> None:
+        """File a pod under its kernel: who asks for every kernel must not look at all pods each time."""
+        kernel_id, name = kernel_id_of(pod, self.instance), pod["metadata"]["name"]
+        if change != "DELETED" and kernel_id:
+            self._names[kernel_id].add(name)
+        elif names := self._names.get(kernel_id):
+            names.discard(name)
+            if not names:
+                del self._names[kernel_id]
 
     async def find(self, kernel_id: str) -> None:
         """Ask the API itself for the pods of a kernel of which the watch may not have told yet.

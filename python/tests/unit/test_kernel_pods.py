@@ -1,0 +1,47 @@
+"""Which pods belong to which kernel, as the watch tells of them."""
+
+import pytest
+
+from gateway_provisioners.kube.pods import KernelPods
+from gateway_provisioners.model.admission import Limits
+
+
+class Api:
+    """An API server that is never asked."""
+
+    def collection(self, *_kind_and_namespace, **_selectors):
+        return None
+
+
+def pod(name, kernel_id, instance="ours"):
+    labels = {"kernel_id": kernel_id, "app.kubernetes.io/instance": instance}
+    return {"metadata": {"name": name, "resourceVersion": "1", "labels": labels}}
+
+
+@pytest.fixture
+def pods():
+    return KernelPods(Api(), "kernels", instance="ours", process="a", limits=Limits())
+
+
+def names(pods, kernel_id):
+    return [state.name for state in pods.of_kernel(kernel_id)]
+
+
+def test_pods_are_found_by_their_kernel(pods):
+    for each in (pod("b-2", "b"), pod("a-1", "a"), pod("b-1", "b"), pod("x", "b", "others")):
+        pods.pods.learn(each)
+    assert pods.kernel_ids() == {"a", "b"}
+    assert names(pods, "a") == ["a-1"]
+    assert names(pods, "b") == ["b-1", "b-2"]
+    assert names(pods, "c") == []
+
+
+def test_a_kernel_is_unknown_when_its_last_pod_is_gone(pods):
+    first, second = pod("a-1", "a"), pod("a-2", "a")
+    for each in (first, second):
+        pods.pods.learn(each)
+    pods.pods._changed("DELETED", first)
+    assert names(pods, "a") == ["a-2"]
+    pods.pods._changed("DELETED", second)
+    assert pods.kernel_ids() == set()
+    assert names(pods, "a") == []
