@@ -18,6 +18,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
 
 from gateway_provisioners.errors import ClusterError, ConfigurationError
+from gateway_provisioners.kube.waiting import within
 
 Object = dict[str, Any]
 
@@ -233,7 +234,7 @@ class Collection:
             )
             while True:
                 try:
-                    event = await asyncio.wait_for(anext(events), self._longest_silence)
+                    event = await within(self._longest_silence, anext(events))
                 except StopAsyncIteration:
                     return
                 except Exception as error:

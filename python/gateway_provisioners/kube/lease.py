@@ -18,6 +18,7 @@ from typing import Any
 
 from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.kube.api import KubeApi
+from gateway_provisioners.kube.waiting import within
 
 Object = dict[str, Any]
 
@@ -103,7 +104,7 @@ class Lease:
             except ClusterError as error:
                 _log.info("lease %s: %s", self._name, error)
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), RENEW_SECONDS)
+                await within(RENEW_SECONDS, self._wake.wait())
             self._wake.clear()
 
     async def contend(self) -> None:
