@@ -15,9 +15,10 @@ from ci.bench import replicas
 from ci.bench.api import wait_until
 from ci.bench.client import Gateway
 from ci.bench.crowd import Model, crowd
-from ci.bench.deploy import PORT, Side
+from ci.bench.deploy import Side
 from ci.bench.measure import Samples, fill
 from ci.clusters import Cluster
+from ci.peer.deploy import PORT
 from ci.progress import step
 
 REAL = (0, 1, 50)
