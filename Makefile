@@ -1,7 +1,7 @@
 # Aliases only: what a target does stands in the script or module that it calls.
 python := .venv/bin/python
 
-.PHONY: help env demo clean-demo test lint cluster clean-cluster images check-image bench package
+.PHONY: help env demo clean-demo test soak lint cluster clean-cluster images check-image bench package
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 env:
@@ -12,6 +12,8 @@ clean-demo: env ## remove the demo, and the cluster that was made for it
 	@$(python) -m ci.demo clean
 test: env ## run every test, on a cluster that is made when there is none
 	@ci/test.sh
+soak: env ## break a cluster a hundred times in a row and look after kernels: CLUSTER=local
+	@GP_FAULTS=100 ci/test.sh tests/cluster/test_faults.py -k many --log-cli-level=WARNING
 lint: env ## run every check that needs no cluster
 	@ci/verify/all.sh
 cluster: env ## bring up the cluster: CLUSTER=local, kind or current

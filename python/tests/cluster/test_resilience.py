@@ -10,7 +10,7 @@ from patience import patiently, until
 
 from ci.commands import run
 
-OUTAGE_SECONDS = 20
+OUTAGE_SECONDS = 60
 
 
 async def uid_of_gateway(chart):

@@ -119,6 +119,16 @@ def test_the_code_says_what_the_page_quotes(sentence):
     assert re.sub(r'["\s]', "", sentence) in source_of("python/gateway_provisioners/**/*.py")
 
 
+def test_what_is_promised_has_a_test():
+    named = re.findall(
+        r"`(\w+)/(test_\w+\.py)::(test_\w+)`", (ROOT / "docs/how-it-works.md").read_text()
+    )
+    assert named
+    for kind, file, test in named:
+        source = (ROOT / "python/tests" / kind / file).read_text()
+        assert re.search(rf"^(async )?def {test}\(", source, flags=re.MULTILINE), (file, test)
+
+
 def anchors(page):
     """The fragments of a page's headings, as GitHub makes them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
