@@ -109,7 +109,28 @@ exec_r() {
   launcher r/scripts/launch_IRkernel.R R/scripts/launch_IRkernel.R
   local -r script=$REPLY
   runtime Rscript
+  if (($$ == 1)); then
+    run_below "$REPLY" "$script" "${arguments[@]}"
+  fi
   exec -- "$REPLY" "$script" "${arguments[@]}"
+}
+
+# run_below COMMAND...: be the init that an image without tini lacks. What R leaves to the system, the
+# end on SIGTERM and the reaping of orphans, the system does not do for a container's first process.
+run_below() {
+  local signal
+  setsid -- "$@" & # a process group of its own
+  local -r pid=$!
+  for signal in HUP INT QUIT TERM USR1 USR2; do
+    # shellcheck disable=SC2064 # now, not later
+    trap "kill -s $signal -- -$pid 2>/dev/null || :" "$signal"
+  done
+  while
+    local code=0
+    wait "$pid" || code=$?
+    kill -s 0 "$pid" 2>/dev/null
+  do :; done # a signal interrupts the waiting
+  exit "$code"
 }
 
 exec_scala() {

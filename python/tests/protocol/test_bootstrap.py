@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from launched import GUARD, KERNEL_ID, LAUNCHERS, client_of, environment, value
+from launched_r import children
 
 from gateway_provisioners.handshake.payload import new_launch_key
 
@@ -46,7 +48,7 @@ def record(image, program, code=0):
     script.chmod(0o755)
 
 
-def bootstrap(image, *, path="/usr/bin:/bin", **variables):
+def bootstrap(image, wrapper=(), *, path="/usr/bin:/bin", **variables):
     given = {
         "KERNEL_LANGUAGE": "python",
         "KERNEL_ID": KERNEL_ID,
@@ -56,7 +58,7 @@ def bootstrap(image, *, path="/usr/bin:/bin", **variables):
     }
     present = {name: text for name, text in given.items() if text is not None}
     return subprocess.Popen(
-        [image / "bootstrap-kernel.sh"],
+        [*wrapper, image / "bootstrap-kernel.sh"],
         env={**environment(**present), "PATH": path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -229,6 +231,22 @@ def test_becomes_the_r_launcher(image, directory):
     assert (code, stderr) == (3, "")
     launcher = str(image / "kernel-launchers" / directory / "scripts/launch_IRkernel.R")
     assert json.loads(stdout)["arguments"] == [launcher, *COMMON]
+
+
+@pytest.mark.parametrize(("ends_with", "code"), [("exec sleep 3600", 143), ("exit 7", 7)])
+def test_is_an_init_for_r_where_there_is_none(image, ends_with, code):
+    """As the first process of its namespace, where SIGTERM does nothing by itself."""
+    install(image, "R/scripts/launch_IRkernel.R")
+    script = image / "Rscript"
+    script.write_text(f"#!/bin/sh\n(sleep 0 &)\necho started\n{ends_with}\n")
+    script.chmod(0o755)
+    namespace = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    process = bootstrap(image, namespace, path=f"{image}:/usr/bin:/bin", KERNEL_LANGUAGE="r")
+    assert process.stdout.readline() == "started\n"
+    if code == 143:
+        [first] = children(process.pid)
+        os.kill(first, signal.SIGTERM)
+    assert outcome(process) == (code, "", "")
 
 
 def test_becomes_the_scala_launcher(image):

@@ -43,10 +43,10 @@ def sdist_names(built):
 
 
 def launcher_files():
-    """What an image with Python kernels needs of launchers/: everything but what was made on the way."""
+    """What images with Python and R kernels need of launchers/: everything but what was made on the way."""
     listed = run(
         *("git", "ls-files", "--cached", "--others", "--exclude-standard"),
-        *("python", "bootstrap-kernel.sh"),
+        *("python", "r", "bootstrap-kernel.sh"),
         cwd=LAUNCHERS,
     )
     return set(listed.stdout.splitlines())
