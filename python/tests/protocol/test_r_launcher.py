@@ -225,7 +225,14 @@ async def test_under_a_gateway_of_version_1(container_of_r, gateway_v1):
             await run(client, "kept <- 1")
             busy = await start_busy(client, "busy()\nrepeat {}", CONNECT)
             port = info["comm_port"]
-            for garbage in ([], "text", {"signum": "2"}, {}):
+            for garbage in (
+                [],
+                "text",
+                {"signum": "2"},
+                {"signum": [2, 9]},
+                {"shutdown": [1, 2]},
+                {},
+            ):
                 assert await asyncio.to_thread(reference_v1.command, port, garbage) == b""
             with socket.create_connection(("127.0.0.1", port)) as silent:
                 silent.sendall(b'{"signum"')

@@ -40,19 +40,16 @@ command_loop <- function(server, key, kernel) {
     for (i in which(ready[-1])) {
       connections[[i]] <- receive(connections[[i]], key)
       if (connections[[i]]$complete) {
-        told_to_stop <- isTRUE(serve(connections[[i]], key, kernel)) || told_to_stop
+        told_to_stop <- serve(connections[[i]], key, kernel) || told_to_stop
       }
     }
-    done <- vapply(connections, `[[`, TRUE, "done")
     if (ready[1]) {
       connections <- c(connections, accept(server, key))
-      done <- c(done, logical(length(connections) - length(done)))
     }
-    open <- cumsum(rev(!done))
-    done <- done | rev(open > MAX_CONNECTIONS)
-    done <- done | vapply(connections, function(each) each$deadline <= Sys.time(), TRUE)
-    for (each in connections[done]) close(each$socket)
-    connections <- connections[!done]
+    over <- vapply(connections, function(each) each$done || each$deadline <= Sys.time(), TRUE)
+    over[utils::head(which(!over), -MAX_CONNECTIONS)] <- TRUE # the oldest make room
+    for (each in connections[over]) close(each$socket)
+    connections <- connections[!over]
     if (told_to_stop) {
       break
     }
@@ -113,9 +110,9 @@ serve <- function(connection, key, kernel) {
       if (!is.null(key)) {
         send(connection$socket, key$reply(answer, connection$challenge))
       }
-      !is.null(command[["shutdown"]]) && !command[["shutdown"]] %in% list(FALSE, 0L)
+      isTRUE(command[["shutdown"]]) || identical(command[["shutdown"]], 1L)
     },
-    wire_error = function(condition) FALSE
+    error = function(condition) FALSE
   )
 }
 

@@ -84,16 +84,17 @@ def test_wheel_alone_sets_an_image_up(built, tmp_path):
     run(*pip, "install", "--no-index", "--no-deps", "--target", site, wheel)
     done = run(
         site / "bin" / "jupyter-image-bootstrap",
-        *("install", "--languages", "python", "--target", target),
+        *("install", "--languages", "python", "--languages", "r", "--target", target),
         env={**os.environ, "PYTHONPATH": str(site)},
         cwd=tmp_path,
     )
     assert len(done.stderr.splitlines()) == 3
     installed = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
-    assert installed == {
-        name if name == "bootstrap-kernel.sh" else f"kernel-launchers/{name}"
-        for name in launcher_files()
-    }
-    for name in installed:
-        packaged = LAUNCHERS / name.removeprefix("kernel-launchers/")
-        assert (target / name).read_bytes() == packaged.read_bytes()
+    folders = {"python": "kernel-launchers/python", "r": "kernel-launchers/R"}
+    expected = {}
+    for name in launcher_files():
+        language, _, below = name.partition("/")
+        expected[f"{folders[language]}/{below}" if below else name] = name
+    assert installed == expected.keys()
+    for name, packaged in expected.items():
+        assert (target / name).read_bytes() == (LAUNCHERS / packaged).read_bytes()
