@@ -88,7 +88,7 @@ runtime() {
       return
     fi
   done
-  fail "$NO_RUNTIME" "no runtime for '$language' in this image: $1 is not in PATH"
+  fail "$NO_RUNTIME" "no runtime for '$language' in this image: ${!#} is not in PATH"
 }
 
 exec_python() {
@@ -115,8 +115,8 @@ exec_r() {
   exec -- "$REPLY" "$script" "${arguments[@]}"
 }
 
-# run_below COMMAND...: be the init that an image without tini lacks. What R leaves to the system, the
-# end on SIGTERM and the reaping of orphans, the system does not do for a container's first process.
+# run_below COMMAND...: be the init that an image without tini lacks. What R and Java leave to the system,
+# the end on SIGTERM and the reaping of orphans, the system does not do for a container's first process.
 run_below() {
   local signal
   setsid -- "$@" & # a process group of its own
@@ -133,14 +133,36 @@ run_below() {
   exit "$code"
 }
 
+# pip_folder PACKAGE: where pip has installed it, nothing where it has not
+pip_folder() {
+  local python
+  for python in python python3; do
+    if hash -- "$python" 2>/dev/null; then
+      "$python" -c 'import importlib.util as u, sys; print(u.find_spec(sys.argv[1]).submodule_search_locations[0])' \
+        "$1" 2>/dev/null || true
+      return
+    fi
+  done
+}
+
+# Spark and Toree may be an image's own or pip's. The launcher is a small JVM of its own beside that
+# of Spark, which gets neither its memory nor its keys.
 exec_scala() {
-  local -a application=("$launchers_dir"/scala/lib/toree-launcher*.jar)
-  local -a assembly=("$launchers_dir"/scala/lib/toree-assembly-*.jar)
-  launcher "scala/lib/${application[0]##*/}"
-  launcher "scala/lib/${assembly[0]##*/}"
-  runtime "${SPARK_HOME:-/nonexistent}/bin/spark-submit" spark-submit
-  exec -- "$REPLY" --name "${KERNEL_USERNAME:-kernel}-$kernel_id" --jars "${assembly[0]}" \
-    --class launcher.ToreeLauncher "${application[0]}" --alternate-sigint USR2 "${arguments[@]}"
+  launcher scala/lib/toree-launcher.jar
+  local -r jar=$REPLY
+  export SPARK_HOME=${SPARK_HOME:-$(pip_folder pyspark)}
+  local -a library=("$SPARK_HOME"/jars/scala-library-2.12.*.jar) assembly=("$launchers_dir"/scala/lib/toree-assembly-*.jar)
+  [[ -r ${library[0]} ]] ||
+    fail "$NO_RUNTIME" "no runtime for 'scala' in this image: SPARK_HOME is '$SPARK_HOME' and holds no Spark for Scala 2.12"
+  if [[ ! -r ${assembly[0]} ]]; then
+    assembly=("$(pip_folder toree)"/lib/toree-assembly-*.jar)
+  fi
+  [[ -r ${assembly[0]} ]] ||
+    fail "$NO_RUNTIME" "no runtime for 'scala' in this image: it has no toree-assembly-*.jar, neither in\
+ $launchers_dir/scala/lib nor from 'pip install toree'"
+  runtime "${JAVA_HOME:-/nonexistent}/bin/java" java
+  exec -- "$REPLY" -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jar:${library[0]}" \
+    launcher.ToreeLauncher --toree-assembly "${assembly[0]}" "${arguments[@]}"
 }
 
 # A language of the image's own: its launcher is a program and looks for its runtime itself.

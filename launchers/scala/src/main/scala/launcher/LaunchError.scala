@@ -1,0 +1,16 @@
+package launcher
+
+/** How a launch fails: one line for the user and an exit code for the gateway. */
+final class LaunchError(val exitCode: Int, message: String) extends Exception(message)
+
+/** The values of sysexits.h that bootstrap-kernel.sh uses too; the gateway shows code and line. */
+object LaunchError {
+  val BadParameter = 64
+  val NoRuntime = 69
+  val LaunchFailed = 70
+  val EncryptionImpossible = 78
+
+  def badParameter(message: String): LaunchError = new LaunchError(BadParameter, message)
+
+  def launchFailed(message: String): LaunchError = new LaunchError(LaunchFailed, message)
+}

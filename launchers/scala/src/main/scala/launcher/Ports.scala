@@ -1,0 +1,56 @@
+package launcher
+
+import java.io.IOException
+import java.net.{InetSocketAddress, StandardProtocolFamily, StandardSocketOptions}
+import java.nio.channels.{NetworkChannel, ServerSocketChannel, SocketChannel}
+
+import scala.util.Random
+
+/** Sockets for the kernel's channels, within the port range the administrator gave. */
+object Ports {
+  val AnyAddress = "0.0.0.0" // the gateway reaches the kernel from another host
+
+  /** Listens on a free port.
+    *
+    * @param portRange lowest and highest port; (0, 0) for any the system has
+    */
+  def listen(portRange: (Int, Int), backlog: Int): ServerSocketChannel = {
+    val channel = ServerSocketChannel.open(StandardProtocolFamily.INET)
+    bind(channel, portRange)(channel.bind(_, backlog))
+    channel
+  }
+
+  /** Binds sockets that hold ports until the kernel itself listens on them.
+    *
+    * The kernel binds beside the reservation, which is possible on Linux because both sockets have
+    * SO_REUSEADDR and this one never listens. It is set after binding: beforehand, bind() would
+    * accept ports that others have reserved in the same way.
+    */
+  def reserve(portRange: (Int, Int), count: Int): Seq[SocketChannel] =
+    Seq.fill(count) {
+      val channel = SocketChannel.open(StandardProtocolFamily.INET)
+      bind(channel, portRange)(channel.bind(_))
+      channel.setOption[java.lang.Boolean](StandardSocketOptions.SO_REUSEADDR, true)
+    }
+
+  def number(channel: NetworkChannel): Int =
+    channel.getLocalAddress.asInstanceOf[InetSocketAddress].getPort
+
+  private def bind(channel: NetworkChannel, portRange: (Int, Int))(
+      attempt: InetSocketAddress => Unit
+  ): Unit = {
+    val (lowest, highest) = portRange
+    val size = highest - lowest + 1
+    val start = Random.nextInt(size) // spreads kernels that share a host; no secret
+    val bound = Iterator.range(0, size).exists { step =>
+      try {
+        attempt(new InetSocketAddress(AnyAddress, lowest + (start + step) % size))
+        true
+      } catch { case _: IOException => false }
+    }
+    if (!bound) {
+      channel.close()
+      throw LaunchError.launchFailed(s"no free port within $lowest..$highest")
+    }
+  }
+}
