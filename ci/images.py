@@ -23,6 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, cast
 
+from ci import scala_launcher
 from ci.commands import UserError, exit_code, run
 from ci.engines import Engine, find_engine
 from ci.paths import ROOT, cache, version
@@ -70,6 +71,9 @@ KERNEL_PY = Image(
 KERNEL_R = Image(
     f"elyra/kernel-r:{VERSION}", ROOT / "images/kernel-r", FOUNDATION.reference, wheel=True
 )
+KERNEL_SCALA = Image(
+    f"elyra/kernel-scala:{VERSION}", ROOT / "images/kernel-scala", FOUNDATION.reference, wheel=True
+)
 GATEWAY = Image(
     f"elyra/gateway:{VERSION}", ROOT / "images/gateway", FOUNDATION.reference, wheel=True
 )
@@ -90,7 +94,10 @@ TWO_LANGUAGES = _brought("two-languages:1.0", KERNEL_R)
 BROUGHT = (FROM_DOCKER_STACKS, PLAIN_DEBIAN, TWO_LANGUAGES, BASH_KERNEL)
 IMAGES = {
     image.reference: image
-    for image in (FOUNDATION, KERNEL_PY, KERNEL_R, GATEWAY, DEBIAN, DATA_SCI_PY, *BROUGHT)
+    for image in (
+        *(FOUNDATION, KERNEL_PY, KERNEL_R, KERNEL_SCALA, GATEWAY),
+        *(DEBIAN, DATA_SCI_PY, *BROUGHT),
+    )
 }
 
 
@@ -290,7 +297,9 @@ class Builder:
 
 
 @contextmanager
-def _builder() -> Iterator[Builder]:
+def _builder(wanted: Sequence[Image]) -> Iterator[Builder]:
+    if KERNEL_SCALA in wanted:
+        scala_launcher.ensure()  # it becomes part of the wheel
     with _one_at_a_time():
         builder = Builder(find_engine(os.environ.get("ENGINE")), os.environ.get("BASE_IMAGE"))
         try:
@@ -306,7 +315,7 @@ def container(image: Image, folder: Path) -> Iterator[list[str]]:
     The image is built first where the engine does not have it.
     """
     with ExitStack() as stack:
-        with _builder() as builder:
+        with _builder([image]) as builder:
             builder.build(image)
             words = stack.enter_context(builder.engine.shell(image.reference, folder))
         yield words
@@ -323,7 +332,7 @@ def ensure(references: Sequence[str] = ()) -> list[Built]:
     wanted = [IMAGES[reference] for reference in references] or [
         image for image in IMAGES.values() if image.deployed
     ]
-    with _builder() as builder:
+    with _builder(wanted) as builder:
         return [builder.archive(image) for image in wanted]
 
 

@@ -145,22 +145,24 @@ pip_folder() {
   done
 }
 
-# Spark and Toree may be an image's own or pip's. The launcher is a small JVM of its own beside that
-# of Spark, which gets neither its memory nor its keys.
+# SPARK_HOME and TOREE_HOME say where an image has them, else pip knows (pyspark, toree). The launcher
+# is a small JVM beside that of Spark, which sees neither its memory nor its keys.
 exec_scala() {
   launcher scala/lib/toree-launcher.jar
   local -r jar=$REPLY
   export SPARK_HOME=${SPARK_HOME:-$(pip_folder pyspark)}
-  local -a library=("$SPARK_HOME"/jars/scala-library-2.12.*.jar) assembly=("$launchers_dir"/scala/lib/toree-assembly-*.jar)
+  local -r toree=${TOREE_HOME:-$(pip_folder toree)}
+  local -a library=("$SPARK_HOME"/jars/scala-library-2.12.*.jar) assembly=("$toree"/lib/toree-assembly-*.jar)
   [[ -r ${library[0]} ]] ||
-    fail "$NO_RUNTIME" "no runtime for 'scala' in this image: SPARK_HOME is '$SPARK_HOME' and holds no Spark for Scala 2.12"
-  if [[ ! -r ${assembly[0]} ]]; then
-    assembly=("$(pip_folder toree)"/lib/toree-assembly-*.jar)
-  fi
+    fail "$NO_RUNTIME" "no runtime for 'scala' in this image: SPARK_HOME is '$SPARK_HOME' and holds no Spark\
+ for Scala 2.12"
   [[ -r ${assembly[0]} ]] ||
-    fail "$NO_RUNTIME" "no runtime for 'scala' in this image: it has no toree-assembly-*.jar, neither in\
- $launchers_dir/scala/lib nor from 'pip install toree'"
-  runtime "${JAVA_HOME:-/nonexistent}/bin/java" java
+    fail "$NO_RUNTIME" "no runtime for 'scala' in this image: TOREE_HOME is '$toree' and holds no Toree"
+  if [[ -x ${JAVA_HOME:-/nonexistent}/bin/java ]]; then
+    REPLY=$JAVA_HOME/bin/java
+  else
+    runtime java
+  fi
   exec -- "$REPLY" -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jar:${library[0]}" \
     launcher.ToreeLauncher --toree-assembly "${assembly[0]}" "${arguments[@]}"
 }

@@ -12,10 +12,10 @@ resolve() {
 resolve "$@" --strip-extras --extra test --extra lint python/pyproject.toml --output-file python/constraints.txt
 
 # The images install with the same versions, and only what their registry files hash to.
-for image in kernel-py kernel-r gateway; do
+for image in kernel-py kernel-r kernel-scala gateway; do
   # The folders's own wishes beside our wheel's: `gateway` has none, it is the wheel's extra of that name.
   case "${image}" in
-    kernel-r) wishes=(python/pyproject.toml) ;; # while it is built
+    kernel-r | kernel-scala) wishes=(python/pyproject.toml) ;; # while it is built
     kernel-py) wishes=(python/pyproject.toml images/kernel-py/requirements.in) ;;
     gateway) wishes=(--extra gateway python/pyproject.toml) ;;
   esac

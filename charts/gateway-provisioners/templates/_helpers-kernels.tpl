@@ -21,7 +21,7 @@ empty string, list or zero replaces what was there, so that a kernel can undo a 
 
 {{- /* The images that this project builds, by the kernel's name, in this chart's version. */ -}}
 {{- define "gateway-provisioners.kernels.ownImage" -}}
-{{- $images := dict "python3" "elyra/kernel-py" "r" "elyra/kernel-r" -}}
+{{- $images := dict "python3" "elyra/kernel-py" "r" "elyra/kernel-r" "scala" "elyra/kernel-scala" -}}
 {{- with get $images .name -}}
 {{- printf "%s:%s" . $.root.Chart.AppVersion -}}
 {{- end -}}

@@ -121,7 +121,7 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
         ]
         problems += [
             f"--languages: this release has no launcher for {name!r};"
-            f" it has one for {', '.join(packaged) or 'no language'}."
+            f" it has one for {', '.join(packaged) or 'no language'}.{LAUNCHERS[name].how_to_make}"
             for name in languages
             if name in LAUNCHERS and name not in packaged
         ]

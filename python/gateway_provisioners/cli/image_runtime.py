@@ -28,17 +28,20 @@ class Launcher:
     """Where a language's launcher lies in the package, and where below kernel-launchers/ it goes.
 
     The folders in the image are those of gateway-provisioners 0.5.0 and Enterprise Gateway, so
-    that Dockerfiles written for them keep working.
+    that Dockerfiles written for them keep working. ``how_to_make`` is for those who have a package without it.
     """
 
     packaged: str
     installed: str
+    how_to_make: str = ""
 
 
 LAUNCHERS = {
     "python": Launcher("python", "python"),
     "r": Launcher("r", "R"),
-    "scala": Launcher("scala", "scala"),
+    "scala": Launcher(
+        "scala/lib", "scala/lib", " In a checkout, python -m ci.scala_launcher builds it."
+    ),
 }
 # What bootstrap-kernel.sh starts, below kernel-launchers/.
 _STARTED = {

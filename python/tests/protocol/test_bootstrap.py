@@ -153,7 +153,7 @@ def test_becomes_a_launcher_of_the_images_own(image, language):
     }
 
 
-SCALA = ("scala/lib/toree-launcher_2.12-0.5.0.jar", "scala/lib/toree-assembly-0.5.0.jar")
+SCALA = ("scala/lib/toree-launcher.jar",)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,6 @@ SCALA = ("scala/lib/toree-launcher_2.12-0.5.0.jar", "scala/lib/toree-assembly-0.
     [
         ("python", ["python/scripts/launch_ipykernel.py"], "python"),
         ("R", ["R/scripts/launch_IRkernel.R"], "Rscript"),
-        ("Scala", SCALA, "/nonexistent/bin/spark-submit"),
     ],
 )
 def test_image_without_the_runtime(image, language, launchers, runtime):
@@ -249,30 +248,69 @@ def test_is_an_init_for_r_where_there_is_none(image, ends_with, code):
     assert outcome(process) == (code, "", "")
 
 
-def test_becomes_the_scala_launcher(image):
+@pytest.fixture
+def spark_image(image):
+    """An image with Spark, Toree, Java and the Scala launcher; gives the variables that say where."""
     install(image, *SCALA)
-    record(image, "spark/bin/spark-submit", code=5)
-    code, stdout, stderr = outcome(
-        bootstrap(
-            image,
-            path=f"{image}:/usr/bin:/bin",
-            KERNEL_LANGUAGE="scala",
-            KERNEL_USERNAME="o'neil $HOME",
-            SPARK_HOME=str(image / "spark"),
-        )
-    )
-    assert (code, stderr) == (5, "")
-    libraries = image / "kernel-launchers" / "scala" / "lib"
-    assert json.loads(stdout)["arguments"] == [
-        *(
-            "--name",
-            f"o'neil $HOME-{KERNEL_ID}",
-            "--jars",
-            str(libraries / "toree-assembly-0.5.0.jar"),
-        ),
-        *("--class", "launcher.ToreeLauncher", str(libraries / "toree-launcher_2.12-0.5.0.jar")),
-        *("--alternate-sigint", "USR2", *COMMON),
+    for name in ("spark/jars/scala-library-2.12.18.jar", "toree/lib/toree-assembly-0.5.0.jar"):
+        (image / name).parent.mkdir(parents=True)
+        (image / name).touch()
+    record(image, "jre/bin/java", code=5)
+    return {f"{name}_HOME": str(image / name.lower()) for name in ("SPARK", "TOREE")} | {
+        "JAVA_HOME": str(image / "jre"),
+        "KERNEL_LANGUAGE": "Scala",
+    }
+
+
+def scala_arguments(image, toree):
+    library = image / "spark/jars/scala-library-2.12.18.jar"
+    class_path = f"{image}/kernel-launchers/scala/lib/toree-launcher.jar:{library}"
+    return [
+        *("-Xmx32m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", class_path),
+        *("launcher.ToreeLauncher", "--toree-assembly", f"{toree}/lib/toree-assembly-0.5.0.jar"),
+        *COMMON,
     ]
+
+
+def test_becomes_the_scala_launcher(image, spark_image):
+    process = bootstrap(image, **spark_image)
+    code, stdout, stderr = outcome(process)
+    assert (code, stderr) == (5, "")
+    assert json.loads(stdout) == {
+        "program": str(image / "jre/bin/java"),
+        "pid": process.pid,
+        "arguments": scala_arguments(image, image / "toree"),
+    }
+
+
+def test_spark_and_toree_may_be_pips(image, spark_image):
+    for package, folder in (("pyspark", "spark"), ("toree", "toree")):
+        shutil.move(image / folder, image / package)
+        (image / package / "__init__.py").touch()
+    (image / "spark").symlink_to("pyspark")
+    places = {"SPARK_HOME": None, "TOREE_HOME": None, "PYTHONPATH": str(image)}
+    code, stdout, stderr = outcome(bootstrap(image, **{**spark_image, **places}))
+    assert (code, stderr) == (5, "")
+    said = [
+        word.replace(f"{image}/pyspark", f"{image}/spark")
+        for word in json.loads(stdout)["arguments"]
+    ]
+    assert said == scala_arguments(image, image / "toree")
+
+
+@pytest.mark.parametrize(
+    ("variable", "path", "said"),
+    [
+        ("JAVA_HOME", "/nonexistent", "java is not in PATH"),
+        ("SPARK_HOME", "/usr/bin", "SPARK_HOME is '/else/where' and holds no Spark for Scala 2.12"),
+        ("TOREE_HOME", "/usr/bin", "TOREE_HOME is '/else/where' and holds no Toree"),
+    ],
+)
+def test_image_without_a_part_of_the_scala_runtime(image, spark_image, variable, path, said):
+    variables = {**spark_image, variable: "/else/where"}
+    code, _, stderr = outcome(bootstrap(image, path=path, **variables))
+    assert code == 69
+    assert stderr == f"bootstrap-kernel: no runtime for 'scala' in this image: {said}\n"
 
 
 def test_launchers_may_be_elsewhere(image, tmp_path):

@@ -1,0 +1,95 @@
+"""Build the launcher of Scala kernels with Maven, for the wheel to take it from launchers/scala/lib.
+
+Run as ``python -m ci.scala_launcher``. It is built again only when its sources have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ci import debian
+from ci.commands import UserError, exit_code, run
+from ci.paths import ROOT, cache
+from ci.progress import step
+
+PROJECT = ROOT / "launchers/scala"
+JAR = PROJECT / "lib/toree-launcher.jar"
+# The hash of what the jar was built from; hidden files are not installed.
+STAMP = PROJECT / "lib/.toree-launcher.inputs"
+# What pip gets Spark and Toree by, for the image and, here, to compile against.
+RUNTIME = ROOT / "images/kernel-scala/runtime.txt"
+TOOLS = {"mvn": "maven", "javac": "openjdk-17-jdk-headless"}
+
+
+def _toree() -> Path:
+    """Return Toree's assembly, from the cache or from PyPI: it is on no Maven repository."""
+    requirement = next(
+        line for line in RUNTIME.read_text().splitlines() if line.startswith("toree==")
+    )
+    name = hashlib.sha256(requirement.encode()).hexdigest()[:12]
+    assembly = cache() / f"toree/toree-assembly-{name}.jar"
+    if assembly.exists():
+        return assembly
+    assembly.parent.mkdir(parents=True, exist_ok=True)
+    with step("Get Apache Toree"), TemporaryDirectory(dir=assembly.parent) as folder:
+        wish = Path(folder) / "wish.txt"
+        wish.write_text(requirement)
+        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:")
+        run(*pip, "--require-hashes", "--requirement", wish, "--dest", folder)
+        with tarfile.open(next(Path(folder).glob("toree-*.tar.gz"))) as archive:
+            [member] = [name for name in archive.getnames() if name.endswith(".jar")]
+            source = archive.extractfile(member)
+            assert source is not None  # noqa: S101  a jar is a file
+            partial = Path(folder) / "assembly.jar"
+            with source, partial.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        partial.replace(assembly)
+    return assembly
+
+
+def _inputs() -> str:
+    digest = hashlib.sha256(RUNTIME.read_bytes())
+    files = [PROJECT / "pom.xml", *(PROJECT / "src").rglob("*.scala")]
+    for path in sorted([*files, *(ROOT / "launchers/protocol").glob("*.json")]):
+        digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _fresh() -> bool:
+    return JAR.exists() and STAMP.exists() and STAMP.read_text() == _inputs()
+
+
+def ensure() -> Path:
+    """Return the launcher's jar; when its sources have changed, test and build it first.
+
+    Raises UserError where there is no Maven and none can be installed, CommandError when it fails.
+    """
+    if _fresh():
+        return JAR
+    missing = {program: package for program, package in TOOLS.items() if not shutil.which(program)}
+    if missing and os.environ.get("CLUSTER", "local") != "local":
+        raise UserError(
+            "the launcher of Scala kernels is built with Maven and JDK 17:"
+            f" {', '.join(missing)} is not on PATH"
+        )
+    debian.install_missing(missing)
+    assembly = _toree()
+    with step("Build the launcher of Scala kernels with Maven"):
+        words = ("--batch-mode", "--quiet", "--no-transfer-progress")
+        run("mvn", *words, f"--file={PROJECT}/pom.xml", f"-Dtoree.assembly={assembly}", "package")
+    JAR.parent.mkdir(exist_ok=True)
+    partial = JAR.with_suffix(".partial")
+    shutil.copyfile(PROJECT / "target/toree-launcher.jar", partial)
+    partial.replace(JAR)
+    STAMP.write_text(_inputs())
+    return JAR
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(lambda: print(ensure())))
