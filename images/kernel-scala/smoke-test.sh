@@ -16,6 +16,11 @@ if python -c 'import gateway_provisioners' 2>/dev/null; then
   fail "the Python package is in the image"
 fi
 
+leftovers="$(find /root "${HOME}/.cache" /tmp /var/lib/apt/lists /var/cache/apt /etc/apt/sources.list.d \
+  \( -name '*.whl' -o -name '*.jar' -o -path '*/.cache/*' -o -path '*/lists/*' -o -path '/var/cache/apt/*' -o -name 'build.list' \) \
+  -type f -size +0 2>/dev/null || true)"
+[[ -z "${leftovers}" ]] || fail "left from the build: ${leftovers}"
+
 # The launcher, Toree and Spark go together: as far as a launch comes without a gateway.
 code=0
 said="$(KERNEL_LANGUAGE=scala KERNEL_ID=smoke-test RESPONSE_ADDRESS=127.0.0.1:9 RESPONSE_ATTEMPTS=1 \
@@ -23,8 +28,3 @@ said="$(KERNEL_LANGUAGE=scala KERNEL_ID=smoke-test RESPONSE_ADDRESS=127.0.0.1:9 
   KERNEL_SPARK_CONTEXT_INIT_MODE=eager /usr/local/bin/bootstrap-kernel.sh 2>&1)" || code=$?
 [[ "${code}" == 70 && "${said}" == *"toree-launcher: the gateway cannot be reached"* ]] ||
   fail "a launch ends with ${code}: ${said}"
-
-leftovers="$(find /root "${HOME}/.cache" /tmp /var/lib/apt/lists /var/cache/apt /etc/apt/sources.list.d \
-  \( -name '*.whl' -o -name '*.jar' -o -path '*/.cache/*' -o -path '*/lists/*' -o -path '/var/cache/apt/*' -o -name 'build.list' \) \
-  -type f -size +0 2>/dev/null || true)"
-[[ -z "${leftovers}" ]] || fail "left from the build: ${leftovers}"

@@ -3,12 +3,14 @@ package launcher.kernel
 import java.io.{FileOutputStream, InputStream}
 import java.nio.charset.StandardCharsets.US_ASCII
 
+import akka.actor.ActorSystem
 import com.typesafe.config.{Config, ConfigValueFactory}
 import org.apache.logging.log4j.Level
 import org.apache.logging.log4j.core.config.Configurator
 import org.apache.toree.boot.layer._
 import org.apache.toree.boot.{CommandLineOptions, KernelBootstrap}
 import org.apache.toree.interpreter.{Interpreter => ToreeInterpreter}
+import org.apache.toree.kernel.protocol.v5.kernel.ActorLoader
 
 import launcher.{KernelProcess, LaunchError}
 
@@ -58,6 +60,9 @@ object ToreeKernel {
       with StandardComponentInitialization
       with StandardHandlerInitialization
       with StandardHookInitialization {
+      override protected def createActorLoader(actorSystem: ActorSystem): ActorLoader =
+        new OrderedOutput(actorSystem)
+
       override def initializeHooks(config: Config, interpreter: ToreeInterpreter): Unit =
         obey(commands, interpreter)
     }
