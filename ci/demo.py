@@ -31,7 +31,7 @@ NAMESPACE = "gateway-demo"
 RELEASE = "gateway"
 # What is added to the kernels that the chart knows.
 CUSTOM = "custom"
-OWN_KERNELS = {"python3": images.KERNEL_PY, "r": images.KERNEL_R}
+OWN_KERNELS = {"python3": images.KERNEL_PY, "r": images.KERNEL_R, "scala": images.KERNEL_SCALA}
 # Who brought the cluster up, if the demo did.
 OWNER = "demo"
 CHART = "charts/gateway-provisioners"

@@ -5,6 +5,8 @@ import org.apache.toree.kernel.protocol.v5.MessageType.Outgoing
 import org.apache.toree.kernel.protocol.v5.SocketType
 import org.apache.toree.kernel.protocol.v5.kernel.{ActorLoader, SimpleActorLoader}
 
+import scala.language.reflectiveCalls // Outgoing is of a structural type
+
 /** Finds Toree's actors.
   *
   * Toree leads each kind of output through an actor of its own to that of the IOPub channel, so that one
