@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+.venv/bin/python -m ci.scala_launcher >/dev/null
 helm=$(command -v helm) || helm=$(ci/cluster/cluster.sh bin)/helm
 .venv/bin/uv build --quiet python --out-dir dist
 "${helm}" package charts/gateway-provisioners --destination dist

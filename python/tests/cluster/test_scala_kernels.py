@@ -1,4 +1,4 @@
-"""Scala kernels with Spark, through a gateway that Helm deployed; JVMs start slowly, hence few and long tests."""
+"""Scala kernels with Spark, through a gateway that Helm deployed; JVMs start slowly, hence few long tests."""
 
 import asyncio
 

@@ -108,6 +108,15 @@ def test_second_install_replaces_the_first(install):
     assert (install.target / "kernel-launchers/R/scripts/launch_IRkernel.R").exists()
 
 
+def test_scala_is_a_jar_and_nothing_of_what_it_is_made_of(install, launchers):
+    for name in ("lib/toree-launcher.jar", "lib/.toree-launcher.inputs", "pom.xml", "target/a.jar"):
+        path = launchers / "scala" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("bytes\n")
+    assert install("--languages", "scala", "--launchers-only")[0] == 0
+    assert set(tree(install.target)) == {"kernel-launchers/scala/lib/toree-launcher.jar"}
+
+
 def test_launchers_only(install):
     code, err = install("--languages", "python", "--launchers-only")
     assert code == 0
@@ -142,7 +151,7 @@ def test_dry_run_writes_nothing(install):
         (["--bootstrap-only", "--launchers-only"], "--bootstrap-only excludes --launchers-only"),
         (
             ["--languages", "scala"],
-            "this release has no launcher for 'scala'; it has one for python, r.",
+            "it has one for python, r. In a checkout, python -m ci.scala_launcher builds it.",
         ),
         (["--languages", "python", "r"], "Unexpected argument 'r'"),
         (["--language", "python"], "Unknown option --language;"),

@@ -70,6 +70,20 @@ def test_nothing_is_in_the_wheel_that_was_made_on_the_way(wheel_names):
     assert not [name for name in wheel_names if "cache__/" in name or "_cache/" in name]
 
 
+def test_the_scala_launcher_is_in_both_and_what_it_is_made_of_only_in_the_sdist(
+    wheel_names, sdist_names
+):
+    """A checkout in which it has not been built (ci/scala_launcher.py) makes distributions without it."""
+    folder = "gateway_provisioners/_launchers/scala"
+    jars = {f"{folder}/lib/{path.name}" for path in (LAUNCHERS / "scala/lib").glob("*.jar")}
+    assert {name for name in wheel_names if name.startswith(folder)} == jars
+    assert jars <= sdist_names
+    assert f"{folder}/pom.xml" in sdist_names
+    assert not [
+        name for name in sdist_names if name.startswith((f"{folder}/target", f"{folder}/lib/."))
+    ]
+
+
 def test_license_is_in_both(wheel_names, sdist_names):
     assert "LICENSE" in sdist_names
     assert [name for name in wheel_names if name.endswith(".dist-info/licenses/LICENSE")]
