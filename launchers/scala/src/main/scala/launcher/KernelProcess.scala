@@ -79,6 +79,12 @@ object KernelProcess {
     */
   def start(options: Options, connectionFile: Path, environment: Map[String, String]): KernelProcess = {
     val submit = sparkSubmit(environment)
+    if (!new File(options.toreeAssembly).canRead) {
+      throw new LaunchError(
+        LaunchError.NoRuntime,
+        s"Apache Toree is not in this image: --toree-assembly is '${options.toreeAssembly}'"
+      )
+    }
     val here = new File(getClass.getProtectionDomain.getCodeSource.getLocation.toURI)
     val name = s"${options.userName}-${options.kernelId}"
     val command =

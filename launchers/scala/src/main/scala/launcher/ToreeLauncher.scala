@@ -52,9 +52,9 @@ object ToreeLauncher {
         reserved.foreach(_.close())
         info.put("kernel_id", options.kernelId)
         info.put("pid", Long.box(kernel.pid))
+        info.put("pgid", Long.box(kernel.pid))
         info.put("comm_port", Int.box(Ports.number(commands)))
         if (key.isDefined) info.put("protocol", Int.box(2))
-        else info.put("pgid", Long.box(kernel.pid))
         Reporting.report(options, reportKey, info)
       }
     } finally delete(directory)

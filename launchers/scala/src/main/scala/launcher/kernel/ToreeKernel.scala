@@ -73,7 +73,10 @@ object ToreeKernel {
   private def obey(commands: InputStream, interpreter: ToreeInterpreter): Unit = {
     val thread = new Thread(
       () => {
-        while (commands.read() >= 0) interpreter.interrupt()
+        while (commands.read() >= 0) {
+          interpreter.interrupt()
+          commands.skip(commands.available.toLong) // impatience: they meant the same cell
+        }
         Runtime.getRuntime.halt(128 + 9)
       },
       "launcher"
