@@ -298,9 +298,9 @@ class Builder:
 
 @contextmanager
 def _builder(wanted: Sequence[Image]) -> Iterator[Builder]:
-    if KERNEL_SCALA in wanted:
-        scala_launcher.ensure()  # it becomes part of the wheel
     with _one_at_a_time():
+        if KERNEL_SCALA in wanted:
+            scala_launcher.ensure()  # it becomes part of the wheel
         builder = Builder(find_engine(os.environ.get("ENGINE")), os.environ.get("BASE_IMAGE"))
         try:
             yield builder
