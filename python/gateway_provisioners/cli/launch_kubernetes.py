@@ -163,7 +163,9 @@ def _launcher_environment(
             kernel_name=kernelspec.name,
             language=kernelspec.language,
             username=request.username,
-            spark_init_mode=options.spark_context_initialization_mode or request.spark_init_mode,
+            spark_init_mode=options.spark_context_initialization_mode
+            or request.spark_init_mode
+            or kernelspec.environment.get("KERNEL_SPARK_CONTEXT_INIT_MODE"),
             transport_encryption=kernelspec.settings.transport_encryption,
             response_address=options.response_address,
             public_key=options.public_key,

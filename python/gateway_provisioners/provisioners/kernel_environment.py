@@ -28,7 +28,9 @@ def kernel_environment(
         **launcher_environment(
             language=kernel_spec.language,
             username=request.username,
-            spark_init_mode=request.spark_init_mode or _option(argv, _SPARK_MODE_OPTION),
+            spark_init_mode=request.spark_init_mode
+            or kernel_spec.env.get("KERNEL_SPARK_CONTEXT_INIT_MODE")
+            or _option(argv, _SPARK_MODE_OPTION),
             kernel_class_name=_option(argv, _CLASS_NAME_OPTION),
             **by_the_host,
         ),

@@ -8,23 +8,24 @@ from patience import patiently, until
 from ci import images
 
 COUNT_TO_TEN = "println(sc.parallelize(1 to 10).map(_ * 2).sum)"
+# Half the CPU time of a start.
+QUICKLY = {"SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}
 # Until the container's limit, which is below what the heap may become.
 FILL_MEMORY = "val all = Iterator.continually(new Array[Byte](16 << 20)).map(_.clone).toList"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def gateway(chart):
-    lazily = {"KERNEL_SPARK_CONTEXT_INIT_MODE": "lazy"}
     limited = {"limits": {"memory": "1200Mi"}}
     await chart.upgrade(
         {
             "kernels": {
-                "scala": {"enabled": True, "env": {**lazily, "SPARK_DRIVER_MEMORY": "500m"}},
+                "scala": {"enabled": True, "env": {"SPARK_DRIVER_MEMORY": "500m", **QUICKLY}},
                 "greedy_scala": {
                     "image": images.KERNEL_SCALA.reference,
                     "language": "scala",
                     "launchTimeout": 120,
-                    "env": {"SPARK_DRIVER_MEMORY": "4g"},
+                    "env": {"SPARK_DRIVER_MEMORY": "4g", **QUICKLY},
                     "resources": limited,
                 },
             }

@@ -214,6 +214,20 @@ def test_callers_kernel_settings(dry_run, monkeypatch):
     assert variables(pod)["KERNEL_LANGUAGE"]["value"] == "python"
 
 
+def test_the_spark_mode_may_be_the_kernelspecs(dry_run, kernelspec, monkeypatch):
+    path = kernelspec / "kernel.json"
+    content = json.loads(path.read_text())
+    content["env"]["KERNEL_SPARK_CONTEXT_INIT_MODE"] = "lazy"
+    path.write_text(json.dumps(content))
+
+    def mode():
+        return variables(dry_run())["KERNEL_SPARK_CONTEXT_INIT_MODE"]["value"]
+
+    assert mode() == "lazy"
+    monkeypatch.setenv("KERNEL_SPARK_CONTEXT_INIT_MODE", "eager")
+    assert mode() == "eager"
+
+
 def test_kernelspecs_config(dry_run, change_config):
     change_config(
         executor_image_name="acme/executor:1",

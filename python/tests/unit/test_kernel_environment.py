@@ -1,0 +1,33 @@
+"""What a kernel's container is told, and by whom it may be said."""
+
+import pytest
+from jupyter_client.kernelspec import KernelSpec
+
+from gateway_provisioners.model.launch_request import LaunchRequest
+from gateway_provisioners.provisioners.kernel_environment import kernel_environment
+
+MODE = "KERNEL_SPARK_CONTEXT_INIT_MODE"
+EAGER = ["launch_kubernetes.py", "--spark-context-initialization-mode", "eager"]
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "env", "argv", "mode"),
+    [
+        ("none", {MODE: "lazy"}, EAGER, "none"),
+        (None, {MODE: "lazy"}, EAGER, "lazy"),
+        (None, {}, EAGER, "eager"),
+        (None, {}, [], "none"),
+    ],
+)
+def test_the_spark_mode_is_the_clients_else_the_kernelspecs(asked_for, env, argv, mode):
+    environment = kernel_environment(
+        KernelSpec(language="scala", env=env, argv=argv),
+        LaunchRequest(username="alice", spark_init_mode=asked_for),
+        kernel_id="1",
+        kernel_name="scala",
+        transport_encryption="auto",
+        response_address="127.0.0.1:8877",
+        public_key="key",
+        port_range="0..0",
+    )
+    assert environment[MODE] == mode
