@@ -88,7 +88,7 @@ runtime() {
       return
     fi
   done
-  fail "$NO_RUNTIME" "no runtime for '$language' in this image: ${!#} is not in PATH"
+  fail "$NO_RUNTIME" "no runtime for '$language' in this image: $1 is not in PATH"
 }
 
 exec_python() {
@@ -109,10 +109,15 @@ exec_r() {
   launcher r/scripts/launch_IRkernel.R R/scripts/launch_IRkernel.R
   local -r script=$REPLY
   runtime Rscript
+  become "$REPLY" "$script" "${arguments[@]}"
+}
+
+# become COMMAND...: the launcher's, which leaves to an init what an init is for
+become() {
   if (($$ == 1)); then
-    run_below "$REPLY" "$script" "${arguments[@]}"
+    run_below "$@"
   fi
-  exec -- "$REPLY" "$script" "${arguments[@]}"
+  exec -- "$@"
 }
 
 # run_below COMMAND...: be the init that an image without tini lacks. What R and Java leave to the system,
@@ -163,7 +168,7 @@ exec_scala() {
   else
     runtime java
   fi
-  exec -- "$REPLY" -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jar:${library[0]}" \
+  become "$REPLY" -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jar:${library[0]}" \
     launcher.ToreeLauncher --toree-assembly "${assembly[0]}" "${arguments[@]}"
 }
 

@@ -232,22 +232,6 @@ def test_becomes_the_r_launcher(image, directory):
     assert json.loads(stdout)["arguments"] == [launcher, *COMMON]
 
 
-@pytest.mark.parametrize(("ends_with", "code"), [("exec sleep 3600", 143), ("exit 7", 7)])
-def test_is_an_init_for_r_where_there_is_none(image, ends_with, code):
-    """As the first process of its namespace, where SIGTERM does nothing by itself."""
-    install(image, "R/scripts/launch_IRkernel.R")
-    script = image / "Rscript"
-    script.write_text(f"#!/bin/sh\n(sleep 0 &)\necho started\n{ends_with}\n")
-    script.chmod(0o755)
-    namespace = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
-    process = bootstrap(image, namespace, path=f"{image}:/usr/bin:/bin", KERNEL_LANGUAGE="r")
-    assert process.stdout.readline() == "started\n"
-    if code == 143:
-        [first] = children(process.pid)
-        os.kill(first, signal.SIGTERM)
-    assert outcome(process) == (code, "", "")
-
-
 @pytest.fixture
 def spark_image(image):
     """An image with Spark, Toree, Java and the Scala launcher; gives the variables that say where."""
@@ -311,6 +295,27 @@ def test_image_without_a_part_of_the_scala_runtime(image, spark_image, variable,
     code, _, stderr = outcome(bootstrap(image, path=path, **variables))
     assert code == 69
     assert stderr == f"bootstrap-kernel: no runtime for 'scala' in this image: {said}\n"
+
+
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
+
+
+@pytest.mark.parametrize("language", ["r", "scala"])
+@pytest.mark.parametrize(("ends_with", "code"), [("exec sleep 3600", 143), ("exit 7", 7)])
+def test_is_an_init_where_there_is_none(image, spark_image, language, ends_with, code):
+    """As the first process of its namespace, where SIGTERM does nothing by itself."""
+    install(image, "R/scripts/launch_IRkernel.R")
+    for program in ("Rscript", "jre/bin/java"):
+        script = image / program
+        script.write_text(f"#!/bin/sh\n(sleep 0 &)\necho started\n{ends_with}\n")
+        script.chmod(0o755)
+    variables = {**spark_image, "KERNEL_LANGUAGE": language}
+    process = bootstrap(image, NAMESPACE, path=f"{image}:/usr/bin:/bin", **variables)
+    assert process.stdout.readline() == "started\n"
+    if code == 143:
+        [first] = children(process.pid)
+        os.kill(first, signal.SIGTERM)
+    assert outcome(process) == (code, "", "")
 
 
 def test_launchers_may_be_elsewhere(image, tmp_path):
