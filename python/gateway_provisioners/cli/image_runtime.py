@@ -47,7 +47,7 @@ LAUNCHERS = {
 _STARTED = {
     "python": ("python/scripts/launch_ipykernel.py",),
     "r": ("r/scripts/launch_IRkernel.R", "R/scripts/launch_IRkernel.R"),
-    "scala": ("scala/lib/toree-launcher*.jar",),
+    "scala": ("scala/lib/toree-launcher.jar",),
 }
 
 
@@ -117,12 +117,16 @@ def _r() -> str:
     return f"{program} is R {r} with IRkernel {irkernel}"
 
 
+# The launcher itself runs on it; Spark for another Scala has another.
+_SPARK = "jars/scala-library-2.12.*.jar"
+
+
 def _scala() -> str:
     advice = "install a Java runtime (JDK 17)"
-    java_home = os.environ.get("JAVA_HOME", "/nonexistent")
+    java_home = os.environ.get("JAVA_HOME") or "/nonexistent"
     java = _program(f"{java_home}/bin/java", "java", advice=advice)
     _run([java, "-version"], f"{java} does not run", advice)
-    spark = _folder("SPARK_HOME", "pyspark", "bin/spark-submit", "Apache Spark 3.5 for Scala 2.12")
+    spark = _folder("SPARK_HOME", "pyspark", _SPARK, "Apache Spark 3.5 for Scala 2.12")
     toree = _folder("TOREE_HOME", "toree", "lib/toree-assembly-*.jar", "Apache Toree 0.5")
     return f"{java}, Spark in {spark}, Toree in {toree}"
 
