@@ -77,10 +77,13 @@ class MailboxConnection:
         self._connections.connect(address)
         self._descriptors = self._socket.fileno(), self._connections.fileno()
         loop.add_reader(self._descriptors[0], self._read)
-        loop.add_reader(self._descriptors[1], self._attach)
+        loop.add_reader(self._descriptors[1], self._connected)
         _connect(self._socket, kernel, port)
+        self._connected_before = False
+        # At once, so that it goes before whatever the client asks.
+        self._send(*self._attach_frames)
         # 0MQ's descriptor tells of news once, and only to those who have looked at what there was.
-        loop.call_soon(self._attach)
+        loop.call_soon(self._connected)
 
     @property
     def awaits_reply(self) -> bool:
@@ -129,11 +132,13 @@ class MailboxConnection:
         if not self.welcomed.done():
             self.welcomed.set_result(None)
 
-    def _attach(self) -> None:
+    def _connected(self) -> None:
         with suppress(zmq.Again):
             while not self.closed:
                 self._connections.recv_multipart(zmq.NOBLOCK)
-                self._send(*self._attach_frames)
+                if self._connected_before:
+                    self._send(*self._attach_frames)
+                self._connected_before = True
 
     def _send(self, *frames: Any) -> None:
         self._socket.send_multipart(frames, zmq.NOBLOCK)

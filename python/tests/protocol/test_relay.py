@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import signal
 
+import psutil
 import pytest
 import zmq
 import zmq.asyncio
@@ -112,6 +113,8 @@ async def test_heartbeats_are_the_kernels(launch):
             assert await asyncio.wait_for(heart.recv(), GUARD) == b"while busy"
             # One that is stopped lives no more as far as anybody can tell.
             await send_signal(kernel.endpoint, signal.SIGSTOP)
+            while psutil.Process(kernel.info.pid).status() != psutil.STATUS_STOPPED:
+                await send_signal(kernel.endpoint, 0)
             await heart.send(b"to nobody")
             await send_signal(kernel.endpoint, 0)
             assert not await heart.poll(200)
@@ -161,18 +164,24 @@ print(info["transport"], oct(stat.S_IMODE(os.stat(directory).st_mode)), "curve_s
         assert (await run(client, code))[1] == "ipc 0o700 False\n"
 
 
+async def until_it_is(state, kernel):
+    """Ask until the kernel has said so itself, which it does beside what it executes."""
+    while await ask_state(kernel.endpoint) != state:
+        pass
+
+
 async def test_a_kernel_says_what_it_is_doing(launch):
     async with launch() as kernel, client_of(kernel.info.to_jupyter()) as client:
-        assert await ask_state(kernel.endpoint) == "idle"
+        await until_it_is("idle", kernel)
         busy = await start_busy(client, "busy()\nwhile True: pass")
-        assert await ask_state(kernel.endpoint) == "busy"
+        await until_it_is("busy", kernel)
         # What it says of itself meanwhile does not hide that.
         client.control_channel.send(client.session.msg("kernel_info_request"))
         await client.get_control_msg(timeout=GUARD)
         assert await ask_state(kernel.endpoint) == "busy"
         await send_signal(kernel.endpoint, signal.SIGINT)
         await asyncio.wait_for(busy, GUARD)
-        assert await ask_state(kernel.endpoint) == "idle"
+        await until_it_is("idle", kernel)
 
 
 async def test_a_launcher_that_does_not_know_the_question_is_told_apart(launch_once):
