@@ -44,7 +44,8 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
     require_runtime = Bool(
         False,
         help="Refuse a language whose runtime is not in the image yet: Python with ipykernel, R with"
-        " IRkernel, or Java, Spark and Toree. Without it the order of the Dockerfile's lines does not matter.",
+        " IRkernel, or Java, Spark and Toree. Without it the order of the Dockerfile's lines does not"
+        " matter.",
     ).tag(config=True)
     target = Unicode(
         "/usr/local/bin",

@@ -28,7 +28,7 @@ class Launcher:
     """Where a language's launcher lies in the package, and where below kernel-launchers/ it goes.
 
     The folders in the image are those of gateway-provisioners 0.5.0 and Enterprise Gateway, so
-    that Dockerfiles written for them keep working. ``how_to_make`` is for those who have a package without it.
+    that Dockerfiles written for them keep working. ``how_to_make`` is said where the package has none.
     """
 
     packaged: str

@@ -3,16 +3,18 @@
 import asyncio
 import os
 import signal
+import sys
 from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
 import reference_v1
 from launched import GUARD, KERNEL_ID, client_of
-from launched_scala import ScalaImage
+from launched_scala import USER, ScalaImage
 
 from ci import images
 from ci.engines import find_engine
+from ci.paths import ROOT
 from gateway_provisioners.errors import CommandFailed
 from gateway_provisioners.handshake.command_client import (
     CommandEndpoint,
@@ -252,3 +254,21 @@ async def test_unreachable_gateway(scala_image, tmp_path, gateway_key):
         "toree-launcher: the gateway cannot be reached at the response address 127.0.0.1:9"
         " after 2 attempts: Connection refused"
     )
+
+
+async def test_the_check_of_images(scala_image):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ci.check_image", images.KERNEL_SCALA.reference, "--user", USER),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    for use in (
+        "its six ports can be reached and are within PORT_RANGE",
+        "`1 + 1` is 2",
+        "an endless loop can be interrupted",
+        "it ends when it is asked to, with exit code 0",
+    ):
+        assert f"ok       scala kernel: {use}\n" in output

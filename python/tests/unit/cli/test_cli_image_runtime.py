@@ -43,8 +43,14 @@ def test_where_pip_has_put_it(parts, monkeypatch):
     ("file", "message"),
     [
         ("jre/bin/java", "java is not in PATH: install a Java runtime"),
-        ("spark/jars/scala-library-2.12.18.jar", r"spark holds no jars/scala-library-2\.12\.\*\.jar"),
-        ("toree/lib/toree-assembly-0.5.0.jar", "toree holds no .*: set TOREE_HOME to the folder of"),
+        (
+            "spark/jars/scala-library-2.12.18.jar",
+            r"spark holds no jars/scala-library-2\.12\.\*\.jar",
+        ),
+        (
+            "toree/lib/toree-assembly-0.5.0.jar",
+            "toree holds no .*: set TOREE_HOME to the folder of",
+        ),
     ],
 )
 def test_a_part_that_is_missing(parts, file, message):
