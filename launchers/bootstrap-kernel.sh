@@ -168,6 +168,9 @@ exec_scala() {
   else
     runtime java
   fi
+  id -un &>/dev/null ||
+    fail "$NO_RUNTIME" "user $UID has no account in this image, and Spark does not run without: it needs a line in\
+ /etc/passwd"
   become "$REPLY" -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jar:${library[0]}" \
     launcher.ToreeLauncher --toree-assembly "${assembly[0]}" "${arguments[@]}"
 }

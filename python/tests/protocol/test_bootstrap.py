@@ -297,6 +297,14 @@ def test_image_without_a_part_of_the_scala_runtime(image, spark_image, variable,
     assert stderr == f"bootstrap-kernel: no runtime for 'scala' in this image: {said}\n"
 
 
+def test_spark_needs_an_account(image, spark_image):
+    code, _, stderr = outcome(
+        bootstrap(image, ("unshare", "--user", "--map-user=1000970000"), **spark_image)
+    )
+    assert code == 69
+    assert stderr.startswith("bootstrap-kernel: user 1000970000 has no account in this image")
+
+
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
 
 
