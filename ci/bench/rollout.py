@@ -97,7 +97,7 @@ async def _roll_out(samples: Samples, side: Side, count: int) -> None:
 async def rollout(samples: Samples, sides: Sides) -> None:
     """Roll each gateway out under clients that work."""
     for count in REPLICAS:
-        with step(f"Rollout under {CLIENTS} clients, {count} replicas, {ROUNDS} rounds"):
+        with step(f"Rollouts under {CLIENTS} clients, replicas: {count}, {ROUNDS} rounds"):
             for side in sides:
                 await replicas.scale(side, count)
             for _ in range(ROUNDS):

@@ -36,8 +36,10 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._stirred = asyncio.Event()
-        # What the client said while another gateway was restarting its kernel.
+        # What the client said while its kernel was on its way to another place.
         self._held: list[str] = []
+        self._following = False
+        self._is_restored = False
 
     async def prepare(self) -> None:
         """Wait for the kernel's first answer, before the websocket is opened."""
@@ -68,6 +70,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         # acknowledgement it keeps the last message of every execution back for 40 ms.
         self.websocket_handler.set_nodelay(True)
         missed = self._missed_messages()
+        self._is_restored = self._finds_its_channels()
         nudged: asyncio.Future[None] | None = super().connect()
         if nudged is not None and self._mailbox is None:
             self._ask_again_soon(nudged)
@@ -101,6 +104,11 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def nudge(self) -> asyncio.Future[None]:
         """Find out that the kernel's messages arrive; returns a future of that."""
+        if self._is_restored:
+            # Nothing has to be found out, and what comes now must not be taken for an answer.
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
         if self._mailbox is None:
             nudged: asyncio.Future[None] = super().nudge()
             return nudged
@@ -110,7 +118,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         """Pass a message of the client on to the kernel."""
         self._stirred.set()
         # Stock kernel managers, whose kernels never move, have no such word.
-        if getattr(self.kernel_manager, "is_moving", False):
+        if self._following or getattr(self.kernel_manager, "is_moving", False):
             self._held.append(incoming_msg)
         else:
             super().handle_incoming_message(incoming_msg)
@@ -129,6 +137,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def follow_kernel(self) -> None:
         """Connect to where the kernel is after a restart; its client does not notice."""
+        self._following = (
+            True  # upstream's nudge takes what comes meanwhile for an answer to its own
+        )
         for stream in self.channels.values():
             if not stream.closed():
                 stream.on_recv(None)
@@ -159,9 +170,20 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         if self in self._open_sockets:
             for stream in self.channels.values():
                 stream.on_recv_stream(self.handle_outgoing_message)
+            self._following = False
             held, self._held = self._held, []
             for message in held:
                 self.handle_incoming_message(message)
+
+    def _finds_its_channels(self) -> bool:
+        """Whether the channels of this client's last connection are there, and lead to the kernel."""
+        kernels = self.multi_kernel_manager
+        kept = kernels._kernel_buffers.get(self.kernel_id)
+        return (
+            kept is not None
+            and kept["session_key"] == self.session_key
+            and kernels._get_changed_ports(self.kernel_id) is None
+        )
 
     def _missed_messages(self) -> int:
         """How many of the messages that were kept for this client had to be dropped."""

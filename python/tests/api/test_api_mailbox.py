@@ -327,7 +327,8 @@ async def test_a_client_that_is_at_work_is_sent_away_when_it_waits_next(successi
         )
         while connection._stirred.is_set():  # noqa: ASYNC110 - until it waits for us
             await asyncio.sleep(0)
-        request = await begin(channels, "print('late')")
+        # Longer than the gateway takes to notice: a reply that comes first would leave it waiting for more.
+        request = await begin(channels, "import time; time.sleep(1); print('late')")
         before, _ = await until_closed(channels)
     gateway = await stopping
     async with connected(gateway, kernel_id) as channels:

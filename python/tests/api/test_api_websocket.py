@@ -12,6 +12,7 @@ from tornado.ioloop import IOLoop
 from api.provisioners import Moving
 from api.running import TOKEN, running_gateway
 from cluster.gateway_client import Channels, Gateway
+from cluster.patience import patiently, until
 from gateway_provisioners.host.websocket import GatewayWebsocketConnection
 
 
@@ -128,7 +129,13 @@ async def test_clients_follow_a_kernel_that_a_restart_moves(add_provisioner):
         assert kernel.ports != before
         for channels in (first, second):
             assert (await channels.execute("x")).error == "NameError"
-        assert (await gateway.client.kernels())[first.kernel_id]["execution_state"] == "idle"
+
+        async def is_idle():
+            kernels = await gateway.client.kernels()
+            return kernels[first.kernel_id]["execution_state"] == "idle"
+
+        # The gateway hears of it on another connection than the clients do.
+        await patiently(until(is_idle))
 
 
 async def test_a_client_that_was_away_finds_the_kernel_where_it_is_now(add_provisioner):

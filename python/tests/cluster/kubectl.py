@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 
-PATIENCE_SECONDS = 120
+from patience import PATIENCE_SECONDS
 
 
 class Kubectl:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from kubectl import PATIENCE_SECONDS
+PATIENCE_SECONDS = 120
 
 
 async def patiently(awaitable):

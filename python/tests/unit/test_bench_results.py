@@ -1,0 +1,45 @@
+"""The bench's table: made of what was measured, in words where there is no number."""
+
+from ci.bench import results
+from ci.bench.measure import no_samples
+
+ROLLOUTS = {
+    "rollout_1_gap": {"ours": [0.5, 0.75], "peer": []},
+    "rollout_1_lost": {"ours": [0, 0], "peer": [5, 4]},
+    "rollout_3_gap": {"ours": [0.25], "peer": [1.5]},
+    "rollout_3_lost": {"ours": [0], "peer": [4]},
+}
+
+
+def table(**measured):
+    samples = no_samples()
+    samples["failed_starts"].update(ours=[0], peer=[0])
+    for name, of in measured.items():
+        samples[name].update(of)
+    return {row.title: row for row in results.rows(samples)}
+
+
+def test_what_was_not_measured_has_no_row():
+    assert list(table()) == ["Failed starts in this run"]
+
+
+def test_the_row_of_gaps_has_the_longest_and_says_when_the_peer_lost_its_kernels():
+    rows = table(**ROLLOUTS)
+    one, three = (rows[f"Longest gap in a rollout, {each}"] for each in ("1 replica", "3 replicas"))
+    assert (one.ours, one.peer, one.peer_is) == (0.75, None, "kernels lost")
+    assert (three.ours, three.peer, three.peer_is) == (0.25, 1.5, "")
+    assert "| 0.75 | kernels lost | - |" in results.markdown(list(rows.values()))
+
+
+def test_kernels_that_we_lose_miss_the_target():
+    lost = {**ROLLOUTS, "rollout_1_lost": {"ours": [0, 1], "peer": [5, 5]}}
+    [missed] = results.misses(list(table(**lost).values()))
+    assert missed == "Kernels of 5 lost in a rollout, 1 replica: 1, not <= 0"
+
+
+def test_the_floor_of_an_adoption_is_a_start_without_kernels():
+    measured = {f"adoption_{count}": {"ours": [1 + count / 100]} for count in (0, 1, 50, 500)}
+    memory = {f"adoption_{count}_memory": {"ours": [1e8]} for count in (0, 500)}
+    row = table(**measured, **memory)["Adoption of 500 kernels, simulated"]
+    assert row.of_floor == 6
+    assert row.of_peer is None
