@@ -74,7 +74,8 @@ class Cluster:
             await self._announcements.finish()
         if self._kernelspecs is not None:
             await self._kernelspecs.stop()
-        await self._services.release()
+        # The kernels that go on hold on to them.
+        await self._services.close()
 
     # Sharing.
 

@@ -92,6 +92,12 @@ class KubernetesServices(KubernetesTraits):
             if not self._holders:
                 await self._stop()
 
+    async def close(self) -> None:
+        """Stop everything, whoever still holds on to it: for a process that ends."""
+        async with self._lock:
+            self._holders = 0
+            await self._stop()
+
     def config_map_cache(self, name: str) -> ObjectCache:
         """A cache of the one ConfigMap `name` in the kernels' namespace, not yet started."""
         assert self._api is not None, "not acquired"  # noqa: S101

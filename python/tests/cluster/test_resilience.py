@@ -140,3 +140,13 @@ async def test_idle_kernels_are_culled(chart, namespace):
 
         await patiently(until(is_culled))
     await namespace.wait_no_kernels()
+
+
+async def test_kernels_end_with_their_gateway_where_the_administrator_says_so(chart, namespace):
+    await chart.upgrade({"gateway": {"shutdownKernelsOnExit": True}})
+    async with chart.gateway() as gateway:
+        await gateway.start()
+    await namespace.run("rollout", "restart", f"deployment/{chart.fullname}")
+    await namespace.wait_no_kernels()
+    async with chart.gateway() as gateway:
+        assert await gateway.kernels() == {}

@@ -218,6 +218,10 @@ REFUSED_BY_TEMPLATES = [
     ({"gateway": {"auth": {"token": "t" * 15}}}, "gateway.auth.token: it must have at least 16"),
     ({"gateway": {"auth": {"token": "t" * 16 + "\n"}}}, "gateway.auth.token: it must have"),
     (
+        {"gateway": {"replicas": 2, "shutdownKernelsOnExit": True}},
+        "gateway.shutdownKernelsOnExit: with several gateways (gateway.replicas), each that ends",
+    ),
+    (
         {"gateway": {"serviceAccount": {"create": False}}},
         "gateway.serviceAccount: create is false, so name must say which ServiceAccount to use",
     ),
