@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci import debian, images
+from ci import debian, images, scala_launcher
 from ci.commands import CommandError, UserError, exit_code, run
 from ci.engines import docker_answers
 from ci.paths import ROOT, cache
@@ -79,6 +79,7 @@ def _program(*words: str) -> None:
 
 
 def _local() -> Cluster:
+    debian.install_missing(scala_launcher.TOOLS)
     if not docker_answers() and shutil.which("podman") is None:
         debian.install_missing(debian.IMAGE_TOOLS)
     _program("up", "--install-packages")

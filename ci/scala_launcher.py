@@ -6,14 +6,12 @@ Run as ``python -m ci.scala_launcher``. It is built again only when its sources 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import sys
 import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ci import debian
 from ci.commands import UserError, exit_code, run
 from ci.paths import ROOT, cache
 from ci.progress import step
@@ -24,6 +22,7 @@ JAR = PROJECT / "lib/toree-launcher.jar"
 STAMP = PROJECT / "lib/.toree-launcher.inputs"
 # What pip gets Spark and Toree by, for the image and, here, to compile against.
 RUNTIME = ROOT / "images/kernel-scala/runtime.txt"
+# What it is built with: program -> Debian package.
 TOOLS = {"mvn": "maven", "javac": "openjdk-17-jdk-headless"}
 
 
@@ -68,17 +67,15 @@ def _fresh() -> bool:
 def ensure() -> Path:
     """Return the launcher's jar; when its sources have changed, test and build it first.
 
-    Raises UserError where there is no Maven and none can be installed, CommandError when it fails.
+    Raises UserError where there is no Maven or no JDK, CommandError when it fails.
     """
     if _fresh():
         return JAR
-    missing = {program: package for program, package in TOOLS.items() if not shutil.which(program)}
-    if missing and os.environ.get("CLUSTER", "local") != "local":
+    if missing := [program for program in TOOLS if not shutil.which(program)]:
         raise UserError(
-            "the launcher of Scala kernels is built with Maven and JDK 17:"
-            f" {', '.join(missing)} is not on PATH"
+            "the launcher of Scala kernels is built with Maven and JDK 17, and"
+            f" {' and '.join(missing)} cannot be found; on Debian: apt-get install {' '.join(TOOLS.values())}"
         )
-    debian.install_missing(missing)
     assembly = _toree()
     with step("Build the launcher of Scala kernels with Maven"):
         words = ("--batch-mode", "--quiet", "--no-transfer-progress")
