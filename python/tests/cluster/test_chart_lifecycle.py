@@ -76,7 +76,7 @@ async def token(namespace, release):
 
 @contextlib.asynccontextmanager
 async def gateway(namespace, release):
-    target = f"service/{release}-gateway-provisioners"
+    target = f"pod/{min((await gateway_pods(namespace, release)).values())}"
     async with (
         namespace.kubectl.port_forward(namespace.name, target, 8888) as port,
         Gateway(f"http://127.0.0.1:{port}", await token(namespace, release)) as client,
@@ -85,15 +85,19 @@ async def gateway(namespace, release):
 
 
 async def gateway_pods(namespace, release):
-    """The unique ids of the gateway's pods."""
+    """The names of the gateway's pods that are not about to end, by their unique ids."""
     labels = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=gateway"
     pods = json.loads(await namespace.run("get", "pods", "-l", labels, "-o", "json"))
-    return {pod["metadata"]["uid"] for pod in pods["items"]}
+    return {
+        pod["metadata"]["uid"]: pod["metadata"]["name"]
+        for pod in pods["items"]
+        if "deletionTimestamp" not in pod["metadata"]
+    }
 
 
 async def everything(namespace):
     """Kind and name of all that a release or its kernels could leave behind."""
-    kinds = "pods,services,deployments,replicasets,configmaps,secrets,serviceaccounts,roles,rolebindings"
+    kinds = "pods,services,deployments,replicasets,configmaps,secrets,serviceaccounts,roles,rolebindings,leases"
     return set((await namespace.run("get", kinds, "-o", "name")).split())
 
 
@@ -130,7 +134,7 @@ async def test_release_from_installation_to_removal(helm, administrator):
 
     # Something of the gateway's own is changed: another process, which finds the kernel again.
     await helm.upgrade("first", "--set", "gateway.logLevel=DEBUG")
-    assert (await gateway_pods(namespace, "first")).isdisjoint(first_pods)
+    assert (await gateway_pods(namespace, "first")).keys().isdisjoint(first_pods)
     assert await token(namespace, "first") == first_token
     async with gateway(namespace, "first") as client:
         await asyncio.wait_for(wait_listed(client, "custom"), PATIENCE_SECONDS)
@@ -145,9 +149,8 @@ async def test_release_from_installation_to_removal(helm, administrator):
     await helm("uninstall", "first", "--wait")
     await namespace.wait_no_kernels()
     labels = "app.kubernetes.io/instance=first"
-    await namespace.run(
-        "wait", "--for=delete", "pods", "-l", labels, f"--timeout={PATIENCE_SECONDS}s"
-    )
+    for gone in (("pods", "-l", labels), ("lease/first-gateway-provisioners-upkeep",)):
+        await namespace.run("wait", "--for=delete", *gone, f"--timeout={PATIENCE_SECONDS}s")
     assert await everything(namespace) == before
 
 
