@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from ci.clusters import Cluster
 from ci.commands import CommandError, run
@@ -39,9 +40,9 @@ class Release:
         place = (f"--kubeconfig={self.cluster.kubeconfig}", f"--namespace={self.namespace}")
         return run(self.cluster.kubectl, *place, *words, stdin=stdin)
 
-    def _objects(self, kind: str) -> list[dict[str, dict[str, str]]]:
+    def _objects(self, kind: str) -> list[dict[str, Any]]:
         label = f"app.kubernetes.io/instance={self.name}"
-        items: list[dict[str, dict[str, str]]] = json.loads(
+        items: list[dict[str, Any]] = json.loads(
             self.kubectl("get", kind, "--selector", label, "--output", "json")
         )["items"]
         return items
@@ -49,12 +50,24 @@ class Release:
     def service(self) -> str:
         """Return the name of the gateway's Service."""
         [service] = self._objects("services")
-        return service["metadata"]["name"]
+        name: str = service["metadata"]["name"]
+        return name
+
+    def gateway_pod(self) -> str:
+        """Return the name of a gateway's pod: not of one that a newer one is about to replace."""
+        names: list[str] = [
+            pod["metadata"]["name"]
+            for pod in self._objects("pods")
+            if pod["metadata"]["labels"].get("app.kubernetes.io/component") == "gateway"
+            and "deletionTimestamp" not in pod["metadata"]
+        ]
+        return names[0]
 
     def token_secret(self) -> str:
         """Return the name of the Secret that holds the gateway's token."""
         [secret] = [item for item in self._objects("secrets") if "token" in item["data"]]
-        return secret["metadata"]["name"]
+        name: str = secret["metadata"]["name"]
+        return name
 
     def token(self) -> str:
         """Return the token that clients show."""
@@ -114,7 +127,7 @@ def forwarded(release: Release) -> Iterator[str]:
         "--namespace",
         release.namespace,
         "port-forward",
-        f"service/{release.service()}",
+        f"pod/{release.gateway_pod()}",
         f"{port}:8888",
     ]
     url = f"http://127.0.0.1:{port}"

@@ -97,7 +97,8 @@ async def gateway_pods(namespace, release):
 
 async def everything(namespace):
     """Kind and name of all that a release or its kernels could leave behind."""
-    kinds = "pods,services,deployments,replicasets,configmaps,secrets,serviceaccounts,roles,rolebindings,leases"
+    workload = "pods,services,deployments,replicasets"
+    kinds = f"{workload},configmaps,secrets,leases,serviceaccounts,roles,rolebindings"
     return set((await namespace.run("get", kinds, "-o", "name")).split())
 
 
