@@ -83,6 +83,8 @@ class Channels:
                     if said["content"]["data"]["text/plain"] != RESULT:
                         raise CommandError(f"{code} gave {said['content']['data']}")
                     result = time.perf_counter() - begin
+                case "stream" if said["content"]["text"] == RESULT:
+                    result = time.perf_counter() - begin
                 case "execute_reply":
                     replied = True
                 case "status":
@@ -127,14 +129,14 @@ class Gateway:
         kernel_id: str = kernel["id"]
         return kernel_id
 
-    async def start_and_execute(self) -> Start:
-        """Start a kernel, connect to it and run 1+1; the kernel goes on."""
+    async def start_and_execute(self, code: str = CODE) -> Start:
+        """Start a kernel, connect to it and run what gives or prints 2; the kernel goes on."""
         begin = time.perf_counter()
         kernel_id = await self.start()
         answered = time.perf_counter() - begin
         async with self.channels(kernel_id) as channels:
             connected = time.perf_counter() - begin
-            result, _ = await channels.execute()
+            result, _ = await channels.execute(code)
         return Start(kernel_id, answered, connected + result)
 
     @asynccontextmanager
@@ -148,6 +150,10 @@ class Gateway:
     def at(self, url: str) -> Gateway:
         """Return the same at another address, such as that of one of its pods."""
         return Gateway(self._session, url, self._kernel_name)
+
+    def with_kernel(self, name: str) -> Gateway:
+        """Return the same for another kernel of it."""
+        return Gateway(self._session, self._url, name)
 
     async def is_ready(self) -> bool:
         """Ask it."""

@@ -119,7 +119,8 @@ def _namespaces(cluster: Cluster) -> Iterator[None]:
 
 def load_images(cluster: Cluster) -> str:
     """Build the images and put them onto the node; return what tells our gateway image from earlier ones."""
-    wanted = (images.GATEWAY, images.KERNEL_PY, PEER_GATEWAY, PEER_KERNEL_PY)
+    ours = (images.GATEWAY, images.KERNEL_PY, images.KERNEL_R, images.KERNEL_SCALA)
+    wanted = (*ours, PEER_GATEWAY, PEER_KERNEL_PY)
     built = {
         built.reference: built.archive for built in images.ensure([i.reference for i in wanted])
     }
@@ -129,9 +130,12 @@ def load_images(cluster: Cluster) -> str:
 
 
 async def _install_ours(cluster: Cluster, built_as: str) -> tuple[str, str]:
-    """Install our chart with its defaults; return the token and the gateway's service account."""
+    """Install our chart with its defaults and all its kernels; return the token and the service account."""
     helm = pyhelm3.Command(executable=str(cluster.helm), kubeconfig=cluster.kubeconfig)
-    values = {"gateway": {"podAnnotations": {"gateway-provisioners/built-as": built_as}}}
+    values = {
+        "gateway": {"podAnnotations": {"gateway-provisioners/built-as": built_as}},
+        "kernels": {"r": {"enabled": True}, "scala": {"enabled": True}},
+    }
     await helm.install_or_upgrade(
         RELEASE,
         ROOT / "charts/gateway-provisioners",

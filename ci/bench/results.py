@@ -119,6 +119,13 @@ def _together(of: _Measured) -> list[Row]:
     ]
 
 
+def _languages(of: _Measured) -> list[Row]:
+    return [
+        Row(f"Cold start of a kernel in {language}, first result", "s", of.of(name, "ours"))
+        for language, name in (("R", "first_result_r"), ("Scala", "first_result_scala"))
+    ]
+
+
 def _executions(of: _Measured) -> list[Row]:
     return [
         Row(
@@ -191,6 +198,7 @@ _ROWS = {
     "first_result": _starts,
     "first_result_10_at_once": _together,
     "round_trip": _executions,
+    "first_result_r": _languages,
     "memory": _idle,
     "adoption_0": _adoption,
     "rollout_1_gap": _rollout,

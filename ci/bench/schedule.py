@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from ci.bench.adoption import adoption
 from ci.bench.deploy import Sides
 from ci.bench.floors import BarePods
+from ci.bench.languages import languages
 from ci.bench.measure import Samples, cold_starts, executions, idle, no_samples, warm_up
 from ci.bench.rollout import rollout
 from ci.clusters import Cluster
@@ -19,6 +20,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "together": lambda samples, _, sides, bare: cold_starts(
         samples, sides, bare, rounds=3, count=10
     ),
+    "languages": lambda samples, _cluster, sides, _bare: languages(samples, sides.ours),
     "idle": lambda samples, _cluster, sides, _bare: idle(samples, sides),
     "adoption": lambda samples, cluster, sides, _: adoption(samples, cluster, sides.ours),
     "rollout": lambda samples, _cluster, sides, _bare: rollout(samples, sides),
