@@ -71,6 +71,10 @@ class Succession:
 
     async def close(self):
         await self._stack.aclose()
+        for provisioner in self._provisioners:  # a kernel that no gateway took over
+            if provisioner.process is not None:
+                provisioner.process.kill()
+                await asyncio.to_thread(provisioner.process.wait)
 
 
 @pytest_asyncio.fixture
