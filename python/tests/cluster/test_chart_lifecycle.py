@@ -86,6 +86,9 @@ async def gateway(namespace, release):
 
 async def gateway_pods(namespace, release):
     """The names of the gateway's pods that are not about to end, by their unique ids."""
+    # Helm 3 does not wait until the old ones are told to.
+    deployment = f"deployment/{release}-gateway-provisioners"
+    await namespace.run("rollout", "status", deployment, f"--timeout={PATIENCE_SECONDS}s")
     labels = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=gateway"
     pods = json.loads(await namespace.run("get", "pods", "-l", labels, "-o", "json"))
     return {
