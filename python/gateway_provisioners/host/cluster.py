@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from gateway_provisioners.errors import ClusterError, ConfigurationError
@@ -19,6 +23,11 @@ from gateway_provisioners.model.kernel_state import (
     connections_elsewhere,
 )
 from gateway_provisioners.provisioners.services import KubernetesServices
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 class Cluster:
@@ -43,7 +52,7 @@ class Cluster:
             ConfigurationError: the cluster cannot be reached, or does not let us in.
         """
         try:
-            await self._services.acquire()
+            await _patiently(self._services.acquire)
             health.add("pods", self._check_pods)
             health.add("response server", self._check_response_server)
             await self._follow_kernelspecs(kernelspecs)
@@ -56,7 +65,7 @@ class Cluster:
                 kernels, self._services.pods, self._services.gateways, self.leads
             )
             kernels.sharing = self
-            await self._reconciler.start()
+            await _patiently(self._reconciler.start)
         except ClusterError as error:
             raise ConfigurationError(f"The cluster cannot be used: {error}") from error
 
@@ -123,3 +132,26 @@ class Cluster:
     def _check_response_server(self) -> Check:
         server = self._services.response_server
         return Check(server.listening, server.response_address)
+
+
+async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
+    """Take a step that needs an API server, and wait for one that does not answer.
+
+    Raises:
+        ClusterError: it answered, and refused.
+    """
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            await step()
+        except ClusterError as error:
+            refused = HTTPStatus.BAD_REQUEST <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            if (
+                refused and error.status != HTTPStatus.TOO_MANY_REQUESTS
+            ):  # one that has just started
+                raise
+            _log.warning("The cluster cannot be used yet: %s", error)
+            await asyncio.sleep(pause)  # no event tells that the API server is back
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        else:
+            return

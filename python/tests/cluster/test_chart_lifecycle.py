@@ -169,6 +169,8 @@ async def test_two_releases_in_one_namespace(helm, administrator):
         assert await result_of(one, kernel, "print('still here')") == "still here"
     await helm("uninstall", "one", "--wait")
     await administrator.wait_no_kernels()
+    gateways = ("pods", "-l", "app.kubernetes.io/component=gateway")
+    await administrator.run("wait", "--for=delete", *gateways, f"--timeout={PATIENCE_SECONDS}s")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import random
+from functools import partial
 
 import aiohttp
 import pytest
@@ -42,6 +43,7 @@ async def service(chart):
 @pytest_asyncio.fixture(loop_scope="session")
 async def kernels(service, chart, namespace):
     """Some kernels with a variable in each; whatever happens, they are there afterwards."""
+    await patiently(until(partial(is_ready, service)))
     ids = [await service.start() for _ in range(KERNELS)]
     for number, kernel_id in enumerate(ids):
         async with service.channels(kernel_id) as kernel:
@@ -52,12 +54,19 @@ async def kernels(service, chart, namespace):
         assert await variable(service, kernel_id) == str(number)
     assert len(await namespace.names("pods")) == KERNELS
     assert len(await namespace.names("secrets")) == KERNELS
-    async with chart.gateways() as gateways:
-        for gateway in gateways:
+    for pod in await chart.gateway_pods():
+        # Straight there: a kubelet that has just started does not know its pods yet.
+        async with Gateway(f"http://{pod['status']['podIP']}:8888", service.token) as gateway:
+            await patiently(until(partial(is_ready, gateway)))
             assert sorted(await gateway.kernels()) == sorted(ids)
     for kernel_id in ids:
         await service.delete(kernel_id)
     await namespace.wait_no_kernels()
+
+
+async def is_ready(gateway):
+    with contextlib.suppress(Refused, aiohttp.ClientError):
+        return await gateway.request("GET", "/readyz")
 
 
 async def variable(service, kernel_id):
