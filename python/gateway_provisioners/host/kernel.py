@@ -86,6 +86,8 @@ class GatewayKernel(ServerKernelManager):
         self._lifecycle = asyncio.Lock()
         self._gone = False
         self._restarted = asyncio.Event()
+        self.told_of_death_of = ""
+        """The pod whose end its clients know of, of a kernel that another gateway restarts."""
         self.execution_state = "unknown"
         self._question: ZMQStream | None = None
         self._silence: asyncio.TimerHandle

@@ -264,6 +264,14 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         await kernel.follow(replaces, restore)
         kernel.ask_whether_busy()
 
+    def tell_of_death(self, kernel_id: str) -> None:
+        """Tell clients, once, that their kernel died and that another gateway starts it anew."""
+        kernel = self.get_kernel(kernel_id)
+        if kernel.told_of_death_of != kernel.workload_name:
+            kernel.told_of_death_of = kernel.workload_name
+            for connection in GatewayWebsocketConnection.of_kernel(kernel):
+                connection.on_kernel_restarted()
+
     async def forget(self, kernel_id: str) -> None:
         """Let go of a kernel that another gateway ended, and of those who are connected to it."""
         kernel = self.get_kernel(kernel_id)

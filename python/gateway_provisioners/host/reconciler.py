@@ -151,6 +151,10 @@ class Reconciler:
             )
         if pods:
             self._found(kernel_id)
+        serve = decision.serve
+        is_dead = not pods or (serve is not None and serve.ended and serve.state == RUNNING)
+        if is_dead and kernel_id in self._kernels and not self._leads():
+            self._kernels.tell_of_death(kernel_id)
         if decision.serve is not None:
             async with self._room:
                 await self._serve(kernel_id, decision.serve)

@@ -170,6 +170,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         if self in self._open_sockets:
             for stream in self.channels.values():
                 stream.on_recv_stream(self.handle_outgoing_message)
+            if self._following and self._mailbox is not None:
+                # A kernel says that it is idle before anybody has a mailbox there.
+                self._send_status_message(self.kernel_manager.execution_state)
             self._following = False
             held, self._held = self._held, []
             for message in held:

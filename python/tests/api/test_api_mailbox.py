@@ -291,6 +291,18 @@ async def test_a_connection_to_the_pod_that_breaks_loses_nothing(succession):
     assert text == "".join(f"{n}\n" for n in range(600))
 
 
+async def test_clients_are_told_when_a_kernel_that_died_is_there_again(succession):
+    kernel_id = await succession.start()
+    async with connected(succession.gateway, kernel_id) as channels:
+        await begin(channels, "import os; os._exit(3)")
+        states = []
+        while "restarting" not in states or states[-1] != "idle":
+            message = await channels.receive()
+            if message["msg_type"] == "status":
+                states.append(message["content"]["execution_state"])
+        assert (await channels.execute("print('alive')")).text == "alive\n"
+
+
 async def test_clients_follow_a_restart(succession):
     kernel_id = await succession.start()
     async with connected(succession.gateway, kernel_id) as channels:

@@ -1,10 +1,25 @@
 """What a user does with kernels, through a gateway that Helm deployed."""
 
 import asyncio
+import base64
+import json
 
 import pytest
 from gateway_client import Gateway, Refused
 
+# Whether a kernel's heartbeat answers to somebody who has these keys, asked from a pod.
+ECHO = """
+import zmq
+
+def echo(url, **keys):
+    with zmq.Context() as context, context.socket(zmq.REQ) as socket:
+        socket.linger = 0
+        for name, key in keys.items():
+            setattr(socket, name, key.encode())
+        socket.connect(url)
+        socket.send(b"?")
+        print("heard" if socket.poll(2000) else "silence")
+"""
 BUSY_LOOP = "begun = True\nprint(begun)\nwhile True: pass"
 
 
@@ -123,11 +138,15 @@ async def test_the_environment_of_a_kernel(gateway, namespace):
 
 async def test_the_channels_are_encrypted(gateway, namespace):
     async with gateway.kernel() as kernel:
-        code = (
-            "from ipykernel.kernelapp import IPKernelApp\n"
-            "print(IPKernelApp.instance().curve_secretkey is not None)"
-        )
-        assert (await kernel.execute(code)).text == "True\n"
+        [secret] = await namespace.objects("secrets", kernel.kernel_id)
+        record = json.loads(base64.b64decode(secret["data"]["kernel.json"]))
+        info = record["connection_info"]
+        keys = {name: info[name] for name in ("curve_publickey", "curve_secretkey")}
+        keys["curve_serverkey"] = info["curve_publickey"]
+        await kernel.execute(ECHO)
+        url = f"tcp://{info['ip']}:{info['hb_port']}"
+        assert (await kernel.execute(f"echo({url!r}, **{keys!r})")).text == "heard\n"
+        assert (await kernel.execute(f"echo({url!r})")).text == "silence\n"
 
 
 async def test_policy(gateway):

@@ -124,6 +124,9 @@ class Kernels(dict):
     async def follow(self, kernel_id, *, replaces, restore):
         self._say("follow", kernel_id, replaces)
 
+    def tell_of_death(self, kernel_id):
+        self._say("dead", kernel_id)
+
     async def forget(self, kernel_id):
         del self[kernel_id]
         self._say("forget", kernel_id)
@@ -261,13 +264,21 @@ async def test_a_kernel_without_a_pod_is_kept_for_whoever_restarts_it(start):
     assert "k" in scene.kernels
 
 
+async def test_clients_are_told_of_a_death_that_another_gateway_deals_with(start):
+    scene = await start(pod(), k_1=record(), leads=False)
+    scene.pods.tell("MODIFIED", {**pod(), "status": {"phase": "Failed"}})
+    await scene.settle()
+    assert scene.kernels.said == [("adopt", "k"), ("dead", "k")]
+
+
 async def test_a_kernel_that_nobody_restarts_is_forgotten_after_a_while(start, monkeypatch):
     monkeypatch.setattr(module, "_LOST_SECONDS", 0)
     scene = await start(pod(), k_1=record(), leads=False)
-    scene.kernels.news.clear()
     scene.pods.tell("DELETED", pod())
-    await scene.kernels.news.wait()
-    assert scene.kernels.said == [("adopt", "k"), ("forget", "k")]
+    while "k" in scene.kernels:
+        scene.kernels.news.clear()
+        await scene.kernels.news.wait()
+    assert set(scene.kernels.said) == {("adopt", "k"), ("dead", "k"), ("forget", "k")}
 
 
 async def test_a_kernel_that_is_being_restarted_is_not_lost(start, monkeypatch):
