@@ -140,7 +140,7 @@ async def test_the_channels_are_encrypted(gateway, namespace):
     async with gateway.kernel() as kernel:
         [secret] = await namespace.objects("secrets", kernel.kernel_id)
         record = json.loads(base64.b64decode(secret["data"]["kernel.json"]))
-        info = record["connection_info"]
+        info = json.loads(record["connection_info"])
         keys = {name: info[name] for name in ("curve_publickey", "curve_secretkey")}
         keys["curve_serverkey"] = info["curve_publickey"]
         await kernel.execute(ECHO)
