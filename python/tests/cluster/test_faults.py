@@ -1,6 +1,6 @@
 """Faults around the gateways of a release, one by one and at random: its kernels go on, and are served.
 
-How many faults come at random is GP_FAULTS, and which is GP_FAULTS_SEED; `make soak` has 100, others each time.
+How many come at random is GP_FAULTS, and which is GP_FAULTS_SEED; `make soak` has 100, others each time.
 """
 
 import asyncio
@@ -154,7 +154,7 @@ async def test_a_fault_costs_no_variable(faults, kernels, service, name):
 
 
 async def test_many_faults_in_a_row_cost_no_variable(faults, kernels, service):
-    seed = int(os.environ.get("GP_FAULTS_SEED", "1"))
+    seed = int(os.environ.get("GP_FAULTS_SEED", "185"))
     log.warning("GP_FAULTS_SEED=%d", seed)
     chosen = random.Random(seed)
     for _ in range(FAULTS):
