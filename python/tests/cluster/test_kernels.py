@@ -149,6 +149,22 @@ async def test_the_channels_are_encrypted(gateway, namespace):
         assert (await kernel.execute(f"echo({url!r})")).text == "silence\n"
 
 
+async def test_the_debugger_works_through_the_gateway(gateway):
+    async with gateway.kernel() as kernel:
+        await kernel.execute("answer = 42")
+
+        async def ask(command, **arguments):
+            content = {"type": "request", "seq": 1, "command": command, "arguments": arguments}
+            return await kernel.request_reply("control", "debug_request", content)
+
+        started = await ask("initialize", clientID="test", adapterID="", pathFormat="path")
+        assert started["success"]
+        assert (await ask("attach"))["success"]
+        variables = (await ask("inspectVariables"))["body"]["variables"]
+        assert [each["value"] for each in variables if each["name"] == "answer"] == ["42"]
+        assert (await ask("disconnect", restart=False, terminateDebuggee=False))["success"]
+
+
 async def test_policy(gateway):
     with pytest.raises(Refused) as refusal:
         await gateway.start(KERNEL_USERNAME="root")
