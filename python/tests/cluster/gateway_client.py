@@ -47,7 +47,9 @@ class Gateway:
         self._headers = {"Authorization": f"token {token}"} if token else {}
 
     async def __aenter__(self):
-        self._session = aiohttp.ClientSession(headers=self._headers)
+        # A connection that is kept leads to the same gateway of several, also when that one ends.
+        connector = aiohttp.TCPConnector(force_close=True)
+        self._session = aiohttp.ClientSession(headers=self._headers, connector=connector)
         return self
 
     async def __aexit__(self, *_):
