@@ -70,11 +70,15 @@ async def is_ready(gateway):
 
 
 async def is_deleted(service, kernel_id):
-    with contextlib.suppress(
-        aiohttp.ClientError
-    ):  # the Service leads nowhere while a node counts as lost
+    try:
         await service.delete(kernel_id)
-        return True
+    except aiohttp.ClientError:  # the Service leads nowhere while a node counts as lost
+        return False
+    except (
+        Refused
+    ) as refusal:  # gone already, and the answer was lost; or the gateway is about to end
+        return refusal.status == 404
+    return True
 
 
 async def variable(service, kernel_id):
@@ -106,7 +110,8 @@ class Faults:
 
     async def _delete_a_gateway(self, *how):
         await self._chart.wait_rolled_out()
-        pod = random.choice(await self._chart.gateway_pods())
+        # There may be none yet where the controllers have just come back.
+        pod = random.choice(await patiently(until(self._chart.gateway_pods)))
         await self._namespace.run("delete", "pod", pod["metadata"]["name"], "--wait=false", *how)
 
     async def a_gateway_is_told_to_end(self):
