@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shlex
 import sys
 import time
@@ -53,10 +54,12 @@ def _make_namespace(release: Release) -> None:
 
 def _images(cluster: Cluster) -> dict[str, object]:
     """Give the cluster this checkout's images; return the chart's values that offer their kernels."""
-    kernels = {
+    kernels: dict[str, dict[str, object]] = {
         name: {"enabled": True, "image": cluster.image(image.reference)}
         for name, image in OWN_KERNELS.items()
     }
+    # A JVM that starts in half the time, and computes more slowly, is the better one for a short notebook.
+    kernels["scala"]["env"] = {"SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}
     if cluster.registry:
         repository = images.GATEWAY.reference.rpartition(":")[0]
         return {
@@ -112,6 +115,8 @@ def _run_notebooks(release: Release) -> list[Path]:
     ):
         with step("Wait until the gateway lists the kernels"):
             _wait_for_kernels(server_url, {CUSTOM, *OWN_KERNELS})
+        # The client asks for news without a pause; the kernels, on the same machine, have better to do.
+        os.nice(10)
         for notebook in sorted((ROOT / "examples/notebooks").glob("*.ipynb")):
             kernel = kernel_name(notebook)
             with step(f"Execute {notebook.relative_to(ROOT)} on a pod of the kernel {kernel}"):
