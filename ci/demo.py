@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import shlex
 import sys
 import time
@@ -115,8 +114,6 @@ def _run_notebooks(release: Release) -> list[Path]:
     ):
         with step("Wait until the gateway lists the kernels"):
             _wait_for_kernels(server_url, {CUSTOM, *OWN_KERNELS})
-        # The client asks for news without a pause; the kernels, on the same machine, have better to do.
-        os.nice(10)
         for notebook in sorted((ROOT / "examples/notebooks").glob("*.ipynb")):
             kernel = kernel_name(notebook)
             with step(f"Execute {notebook.relative_to(ROOT)} on a pod of the kernel {kernel}"):
