@@ -69,6 +69,9 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- if and .Values.kernelspecs.subPath (not .Values.kernelspecs.existingClaim) -}}
 {{- $problems = append $problems "kernelspecs.subPath: it is a folder of existingClaim, which is not set" -}}
 {{- end -}}
+{{- if and .Values.imagePuller.hook.enabled (not .Values.rbac.create) -}}
+{{- $problems = append $problems "imagePuller.hook: it needs a Role of its own, and rbac.create is false; use imagePuller.continuous" -}}
+{{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- $problems = append $problems "httpRoute.parentRefs: an HTTPRoute without a Gateway leads nowhere; name one, such as [{name: public, namespace: gateways}]" -}}
 {{- end -}}

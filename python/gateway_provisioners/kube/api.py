@@ -176,7 +176,7 @@ class KubeApi:
     def collection(
         self, kind: str, namespace: str, *, label_selector: str = "", field_selector: str = ""
     ) -> Collection:
-        """The Pods, Events or ConfigMaps of a namespace, to list and to watch.
+        """The Pods, Events, ConfigMaps or DaemonSets of a namespace, to list and to watch.
 
         Of Events only those that are to come are of interest: they are watched and never listed.
         """
@@ -184,6 +184,7 @@ class KubeApi:
             "Pod": self._core.list_namespaced_pod,
             "Event": self._core.list_namespaced_event,
             "ConfigMap": self._core.list_namespaced_config_map,
+            "DaemonSet": self._apps.list_namespaced_daemon_set,
         }
         selectors: dict[str, Any] = {}
         if label_selector:
