@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import uuid
+from dataclasses import fields
 from typing import Any
 
 from traitlets import (
@@ -26,6 +27,7 @@ from traitlets import (
 )
 from traitlets.config import LoggingConfigurable
 
+from gateway_provisioners.model.client_policy import DEFAULT_GPU_RESOURCE, ClientPolicy
 from gateway_provisioners.model.kernelspec import port_range_problem
 
 _OF_THIS_PROCESS = "process-"
@@ -56,7 +58,84 @@ def _flag(variable: str, *, fallback: bool) -> bool:
     return value in {"true", "1", "yes"} if value else fallback
 
 
-class LaunchTraits(LoggingConfigurable):
+class ClientPolicyTraits(LoggingConfigurable):
+    """What clients may ask for."""
+
+    max_cpus = Unicode(
+        help="The most that clients may ask for in KERNEL_CPUS and KERNEL_CPUS_LIMIT, such as 4 or 500m; "
+        "empty is no limit. (GP_MAX_CPUS)"
+    ).tag(config=True)
+    max_memory = Unicode(
+        help="The same for KERNEL_MEMORY and KERNEL_MEMORY_LIMIT, such as 16Gi. (GP_MAX_MEMORY)"
+    ).tag(config=True)
+    max_gpus = Unicode(help="The same for KERNEL_GPUS. (GP_MAX_GPUS)").tag(config=True)
+    gpu_resource = Unicode(
+        DEFAULT_GPU_RESOURCE, help="What KERNEL_GPUS counts, as nodes offer it."
+    ).tag(config=True)
+    client_ids = Bool(
+        help="Whether clients may choose the kernel's user and group id. (GP_CLIENT_IDS)"
+    ).tag(config=True)
+    prohibited_uids = List(
+        Unicode(),
+        help="User ids, and ranges such as 0-999, that clients may not choose. (GP_PROHIBITED_UIDS, 0)",
+    ).tag(config=True)
+    prohibited_gids = List(
+        Unicode(), help="The same for group ids. (GP_PROHIBITED_GIDS, 0)"
+    ).tag(config=True)
+    client_service_accounts = List(
+        Unicode(),
+        help="Service accounts that clients may choose. (GP_CLIENT_SERVICE_ACCOUNTS)",
+    ).tag(config=True)
+    mirror_working_dirs = Bool(
+        help="Start the kernel in the client's KERNEL_WORKING_DIR, which the image must have. "
+        "(GP_MIRROR_WORKING_DIRS)"
+    ).tag(config=True)
+
+    @property
+    def client_policy(self) -> ClientPolicy:
+        """All of it.
+
+        Raises:
+            ConfigurationError: a setting cannot be read.
+        """
+        return ClientPolicy(
+            **{setting.name: getattr(self, setting.name) for setting in fields(ClientPolicy)}
+        )
+
+    @default("max_cpus")
+    def _default_max_cpus(self) -> str:
+        return os.environ.get("GP_MAX_CPUS", "").strip()
+
+    @default("max_memory")
+    def _default_max_memory(self) -> str:
+        return os.environ.get("GP_MAX_MEMORY", "").strip()
+
+    @default("max_gpus")
+    def _default_max_gpus(self) -> str:
+        return os.environ.get("GP_MAX_GPUS", "").strip()
+
+    @default("client_ids")
+    def _default_client_ids(self) -> bool:
+        return _flag("GP_CLIENT_IDS", fallback=False)
+
+    @default("prohibited_uids")
+    def _default_prohibited_uids(self) -> list[str]:
+        return _names("GP_PROHIBITED_UIDS", ("0",))
+
+    @default("prohibited_gids")
+    def _default_prohibited_gids(self) -> list[str]:
+        return _names("GP_PROHIBITED_GIDS", ("0",))
+
+    @default("client_service_accounts")
+    def _default_client_service_accounts(self) -> list[str]:
+        return _names("GP_CLIENT_SERVICE_ACCOUNTS")
+
+    @default("mirror_working_dirs")
+    def _default_mirror_working_dirs(self) -> bool:
+        return _flag("GP_MIRROR_WORKING_DIRS", fallback=False)
+
+
+class LaunchTraits(ClientPolicyTraits):
     """What a kernelspec's `kernel_provisioner.config` says about its kernels."""
 
     image_name = Unicode(help="The image that the kernel's container runs.").tag(config=True)
@@ -77,10 +156,6 @@ class LaunchTraits(LoggingConfigurable):
         ("disabled", "auto", "required"),
         help="CurveZMQ on the kernel's channels: auto uses it where the kernel in the image can, required "
         "starts no kernel without it. (GP_TRANSPORT_ENCRYPTION)",
-    ).tag(config=True)
-    mirror_working_dirs = Bool(
-        help="Start the kernel in the client's KERNEL_WORKING_DIR, which the image must have. "
-        "(GP_MIRROR_WORKING_DIRS)"
     ).tag(config=True)
 
     @default("image_name")
@@ -111,10 +186,6 @@ class LaunchTraits(LoggingConfigurable):
     def _default_transport_encryption(self) -> str:
         return os.environ.get("GP_TRANSPORT_ENCRYPTION", "auto")
 
-    @default("mirror_working_dirs")
-    def _default_mirror_working_dirs(self) -> bool:
-        return _flag("GP_MIRROR_WORKING_DIRS", fallback=False)
-
     @validate("port_range")
     def _validate_port_range(self, proposal: Any) -> str:
         value: str = proposal["value"] or "0..0"
@@ -137,6 +208,18 @@ class KubernetesLaunchTraits(LaunchTraits):
     tolerations = List(Dict(), help="Taints that it tolerates, as in a Pod's spec.").tag(
         config=True
     )
+    env_from = List(
+        Dict(), help="Secrets and ConfigMaps whose keys become variables, as in a container's spec."
+    ).tag(config=True)
+    affinity = Dict(help="As in a Pod's spec.").tag(config=True)
+    runtime_class_name = Unicode(help="As in a Pod's spec: gVisor, Kata, ...").tag(config=True)
+    priority_class_name = Unicode(help="As in a Pod's spec.").tag(config=True)
+    volumes = List(
+        Dict(), help="As in a Pod's spec; {username} stands for the user, as a DNS label."
+    ).tag(config=True)
+    volume_mounts = List(
+        Dict(), help="As in a container's spec; {username} as in volumes."
+    ).tag(config=True)
     service_account_name = Unicode(
         help="The service account of its Pod, whose token is not mounted. "
         "(GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME)"
