@@ -97,6 +97,7 @@ name comes from: a second place is a problem.
 {{- range $key, $setting := dict
   "chooseIds" "client_ids"
   "serviceAccounts" "client_service_accounts"
+  "claims" "client_claims"
   "workingDir" "mirror_working_dirs"
 -}}
 {{- if hasKey $ $key -}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ from gateway_provisioners.host.websocket import GatewayWebsocketConnection
 IDLE_TIMEOUT = "cull_idle_timeout"
 MAX_LIFETIME = "max_lifetime"
 
+_log = logging.getLogger(__name__)
+
 
 class CullingKernelManager(AsyncMappingKernelManager):
     """jupyter_server's culling, for several gateways, with a limit of each kernel's own.
@@ -30,6 +33,7 @@ class CullingKernelManager(AsyncMappingKernelManager):
 
     metrics: GatewayMetrics
     sharing: Sharing
+    _culler_callback: PeriodicCallback | None
 
     @default("cull_idle_timeout")
     def _cull_idle_timeout_default(self) -> int:
@@ -49,8 +53,9 @@ class CullingKernelManager(AsyncMappingKernelManager):
         Upstream does so only if there is an idle timeout for all kernels.
         """
         if self._culler_callback is None:
-            self._culler_callback = PeriodicCallback(self.cull_kernels, 1000 * self.cull_interval)
-            self._culler_callback.start()
+            culler = PeriodicCallback(self.cull_kernels, 1000 * self.cull_interval)
+            culler.start()
+            self._culler_callback = culler
         self._initialized_culler = True
 
     async def cull_kernels(self) -> None:
@@ -63,7 +68,7 @@ class CullingKernelManager(AsyncMappingKernelManager):
                     await self.cull_kernel_if_idle(kernel_id)
                 self._tell_of(kernel_id)
             except Exception as error:  # noqa: BLE001 - the next kernel has to be looked at as well
-                self.log.warning("Kernel %s cannot be culled: %s", kernel_id, in_one_line(error))
+                _log.warning("Kernel %s cannot be culled: %s", kernel_id, in_one_line(error))
 
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
         """End a kernel if nobody uses it."""
@@ -83,7 +88,7 @@ class CullingKernelManager(AsyncMappingKernelManager):
         age = datetime.now(timezone.utc) - kernel.started
         if not most or age < timedelta(seconds=most):
             return False
-        self.log.warning(
+        _log.warning(
             "Kernel %s (%s) has run for %d seconds and is ended: it may run for %d (%s).",
             kernel_id,
             kernel.kernel_name,

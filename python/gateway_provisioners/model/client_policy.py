@@ -13,6 +13,8 @@ from gateway_provisioners.errors import ConfigurationError, InvalidRequest, Poli
 from gateway_provisioners.model.quantity import amount
 
 DEFAULT_GPU_RESOURCE = "nvidia.com/gpu"
+# In what an administrator writes, for the user's label (`names.user_label`).
+USER_PLACEHOLDER = "{username}"
 
 # Decimal and nothing else: whoever reads 0x0, 00, +0 or a digit of another script might read a 0.
 _ID = re.compile(r"0|[1-9][0-9]{0,9}")
@@ -35,6 +37,7 @@ class ClientPolicy:
         client_ids: whether clients may choose the user and group id.
         prohibited_uids, prohibited_gids: ids that they may not choose, such as 0 or 0-999.
         client_service_accounts: service accounts that they may choose.
+        client_claims: PersistentVolumeClaims that they may mount; {username} stands for the user's label.
         mirror_working_dirs: whether kernels start in the directory that the client names.
         gpu_resource: what Kubernetes calls a GPU here.
 
@@ -49,6 +52,7 @@ class ClientPolicy:
     prohibited_uids: Sequence[str] = ("0",)
     prohibited_gids: Sequence[str] = ("0",)
     client_service_accounts: Sequence[str] = ()
+    client_claims: Sequence[str] = ()
     mirror_working_dirs: bool = False
     gpu_resource: str = DEFAULT_GPU_RESOURCE
 
@@ -56,12 +60,12 @@ class ClientPolicy:
         for setting in ("max_cpus", "max_memory", "max_gpus"):
             value = getattr(self, setting)
             if value and amount(value) is None:
-                msg = f"{setting}={value!r} is no quantity; write for example 4, 500m or 16Gi."
+                msg = f"The setting {setting}={value!r} is no quantity; write for example 4, 500m or 16Gi."
                 raise ConfigurationError(msg)
         for setting in ("prohibited_uids", "prohibited_gids"):
             for value in getattr(self, setting):
                 if not _ID_RANGE.fullmatch(value):
-                    msg = f"{setting}: {value!r} is neither an id, such as 0, nor a range, such as 0-999."
+                    msg = f"The setting {setting} has {value!r}: no id, such as 0, and no range, such as 0-999."
                     raise ConfigurationError(msg)
 
     def check_amount(self, name: str, value: str, setting: str) -> None:
@@ -108,9 +112,7 @@ class ClientPolicy:
             )
         prohibited: Sequence[str] = getattr(self, setting)
         if any(lowest <= int(value) <= highest for lowest, highest in _ranges(prohibited)):
-            msg = (
-                f"{name}={value} is prohibited; not allowed are: {', '.join(prohibited)} ({setting})."
-            )
+            msg = f"{name}={value} is prohibited; not allowed are: {', '.join(prohibited)} ({setting})."
             raise PolicyViolation(msg)
         return int(value)
 
@@ -127,19 +129,21 @@ class ClientPolicy:
             )
         return value
 
+    def claims_of(self, user: str) -> list[str]:
+        """The claims that a user with this label may mount."""
+        return [claim.replace(USER_PLACEHOLDER, user) for claim in self.client_claims]
 
-def refusal(name: str, value: str | None, *, allowed: Sequence[str], setting: str = "") -> str:
+
+def refusal(name: str, value: str, *, allowed: Sequence[str], setting: str = "") -> str:
     """Why a client may not choose a value of the administrator's.
 
     Args:
-        value: what the client asked for; None for what may hold a secret.
         allowed: the values that it may repeat; empty ones do not count.
         setting: where the administrator could allow more.
     """
     may = " or ".join(repr(each) for each in allowed if each)
     return (
-        (name if value is None else f"{name}={shown(value)}")
-        + " is not allowed: it is set by the administrator of this gateway"
+        f"{name}={shown(value)} is not allowed: it is set by the administrator of this gateway"
         + (f", to {may}" if may else "")
         + (f" ({setting})" if setting else "")
         + f". Remove {name} from the kernel's environment."

@@ -7,11 +7,14 @@ characters it holds: it ends up as one string in a Secret or as one checked fiel
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway_provisioners.errors import InvalidRequest, PolicyViolation
 from gateway_provisioners.model.client_policy import ClientPolicy, refusal, shown
+from gateway_provisioners.model.client_volumes import MOUNTS, VOLUMES, parse_client_volumes
+from gateway_provisioners.model.names import user_label
 from gateway_provisioners.model.quantity import parse_count, parse_limit, parse_quantity
 
 DEFAULT_USERNAME = "jovyan"
@@ -63,15 +66,9 @@ _RESOURCES = {
     "KERNEL_GPUS_LIMIT": ("limits", _GPU, parse_count, "max_gpus"),
 }
 # Theirs to set only where the administrator says so.
-_CHOSEN = ("KERNEL_SERVICE_ACCOUNT_NAME", "KERNEL_UID", "KERNEL_GID")
+_CHOSEN = ("KERNEL_SERVICE_ACCOUNT_NAME", "KERNEL_UID", "KERNEL_GID", VOLUMES, MOUNTS)
 # The administrator's in any case. The value is what a client may repeat.
-_ADMINISTRATORS = (
-    "KERNEL_NAMESPACE",
-    "KERNEL_POD_NAME",
-    "KERNEL_VOLUMES",
-    "KERNEL_VOLUME_MOUNTS",
-)
-_MAY_HOLD_SECRETS = frozenset({"KERNEL_VOLUMES", "KERNEL_VOLUME_MOUNTS"})
+_ADMINISTRATORS = ("KERNEL_NAMESPACE", "KERNEL_POD_NAME")
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,7 @@ class LaunchRequest:
             there; else None.
         run_as_user, run_as_group: ids that the client asks for, or None.
         service_account_name: what the client asks for, or "".
+        volumes, volume_mounts: what the client mounts, as in a Pod and in its container.
         environment: the client's other variables, for the kernel; secret.
     """
 
@@ -98,6 +96,8 @@ class LaunchRequest:
     run_as_user: int | None = None
     run_as_group: int | None = None
     service_account_name: str = ""
+    volumes: Sequence[Mapping[str, Any]] = ()
+    volume_mounts: Sequence[Mapping[str, Any]] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -121,8 +121,10 @@ def parse_launch_request(
     """
     _refuse_administrators_settings(environment, administrators)
     handled = _OURS | _SETTINGS | {*_CHOSEN, *_ADMINISTRATORS}
+    username = environment.get("KERNEL_USERNAME") or DEFAULT_USERNAME
+    volumes, mounts = parse_client_volumes(environment, policy.claims_of(user_label(username)))
     return LaunchRequest(
-        username=environment.get("KERNEL_USERNAME") or DEFAULT_USERNAME,
+        username=username,
         resources=_resources(environment, policy),
         launch_timeout=_launch_timeout(environment),
         spark_init_mode=_spark_init_mode(environment),
@@ -130,6 +132,8 @@ def parse_launch_request(
         run_as_user=_id("KERNEL_UID", environment, administrators, policy, "prohibited_uids"),
         run_as_group=_id("KERNEL_GID", environment, administrators, policy, "prohibited_gids"),
         service_account_name=_service_account(environment, administrators, policy),
+        volumes=volumes,
+        volume_mounts=mounts,
         environment=_checked_environment(environment, handled),
     )
 
@@ -146,9 +150,7 @@ def request_variables(
     return variables
 
 
-def _resources(
-    environment: Mapping[str, str], policy: ClientPolicy
-) -> dict[str, dict[str, str]]:
+def _resources(environment: Mapping[str, str], policy: ClientPolicy) -> dict[str, dict[str, str]]:
     resources: dict[str, dict[str, str]] = {}
     for name, (kind, known, parse, setting) in _RESOURCES.items():
         if value := environment.get(name):
@@ -185,8 +187,7 @@ def _refuse_administrators_settings(
     for name in _ADMINISTRATORS:
         wanted, in_force = environment.get(name), administrators.get(name, "")
         if wanted and wanted != in_force:
-            told = None if name in _MAY_HOLD_SECRETS else wanted
-            raise PolicyViolation(refusal(name, told, allowed=[in_force]))
+            raise PolicyViolation(refusal(name, wanted, allowed=[in_force]))
 
 
 def _launch_timeout(environment: Mapping[str, str]) -> int | None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from gateway_provisioners.model.client_policy import USER_PLACEHOLDER
 from gateway_provisioners.model.launch_request import LaunchRequest
 from gateway_provisioners.model.names import user_label
 from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
 
 T = TypeVar("T")
-
-_PLACEHOLDER = "{username}"
 
 
 def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dict[str, Any]:
@@ -28,8 +27,8 @@ def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dic
         "affinity": settings.affinity,
         "runtime_class_name": settings.runtime_class_name,
         "priority_class_name": settings.priority_class_name,
-        "volumes": _of_user(settings.volumes, label),
-        "volume_mounts": _of_user(settings.volume_mounts, label),
+        "volumes": [*_of_user(settings.volumes, label), *request.volumes],
+        "volume_mounts": [*_of_user(settings.volume_mounts, label), *request.volume_mounts],
         "service_account_name": request.service_account_name or settings.service_account_name,
         "run_as_user": settings.run_as_user if uid is None else uid,
         "run_as_group": settings.run_as_group if gid is None else gid,
@@ -45,7 +44,7 @@ def _of_user(value: T, label: str) -> T:
     called, so that it is one part of a name or of a path.
     """
     if isinstance(value, str):
-        return value.replace(_PLACEHOLDER, label)  # type: ignore[return-value]
+        return value.replace(USER_PLACEHOLDER, label)  # type: ignore[return-value]
     if isinstance(value, Mapping):
         return {key: _of_user(item, label) for key, item in value.items()}  # type: ignore[return-value]
     if isinstance(value, list):

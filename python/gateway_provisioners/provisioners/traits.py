@@ -79,12 +79,17 @@ class ClientPolicyTraits(LoggingConfigurable):
         Unicode(),
         help="User ids, and ranges such as 0-999, that clients may not choose. (GP_PROHIBITED_UIDS, 0)",
     ).tag(config=True)
-    prohibited_gids = List(
-        Unicode(), help="The same for group ids. (GP_PROHIBITED_GIDS, 0)"
-    ).tag(config=True)
+    prohibited_gids = List(Unicode(), help="The same for group ids. (GP_PROHIBITED_GIDS, 0)").tag(
+        config=True
+    )
     client_service_accounts = List(
         Unicode(),
         help="Service accounts that clients may choose. (GP_CLIENT_SERVICE_ACCOUNTS)",
+    ).tag(config=True)
+    client_claims = List(
+        Unicode(),
+        help="PersistentVolumeClaims that clients may mount with KERNEL_VOLUMES; {username} as in volumes. "
+        "(GP_CLIENT_CLAIMS)",
     ).tag(config=True)
     mirror_working_dirs = Bool(
         help="Start the kernel in the client's KERNEL_WORKING_DIR, which the image must have. "
@@ -129,6 +134,10 @@ class ClientPolicyTraits(LoggingConfigurable):
     @default("client_service_accounts")
     def _default_client_service_accounts(self) -> list[str]:
         return _names("GP_CLIENT_SERVICE_ACCOUNTS")
+
+    @default("client_claims")
+    def _default_client_claims(self) -> list[str]:
+        return _names("GP_CLIENT_CLAIMS")
 
     @default("mirror_working_dirs")
     def _default_mirror_working_dirs(self) -> bool:
@@ -217,9 +226,9 @@ class KubernetesLaunchTraits(LaunchTraits):
     volumes = List(
         Dict(), help="As in a Pod's spec; {username} stands for the user, as a DNS label."
     ).tag(config=True)
-    volume_mounts = List(
-        Dict(), help="As in a container's spec; {username} as in volumes."
-    ).tag(config=True)
+    volume_mounts = List(Dict(), help="As in a container's spec; {username} as in volumes.").tag(
+        config=True
+    )
     service_account_name = Unicode(
         help="The service account of its Pod, whose token is not mounted. "
         "(GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME)"

@@ -63,7 +63,19 @@ async def refused(gateway, **env):
             "KERNEL_SERVICE_ACCOUNT_NAME='admin' is not allowed: it is set by the administrator of this "
             "gateway, to 'kernel' or 'spark' (client_service_accounts).",
         ),
-        ({"KERNEL_VOLUMES": "[]"}, 403, "KERNEL_VOLUMES is not allowed:"),
+        (
+            {"KERNEL_VOLUMES": '[{"name": "x", "hostPath": {"path": "/"}}]'},
+            403,
+            "Volume 1 of KERNEL_VOLUMES is none that clients may mount:",
+        ),
+        (
+            {
+                "KERNEL_VOLUMES": '[{"name": "x", "persistentVolumeClaim": {"claimName": "home-bob"}}]'
+            },
+            403,
+            "KERNEL_VOLUMES asks for the claim 'home-bob'; clients of this kernel may mount: "
+            "'datasets', 'home-jovyan' (client_claims).",
+        ),
         ({"KERNEL_WORKING_DIR": "work"}, 400, "KERNEL_WORKING_DIR='work' is no absolute path"),
         ({"KERNEL_USERNAME": "root"}, 403, "User 'root' may not start kernel 'pod':"),
     ],
@@ -75,6 +87,7 @@ async def test_what_is_not_allowed_is_told(add_pod_kernel, monkeypatch, env, sta
         "GP_MAX_MEMORY": "16Gi",
         "GP_MAX_GPUS": "1",
         "GP_CLIENT_SERVICE_ACCOUNTS": "spark",
+        "GP_CLIENT_CLAIMS": "datasets,home-{username}",
         "GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME": "kernel",
         "GP_MIRROR_WORKING_DIRS": "true",
         "GP_NAMESPACE": "notebooks",

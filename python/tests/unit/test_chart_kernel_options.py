@@ -126,7 +126,8 @@ def gateway_settings(policy, **options):
         name: env[f"GP_{name}"]
         for name in (
             *("MAX_CPUS", "MAX_MEMORY", "MAX_GPUS", "CLIENT_IDS", "PROHIBITED_UIDS"),
-            *("PROHIBITED_GIDS", "CLIENT_SERVICE_ACCOUNTS", "MIRROR_WORKING_DIRS"),
+            *("PROHIBITED_GIDS", "CLIENT_SERVICE_ACCOUNTS", "CLIENT_CLAIMS"),
+            "MIRROR_WORKING_DIRS",
         )
     }
 
@@ -139,6 +140,7 @@ POLICY = {
     "prohibitedUids": [0, "1-999", 1000660000],
     "prohibitedGids": [],
     "serviceAccounts": ["spark", "ml"],
+    "claims": ["datasets", "home-{username}"],
     "workingDir": True,
 }
 
@@ -153,6 +155,7 @@ def test_the_policy_of_the_gateway(program):
         "PROHIBITED_UIDS": "0",
         "PROHIBITED_GIDS": "0",
         "CLIENT_SERVICE_ACCOUNTS": "",
+        "CLIENT_CLAIMS": "",
         "MIRROR_WORKING_DIRS": "False",
     }
     assert gateway_settings(POLICY, program=program) == {
@@ -163,6 +166,7 @@ def test_the_policy_of_the_gateway(program):
         "PROHIBITED_UIDS": "0,1-999,1000660000",
         "PROHIBITED_GIDS": "",
         "CLIENT_SERVICE_ACCOUNTS": "spark,ml",
+        "CLIENT_CLAIMS": "datasets,home-{username}",
         "MIRROR_WORKING_DIRS": "True",
     }
 
@@ -181,6 +185,7 @@ def test_the_policy_of_a_kernel_says_only_what_differs():
         "prohibited_uids": ["0", "1-999", "1000660000"],
         "prohibited_gids": [],
         "client_service_accounts": ["spark", "ml"],
+        "client_claims": ["datasets", "home-{username}"],
         "mirror_working_dirs": True,
     }
     assert settings.items() <= got.items()
@@ -285,8 +290,12 @@ REFUSED_BY_SCHEMA = [
     ({"profiles": {"large": {"gpu": 1}}}, "additional properties 'gpu' not allowed"),
     ({"clientPolicy": {"maxMemory": "4GB"}}, "at '/kernels/a/clientPolicy/maxMemory'"),
     ({"clientPolicy": {"maxCpus": -1}}, "at '/kernels/a/clientPolicy/maxCpus'"),
-    ({"clientPolicy": {"prohibitedUids": ["0x0"]}}, "at '/kernels/a/clientPolicy/prohibitedUids/0'"),
+    (
+        {"clientPolicy": {"prohibitedUids": ["0x0"]}},
+        "at '/kernels/a/clientPolicy/prohibitedUids/0'",
+    ),
     ({"clientPolicy": {"prohibitedUids": [-1]}}, "at '/kernels/a/clientPolicy/prohibitedUids/0'"),
+    ({"clientPolicy": {"claims": ["home-{user}"]}}, "at '/kernels/a/clientPolicy/claims/0'"),
     ({"clientPolicy": {"namespaces": []}}, "additional properties 'namespaces' not allowed"),
     ({"authorizedGroups": ["a,b"]}, "at '/kernels/a/authorizedGroups/0'"),
 ]

@@ -21,11 +21,10 @@ IN_FORCE = {
 OPEN = ClientPolicy(client_ids=True, client_service_accounts=("spark",))
 
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 SUFFIXES = {
-    **{"n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1)},
-    **{"k": Decimal("1e3"), "M": Decimal("1e6"), "G": Decimal("1e9"), "T": Decimal("1e12")},
-    **{"P": Decimal("1e15"), "E": Decimal("1e18"), "Ki": Decimal(2**10), "Mi": Decimal(2**20)},
-    **{"Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50), "Ei": Decimal(2**60)},
+    **{suffix: Decimal(10) ** power for suffix, power in DECIMAL.items()},
+    **{f"{prefix}i": Decimal(2) ** (10 * power) for power, prefix in enumerate("KMGTPE", 1)},
     **{f"{e}{power}": Decimal(f"1e{power}") for e in "eE" for power in ("-3", "0", "3", "+09")},
 }
 NUMBERS = st.decimals(min_value=0, max_value=10**9, places=3).map(lambda d: f"{d:f}")
@@ -100,8 +99,22 @@ def test_text_is_a_quantity_only_if_it_is_plain(text):
 
 ZERO_LIKE = [
     *("0", "00", "000", "+0", "-0", " 0", "0 ", "0\n", "\t0", "0x0", "0o0", "0b0", "0_0", "0.0"),
-    *("0e0", "1e1", "", "٠", "०", "０", "𝟎", "0\0", "null", "root", "'0'", "1000 ", "01000"),
-    *("4294967296", "2147483648", "99999999999999999999", "-1", "１０００"),
+    *(
+        "0e0",
+        "1e1",
+        "",
+        "\u0660",
+        "\u0966",
+        "\uff10",
+        "\U0001d7ce",
+        "0\0",
+        "null",
+        "root",
+        "'0'",
+        "1000 ",
+        "01000",
+    ),
+    *("4294967296", "2147483648", "99999999999999999999", "-1", "\uff11\uff10\uff10\uff10"),
 ]
 
 
@@ -191,7 +204,9 @@ def test_service_accounts_are_chosen_from_those_that_are_listed():
 
 def test_the_namespace_can_only_be_repeated():
     assert parse(OPEN, KERNEL_NAMESPACE="notebooks").environment == {}
-    with pytest.raises(PolicyViolation, match="KERNEL_NAMESPACE='kube-system' is not .* 'notebooks'"):
+    with pytest.raises(
+        PolicyViolation, match=r"KERNEL_NAMESPACE='kube-system' is not .* 'notebooks'"
+    ):
         parse(OPEN, KERNEL_NAMESPACE="kube-system")
 
 

@@ -107,6 +107,8 @@ restarts the gateway.
   value: {{ join "," $policy.prohibited_gids | quote }}
 - name: GP_CLIENT_SERVICE_ACCOUNTS
   value: {{ join "," $policy.client_service_accounts | quote }}
+- name: GP_CLIENT_CLAIMS
+  value: {{ join "," $policy.client_claims | quote }}
 - name: GP_MIRROR_WORKING_DIRS
   value: {{ $policy.mirror_working_dirs | default false | toString | title | quote }}
 - name: GP_LOG_LEVEL
