@@ -65,7 +65,7 @@ class ClientPolicy:
         for setting in ("prohibited_uids", "prohibited_gids"):
             for value in getattr(self, setting):
                 if not _ID_RANGE.fullmatch(value):
-                    msg = f"The setting {setting} has {value!r}: no id, such as 0, and no range, such as 0-999."
+                    msg = f"The setting {setting} has {value!r}: no id, as 0 is, and no range, as 0-999."
                     raise ConfigurationError(msg)
 
     def check_amount(self, name: str, value: str, setting: str) -> None:

@@ -56,7 +56,10 @@ def _claim(claim: Mapping[str, Any], allowed: Collection[str]) -> dict[str, Any]
     name = claim.get("claimName")
     if not isinstance(name, str) or name not in allowed:
         may = ", ".join(map(repr, sorted(allowed))) or "none"
-        msg = f"{VOLUMES} asks for the claim {name!r}; clients of this kernel may mount: {may} (client_claims)."
+        msg = (
+            f"{VOLUMES} asks for the claim {name!r}; clients of this kernel may mount: {may}"
+            " (client_claims)."
+        )
         raise PolicyViolation(msg)
     return {"claimName": name, "readOnly": _flag(claim, VOLUMES)}
 

@@ -37,8 +37,10 @@ async def refused(gateway, **env):
         (
             {"KERNEL_MEMORY_LIMIT": "17179869185"},
             403,
-            "KERNEL_MEMORY_LIMIT='17179869185' is more than clients may ask for of this kernel: "
-            "at most 16Gi (max_memory).",
+            (
+                "KERNEL_MEMORY_LIMIT='17179869185' is more than clients may ask for of this kernel: "
+                "at most 16Gi (max_memory)."
+            ),
         ),
         (
             {"KERNEL_GPUS": "2"},
@@ -50,18 +52,22 @@ async def refused(gateway, **env):
         ({"KERNEL_UID": "0"}, 403, "KERNEL_UID='0' is not allowed:"),
         ({"KERNEL_UID": "0x0"}, 400, "KERNEL_UID='0x0' is no id;"),
         ({"KERNEL_UID": " 0"}, 400, "KERNEL_UID=' 0' is no id;"),
-        ({"KERNEL_GID": "०"}, 400, "KERNEL_GID='०' is no id;"),
+        ({"KERNEL_GID": "\u0660"}, 400, "KERNEL_GID='\u0660' is no id;"),
         (
             {"KERNEL_NAMESPACE": "kube-system"},
             403,
-            "KERNEL_NAMESPACE='kube-system' is not allowed: it is set by the administrator of this "
-            "gateway, to 'notebooks'. Remove KERNEL_NAMESPACE from the kernel's environment.",
+            (
+                "KERNEL_NAMESPACE='kube-system' is not allowed: it is set by the administrator of this "
+                "gateway, to 'notebooks'. Remove KERNEL_NAMESPACE from the kernel's environment."
+            ),
         ),
         (
             {"KERNEL_SERVICE_ACCOUNT_NAME": "admin"},
             403,
-            "KERNEL_SERVICE_ACCOUNT_NAME='admin' is not allowed: it is set by the administrator of this "
-            "gateway, to 'kernel' or 'spark' (client_service_accounts).",
+            (
+                "KERNEL_SERVICE_ACCOUNT_NAME='admin' is not allowed: it is set by the administrator of this "
+                "gateway, to 'kernel' or 'spark' (client_service_accounts)."
+            ),
         ),
         (
             {"KERNEL_VOLUMES": '[{"name": "x", "hostPath": {"path": "/"}}]'},
@@ -73,8 +79,10 @@ async def refused(gateway, **env):
                 "KERNEL_VOLUMES": '[{"name": "x", "persistentVolumeClaim": {"claimName": "home-bob"}}]'
             },
             403,
-            "KERNEL_VOLUMES asks for the claim 'home-bob'; clients of this kernel may mount: "
-            "'datasets', 'home-jovyan' (client_claims).",
+            (
+                "KERNEL_VOLUMES asks for the claim 'home-bob'; clients of this kernel may mount: "
+                "'datasets', 'home-jovyan' (client_claims)."
+            ),
         ),
         ({"KERNEL_WORKING_DIR": "work"}, 400, "KERNEL_WORKING_DIR='work' is no absolute path"),
         ({"KERNEL_USERNAME": "root"}, 403, "User 'root' may not start kernel 'pod':"),

@@ -1,7 +1,7 @@
 """What clients may ask for: whatever the spelling, the same answer."""
 
 import unicodedata
-from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -23,9 +23,9 @@ OPEN = ClientPolicy(client_ids=True, client_service_accounts=("spark",))
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 SUFFIXES = {
-    **{suffix: Decimal(10) ** power for suffix, power in DECIMAL.items()},
-    **{f"{prefix}i": Decimal(2) ** (10 * power) for power, prefix in enumerate("KMGTPE", 1)},
-    **{f"{e}{power}": Decimal(f"1e{power}") for e in "eE" for power in ("-3", "0", "3", "+09")},
+    **{suffix: Fraction(f"1e{power}") for suffix, power in DECIMAL.items()},
+    **{f"{prefix}i": Fraction(2 ** (10 * power)) for power, prefix in enumerate("KMGTPE", 1)},
+    **{f"{e}{power}": Fraction(f"1e{power}") for e in "eE" for power in ("-3", "0", "3", "+09")},
 }
 NUMBERS = st.decimals(min_value=0, max_value=10**9, places=3).map(lambda d: f"{d:f}")
 QUANTITIES = st.tuples(NUMBERS | st.integers(0, 10**12).map(str), st.sampled_from(list(SUFFIXES)))
@@ -38,19 +38,19 @@ def parse(policy, **environment):
 @given(QUANTITIES)
 def test_a_quantity_is_the_number_that_kubernetes_reads(quantity):
     number, suffix = quantity
-    assert amount(number + suffix) == Decimal(number) * SUFFIXES[suffix]
+    assert amount(number + suffix) == Fraction(number) * SUFFIXES[suffix]
 
 
 @given(QUANTITIES, QUANTITIES)
 def test_maxima_compare_numbers_and_not_spellings(asked, most):
     policy = ClientPolicy(max_memory="".join(most))
-    wanted = Decimal(asked[0]) * SUFFIXES[asked[1]]
+    wanted = Fraction(asked[0]) * SUFFIXES[asked[1]]
     try:
         parse(policy, KERNEL_MEMORY="".join(asked))
         allowed = True
     except PolicyViolation:
         allowed = False
-    assert allowed == (wanted <= Decimal(most[0]) * SUFFIXES[most[1]])
+    assert allowed == (wanted <= Fraction(most[0]) * SUFFIXES[most[1]])
 
 
 @pytest.mark.parametrize("same", ["1Gi", "1024Mi", "1048576Ki", "1073741824", "1.073741824e9"])

@@ -1,0 +1,184 @@
+"""Kernels with volumes, sizes, lifetimes and rules of their own, on a real cluster."""
+
+import json
+
+import pytest
+import pytest_asyncio
+from gateway_client import Refused
+from patience import patiently, until
+
+from gateway_provisioners.model.names import user_label
+
+USERS = ("alice", "Alice")
+
+
+def config_map(name, data):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def values(image):
+    return {
+        "gateway": {
+            "cull": {"interval": 1},
+            "clientPolicy": {
+                "maxCpus": "500m",
+                "maxMemory": "512Mi",
+                "maxGpus": 0,
+                "chooseIds": True,
+                "prohibitedGids": [0, "1-99"],
+            },
+        },
+        "kernels": {
+            "equipped": {
+                "image": image,
+                "displayName": "Equipped",
+                "env": {"COLOUR": "blue", "FROM": "env"},
+                "envFrom": [{"configMapRef": {"name": "warehouse"}}],
+                "volumes": [
+                    {"name": "notes", "configMap": {"name": "notes-{username}"}},
+                    {"name": "scratch", "emptyDir": {"sizeLimit": "16Mi"}},
+                ],
+                "volumeMounts": [
+                    {"name": "notes", "mountPath": "/notes", "readOnly": True},
+                    {"name": "scratch", "mountPath": "/scratch", "subPath": "{username}"},
+                ],
+                "profiles": {"small": {"resources": {"limits": {"memory": "300Mi", "cpu": 1}}}},
+            },
+            "homely": {
+                "image": image,
+                "volumes": [
+                    {"name": "home", "persistentVolumeClaim": {"claimName": "home-{username}"}}
+                ],
+                "volumeMounts": [{"name": "home", "mountPath": "/home/jovyan/work"}],
+            },
+            "idle": {"image": image, "idleTimeout": 1},
+            "short": {"image": image, "maxLifetime": 4},
+        },
+    }
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def gateway(chart, namespace):
+    notes = [config_map(f"notes-{user_label(user)}", {"owner": user}) for user in USERS]
+    await namespace.run(
+        *("apply", "-f", "-"),
+        stdin=json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "List",
+                "items": [*notes, config_map("warehouse", {"HOST": "db.example", "FROM": "map"})],
+            }
+        ),
+    )
+    await chart.upgrade(values(chart.image))
+    async with chart.gateway() as gateway:
+        yield gateway
+
+
+async def gone(gateway, kernel_id):
+    async def is_gone():
+        return kernel_id not in await gateway.kernels()
+
+    await patiently(until(is_gone))
+
+
+async def refused(gateway, name, **env):
+    with pytest.raises(Refused) as caught:
+        await gateway.start(name, **env)
+    return caught.value
+
+
+@pytest.mark.parametrize("user", USERS)
+async def test_each_user_has_volumes_of_their_own(gateway, user):
+    async with gateway.kernel("equipped", KERNEL_USERNAME=user) as kernel:
+        code = (
+            "import os, pathlib\n"
+            "pathlib.Path('/scratch/x').write_text('written')\n"
+            "print(pathlib.Path('/notes/owner').read_text(), *(os.environ[n] for n in"
+            " ('COLOUR', 'FROM', 'HOST')))"
+        )
+        result = await kernel.execute(code)
+        assert (result.status, result.text) == ("ok", f"{user} blue env db.example\n")
+
+
+async def test_a_claim_is_looked_for_by_the_users_label(gateway, namespace):
+    answer = await refused(gateway, "homely", KERNEL_USERNAME="../Bob")
+    assert f'"home-{user_label("../Bob")}" not found' in answer.message
+    assert answer.reason == "Unschedulable"
+    await namespace.wait_no_kernels()
+
+
+async def test_a_profile_is_picked_as_a_kernel(gateway, namespace):
+    specs = (await gateway.request("GET", "/api/kernelspecs"))["kernelspecs"]
+    assert specs["equipped-small"]["spec"]["display_name"] == "Equipped (small)"
+    async with gateway.kernel("equipped-small", KERNEL_USERNAME="alice") as kernel:
+        [pod] = await namespace.objects("pods", kernel.kernel_id)
+        [container] = pod["spec"]["containers"]
+        assert container["resources"]["limits"] == {"memory": "300Mi", "cpu": "1"}
+        assert (await kernel.execute("print(open('/notes/owner').read())")).text == "alice\n"
+
+
+async def test_what_clients_ask_for_is_granted_within_the_policy(gateway, namespace):
+    env = {"KERNEL_MEMORY": "0.25Gi", "KERNEL_CPUS": "0.05", "KERNEL_GID": "2000"}
+    async with gateway.kernel("python3", **env) as kernel:
+        [pod] = await namespace.objects("pods", kernel.kernel_id)
+        [container] = pod["spec"]["containers"]
+        assert container["resources"]["requests"] == {"memory": "256Mi", "cpu": "50m"}
+        assert (await kernel.execute("import os; print(os.getgid())")).text == "2000\n"
+
+
+@pytest.mark.parametrize(
+    ("env", "status", "message"),
+    [
+        ({"KERNEL_MEMORY": "537M"}, 403, "at most 512Mi (max_memory)"),
+        ({"KERNEL_CPUS_LIMIT": "1"}, 403, "at most 500m (max_cpus)"),
+        ({"KERNEL_GPUS": "1"}, 403, "at most 0 (max_gpus)"),
+        ({"KERNEL_GID": "99"}, 403, "not allowed are: 0, 1-99 (prohibited_gids)"),
+        ({"KERNEL_UID": "0"}, 403, "not allowed are: 0 (prohibited_uids)"),
+        ({"KERNEL_UID": "00"}, 400, "KERNEL_UID='00' is no id"),
+        ({"KERNEL_NAMESPACE": "default"}, 403, "KERNEL_NAMESPACE='default' is not allowed"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_what_the_policy_forbids_is_told(gateway, env, status, message):
+    answer = await refused(gateway, "python3", **env)
+    assert answer.status == status
+    assert message in answer.message
+
+
+async def test_kernels_end_when_they_are_idle_or_old(gateway, namespace):
+    idle, short = await gateway.start("idle"), await gateway.start("short")
+    async with gateway.channels(short) as kernel:
+        await kernel.send(
+            "shell", "execute_request", {"code": "import time; time.sleep(600)", "silent": False}
+        )
+        for kernel_id in (idle, short):
+            await gone(gateway, kernel_id)
+            await namespace.wait_gone(kernel_id)
+    metrics = (await gateway.request("GET", "/metrics")).splitlines()
+    counted = "gateway_provisioners_kernels_culled_total"
+    assert f'{counted}{{cause="idle",kernel="idle"}} 1.0' in metrics
+    assert f'{counted}{{cause="lifetime",kernel="short"}} 1.0' in metrics
+
+
+async def test_a_group_changes_without_a_restart(gateway, chart):
+    async def is_listed():
+        return "grouped" in (await gateway.request("GET", "/api/kernelspecs"))["kernelspecs"]
+
+    async def may_start():
+        try:
+            await gateway.delete(await gateway.start("grouped", KERNEL_USERNAME="carol"))
+        except Refused as refusal:
+            assert "authorized_users" in refusal.message
+            return False
+        return True
+
+    before = [pod["metadata"]["uid"] for pod in await chart.gateway_pods()]
+    changed = values(chart.image)
+    changed["kernels"]["grouped"] = {"image": chart.image, "authorizedGroups": ["analysts"]}
+    await chart.upgrade({**changed, "userGroups": {"analysts": ["bob"]}})
+    await patiently(until(is_listed))
+    assert not await may_start()
+    await chart.upgrade({**changed, "userGroups": {"analysts": ["bob", "carol"]}})
+    await patiently(until(may_start))
+    assert [pod["metadata"]["uid"] for pod in await chart.gateway_pods()] == before
