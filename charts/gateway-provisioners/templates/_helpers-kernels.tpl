@@ -72,7 +72,7 @@ name comes from: a second place is a problem.
 {{- range $kernel.authorizedGroups -}}
 {{- $users = concat $users (get $.root.Values.userGroups . | default list) -}}
 {{- end -}}
-{{- $_ := set $kernel "authorizedUsers" (uniq $users) -}}
+{{- $_ := set $kernel "users" (uniq $users) -}}
 {{- $_ := set $kernel "places" (append (dig .name "places" list .kernels) .where) -}}
 {{- $_ := set .kernels .name $kernel -}}
 {{- end -}}
@@ -142,7 +142,7 @@ would only repeat the provisioner's default is left out.
   "gpu_resource" "nvidia.com/gpu"
 -}}
 {{- range $key, $value := dict
-  "authorized_users" $kernel.authorizedUsers
+  "authorized_users" (get $kernel "users")
   "unauthorized_users" $kernel.unauthorizedUsers
   "port_range" $kernel.portRange
   "image_pull_policy" $kernel.pullPolicy

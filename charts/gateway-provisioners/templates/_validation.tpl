@@ -93,7 +93,7 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- $problems = append $problems (printf "%s.authorizedGroups: there is no group %q in userGroups" $where .) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $kernel.authorizedGroups (not $kernel.authorizedUsers) -}}
+{{- if and $kernel.authorizedGroups (not (get $kernel "users")) -}}
 {{- $problems = append $problems (printf "%s.authorizedGroups: nobody is in these groups, and a kernel without authorizedUsers is for everybody; set %s.enabled to false" $where $where) -}}
 {{- end -}}
 {{- $names := list -}}

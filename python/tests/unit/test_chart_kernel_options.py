@@ -1,11 +1,16 @@
 """What a kernel of the chart can say beside its image: devices, volumes, lifetimes, users, sizes, policy."""
 
+import re
+
 import pytest
-from chart_rendering import HELMS, refusal, render
+import yaml
+from chart_rendering import HELMS, REPOSITORY, refusal, render
 
 from gateway_provisioners.model.client_policy import ClientPolicy
 
 CUSTOM = {"image": "acme/data-sci-py:2.0"}
+PAGE = (REPOSITORY / "docs" / "kernels.md").read_text()
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 HOME = {"name": "home", "persistentVolumeClaim": {"claimName": "home-{username}"}}
 HOME_MOUNT = {"name": "home", "mountPath": "/home/jovyan/work"}
 
@@ -109,6 +114,8 @@ def test_groups_are_users():
     values = {"authorizedUsers": ["erin"], "authorizedGroups": ["analysts", "admins"]}
     got = config(values, userGroups=groups)
     assert got["authorized_users"] == ["erin", "alice", "bob", "carol"]
+    got = config({**values, "unauthorizedUsers": ["bob"]}, userGroups=groups)  # who is left out
+    assert got["unauthorized_users"] == ["bob"]
 
 
 @pytest.mark.parametrize("groups", [{}, {"analysts": []}])
@@ -307,3 +314,22 @@ def test_schema_refuses(kernel, message, program):
     told = refusal({"kernels": {"a": {**CUSTOM, **kernel}}}, program=program)
     assert "values don't meet the specifications of the schema" in told
     assert message in told
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_the_values_of_the_page_render(text):
+    values = yaml.safe_load(text)
+    kernels = set(values.get("kernels", {}))
+    assert kernels <= set(render(values).kernelspecs)
+
+
+def test_the_page_says_how_profiles_are_called():
+    (text,) = (text for text in EXAMPLES if "profiles" in text)
+    specs = render(yaml.safe_load(text)).kernelspecs
+    named = {name: spec["display_name"] for name, spec in specs.items()}
+    assert named == {
+        "python3": "Python 3",
+        "python3-large": "Python 3 (large)",
+        "python3-gpu": "Python 3 with a GPU",
+    }
+    assert all(f"`{name}`" in PAGE for name in {*named, *named.values()})
