@@ -58,10 +58,12 @@ class ClientPolicy:
 
     def __post_init__(self) -> None:
         for setting in ("max_cpus", "max_memory", "max_gpus"):
-            value = getattr(self, setting)
-            if value and amount(value) is None:
-                msg = f"The setting {setting}={value!r} is no quantity; write for example 4, 500m or 16Gi."
-                raise ConfigurationError(msg)
+            if most := getattr(self, setting):
+                try:
+                    amount(most)
+                except ConfigurationError as error:
+                    msg = f"The setting {setting} cannot be read: {error}"
+                    raise ConfigurationError(msg) from error
         for setting in ("prohibited_uids", "prohibited_gids"):
             for value in getattr(self, setting):
                 if not _ID_RANGE.fullmatch(value):
@@ -79,8 +81,7 @@ class ClientPolicy:
             PolicyViolation: it is above it.
         """
         most = getattr(self, setting)
-        asked, allowed = amount(value), amount(most)
-        if asked is not None and allowed is not None and asked > allowed:
+        if most and amount(value) > amount(most):
             msg = (
                 f"{name}={value!r} is more than clients may ask for of this kernel: at most {most}"
                 f" ({setting})."

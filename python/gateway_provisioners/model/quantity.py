@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from gateway_provisioners.errors import InvalidRequest
+from gateway_provisioners.errors import ConfigurationError, InvalidRequest
 
 _QUANTITY = re.compile(
     r"(?P<number>[0-9]{1,15}(\.[0-9]{1,9})?)"
@@ -23,11 +23,16 @@ _SUFFIXES = {
 }
 
 
-def amount(text: str) -> Fraction | None:
-    """The number that a quantity stands for, exactly; None for what is no quantity."""
+def amount(text: str) -> Fraction:
+    """The number that a quantity stands for, exactly: cores, bytes or devices.
+
+    Raises:
+        ConfigurationError: it is no quantity.
+    """
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        return None
+        msg = f"{text!r} is no quantity; write for example 2, 500m, 1.5 or 4Gi."
+        raise ConfigurationError(msg)
     number = Fraction(match["number"])
     if match["exponent"]:
         return number * Fraction(10) ** int(match["exponent"])
@@ -40,7 +45,7 @@ def parse_quantity(name: str, value: str) -> str:
     Raises:
         InvalidRequest: it is none; the message names the variable `name` and quotes the value.
     """
-    if amount(value) is None:
+    if not _QUANTITY.fullmatch(value):
         msg = f"{name}={value!r} is no quantity; write for example 2, 500m, 1.5 or 4Gi."
         raise InvalidRequest(msg)
     return value

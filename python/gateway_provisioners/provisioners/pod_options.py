@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from gateway_provisioners.model.client_policy import USER_PLACEHOLDER
 from gateway_provisioners.model.launch_request import LaunchRequest
 from gateway_provisioners.model.names import user_label
+from gateway_provisioners.model.resources import merged
 from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dic
     return {
         "image_pull_policy": settings.image_pull_policy,
         "image_pull_secrets": settings.image_pull_secrets,
-        "resources": _merged(settings.resources, request.resources),
+        "resources": merged(settings.resources, request.resources),
         "node_selector": settings.node_selector,
         "tolerations": settings.tolerations,
         "env_from": settings.env_from,
@@ -50,13 +51,3 @@ def _of_user(value: T, label: str) -> T:
     if isinstance(value, list):
         return [_of_user(item, label) for item in value]  # type: ignore[return-value]
     return value
-
-
-def _merged(
-    kernelspecs: Mapping[str, Mapping[str, str]], clients: Mapping[str, Mapping[str, str]]
-) -> dict[str, dict[str, str]]:
-    """The kernelspec's resources, with what the client asked for in their place."""
-    return {
-        kind: {**kernelspecs.get(kind, {}), **clients.get(kind, {})}
-        for kind in {**kernelspecs, **clients}
-    }

@@ -1,16 +1,15 @@
 """Every setting of a provisioner: its unit, its default, the variable it is read from.
 
-The sole reader of GP_* variables on this side; the names are those of Gateway Provisioners where it has
-the setting. Precedence: kernelspec or traitlets configuration, then environment, then the default here.
+With `policy_traits` the sole reader of GP_* variables on this side; the names are those of Gateway
+Provisioners where it has the setting. Precedence: kernelspec or traitlets configuration, then environment,
+then the default here.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import socket
 import uuid
-from dataclasses import fields
 from typing import Any
 
 from traitlets import (
@@ -27,121 +26,13 @@ from traitlets import (
 )
 from traitlets.config import LoggingConfigurable
 
-from gateway_provisioners.model.client_policy import DEFAULT_GPU_RESOURCE, ClientPolicy
 from gateway_provisioners.model.kernelspec import port_range_problem
+from gateway_provisioners.provisioners.policy_traits import ClientPolicyTraits
+from gateway_provisioners.provisioners.variables import flag as _flag
+from gateway_provisioners.provisioners.variables import names as _names
+from gateway_provisioners.provisioners.variables import number as _number
 
 _OF_THIS_PROCESS = "process-"
-
-
-def _names(variable: str, fallback: tuple[str, ...] = ()) -> list[str]:
-    value = os.environ.get(variable)
-    if value is None:
-        return list(fallback)
-    return [name.strip() for name in value.split(",") if name.strip()]
-
-
-def _number(variable: str, fallback: float) -> float:
-    value = os.environ.get(variable, "").strip()
-    if not value:
-        return fallback
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", value):
-        msg = f"{variable}={value!r} is no number."
-        raise TraitError(msg)
-    return float(value)
-
-
-def _flag(variable: str, *, fallback: bool) -> bool:
-    value = os.environ.get(variable, "").strip().lower()
-    if value not in {"", "true", "false", "1", "0", "yes", "no"}:
-        msg = f"{variable}={value!r} is neither true nor false."
-        raise TraitError(msg)
-    return value in {"true", "1", "yes"} if value else fallback
-
-
-class ClientPolicyTraits(LoggingConfigurable):
-    """What clients may ask for."""
-
-    max_cpus = Unicode(
-        help="The most that clients may ask for in KERNEL_CPUS and KERNEL_CPUS_LIMIT, such as 4 or 500m; "
-        "empty is no limit. (GP_MAX_CPUS)"
-    ).tag(config=True)
-    max_memory = Unicode(
-        help="The same for KERNEL_MEMORY and KERNEL_MEMORY_LIMIT, such as 16Gi. (GP_MAX_MEMORY)"
-    ).tag(config=True)
-    max_gpus = Unicode(help="The same for KERNEL_GPUS. (GP_MAX_GPUS)").tag(config=True)
-    gpu_resource = Unicode(
-        DEFAULT_GPU_RESOURCE, help="What KERNEL_GPUS counts, as nodes offer it."
-    ).tag(config=True)
-    client_ids = Bool(
-        help="Whether clients may choose the kernel's user and group id. (GP_CLIENT_IDS)"
-    ).tag(config=True)
-    prohibited_uids = List(
-        Unicode(),
-        help="User ids, and ranges such as 0-999, that clients may not choose. (GP_PROHIBITED_UIDS, 0)",
-    ).tag(config=True)
-    prohibited_gids = List(Unicode(), help="The same for group ids. (GP_PROHIBITED_GIDS, 0)").tag(
-        config=True
-    )
-    client_service_accounts = List(
-        Unicode(),
-        help="Service accounts that clients may choose. (GP_CLIENT_SERVICE_ACCOUNTS)",
-    ).tag(config=True)
-    client_claims = List(
-        Unicode(),
-        help="PersistentVolumeClaims that clients may mount with KERNEL_VOLUMES; {username} as in volumes. "
-        "(GP_CLIENT_CLAIMS)",
-    ).tag(config=True)
-    mirror_working_dirs = Bool(
-        help="Start the kernel in the client's KERNEL_WORKING_DIR, which the image must have. "
-        "(GP_MIRROR_WORKING_DIRS)"
-    ).tag(config=True)
-
-    @property
-    def client_policy(self) -> ClientPolicy:
-        """All of it.
-
-        Raises:
-            ConfigurationError: a setting cannot be read.
-        """
-        return ClientPolicy(
-            **{setting.name: getattr(self, setting.name) for setting in fields(ClientPolicy)}
-        )
-
-    @default("max_cpus")
-    def _default_max_cpus(self) -> str:
-        return os.environ.get("GP_MAX_CPUS", "").strip()
-
-    @default("max_memory")
-    def _default_max_memory(self) -> str:
-        return os.environ.get("GP_MAX_MEMORY", "").strip()
-
-    @default("max_gpus")
-    def _default_max_gpus(self) -> str:
-        return os.environ.get("GP_MAX_GPUS", "").strip()
-
-    @default("client_ids")
-    def _default_client_ids(self) -> bool:
-        return _flag("GP_CLIENT_IDS", fallback=False)
-
-    @default("prohibited_uids")
-    def _default_prohibited_uids(self) -> list[str]:
-        return _names("GP_PROHIBITED_UIDS", ("0",))
-
-    @default("prohibited_gids")
-    def _default_prohibited_gids(self) -> list[str]:
-        return _names("GP_PROHIBITED_GIDS", ("0",))
-
-    @default("client_service_accounts")
-    def _default_client_service_accounts(self) -> list[str]:
-        return _names("GP_CLIENT_SERVICE_ACCOUNTS")
-
-    @default("client_claims")
-    def _default_client_claims(self) -> list[str]:
-        return _names("GP_CLIENT_CLAIMS")
-
-    @default("mirror_working_dirs")
-    def _default_mirror_working_dirs(self) -> bool:
-        return _flag("GP_MIRROR_WORKING_DIRS", fallback=False)
 
 
 class LaunchTraits(ClientPolicyTraits):

@@ -128,7 +128,7 @@ async def test_a_rule_that_cannot_be_read_lets_nothing_pass(add_pod_kernel, monk
     async with running_gateway() as gateway:
         answer = await refused(gateway)
         assert (answer.status, answer.reason) == (500, "Configuration")
-        assert "max_memory='16GB' is no quantity" in answer.message
+        assert "The setting max_memory cannot be read: '16GB' is no quantity" in answer.message
 
 
 async def test_variables_that_clients_may_set_are_named(monkeypatch):
