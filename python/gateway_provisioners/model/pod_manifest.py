@@ -109,7 +109,7 @@ def build_pod(kernel: KernelPodSpec) -> dict[str, Any]:
         "image": kernel.image,
         "imagePullPolicy": kernel.image_pull_policy,
         "env": _container_environment(kernel),
-        "resources": {kind: dict(amounts) for kind, amounts in kernel.resources.items()},
+        "resources": kernel.resources,
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -143,7 +143,28 @@ def build_pod(kernel: KernelPodSpec) -> dict[str, Any]:
     }
     metadata = {"name": kernel.name, "namespace": kernel.namespace, **build_marks(kernel)}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-    return apply_patch(pod, kernel.patch)
+    return _with_text_quantities(apply_patch(pod, kernel.patch))
+
+
+def _with_text_quantities(pod: dict[str, Any]) -> dict[str, Any]:
+    """`pod` with amounts that somebody wrote as numbers in the one form that every client library takes."""
+    spec = dict(pod["spec"])
+    for key in ("containers", "initContainers"):
+        if key in spec:
+            spec[key] = [_container_with_text_quantities(container) for container in spec[key]]
+    return {**pod, "spec": spec}
+
+
+def _container_with_text_quantities(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not container.get("resources"):
+        return container
+    resources = {
+        key: {name: str(amount) for name, amount in amounts.items()}
+        if isinstance(amounts, Mapping)
+        else amounts
+        for key, amounts in container["resources"].items()
+    }
+    return {**container, "resources": resources}
 
 
 def _optional_fields(kernel: KernelPodSpec) -> dict[str, Any]:
