@@ -10,13 +10,26 @@ from patience import patiently, until
 from gateway_provisioners.model.names import user_label
 
 USERS = ("alice", "Alice")
+ON_LINUX = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [
+                {
+                    "matchExpressions": [
+                        {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}
+                    ]
+                }
+            ]
+        }
+    }
+}
 
 
 def config_map(name, data):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
-def values(image):
+def values(image, name):
     return {
         "gateway": {
             "cull": {"interval": 1},
@@ -51,6 +64,13 @@ def values(image):
                 ],
                 "volumeMounts": [{"name": "home", "mountPath": "/home/jovyan/work"}],
             },
+            "placed": {
+                "image": image,
+                "runtimeClassName": name,
+                "priorityClassName": name,
+                "serviceAccountName": "data-kernels",
+                "affinity": ON_LINUX,
+            },
             "idle": {"image": image, "idleTimeout": 1},
             "short": {"image": image, "maxLifetime": 4},
         },
@@ -70,7 +90,7 @@ async def gateway(chart, namespace):
             }
         ),
     )
-    await chart.upgrade(values(chart.image))
+    await chart.upgrade(values(chart.image, namespace.name))
     async with chart.gateway() as gateway:
         yield gateway
 
@@ -106,6 +126,77 @@ async def test_a_claim_is_looked_for_by_the_users_label(gateway, namespace):
     assert f'"home-{user_label("../Bob")}" not found' in answer.message
     assert answer.reason == "Unschedulable"
     await namespace.wait_no_kernels()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def home_of_alice(kubectl, namespace):
+    """A claim of hers, bound to a folder that every node has and that no kernel can write to."""
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": f"{namespace.name}-home"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "1Mi"},
+            "persistentVolumeReclaimPolicy": "Retain",
+            "claimRef": {"namespace": namespace.name, "name": "home-alice"},
+            "hostPath": {"path": "/usr/share", "type": "Directory"},
+        },
+    }
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "home-alice", "namespace": namespace.name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "",
+            "volumeName": volume["metadata"]["name"],
+            "resources": {"requests": {"storage": "1Mi"}},
+        },
+    }
+    await kubectl.apply(volume, claim)
+    try:
+        yield
+    finally:
+        await namespace.run("delete", "pvc", "home-alice")
+        await kubectl("delete", "pv", volume["metadata"]["name"])
+
+
+async def test_a_claim_of_the_user_is_mounted(gateway, namespace, home_of_alice):
+    code = "import os; print(os.path.ismount('/home/jovyan/work'))"
+    async with gateway.kernel("homely", KERNEL_USERNAME="alice") as kernel:
+        assert (await kernel.execute(code)).text == "True\n"
+    await namespace.wait_gone(kernel.kernel_id)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def classes(kubectl, namespace):
+    """A RuntimeClass and a PriorityClass of the namespace's name, and a ServiceAccount."""
+    metadata = {"name": namespace.name}
+    account = {"name": "data-kernels", "namespace": namespace.name}
+    made = [
+        {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "runc"},
+        {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 7},
+    ]
+    await kubectl.apply(
+        *({**each, "metadata": metadata} for each in made),
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
+    )
+    try:
+        yield
+    finally:
+        for each in made:
+            await kubectl("delete", each["kind"].lower(), namespace.name)
+
+
+async def test_a_kernel_runs_where_and_as_what_it_is_told(gateway, namespace, classes):
+    async with gateway.kernel("placed") as kernel:
+        [pod] = await namespace.objects("pods", kernel.kernel_id)
+        spec = pod["spec"]
+        assert spec["runtimeClassName"] == spec["priorityClassName"] == namespace.name
+        assert (spec["priority"], spec["serviceAccountName"]) == (7, "data-kernels")
+        assert spec["affinity"] == ON_LINUX
+        assert (await kernel.execute("print(6 * 7)")).text == "42\n"
 
 
 async def test_a_profile_is_picked_as_a_kernel(gateway, namespace):
@@ -161,7 +252,7 @@ async def test_kernels_end_when_they_are_idle_or_old(gateway, namespace):
     assert f'{counted}{{cause="lifetime",kernel="short"}} 1.0' in metrics
 
 
-async def test_a_group_changes_without_a_restart(gateway, chart):
+async def test_a_group_changes_without_a_restart(gateway, chart, namespace):
     async def is_listed():
         return "grouped" in (await gateway.request("GET", "/api/kernelspecs"))["kernelspecs"]
 
@@ -176,7 +267,7 @@ async def test_a_group_changes_without_a_restart(gateway, chart):
         return not await why_not()
 
     before = [pod["metadata"]["uid"] for pod in await chart.gateway_pods()]
-    changed = values(chart.image)
+    changed = values(chart.image, namespace.name)
     changed["kernels"]["grouped"] = {"image": chart.image, "authorizedGroups": ["analysts"]}
     await chart.upgrade({**changed, "userGroups": {"analysts": ["bob"]}})
     await patiently(until(is_listed))
