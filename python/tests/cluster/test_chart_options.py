@@ -229,10 +229,27 @@ async def test_an_upgrade_with_an_image_that_cannot_be_had_changes_nothing(chart
     assert f"The image '{image}' cannot be pulled" in log
     async with chart.gateway() as gateway:
         assert "broken" not in (await gateway.request("GET", "/api/kernelspecs"))["kernelspecs"]
-    await chart.upgrade({})
+
+
+async def test_kernelspecs_of_an_image_take_the_place_of_the_volumes(chart):
+    async with chart.gateway() as gateway, gateway.kernel("python3") as kernel:
+        prefix = (await kernel.execute("import sys; print(sys.prefix)")).text.strip()
+    # ipykernel's own: what a kernel image has of kernelspecs.
+    theirs = {"image": images.KERNEL_PY.reference, "imagePath": f"{prefix}/share/jupyter/kernels"}
+    await chart.upgrade(
+        {
+            "kernelspecs": {"existingClaim": "", "subPath": "", **theirs},
+            "kernels": {"python3": {"enabled": False}},
+        }
+    )
+    async with chart.gateway() as gateway:
+        specs = (await gateway.request("GET", "/api/kernelspecs"))["kernelspecs"]
+        assert specs.keys() == {"python3"}
+        assert "ipykernel_launcher" in specs["python3"]["spec"]["argv"]
 
 
 async def test_removal_takes_kernels_along_and_leaves_nothing(chart, namespace, kernels, before):
+    await chart.upgrade({})
     async with chart.gateway() as gateway:
         await gateway.start()
     await chart.uninstall()
