@@ -242,19 +242,18 @@ async def test_kernelspecs_of_an_image_take_the_place_of_the_volumes(chart):
     await chart.upgrade(
         {
             "kernelspecs": {"existingClaim": "", "subPath": "", **theirs},
-            "kernels": {"python3": {"enabled": False}},
+            "kernels": {"python3": {"enabled": False}, "ours": {"image": chart.image}},
         }
     )
     async with chart.gateway() as gateway:
         specs = (await gateway.request("GET", "/api/kernelspecs"))["kernelspecs"]
-        assert specs.keys() == {"python3"}
+        assert specs.keys() == {"python3", "ours"}
         assert "ipykernel_launcher" in specs["python3"]["spec"]["argv"]
 
 
 async def test_removal_takes_kernels_along_and_leaves_nothing(chart, namespace, kernels, before):
-    await chart.upgrade({})
     async with chart.gateway() as gateway:
-        await gateway.start()
+        await gateway.start("ours")
     await chart.uninstall()
     await kernels.wait_no_kernels()
     gone = ("--for=delete", f"--timeout={PATIENCE_SECONDS}s")
