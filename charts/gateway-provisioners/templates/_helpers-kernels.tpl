@@ -43,6 +43,8 @@ empty string, list or zero replaces what was there, so that a kernel can undo a 
 {{- if not $kernel.launchTimeout -}}
 {{- $_ := set $kernel "launchTimeout" $.Values.gateway.launchTimeout -}}
 {{- end -}}
+{{- $_ := set $kernel "image" (include "gateway-provisioners.image" (list $ $kernel.image)) -}}
+{{- $_ := set $kernel "pullSecrets" (include "gateway-provisioners.pullSecrets" (list $ $kernel.pullSecrets) | fromJsonArray) -}}
 {{- $_ := set $kernels $name $kernel -}}
 {{- end -}}
 {{- end -}}

@@ -144,6 +144,13 @@ class KubeApi:
             )
         )
 
+    async def read_config_map(self, namespace: str, name: str) -> Object:
+        return await _object(
+            self._core.read_namespaced_config_map_without_preload_content(
+                name, namespace, _request_timeout=_REQUEST_SECONDS
+            )
+        )
+
     async def read_lease(self, namespace: str, name: str) -> Object:
         return await _object(
             self._coordination.read_namespaced_lease_without_preload_content(

@@ -81,7 +81,9 @@ class Rendered:
 
     @property
     def container(self) -> dict[str, Any]:
-        (container,) = self.pod["spec"]["containers"]
+        """The gateway's container, which is always the first."""
+        container = self.pod["spec"]["containers"][0]
+        assert container["name"] == "gateway"
         return container
 
     @property
@@ -94,7 +96,11 @@ class Rendered:
 
     @property
     def kernelspecs(self) -> dict[str, dict[str, Any]]:
-        data = self.one("ConfigMap")["data"]
+        [data] = [
+            item["data"]
+            for item in self.all("ConfigMap")
+            if item["metadata"]["name"].endswith("-kernelspecs")
+        ]
         assert all(key.endswith(".json") for key in data)
         return {key.removesuffix(".json"): json.loads(text) for key, text in data.items()}
 

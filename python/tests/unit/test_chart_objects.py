@@ -26,6 +26,8 @@ def test_default_release_has_these_objects_and_no_other():
         ("RoleBinding", "gateway-gateway-provisioners-gateway"),
         ("Secret", "gateway-gateway-provisioners-token"),
         ("ConfigMap", "gateway-gateway-provisioners-kernelspecs"),
+        ("NetworkPolicy", "gateway-gateway-provisioners-gateway"),
+        ("NetworkPolicy", "gateway-gateway-provisioners-kernels"),
     }
 
 
@@ -170,6 +172,7 @@ def test_gateways_environment():
         "GP_AUTHORIZED_USERS": "",
         "GP_UNAUTHORIZED_USERS": "root",
         "GP_CLIENT_ENVS": "",
+        "GP_ALLOWED_ORIGINS": "",
         "GP_LOG_LEVEL": "INFO",
         "JUPYTER_RUNTIME_DIR": "/run/jupyter",
     }
