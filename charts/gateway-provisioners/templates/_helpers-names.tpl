@@ -103,6 +103,10 @@ true
 {{- end -}}
 {{- end -}}
 
+{{- define "gateway-provisioners.test.podName" -}}
+{{- include "gateway-provisioners.fullname" . }}-test
+{{- end -}}
+
 {{- define "gateway-provisioners.metrics.dashboardName" -}}
 {{- include "gateway-provisioners.fullname" . }}-dashboard
 {{- end -}}

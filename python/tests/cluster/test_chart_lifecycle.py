@@ -124,6 +124,8 @@ async def test_release_from_installation_to_removal(helm, administrator):
     namespace = administrator
     before = await everything(namespace)
     await helm.install("first")
+    said = await helm("test", "first", f"--timeout={PATIENCE_SECONDS}s")
+    assert "python3: 1 + 1 gives 2" in said
     first_token = await token(namespace, "first")
     first_pods = await gateway_pods(namespace, "first")
     async with gateway(namespace, "first") as client:

@@ -100,6 +100,7 @@ def test_notes_tell_the_next_commands(notes):
     for command in (
         "kubectl --namespace notebooks port-forward service/gateway-gateway-provisioners 9999:8888",
         'curl --header "Authorization: token $JUPYTER_GATEWAY_AUTH_TOKEN" http://localhost:9999',
+        "helm test gateway --namespace notebooks",
         "jupyter lab --gateway-url http://localhost:9999",
         "--reset-then-reuse-values \\\n       --set kernels.custom.image=acme/data-sci-py:2.0",
     ):

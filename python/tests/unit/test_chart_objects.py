@@ -28,6 +28,7 @@ def test_default_release_has_these_objects_and_no_other():
         ("ConfigMap", "gateway-gateway-provisioners-kernelspecs"),
         ("NetworkPolicy", "gateway-gateway-provisioners-gateway"),
         ("NetworkPolicy", "gateway-gateway-provisioners-kernels"),
+        ("Pod", "gateway-gateway-provisioners-test"),
     }
 
 
@@ -313,7 +314,35 @@ def test_objects_carry_the_common_labels(namespace):
         assert labels["app.kubernetes.io/instance"] == "gateway"
         assert labels["app.kubernetes.io/managed-by"] == "Helm"
         assert labels["app.kubernetes.io/version"] == __version__
-        assert labels["app.kubernetes.io/component"] in {"gateway", "kernels"}
+        assert labels["app.kubernetes.io/component"] in {"gateway", "kernels", "test"}
+
+
+def test_helm_test_comes_as_a_user_who_may_and_through_the_service():
+    who = {"gateway": {"authorizedUsers": ["alice"], "service": {"port": 80}}}
+    [container] = render(who).one("Pod")["spec"]["containers"]
+    env = {item["name"]: item.get("value") for item in container["env"]}
+    assert env["KERNEL_USERNAME"] == "alice"
+    assert env["JUPYTER_GATEWAY_URL"] == "http://gateway-gateway-provisioners:80"
+    assert container["image"] == render().container["image"]
+    who["kernels"] = {"python3": {"authorizedUsers": ["bob"]}}
+    assert {"name": "KERNEL_USERNAME", "value": "bob"} in (
+        render(who).one("Pod")["spec"]["containers"][0]["env"]
+    )
+
+
+def test_helm_test_is_no_gateway_and_may_ask_the_gateway():
+    policy = {"networkPolicy": {"gateway": {"from": [{"podSelector": {}}]}}}
+    rendered = render(policy)
+    labels = rendered.one("Pod")["metadata"]["labels"]
+    assert not rendered.one("Service")["spec"]["selector"].items() <= labels.items()
+    [gateway] = [
+        item
+        for item in rendered.all("NetworkPolicy")
+        if item["metadata"]["name"][-8:] == "-gateway"
+    ]
+    theirs, ours = gateway["spec"]["ingress"][0]["from"]
+    assert theirs == {"podSelector": {}}
+    assert ours["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 def test_image_of_the_gateway():
