@@ -12,6 +12,7 @@ from gateway_client import Gateway
 from kubectl import PATIENCE_SECONDS
 
 ADD_A_KERNEL = ("--set", "kernels.custom.image=acme/data-sci-py:2.0")
+LONGEST_NAME = "l" + "o" * 50 + "ng"  # that Helm takes
 KEEP_VALUES = "--reset-then-reuse-values"
 
 
@@ -68,8 +69,13 @@ async def administrator(namespace):
     return namespace
 
 
+def fullname(release):
+    """The stem of a release's names; a Service's has at most 63 characters."""
+    return f"{release}-gateway-provisioners"[:63].rstrip("-")
+
+
 async def token(namespace, release):
-    name = f"{release}-gateway-provisioners-token"
+    name = f"{fullname(release)}-token"
     secret = json.loads(await namespace.run("get", "secret", name, "-o", "json"))
     return base64.b64decode(secret["data"]["token"]).decode()
 
@@ -87,7 +93,7 @@ async def gateway(namespace, release):
 async def gateway_pods(namespace, release):
     """The names of the gateway's pods that are not about to end, by their unique ids."""
     # Helm 3 does not wait until the old ones are told to.
-    deployment = f"deployment/{release}-gateway-provisioners"
+    deployment = f"deployment/{fullname(release)}"
     await namespace.run("rollout", "status", deployment, f"--timeout={PATIENCE_SECONDS}s")
     labels = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=gateway"
     pods = json.loads(await namespace.run("get", "pods", "-l", labels, "-o", "json"))
@@ -161,15 +167,15 @@ async def test_release_from_installation_to_removal(helm, administrator):
 
 
 async def test_two_releases_in_one_namespace(helm, administrator):
-    await helm.install("one")
+    await helm.install(LONGEST_NAME)
     await helm.install("two")
-    async with gateway(administrator, "one") as one, gateway(administrator, "two") as two:
+    async with gateway(administrator, LONGEST_NAME) as one, gateway(administrator, "two") as two:
         kernel = await one.start()
         assert set(await one.kernels()) == {kernel}
         assert await two.kernels() == {}
         await helm("uninstall", "two", "--wait")
         assert await result_of(one, kernel, "print('still here')") == "still here"
-    await helm("uninstall", "one", "--wait")
+    await helm("uninstall", LONGEST_NAME, "--wait")
     await administrator.wait_no_kernels()
     gateways = ("pods", "-l", "app.kubernetes.io/component=gateway")
     await administrator.run("wait", "--for=delete", *gateways, f"--timeout={PATIENCE_SECONDS}s")
