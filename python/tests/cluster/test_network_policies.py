@@ -12,6 +12,9 @@ from patience import PATIENCE_SECONDS
 
 from ci.commands import run
 
+# For as long as they are enforced here, they are for all releases.
+pytestmark = pytest.mark.alone
+
 # Whatever is not let through is dropped without an answer.
 PROBE = """
 import socket
