@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import tarfile
 import zipfile
 
@@ -111,6 +112,21 @@ def test_the_bill_is_valid_and_names_the_image(image):
     image_component = bill["metadata"]["component"]
     assert (image_component["name"], image_component["version"]) == ("elyra/gateway", "1.0.0")
     assert [item["purl"] for item in bill["components"]] == ["pkg:pypi/a@1"]
+
+
+def test_parts_are_made_with_their_sums(tmp_path, monkeypatch):
+    monkeypatch.setattr(package, "DIST", tmp_path / "dist")
+    package.package(["chart", "notes"])
+    made = {path.name for path in package.DIST.iterdir()}
+    assert made == {f"gateway-provisioners-{__version__}.tgz", "release-notes.md", "SHA256SUMS"}
+    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    checked = subprocess.run(check, cwd=package.DIST, capture_output=True, text=True, check=True)
+    assert checked.stdout.count(": OK") == 2
+
+
+def test_a_part_that_there_is_not():
+    with pytest.raises(UserError, match=r"^there is no part wheel; there are distributions, chart"):
+        package.package(["wheel"])
 
 
 def test_release_notes_are_the_changelogs_section():
