@@ -2,6 +2,7 @@
 
 import pytest
 
+from api.certificates import write_certificate
 from api.provisioners import IMAGE_MISSING, Failing
 from api.running import TOKEN, running_gateway
 from gateway_provisioners.cli.gateway_check import CheckFailed, check
@@ -21,6 +22,18 @@ async def test_each_step_that_works_is_told(capsys):
             "ok       local: 1 + 1 gives 2",
             "ok       local: its pod is removed",
         ]
+
+
+async def test_a_certificate_is_taken_as_it_is_where_that_is_asked_for(tmp_path, capsys):
+    write_certificate(tmp_path, "gateway.example.com")
+    files = {"certfile": str(tmp_path / "tls.crt"), "keyfile": str(tmp_path / "tls.key")}
+    async with running_gateway(**files) as gateway:
+        url = gateway.url.replace("http:", "https:")
+        https = environment(gateway, JUPYTER_GATEWAY_URL=url)
+        with pytest.raises(CheckFailed, match=f"^{url} cannot be reached: .*certificate"):
+            await check(https)
+        await check({**https, "JUPYTER_GATEWAY_VALIDATE_CERT": "false"})
+    assert "1 + 1 gives 2" in capsys.readouterr().out
 
 
 async def test_a_kernel_that_does_not_start_is_told_with_its_reason(add_provisioner):
