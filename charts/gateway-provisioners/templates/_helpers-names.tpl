@@ -107,6 +107,15 @@ true
 {{- include "gateway-provisioners.fullname" . }}-test
 {{- end -}}
 
+{{- /* Takes a dict of `root` (the chart's context), `name` (the component) and `group`. */ -}}
+{{- define "gateway-provisioners.imagePuller.daemonSetName" -}}
+{{- printf "%s-%s-%s" (include "gateway-provisioners.fullname" .root) .name .group -}}
+{{- end -}}
+
+{{- define "gateway-provisioners.imagePuller.awaiterName" -}}
+{{- include "gateway-provisioners.fullname" . }}-hook-image-awaiter
+{{- end -}}
+
 {{- define "gateway-provisioners.metrics.dashboardName" -}}
 {{- include "gateway-provisioners.fullname" . }}-dashboard
 {{- end -}}

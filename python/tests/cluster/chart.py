@@ -28,6 +28,8 @@ class Chart:
         self._namespace = namespace
         self.release = release
         self.image = image
+        self.ssl = None
+        """What its clients trust, where the gateway itself speaks TLS."""
         self._values = {}
 
     @property
@@ -113,7 +115,11 @@ class Chart:
             target = f"pod/{(await self.gateway_pods())[0]['metadata']['name']}"
         async with (
             self._namespace.kubectl.port_forward(self._namespace.name, target, 8888) as port,
-            Gateway(f"http://127.0.0.1:{port}", await self.token()) as gateway,
+            Gateway(
+                f"{'https' if self.ssl else 'http'}://127.0.0.1:{port}",
+                await self.token(),
+                ssl=self.ssl or True,
+            ) as gateway,
         ):
             yield gateway
 

@@ -74,7 +74,7 @@ def schema_paths(schema, prefix=""):
         path = f"{prefix}{key}"
         definition = child.get("$ref", "").removeprefix("#/definitions/")
         resolved = SCHEMA["definitions"][definition] if definition else child
-        if "properties" in resolved and definition != "resources":
+        if "properties" in resolved and path not in documented():
             yield from schema_paths(resolved, f"{path}.")
         else:
             yield path

@@ -201,6 +201,25 @@ restarts the gateway.
 - name: KG_KEYFILE
   value: /run/tls/tls.key
 {{- end }}
+{{- $policy := include "gateway-provisioners.clientPolicy" .Values.gateway.clientPolicy | fromJson }}
+- name: GP_MAX_CPUS
+  value: {{ $policy.max_cpus | default "" | quote }}
+- name: GP_MAX_MEMORY
+  value: {{ $policy.max_memory | default "" | quote }}
+- name: GP_MAX_GPUS
+  value: {{ $policy.max_gpus | default "" | quote }}
+- name: GP_CLIENT_IDS
+  value: {{ $policy.client_ids | default false | toString | title | quote }}
+- name: GP_PROHIBITED_UIDS
+  value: {{ join "," $policy.prohibited_uids | quote }}
+- name: GP_PROHIBITED_GIDS
+  value: {{ join "," $policy.prohibited_gids | quote }}
+- name: GP_CLIENT_SERVICE_ACCOUNTS
+  value: {{ join "," $policy.client_service_accounts | quote }}
+- name: GP_CLIENT_CLAIMS
+  value: {{ join "," $policy.client_claims | quote }}
+- name: GP_MIRROR_WORKING_DIRS
+  value: {{ $policy.mirror_working_dirs | default false | toString | title | quote }}
 - name: GP_LOG_LEVEL
   value: {{ .Values.gateway.logLevel }}
 # Connection files hold kernels' keys, so they stay in memory.
