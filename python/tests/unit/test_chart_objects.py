@@ -333,7 +333,8 @@ def test_helm_test_comes_as_a_user_who_may_and_through_the_service():
     assert env["KERNEL_USERNAME"] == "alice"
     assert env["JUPYTER_GATEWAY_URL"] == "http://gateway-gateway-provisioners:80"
     assert container["image"] == render().container["image"]
-    who["kernels"] = {"python3": {"authorizedUsers": ["bob"]}}
+    who["userGroups"] = {"analysts": ["bob"]}
+    who["kernels"] = {"python3": {"authorizedGroups": ["analysts"]}}
     assert {"name": "KERNEL_USERNAME", "value": "bob"} in (
         render(who).one("Pod")["spec"]["containers"][0]["env"]
     )
