@@ -40,19 +40,24 @@ class Chart:
         self._values = values
         await self._apply(values)
 
-    async def upgrade(self, values):
+    async def upgrade(self, values, *, timeout=PATIENCE_SECONDS):
         """Change some values on top of those of the installation; undone by the next call."""
-        await self._apply(_merged(self._values, values))
+        await self._apply(_merged(self._values, values), timeout=timeout)
 
     async def upgrade_to(self, path):
         """Upgrade to the chart at `path`, with the values of the installation."""
         self._path = path
         await self._apply(self._values)
 
-    async def _apply(self, values):
+    async def _apply(self, values, *, timeout=PATIENCE_SECONDS):
         chart = await self._helm.get_chart(self._path)
         await self._helm.install_or_upgrade_release(
-            self.release, chart, values, namespace=self._namespace.name, wait=True
+            self.release,
+            chart,
+            values,
+            namespace=self._namespace.name,
+            wait=True,
+            timeout=f"{timeout}s",
         )
 
     async def rollback(self):

@@ -216,22 +216,40 @@ async def test_kernels_are_taken_over_by_the_next_gateways(chart, namespace, ker
 
 
 async def test_an_upgrade_with_an_image_that_cannot_be_had_changes_nothing(chart, namespace):
+    image = "127.0.0.1:1/none:1"  # nobody listens there
     broken = {
-        # Nobody listens there.
-        "kernels": {"broken": {"image": "localhost:1/none:1"}},
-        "imagePuller": {"hook": {"timeout": 5}},
+        "kernels": {"broken": {"image": image}},
+        "imagePuller": {"hook": {"timeout": 10}},
     }
+    # Helm 4 notices that the Job failed when its own time is over.
     with pytest.raises(pyhelm3.errors.Error):
-        await chart.upgrade(broken)
+        await chart.upgrade(broken, timeout=15)
     log = await namespace.run("logs", f"job/{AWAITER}")
-    assert "Not all nodes have the images after 5 s." in log
-    assert "The image 'localhost:1/none:1' cannot be pulled" in log
+    assert "Not all nodes have the images after 10 s." in log
+    assert f"The image '{image}' cannot be pulled" in log
     async with chart.gateway() as gateway:
         assert "broken" not in (await gateway.request("GET", "/api/kernelspecs"))["kernelspecs"]
-    await chart.upgrade({})
+
+
+async def test_kernelspecs_of_an_image_take_the_place_of_the_volumes(chart):
+    async with chart.gateway() as gateway, gateway.kernel("python3") as kernel:
+        prefix = (await kernel.execute("import sys; print(sys.prefix)")).text.strip()
+    # ipykernel's own: what a kernel image has of kernelspecs.
+    theirs = {"image": images.KERNEL_PY.reference, "imagePath": f"{prefix}/share/jupyter/kernels"}
+    await chart.upgrade(
+        {
+            "kernelspecs": {"existingClaim": "", "subPath": "", **theirs},
+            "kernels": {"python3": {"enabled": False}},
+        }
+    )
+    async with chart.gateway() as gateway:
+        specs = (await gateway.request("GET", "/api/kernelspecs"))["kernelspecs"]
+        assert specs.keys() == {"python3"}
+        assert "ipykernel_launcher" in specs["python3"]["spec"]["argv"]
 
 
 async def test_removal_takes_kernels_along_and_leaves_nothing(chart, namespace, kernels, before):
+    await chart.upgrade({})
     async with chart.gateway() as gateway:
         await gateway.start()
     await chart.uninstall()

@@ -25,6 +25,7 @@ def samples():
     metrics.start_failed("python3", ClusterError("away"))
     metrics.restart_requested("python3", died=True)
     metrics.restart_failed("python3", ClusterError("away"))
+    metrics.culled("python3", "idle")
     HTTP_REQUEST_DURATION_SECONDS.labels(method="GET", handler="x", status_code=200).observe(1)
     families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
     found = {}
