@@ -64,6 +64,8 @@ name comes from: a second place is a problem.
 {{- if not $kernel.launchTimeout -}}
 {{- $_ := set $kernel "launchTimeout" .root.Values.gateway.launchTimeout -}}
 {{- end -}}
+{{- $_ := set $kernel "image" (include "gateway-provisioners.image" (list .root $kernel.image)) -}}
+{{- $_ := set $kernel "pullSecrets" (include "gateway-provisioners.pullSecrets" (list .root $kernel.pullSecrets) | fromJsonArray) -}}
 {{- if $kernel.gpus -}}
 {{- $gpus := dict "limits" (dict $kernel.gpuResource (int $kernel.gpus)) -}}
 {{- $_ := set $kernel "resources" (include "gateway-provisioners.merge" (list $kernel.resources $gpus) | fromJson) -}}

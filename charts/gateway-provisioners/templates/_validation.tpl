@@ -21,7 +21,8 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- if and (not .Values.kernelServiceAccount.create) (not .Values.kernelServiceAccount.name) -}}
 {{- $problems = append $problems "kernelServiceAccount: create is false, so name must say which ServiceAccount to use" -}}
 {{- end -}}
-{{- if eq (include "gateway-provisioners.gateway.serviceAccountName" .) (include "gateway-provisioners.kernels.serviceAccountName" .) -}}
+{{- $sameName := eq (include "gateway-provisioners.gateway.serviceAccountName" .) (include "gateway-provisioners.kernels.serviceAccountName" .) -}}
+{{- if and $sameName (not (include "gateway-provisioners.kernels.apart" .)) -}}
 {{- $problems = append $problems "kernelServiceAccount.name: this is the gateway's ServiceAccount; kernels need another, or their users could do all that the gateway may" -}}
 {{- end -}}
 {{- if has (include "gateway-provisioners.gateway.serviceAccountName" .) ($gateway.clientPolicy.serviceAccounts | default list) -}}
@@ -30,6 +31,59 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- range include "gateway-provisioners.gateway.env" . | fromYamlArray -}}
 {{- if hasKey $gateway.extraEnv .name -}}
 {{- $problems = append $problems (printf "gateway.extraEnv.%s: the chart sets this variable from a value of its own; use that value" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $problems -}}
+{{- end -}}
+
+{{- define "gateway-provisioners.problems.surroundings" -}}
+{{- $problems := list -}}
+{{- $gateway := .Values.gateway -}}
+{{- if and $gateway.tls.existingSecret $gateway.tls.certManager.issuerRef -}}
+{{- $problems = append $problems "gateway.tls: existingSecret and certManager.issuerRef are both set; set one of them" -}}
+{{- end -}}
+{{- if and $gateway.tls.certManager.issuerRef (not (get $gateway.tls.certManager.issuerRef "name")) -}}
+{{- $problems = append $problems "gateway.tls.certManager.issuerRef: it has no name; set it to the issuer's" -}}
+{{- end -}}
+{{- if and $gateway.tls.certManager.dnsNames (not $gateway.tls.certManager.issuerRef) -}}
+{{- $problems = append $problems "gateway.tls.certManager.dnsNames: there is no certificate without certManager.issuerRef; set it too" -}}
+{{- end -}}
+{{- $own := include "gateway-provisioners.gateway.volumes" . | fromYaml -}}
+{{- range $gateway.extraVolumes -}}
+{{- if has .name (list "tmp" "runtime" "tls" "config" "kernelspecs") -}}
+{{- $problems = append $problems (printf "gateway.extraVolumes: the chart has a volume %q of its own; give yours another name" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $mount := $gateway.extraVolumeMounts -}}
+{{- range $own.volumeMounts -}}
+{{- if eq .mountPath (default "" $mount.mountPath) -}}
+{{- $problems = append $problems (printf "gateway.extraVolumeMounts: the chart mounts a volume of its own at %s; choose another path" .mountPath) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range concat $gateway.extraContainers $gateway.extraInitContainers -}}
+{{- if has .name (list "gateway" "kernelspecs") -}}
+{{- $problems = append $problems (printf "gateway: the chart has a container %q of its own; give the one in extraContainers or extraInitContainers another name" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.kernelspecs.existingClaim .Values.kernelspecs.image -}}
+{{- $problems = append $problems "kernelspecs: existingClaim and image are both set; set one of them" -}}
+{{- end -}}
+{{- if and .Values.kernelspecs.subPath (not .Values.kernelspecs.existingClaim) -}}
+{{- $problems = append $problems "kernelspecs.subPath: it is a folder of existingClaim, which is not set" -}}
+{{- end -}}
+{{- if and .Values.imagePuller.hook.enabled (not .Values.rbac.create) -}}
+{{- $problems = append $problems "imagePuller.hook: it needs a Role of its own, and rbac.create is false; use imagePuller.continuous" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- $problems = append $problems "httpRoute.parentRefs: an HTTPRoute without a Gateway leads nowhere; name one, such as [{name: public, namespace: gateways}]" -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
+{{- $problems = append $problems "metrics: with a serviceMonitor and a podMonitor everything would be counted twice; enable one of them" -}}
+{{- end -}}
+{{- range $name, $_ := .Values.commonLabels -}}
+{{- if or (hasPrefix "app.kubernetes.io/" $name) (eq $name "helm.sh/chart") -}}
+{{- $problems = append $problems (printf "commonLabels: the chart sets %s itself; choose another label" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $problems -}}
@@ -78,7 +132,9 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- end -}}
 {{- $problems = concat $problems (include "gateway-provisioners.problems.kernelOptions" (dict "where" $where "kernel" $kernel "root" $) | fromJsonArray) -}}
 {{- end -}}
-{{- if and $kernels (not (hasKey $kernels .Values.gateway.defaultKernel)) -}}
+{{- /* Nobody here knows what else there is in a volume or an image. */ -}}
+{{- $others := or .Values.kernelspecs.existingClaim .Values.kernelspecs.image -}}
+{{- if and $kernels (not $others) (not (hasKey $kernels .Values.gateway.defaultKernel)) -}}
 {{- $problems = append $problems (printf "gateway.defaultKernel: %q is not an enabled kernel; set it to one of: %s" .Values.gateway.defaultKernel (keys $kernels | sortAlpha | join ", ")) -}}
 {{- end -}}
 {{- toJson $problems -}}
@@ -125,6 +181,7 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- define "gateway-provisioners.validate" -}}
 {{- $problems := concat
   (include "gateway-provisioners.problems.gateway" . | fromJsonArray)
+  (include "gateway-provisioners.problems.surroundings" . | fromJsonArray)
   (include "gateway-provisioners.problems.kernels" . | fromJsonArray)
 -}}
 {{- if $problems -}}

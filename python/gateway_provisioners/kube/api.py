@@ -148,6 +148,13 @@ class KubeApi:
             )
         )
 
+    async def read_config_map(self, namespace: str, name: str) -> Object:
+        return await _object(
+            self._core.read_namespaced_config_map_without_preload_content(
+                name, namespace, _request_timeout=_REQUEST_SECONDS
+            )
+        )
+
     async def read_lease(self, namespace: str, name: str) -> Object:
         return await _object(
             self._coordination.read_namespaced_lease_without_preload_content(
@@ -173,7 +180,7 @@ class KubeApi:
     def collection(
         self, kind: str, namespace: str, *, label_selector: str = "", field_selector: str = ""
     ) -> Collection:
-        """The Pods, Events or ConfigMaps of a namespace, to list and to watch.
+        """The Pods, Events, ConfigMaps or DaemonSets of a namespace, to list and to watch.
 
         Of Events only those that are to come are of interest: they are watched and never listed.
         """
@@ -181,6 +188,7 @@ class KubeApi:
             "Pod": self._core.list_namespaced_pod,
             "Event": self._core.list_namespaced_event,
             "ConfigMap": self._core.list_namespaced_config_map,
+            "DaemonSet": self._apps.list_namespaced_daemon_set,
         }
         selectors: dict[str, Any] = {}
         if label_selector:

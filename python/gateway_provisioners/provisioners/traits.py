@@ -182,11 +182,18 @@ class KubernetesTraits(ResponseTraits):
         help="A Deployment that owns the kernels: they are collected when it is deleted. "
         "(GP_OWNER_DEPLOYMENT)"
     ).tag(config=True)
+    owner_config_map = Unicode(
+        help="A ConfigMap that owns them instead, where the Deployment is in another namespace than "
+        "the kernels: owners never are. (GP_OWNER_CONFIGMAP)"
+    ).tag(config=True)
     gateway_pod = Unicode(
         help="The pod of this process, where several gateways share the kernels. (GP_GATEWAY_POD)"
     ).tag(config=True)
     gateway_selector = Unicode(
         help="A label selector of all their pods. (GP_GATEWAY_SELECTOR)"
+    ).tag(config=True)
+    gateway_namespace = Unicode(
+        help="Where these pods are. (GP_GATEWAY_NAMESPACE; default: where kernels run)"
     ).tag(config=True)
     max_kernels = Int(
         help="How many kernels may run, over all gateways; 0 is no limit. (GP_MAX_KERNELS)"
@@ -216,6 +223,10 @@ class KubernetesTraits(ResponseTraits):
     def _default_owner_deployment(self) -> str:
         return os.environ.get("GP_OWNER_DEPLOYMENT", "")
 
+    @default("owner_config_map")
+    def _default_owner_config_map(self) -> str:
+        return os.environ.get("GP_OWNER_CONFIGMAP", "")
+
     @default("gateway_pod")
     def _default_gateway_pod(self) -> str:
         return os.environ.get("GP_GATEWAY_POD", "")
@@ -223,6 +234,10 @@ class KubernetesTraits(ResponseTraits):
     @default("gateway_selector")
     def _default_gateway_selector(self) -> str:
         return os.environ.get("GP_GATEWAY_SELECTOR", "")
+
+    @default("gateway_namespace")
+    def _default_gateway_namespace(self) -> str:
+        return os.environ.get("GP_GATEWAY_NAMESPACE", "") or self.namespace
 
     @default("max_kernels")
     def _default_max_kernels(self) -> int:

@@ -161,7 +161,11 @@ def exists(values, path):
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_values_of_the_chart_exist(page):
-    words = r"(?<![\w./-])(gateway|kernelDefaults|kernelServiceAccount|rbac|kernels\.\w+)((?:\.[a-zA-Z]+)+)"
+    tops = (
+        "gateway|kernelDefaults|kernelServiceAccount|kernelspecs|networkPolicy|imagePuller|ingress|httpRoute"
+        r"|metrics|global|rbac|kernels\.\w+"
+    )
+    words = rf"(?<![\w./-])({tops})((?:\.[a-zA-Z]+)+)"
     kernel = {**VALUES["kernels"]["python3"], **VALUES["kernelDefaults"]}
     for top, below in re.findall(words, page.read_text()):
         values = kernel if top.startswith("kernels.") else VALUES[top]
