@@ -103,6 +103,10 @@ true
 {{- end -}}
 {{- end -}}
 
+{{- define "gateway-provisioners.test.podName" -}}
+{{- include "gateway-provisioners.fullname" . }}-test
+{{- end -}}
+
 {{- /* Takes a dict of `root` (the chart's context), `name` (the component) and `group`. */ -}}
 {{- define "gateway-provisioners.imagePuller.daemonSetName" -}}
 {{- printf "%s-%s-%s" (include "gateway-provisioners.fullname" .root) .name .group -}}

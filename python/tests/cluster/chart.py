@@ -75,6 +75,11 @@ class Chart:
         """Change some values on top of those of the installation; undone by the next call."""
         await self._apply(_merged(self._values, values), timeout=timeout)
 
+    async def upgrade_to(self, path):
+        """Upgrade to the chart at `path`, with the values of the installation."""
+        self._path = path
+        await self._apply(self._values)
+
     async def _apply(self, values, *, timeout=PATIENCE_SECONDS):
         chart = await self._helm.get_chart(self._path)
         await self._helm.install_or_upgrade_release(

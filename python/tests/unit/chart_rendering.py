@@ -1,7 +1,7 @@
 """Renders the chart with real Helm programs, without a cluster.
 
-Helm 4 and Helm 3 are looked for on PATH as `helm4` and `helm3`. Where they are not, ci/cluster builds
-them under these names.
+Helm 4 and Helm 3 are looked for on PATH as `helm4` and `helm3`, and so is `pod-security`. Where they are
+not, ci/cluster builds them under these names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RenderingFailed(Exception):
 
 @functools.cache
 def executable(program: str) -> str:
-    """Return the path of `helm4` or `helm3`."""
+    """Return the path of `helm4`, `helm3` or `pod-security`."""
     if found := shutil.which(program):
         return found
     cluster = REPOSITORY / "ci" / "cluster" / "cluster.sh"

@@ -90,7 +90,7 @@ def test_the_operators_peers_are_let_in():
     }
     gateway, kernels = policies(values)
     http, response = gateway["ingress"]
-    assert http["from"] == [monitoring]
+    assert http["from"][0] == monitoring
     assert monitoring not in response["from"]
     assert kernels["ingress"][0]["from"][1:] == [executors]
 
