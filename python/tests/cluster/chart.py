@@ -14,6 +14,37 @@ from kubectl import PATIENCE_SECONDS
 GATEWAY_SELECTOR = "app.kubernetes.io/component=gateway"
 
 
+class TlsGateway(Gateway):
+    """A client that trusts a gateway's certificate, and has a port-forward for each of its connections.
+
+    kubectl's port-forward ends with the first connection that its pod resets, and a TLS client that says
+    goodbye to a server which has closed already is answered so.
+    """
+
+    def __init__(self, kubectl, namespace, target, token, context):
+        super().__init__("", token, ssl=context)
+        self._forward = lambda: kubectl.port_forward(namespace, target, 8888)
+
+    @contextlib.asynccontextmanager
+    async def forwarded(self):
+        """`url` leads to the gateway, for one connection."""
+        async with self._forward() as port:
+            before, self.url = self.url, f"https://127.0.0.1:{port}"
+            try:
+                yield
+            finally:
+                self.url = before
+
+    async def request(self, method, path, body=None):
+        async with self.forwarded():
+            return await super().request(method, path, body)
+
+    @contextlib.asynccontextmanager
+    async def channels(self, kernel_id):
+        async with self.forwarded(), super().channels(kernel_id) as channels:
+            yield channels
+
+
 class Chart:
     """One release in one namespace."""
 
@@ -118,13 +149,15 @@ class Chart:
         if target is None:
             await self.wait_rolled_out()
             target = f"pod/{(await self.gateway_pods())[0]['metadata']['name']}"
+        place = (self._namespace.kubectl, self._namespace.name, target)
+        if self.ssl:
+            async with TlsGateway(*place, await self.token(), self.ssl) as gateway:
+                yield gateway
+            return
+        kubectl, *pod = place
         async with (
-            self._namespace.kubectl.port_forward(self._namespace.name, target, 8888) as port,
-            Gateway(
-                f"{'https' if self.ssl else 'http'}://127.0.0.1:{port}",
-                await self.token(),
-                ssl=self.ssl or True,
-            ) as gateway,
+            kubectl.port_forward(*pod, 8888) as port,
+            Gateway(f"http://127.0.0.1:{port}", await self.token()) as gateway,
         ):
             yield gateway
 

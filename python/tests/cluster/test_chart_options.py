@@ -187,9 +187,12 @@ async def test_the_gateway_reads_secrets_of_kernels_and_none_of_its_own(chart, n
 
 
 async def test_configuration_and_origins_reach_the_gateway(gateway):
-    async with gateway._session.options(
-        f"{gateway.url}/api/kernels", headers={"Origin": ORIGIN}
-    ) as answer:
+    async with (
+        gateway.forwarded(),
+        gateway._session.options(
+            f"{gateway.url}/api/kernels", headers={"Origin": ORIGIN}
+        ) as answer,
+    ):
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
         assert answer.headers["Access-Control-Expose-Headers"] == ORIGIN
 

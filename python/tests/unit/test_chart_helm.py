@@ -129,3 +129,28 @@ def test_notes_of_a_stopped_gateway_and_of_one_without_kernels(notes):
     text = notes({"gateway": {"replicas": 0}, "kernels": {"python3": {"enabled": False}}})
     assert "no kernel yet" in text
     assert "The gateway is stopped" in text
+
+
+def test_notes_follow_tls_and_the_kernels_namespace(notes):
+    text = notes({"kernelNamespace": "kernels", "gateway": {"tls": {"existingSecret": "own"}}})
+    assert "starts kernels as pods in namespace kernels:" in text
+    assert "https://localhost:9999/api/kernelspecs" in text
+    assert "jupyter lab --gateway-url https://localhost:9999" in text
+    assert "http://" not in text
+
+
+def test_notes_of_an_ingress(notes):
+    secure = {"enabled": True, "hosts": ["a.example", "b.example"], "tlsSecret": "own"}
+    assert "An Ingress leads to it as well: https://a.example https://b.example." in notes(
+        {"ingress": secure}
+    )
+    text = notes({"ingress": {"enabled": True}})
+    assert "An Ingress leads to it as well: any host of its address." in text
+    assert "see that the token does not cross the network in clear text" in text
+
+
+def test_notes_tell_where_else_kernelspecs_come_from(notes):
+    assert "and what is in the volume specs" in notes({"kernelspecs": {"existingClaim": "specs"}})
+    assert "and what is in the image acme/specs:1" in notes(
+        {"kernelspecs": {"image": "acme/specs:1"}}
+    )
