@@ -131,9 +131,9 @@ async def test_executes_and_shows(lazy):
 
 async def test_output_is_complete_and_in_order_at_idle(lazy):
     """Much of it, so that one part is still on its way when the next part is, or the end."""
-    text = " ".join(map(str, range(100_000)))
+    text = ",".join(map(str, range(100_000)))
     for _ in range(5):
-        _, output = await execute(lazy.client, 'println((0 until 100000).mkString(" "))')
+        _, output = await execute(lazy.client, 'println((0 until 100000).mkString(","))')
         assert output["text"].strip() == text
 
 
