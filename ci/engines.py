@@ -128,7 +128,8 @@ class Docker(Engine):
         *,
         cached: bool = True,
     ) -> None:
-        options = self._build_options(context, mounts)
+        # This machine's network, as its package index may be, or its name server, on this machine itself.
+        options = ["--network=host", *self._build_options(context, mounts)]
         for key, value in build_args.items():
             options += ["--build-arg", f"{key}={value}"]
         if not cached:
