@@ -30,5 +30,5 @@ check-image: env ## check an image as the gateway would start it: IMAGE=acme/dat
 	@$(python) -m ci.check_image $(IMAGE) $(LANGUAGE:%=--language=%)
 bench: env cluster ## compare with gateway-provisioners 0.5.0, side by side
 	@$(python) -m ci.bench
-package: env ## build the wheel, the sdist and the chart's archive into dist/
-	@ci/package.sh
+package: env ## put what a release publishes into dist/; PARTS=distributions makes the wheel and the sdist only
+	@$(python) -m ci.package $(PARTS)

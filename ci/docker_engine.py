@@ -14,6 +14,7 @@ import os
 import sys
 import tarfile
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ from ci.engines import Docker
 from ci.progress import say, step
 
 OWN = Dockerd("gateway-provisioners-engine")
-SWARM_NETWORK = "gateway-provisioners-swarm"
 REMOVAL_SECONDS = 15
 
 
@@ -59,22 +59,28 @@ class DockerEngine:
 
         It is a bridge, on this one node. Raises UserError where a named engine is in no Swarm.
         """
-        state = self.cli("info", "--format", "{{.Swarm.LocalNodeState}}").strip()
-        if state != "active":
+        if not self._in_swarm():
             if self.host != OWN.host:
                 raise UserError(f"the engine at {self.host} is in no Swarm: docker swarm init")
-            self.cli("swarm", "init", "--advertise-addr", OWN.addresses.engine)
-        configuration = f"{SWARM_NETWORK}-configuration"
-        _remove_networks(self, SWARM_NETWORK, configuration)
-        # This machine shall see the tasks' real addresses.
-        masquerade = "--opt=com.docker.network.bridge.enable_ip_masquerade=false"
-        self.cli("network", "create", "--config-only", masquerade, configuration)
-        swarm = ("--scope=swarm", "--driver=bridge", f"--config-from={configuration}")
-        self.cli("network", "create", *swarm, SWARM_NETWORK)
+            try:
+                self.cli("swarm", "init", "--advertise-addr", OWN.addresses.engine)
+            except CommandError:
+                if not self._in_swarm():  # else another process was faster
+                    raise
+        name = f"gp-swarm-{uuid.uuid4().hex[:8]}"
+        configuration = f"{name}-configuration"
         try:
-            yield SWARM_NETWORK
+            # This machine shall see the tasks' real addresses.
+            masquerade = "--opt=com.docker.network.bridge.enable_ip_masquerade=false"
+            self.cli("network", "create", "--config-only", masquerade, configuration)
+            swarm = ("--scope=swarm", "--driver=bridge", f"--config-from={configuration}")
+            self.cli("network", "create", *swarm, name)
+            yield name
         finally:
-            _remove_networks(self, SWARM_NETWORK, configuration)
+            _remove_networks(self, name, configuration)
+
+    def _in_swarm(self) -> bool:
+        return self.cli("info", "--format", "{{.Swarm.LocalNodeState}}").strip() == "active"
 
 
 def _remove_networks(engine: DockerEngine, *names: str) -> None:

@@ -292,11 +292,10 @@ class Buildah(Engine):
         self._buildah("push", "--quiet", "--format=v2s2", tag, f"docker-archive:{archive}:{tag}")
 
     def remove(self, image: str) -> None:
-        try:
+        with suppress(CommandError):  # another image still stands on it, or a container that runs
             self._buildah("rmi", image)
-        except CommandError:
-            return  # another image still stands on it
-        self._buildah("rmi", "--prune")
+        with suppress(CommandError):  # likewise on another one that has no name any more
+            self._buildah("rmi", "--prune")
 
 
 def docker_answers() -> bool:

@@ -102,7 +102,11 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         self._environment = client_environment(kwargs.pop("env", None))
         try:
             self._check_configuration()
-            self._request = self._parse_environment()
+            self._request = parse_launch_request(
+                self._environment,
+                administrators=self._administrators_settings(),
+                policy=self.client_policy,
+            )
             check_user(
                 self._request.username,
                 kernel_name=self._kernel_name,
@@ -259,7 +263,6 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         self._launch_key = provisioner_info["launch_key"]
         self._attempt = provisioner_info["attempt"]
         self._environment = provisioner_info["environment"]
-        self._request = self._parse_environment()
         self.kernel_id = provisioner_info["kernel_id"]
         self.connection_info = cast(KernelConnectionInfo, self._connection.to_jupyter())
 
@@ -299,11 +302,6 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
                 "metadata.kernel_provisioner.config."
             )
             raise ConfigurationError(msg)
-
-    def _parse_environment(self) -> LaunchRequest:
-        return parse_launch_request(
-            self._environment, administrators=self._administrators_settings()
-        )
 
     def _launch(self, request: LaunchRequest, response_server: ResponseServer) -> Launch:
         assert self._launch_key is not None  # noqa: S101

@@ -123,7 +123,7 @@ class KubernetesServices(KubernetesTraits):
         self._owner = await self._owner_reference(self._api)
         self._gateways = Gateways(
             self._api,
-            self.namespace,
+            self.gateway_namespace,
             selector=self.gateway_selector,
             own_pod=self.gateway_pod,
             process=self.process,
@@ -161,12 +161,12 @@ class KubernetesServices(KubernetesTraits):
             self._api = None
 
     async def _owner_reference(self, api: KubeApi) -> dict[str, Any] | None:
-        if not self.owner_deployment:
+        if self.owner_config_map:
+            kind, version, name = "ConfigMap", "v1", self.owner_config_map
+            owner = await api.read_config_map(self.namespace, name)
+        elif self.owner_deployment:
+            kind, version, name = "Deployment", "apps/v1", self.owner_deployment
+            owner = await api.read_deployment(self.namespace, name)
+        else:
             return None
-        deployment = await api.read_deployment(self.namespace, self.owner_deployment)
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "name": self.owner_deployment,
-            "uid": deployment["metadata"]["uid"],
-        }
+        return {"apiVersion": version, "kind": kind, "name": name, "uid": owner["metadata"]["uid"]}

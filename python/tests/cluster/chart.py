@@ -28,6 +28,8 @@ class Chart:
         self._namespace = namespace
         self.release = release
         self.image = image
+        self.ssl = None
+        """What its clients trust, where the gateway itself speaks TLS."""
         self._values = {}
 
     @property
@@ -38,14 +40,24 @@ class Chart:
         self._values = values
         await self._apply(values)
 
-    async def upgrade(self, values):
+    async def upgrade(self, values, *, timeout=PATIENCE_SECONDS):
         """Change some values on top of those of the installation; undone by the next call."""
-        await self._apply(_merged(self._values, values))
+        await self._apply(_merged(self._values, values), timeout=timeout)
 
-    async def _apply(self, values):
+    async def upgrade_to(self, path):
+        """Upgrade to the chart at `path`, with the values of the installation."""
+        self._path = path
+        await self._apply(self._values)
+
+    async def _apply(self, values, *, timeout=PATIENCE_SECONDS):
         chart = await self._helm.get_chart(self._path)
         await self._helm.install_or_upgrade_release(
-            self.release, chart, values, namespace=self._namespace.name, wait=True
+            self.release,
+            chart,
+            values,
+            namespace=self._namespace.name,
+            wait=True,
+            timeout=f"{timeout}s",
         )
 
     async def rollback(self):
@@ -108,7 +120,11 @@ class Chart:
             target = f"pod/{(await self.gateway_pods())[0]['metadata']['name']}"
         async with (
             self._namespace.kubectl.port_forward(self._namespace.name, target, 8888) as port,
-            Gateway(f"http://127.0.0.1:{port}", await self.token()) as gateway,
+            Gateway(
+                f"{'https' if self.ssl else 'http'}://127.0.0.1:{port}",
+                await self.token(),
+                ssl=self.ssl or True,
+            ) as gateway,
         ):
             yield gateway
 

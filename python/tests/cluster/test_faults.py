@@ -19,6 +19,8 @@ from patience import patiently, until
 
 from ci.commands import run
 
+pytestmark = pytest.mark.alone
+
 FAULTS = int(os.environ.get("GP_FAULTS", "8"))
 KERNELS = 3
 REPLICAS = 2
@@ -43,25 +45,32 @@ async def service(chart):
 @pytest_asyncio.fixture(loop_scope="session")
 async def kernels(service, chart, namespace):
     """Some kernels with a variable in each; whatever happens, they are there afterwards."""
-    await patiently(until(partial(is_ready, service)))
-    ids = [await service.start() for _ in range(KERNELS)]
-    for number, kernel_id in enumerate(ids):
-        async with service.channels(kernel_id) as kernel:
-            await kernel.execute(f"x = {number}")
-    yield ids
-    await chart.wait_rolled_out()
-    for number, kernel_id in enumerate(ids):
-        assert await variable(service, kernel_id) == str(number)
-    assert len(await namespace.names("pods")) == KERNELS
-    assert len(await namespace.names("secrets")) == KERNELS
-    for pod in await chart.gateway_pods():
-        # Straight there: a kubelet that has just started does not know its pods yet.
-        async with Gateway(f"http://{pod['status']['podIP']}:8888", service.token) as gateway:
-            await patiently(until(partial(is_ready, gateway)))
-            assert sorted(await gateway.kernels()) == sorted(ids)
-    for kernel_id in ids:
-        await patiently(until(partial(is_deleted, service, kernel_id)))
-    await namespace.wait_no_kernels()
+    ids = []
+    try:
+        for number in range(KERNELS):
+            ids.append(await patiently(until(partial(started, service))))
+            await executed(service, ids[-1], f"x = {number}")
+        yield ids
+        await chart.wait_rolled_out()
+        for number, kernel_id in enumerate(ids):
+            assert await variable(service, kernel_id) == str(number)
+        assert len(await namespace.names("pods")) == KERNELS
+        assert len(await namespace.names("secrets")) == KERNELS
+        for pod in await chart.gateway_pods():
+            # Straight there: a kubelet that has just started does not know its pods yet.
+            async with Gateway(f"http://{pod['status']['podIP']}:8888", service.token) as gateway:
+                await patiently(until(partial(is_ready, gateway)))
+                assert sorted(await gateway.kernels()) == sorted(ids)
+    finally:
+        for kernel_id in ids:
+            await patiently(until(partial(is_deleted, service, kernel_id)))
+        await namespace.wait_no_kernels()
+
+
+async def started(service):
+    """The id of a new kernel; None where no gateway could be asked, and so none has been started."""
+    with contextlib.suppress(aiohttp.ClientConnectorError):
+        return await service.start()
 
 
 async def is_ready(gateway):
@@ -81,15 +90,19 @@ async def is_deleted(service, kernel_id):
     return True
 
 
-async def variable(service, kernel_id):
-    """The value of x in a kernel, from whichever gateway answers first."""
+async def executed(service, kernel_id, code):
+    """The result of code in a kernel, run by whichever gateway answers first; it may be run twice."""
 
     async def answers():
         with contextlib.suppress(Refused, aiohttp.ClientError, ConnectionError):
             async with service.channels(kernel_id) as kernel:
-                return (await kernel.execute("print(x)")).text.strip()
+                return await kernel.execute(code)
 
     return await patiently(until(answers))
+
+
+async def variable(service, kernel_id):
+    return (await executed(service, kernel_id, "print(x)")).text.strip()
 
 
 async def component(verb, *arguments):

@@ -1,4 +1,4 @@
-"""ENGINE=docker: an image is built, tried and checked with Docker as with buildah, and holds nothing of this machine."""
+"""ENGINE=docker: an image is built, tried and checked as with buildah, and holds nothing of this machine."""
 
 import sys
 import uuid
@@ -12,7 +12,7 @@ from ci.dockerd import Dockerd
 from ci.engines import Docker
 from ci.images import Builder
 
-# What a build of this image mounts: a package index's settings, apt's sources, and our wheel with its constraint.
+# Where a build of this image has mounts: apt's sources, a package index's settings, our wheel.
 LEFT = """
 ls /var/tmp /etc/apt/sources.list.d
 grep --extended-regexp 'index|cert|constraint' /etc/pip.conf || true

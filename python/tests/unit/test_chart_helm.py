@@ -38,6 +38,16 @@ def test_helm_4_and_helm_3_render_the_same(values):
 
 @each_value
 @pytest.mark.parametrize("program", HELMS)
+def test_rendering_again_gives_the_same_text(values, program):
+    """What Argo CD and others that render without a cluster need: with the operator's own token."""
+    values = copy.deepcopy(values)
+    values.setdefault("gateway", {})["auth"] = {"existingSecret": "corporate"}
+    first, second = (helm(program, "template", "r", str(CHART), values=values) for _ in range(2))
+    assert first == second
+
+
+@each_value
+@pytest.mark.parametrize("program", HELMS)
 def test_lint_finds_nothing(values, program):
     told = helm(program, "lint", "--strict", str(CHART), values=values)
     assert "1 chart(s) linted, 0 chart(s) failed" in told
@@ -90,6 +100,7 @@ def test_notes_tell_the_next_commands(notes):
     for command in (
         "kubectl --namespace notebooks port-forward service/gateway-gateway-provisioners 9999:8888",
         'curl --header "Authorization: token $JUPYTER_GATEWAY_AUTH_TOKEN" http://localhost:9999',
+        "helm test gateway --namespace notebooks",
         "jupyter lab --gateway-url http://localhost:9999",
         "--reset-then-reuse-values \\\n       --set kernels.custom.image=acme/data-sci-py:2.0",
     ):
