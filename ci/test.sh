@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test: the Go program of the local cluster, then pytest on the package, the protocol and a cluster.
+# Every test: the Go program of the local cluster, then pytest on the package, the protocol, Docker and a cluster.
 # Arguments go to pytest, which then runs once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -9,6 +9,7 @@ readonly AT_ONCE=3
 
 go test -C ci/cluster ./...
 .venv/bin/python -m ci.clusters up
+.venv/bin/python -m ci.docker_engine up
 .venv/bin/python -m ci.images
 cd python
 if (($# > 0)); then
