@@ -1,4 +1,4 @@
-"""The Docker engine that the tests, the demo and the bench run kernels on.
+"""The Docker engine that the tests use.
 
 It is the one that ENGINE_HOST names, as DOCKER_HOST would, and no other. Where that is not set it is one of
 this project's own, without a way out of the machine, made when it is needed (as root, on Debian).
