@@ -2,7 +2,7 @@
 
 Kubernetes' own kinds are checked for each version from the chart's oldest to the newest that the package
 kubernetes-validate ships; others by their CustomResourceDefinitions. A field or a kind without a schema is an
-error: the API server would drop the first in silence and refuse the second.
+error: the API server would drop the first in silence and refuse the second. So is a key that stands twice.
 """
 
 from __future__ import annotations
@@ -99,18 +99,28 @@ def _definition(group: str, kind: str) -> dict[str, Object]:
     return {
         version["name"]: _strict(version["schema"]["openAPIV3Schema"])
         for file in Path(download["Dir"], folder).glob(f"*[-_]{kind.lower()}s.yaml")
-        for definition in yaml.load_all(file.read_text(), _Loader)
+        for definition in yaml.load_all(file.read_text(), Loader)
         for version in definition["spec"]["versions"]
     }
 
 
-class _Loader(yaml.CSafeLoader):
-    """Takes `=` for text, as YAML 1.2 does."""
+class Loader(yaml.CSafeLoader):
+    """Takes `=` for text, as YAML 1.2 does, and refuses a key that stands twice, as strict readers do."""
 
     yaml_constructors: ClassVar = {
         **yaml.CSafeLoader.yaml_constructors,
         "tag:yaml.org,2002:value": yaml.CSafeLoader.construct_yaml_str,
     }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _strict(schema: Any) -> Any:
@@ -127,7 +137,10 @@ def _strict(schema: Any) -> Any:
 
 def main() -> int:
     """Print what is wrong with the objects of the standard input."""
-    found = list(problems(filter(None, yaml.load_all(sys.stdin, _Loader))))
+    try:
+        found = list(problems(filter(None, yaml.load_all(sys.stdin, Loader))))
+    except yaml.YAMLError as error:
+        found = [str(error)]
     print("\n".join(found))
     return 1 if found else 0
 

@@ -9,11 +9,12 @@ readonly AT_ONCE=3
 
 go test -C ci/cluster ./...
 .venv/bin/python -m ci.clusters up
-.venv/bin/python -m ci.docker_engine up
 .venv/bin/python -m ci.images
-cd python
 if (($# > 0)); then
+  cd python
   exec ../.venv/bin/pytest "$@"
 fi
+.venv/bin/python -m ci.docker_engine up
+cd python
 ../.venv/bin/pytest --numprocesses="${AT_ONCE}" --dist=loadfile -m "not alone"
 exec ../.venv/bin/pytest -m alone

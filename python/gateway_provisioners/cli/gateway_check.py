@@ -104,8 +104,11 @@ async def execute(channels: WebSocketClientConnection, code: str) -> str:
             raise CheckFailed(f"{code!r} failed: {content['ename']}: {content['evalue']}")
 
 
-async def check(environment: Mapping[str, str]) -> None:
-    """Print a line for each thing that works; raise CheckFailed at the first that does not."""
+async def check(environment: Mapping[str, str], *, patience: float = PATIENCE) -> None:
+    """Print a line for each thing that works; raise CheckFailed at the first that does not.
+
+    ``patience`` is how many seconds a kernel that has started may take to answer.
+    """
     url = environment["JUPYTER_GATEWAY_URL"]
     validate = environment.get("JUPYTER_GATEWAY_VALIDATE_CERT", "true").lower() != "false"
     gateway = Gateway(url, environment["JUPYTER_GATEWAY_AUTH_TOKEN"], validate_cert=validate)
@@ -120,16 +123,26 @@ async def check(environment: Mapping[str, str]) -> None:
     kernel = await gateway.request("POST", "/api/kernels", {"name": name, "env": variables})
     try:
         say(name, "a pod runs it")
-        channels = await gateway.channels(kernel["id"])
-        if language in SNIPPETS:
-            output = await execute(channels, SNIPPETS[language].sum)
-            if "2" not in output:
-                raise CheckFailed(f"{SNIPPETS[language].sum!r} gave {output!r} instead of 2")
-            say(name, f"{SNIPPETS[language].sum} gives {output.strip()}")
-        channels.close()
+        code = SNIPPETS[language].sum if language in SNIPPETS else ""
+        output = await asyncio.wait_for(_answer(gateway, kernel["id"], code), patience)
+        if code and "2" not in output:
+            raise CheckFailed(f"{code!r} gave {output!r} instead of 2")
+        if code:
+            say(name, f"{code} gives {output.strip()}")
+    except asyncio.TimeoutError:
+        raise CheckFailed(f"the kernel runs and has not answered in {patience:g} s") from None
     finally:
         await gateway.request("DELETE", f"/api/kernels/{kernel['id']}")
     say(name, "its pod is removed")
+
+
+async def _answer(gateway: Gateway, kernel_id: str, code: str) -> str:
+    """What code gives in a kernel; nothing is run where there is none, of a language unknown here."""
+    channels = await gateway.channels(kernel_id)
+    try:
+        return await execute(channels, code) if code else ""
+    finally:
+        channels.close()
 
 
 def say(about: str, text: str, level: Level = Level.OK) -> None:
@@ -141,7 +154,7 @@ def say(about: str, text: str, level: Level = Level.OK) -> None:
 def main() -> int:
     """Check the gateway that the environment names."""
     try:
-        asyncio.run(asyncio.wait_for(check(os.environ), PATIENCE))
+        asyncio.run(check(os.environ))
     except CheckFailed as failure:
         say("gateway", str(failure), Level.PROBLEM)
         return 1

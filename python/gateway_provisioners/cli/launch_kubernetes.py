@@ -109,7 +109,7 @@ def _pod_spec(
 ) -> KernelPodSpec:
     for name in _UNSUPPORTED:
         if environment.get(name):
-            msg = f"{name} is not supported; put volumes into the kernelspec's pod_template."
+            msg = f"{name} is not supported; put them into the kernelspec's volumes and volume_mounts."
             raise ConfigurationError(msg)
     wishes = {key: value for key, value in environment.items() if key.startswith("KERNEL_")}
     settings, cluster = kernelspec.settings, KubernetesTraits()

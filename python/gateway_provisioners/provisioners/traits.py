@@ -28,9 +28,7 @@ from traitlets.config import LoggingConfigurable
 
 from gateway_provisioners.model.kernelspec import port_range_problem
 from gateway_provisioners.provisioners.policy_traits import ClientPolicyTraits
-from gateway_provisioners.provisioners.variables import flag as _flag
-from gateway_provisioners.provisioners.variables import names as _names
-from gateway_provisioners.provisioners.variables import number as _number
+from gateway_provisioners.provisioners.variables import flag, names, number
 
 _OF_THIS_PROCESS = "process-"
 
@@ -68,7 +66,7 @@ class LaunchTraits(ClientPolicyTraits):
 
     @default("launch_timeout")
     def _default_launch_timeout(self) -> int:
-        return int(_number("GP_LAUNCH_TIMEOUT", 30))
+        return int(number("GP_LAUNCH_TIMEOUT", 30))
 
     @default("port_range")
     def _default_port_range(self) -> str:
@@ -76,11 +74,11 @@ class LaunchTraits(ClientPolicyTraits):
 
     @default("authorized_users")
     def _default_authorized_users(self) -> list[str]:
-        return _names("GP_AUTHORIZED_USERS")
+        return names("GP_AUTHORIZED_USERS")
 
     @default("unauthorized_users")
     def _default_unauthorized_users(self) -> list[str]:
-        return _names("GP_UNAUTHORIZED_USERS", ("root",))
+        return names("GP_UNAUTHORIZED_USERS", ("root",))
 
     @default("transport_encryption")
     def _default_transport_encryption(self) -> str:
@@ -159,15 +157,15 @@ class ResponseTraits(LoggingConfigurable):
 
     @default("response_port")
     def _default_response_port(self) -> int:
-        return int(_number("GP_RESPONSE_PORT", 8877))
+        return int(number("GP_RESPONSE_PORT", 8877))
 
     @default("response_port_retries")
     def _default_response_port_retries(self) -> int:
-        return int(_number("GP_RESPONSE_PORT_RETRIES", 10))
+        return int(number("GP_RESPONSE_PORT_RETRIES", 10))
 
     @default("response_addr_any")
     def _default_response_addr_any(self) -> bool:
-        return _flag("GP_RESPONSE_ADDR_ANY", fallback=False)
+        return flag("GP_RESPONSE_ADDR_ANY", fallback=False)
 
 
 class KubernetesTraits(ResponseTraits):
@@ -241,15 +239,15 @@ class KubernetesTraits(ResponseTraits):
 
     @default("max_kernels")
     def _default_max_kernels(self) -> int:
-        return int(_number("GP_MAX_KERNELS", 0))
+        return int(number("GP_MAX_KERNELS", 0))
 
     @default("max_kernels_per_user")
     def _default_max_kernels_per_user(self) -> int:
-        return int(_number("GP_MAX_KERNELS_PER_USER", 0))
+        return int(number("GP_MAX_KERNELS_PER_USER", 0))
 
     @default("unschedulable_grace")
     def _default_unschedulable_grace(self) -> float:
-        return _number("GP_UNSCHEDULABLE_GRACE", 0)
+        return number("GP_UNSCHEDULABLE_GRACE", 0)
 
 
 def _outward_address() -> str:

@@ -44,6 +44,13 @@ async def test_a_kernel_that_does_not_start_is_told_with_its_reason(add_provisio
     assert str(failure.value) == f"POST /api/kernels: 500 {IMAGE_MISSING}"
 
 
+async def test_a_kernel_that_does_not_answer_in_time_is_told_and_ended():
+    async with running_gateway() as gateway:
+        with pytest.raises(CheckFailed, match=r"^the kernel runs and has not answered in 0 s$"):
+            await check(environment(gateway), patience=0)
+        assert await gateway.client.kernels() == {}
+
+
 async def test_a_wrong_token_is_told():
     async with running_gateway() as gateway:
         with pytest.raises(CheckFailed, match=r"^GET /api/kernelspecs: 40[13] "):

@@ -18,6 +18,8 @@ from typing import Any
 
 import yaml
 
+from ci.check_manifests import Loader
+
 REPOSITORY = Path(__file__).parents[3]
 CHART = REPOSITORY / "charts" / "gateway-provisioners"
 HELMS = ("helm4", "helm3")
@@ -127,7 +129,7 @@ def _render(
         *("template", release, str(CHART), "--namespace", namespace, *arguments),
         values=json.loads(values),
     )
-    return Rendered(tuple(item for item in yaml.load_all(output, yaml.CSafeLoader) if item))
+    return Rendered(tuple(item for item in yaml.load_all(output, Loader) if item))
 
 
 def refusal(values: Mapping[str, Any] | None = None, **options: Any) -> str:

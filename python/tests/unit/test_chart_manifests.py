@@ -5,9 +5,10 @@ import json
 import subprocess
 
 import pytest
+import yaml
 from chart_rendering import executable, render
 
-from ci.check_manifests import kubernetes_versions, problems
+from ci.check_manifests import Loader, kubernetes_versions, problems
 from gateway_provisioners.model.pod_manifest import KernelPodSpec, build_pod
 
 
@@ -64,6 +65,11 @@ def test_what_a_cluster_would_drop_or_refuse_is_told_once(item, where, what):
 
 def test_what_every_cluster_takes_is_no_problem():
     assert list(problems([pod(), *render().objects])) == []
+
+
+def test_a_key_that_stands_twice_is_refused():
+    with pytest.raises(yaml.YAMLError, match="the key 'data' stands twice"):
+        yaml.load("data: {a: b}\nkind: ConfigMap\ndata: {c: d}\n", Loader)
 
 
 def pod_security(*items):
