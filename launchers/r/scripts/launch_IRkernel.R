@@ -17,12 +17,13 @@
 #   spark       the Spark names of the kernel's workspace
 #   launch      all of them, in order
 
-# Nothing of the launcher is in a frame, or in the workspace, when user code runs.
-local({
+# Nothing of the launcher is in a frame, or in the workspace, when user code runs. An interrupt
+# is for that code alone: it ends no kernel that is about to run, nor the child, which it reaches too.
+suspendInterrupts(local({
   script <- sub("^--file=", "", grep("^--file=", commandArgs(FALSE), value = TRUE)[1])
   launcher <- new.env(parent = baseenv())
   for (file in list.files(file.path(dirname(script), "kernel_launcher"), "\\.R$", full.names = TRUE)) {
     sys.source(file, launcher)
   }
   launcher$launch(commandArgs(TRUE))
-})()
+})())

@@ -55,7 +55,7 @@ def values(image, name):
                     {"name": "notes", "mountPath": "/notes", "readOnly": True},
                     {"name": "scratch", "mountPath": "/scratch", "subPath": "{username}"},
                 ],
-                "profiles": {"small": {"resources": {"limits": {"memory": "300Mi", "cpu": 1}}}},
+                "profiles": {"small": {"resources": {"limits": {"memory": "300Mi", "cpu": "200m"}}}},
             },
             "homely": {
                 "image": image,
@@ -72,7 +72,7 @@ def values(image, name):
                 "affinity": ON_LINUX,
             },
             "idle": {"image": image, "idleTimeout": 1},
-            "short": {"image": image, "maxLifetime": 4},
+            "short": {"image": image, "maxLifetime": 15},
         },
     }
 
@@ -205,7 +205,7 @@ async def test_a_profile_is_picked_as_a_kernel(gateway, namespace):
     async with gateway.kernel("equipped-small", KERNEL_USERNAME="alice") as kernel:
         [pod] = await namespace.objects("pods", kernel.kernel_id)
         [container] = pod["spec"]["containers"]
-        assert container["resources"]["limits"] == {"memory": "300Mi", "cpu": "1"}
+        assert container["resources"]["limits"] == {"memory": "300Mi", "cpu": "200m"}
         assert (await kernel.execute("print(open('/notes/owner').read())")).text == "alice\n"
 
 

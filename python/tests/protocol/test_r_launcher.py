@@ -113,6 +113,13 @@ async def test_interrupts_a_busy_loop(launch_r):
         assert await printed(client, "cat(kept)") == "still here"
 
 
+async def test_answers_while_its_whole_container_is_interrupted(launch_r):
+    async with launch_r() as kernel:
+        for _ in range(300):
+            os.kill(kernel.launched.pid, signal.SIGINT)
+            await send_signal(kernel.endpoint, 0)
+
+
 async def test_interrupt_reaches_what_the_kernel_started(launch_r):
     async with launch_r() as kernel, client_of(kernel.info.to_jupyter()) as client:
         # R itself takes no notice as long as it waits for the command.

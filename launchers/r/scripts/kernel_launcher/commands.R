@@ -6,6 +6,7 @@
 MAX_CONNECTIONS <- 32L
 MAX_BYTES <- 4096L
 SECONDS <- 5
+SEND_ATTEMPTS <- 10L
 HIGHEST_SIGNAL <- 64L
 SIGINT <- 2L
 
@@ -19,8 +20,7 @@ serve_commands <- function(server, key) {
       # R looks up the name of whoever connects, and all the others would wait for an answer that
       # no name server gives: none is to be asked.
       Sys.setenv(RES_OPTIONS = "attempts:0")
-      # An interrupt that was sent to everybody is meant for the kernel.
-      suspendInterrupts(command_loop(server, key, kernel))
+      command_loop(server, key, kernel)
     },
     detached = TRUE, mc.set.seed = FALSE
   )
@@ -31,7 +31,8 @@ command_loop <- function(server, key, kernel) {
   connections <- list() # oldest first
   while (lives(kernel)) {
     sockets <- c(list(server), lapply(connections, `[[`, "socket"))
-    # Also when nobody connects, so that it ends with the kernel; and interrupted nevertheless.
+    # Also when nobody connects, so that it ends with the kernel. R's waits for sockets are the only
+    # place where an interrupt counts although interrupts are suspended.
     ready <- tryCatch(
       socketSelect(sockets, timeout = time_left(connections)),
       error = function(condition) FALSE, interrupt = function(condition) FALSE
@@ -71,7 +72,8 @@ time_left <- function(connections) {
 accept <- function(server, key) {
   socket <- tryCatch(
     socketAccept(server, open = "r+b", blocking = FALSE, timeout = SECONDS),
-    error = function(condition) NULL, warning = function(condition) NULL
+    error = function(condition) NULL, warning = function(condition) NULL,
+    interrupt = function(condition) NULL
   )
   if (is.null(socket)) {
     return(list())
@@ -140,7 +142,20 @@ signal_group <- function(kernel, signum) {
   TRUE
 }
 
-# A few hundred bytes on a fresh connection always fit its send buffer.
+# A few hundred bytes on a fresh connection always fit its send buffer; what interrupts R's wait for
+# room comes before the first of them.
 send <- function(socket, bytes) {
-  tryCatch(writeBin(bytes, socket), error = function(condition) NULL, warning = function(condition) NULL)
+  for (attempt in seq_len(SEND_ATTEMPTS)) {
+    sent <- tryCatch(
+      {
+        writeBin(bytes, socket)
+        TRUE
+      },
+      error = function(condition) FALSE, warning = function(condition) FALSE,
+      interrupt = function(condition) FALSE
+    )
+    if (sent) {
+      break
+    }
+  }
 }

@@ -45,7 +45,7 @@ write_connection_file <- function(info, kernel_id) {
 until_shut_down <- function(kernel) {
   forever <- function() {
     # IRkernel deals with interrupts of code and of its own waiting; one in between is no reason to end.
-    repeat tryCatch(kernel$run(), interrupt = function(condition) NULL)
+    repeat tryCatch(allowInterrupts(kernel$run()), interrupt = function(condition) NULL)
   }
   environment(forever) <- list2env(list(kernel = kernel), parent = baseenv())
   forever

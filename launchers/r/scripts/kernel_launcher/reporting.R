@@ -13,7 +13,7 @@ report <- function(options, key, info) {
   for (attempt in seq_len(options$report_attempts)) {
     problem <- tryCatch(
       send_report(options, key, info),
-      error = identity, warning = identity
+      error = identity, warning = identity, interrupt = identity
     )
     if (is.null(problem)) {
       return(invisible())
