@@ -29,8 +29,12 @@ from gateway_provisioners.model.launch_request import (
     LaunchRequest,
     parse_launch_request,
 )
-from gateway_provisioners.model.launcher_environment import launcher_environment
-from gateway_provisioners.model.pod_manifest import LAUNCH_KEY_VARIABLE, KernelPodSpec, build_pod
+from gateway_provisioners.model.launcher_environment import (
+    LAUNCH_KEY_VARIABLE,
+    launcher_environment,
+)
+from gateway_provisioners.model.pod_manifest import KernelPodSpec, build_pod
+from gateway_provisioners.model.resources import merged
 from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits, KubernetesTraits
 
 _UNSUPPORTED = ("KERNEL_VOLUMES", "KERNEL_VOLUME_MOUNTS")
@@ -138,10 +142,7 @@ def _pod_spec(
         },
         image_pull_policy=settings.image_pull_policy,
         image_pull_secrets=settings.image_pull_secrets,
-        resources={
-            kind: {**settings.resources.get(kind, {}), **request.resources.get(kind, {})}
-            for kind in {**settings.resources, **request.resources}
-        },
+        resources=merged(settings.resources, request.resources),
         node_selector=settings.node_selector,
         tolerations=settings.tolerations,
         service_account_name=wishes.get("KERNEL_SERVICE_ACCOUNT_NAME")

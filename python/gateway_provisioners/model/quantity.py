@@ -7,10 +7,17 @@ Grammar: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
-from gateway_provisioners.errors import InvalidRequest
+from gateway_provisioners.errors import ConfigurationError, InvalidRequest
 
 _QUANTITY = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
+_FACTORS = {
+    "": Decimal(1),
+    "m": Decimal("0.001"),
+    **{letter: Decimal(1000) ** power for power, letter in enumerate(("k", "M", "G", "T"), 1)},
+    **{letter: Decimal(1024) ** power for power, letter in enumerate(("Ki", "Mi", "Gi", "Ti"), 1)},
+}
 _COUNT = re.compile(r"[0-9]{1,6}")
 
 
@@ -36,3 +43,16 @@ def parse_count(name: str, value: str) -> str:
         msg = f"{name}={value!r} is no whole number."
         raise InvalidRequest(msg)
     return value
+
+
+def amount(text: str) -> Decimal:
+    """The number that a quantity stands for: cores, bytes or devices.
+
+    Raises:
+        ConfigurationError: it is no quantity.
+    """
+    if not _QUANTITY.fullmatch(text):
+        msg = f"{text!r} is no quantity; write for example 2, 500m, 1.5 or 4Gi."
+        raise ConfigurationError(msg)
+    digits = text.rstrip("mkKMGTi")
+    return Decimal(digits) * _FACTORS[text[len(digits) :]]

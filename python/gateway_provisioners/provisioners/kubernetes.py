@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
 
-from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.launch_request import request_variables
 from gateway_provisioners.model.names import pod_name
 from gateway_provisioners.model.pod_manifest import KernelPodSpec, build_marks
+from gateway_provisioners.model.resources import merged
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 from gateway_provisioners.provisioners.launch_script import replaced_script, run_launch_script
 from gateway_provisioners.provisioners.services import KubernetesServices
@@ -20,49 +19,22 @@ from gateway_provisioners.provisioners.workload import Launch, Workload
 class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type: ignore[metaclass]
     """Runs a kernel in a Pod of the kernelspec's image."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._services: KubernetesServices | None = None
-
-    async def adopt(self, name: str, record: dict[str, Any]) -> None:
-        """Take over the running kernel of pod `name` with what its Secret holds.
-
-        Raises:
-            KeyError: there is no such pod.
-        """
-        await self._acquire_services()
-        assert self._services is not None  # noqa: S101
-        await self.load_provisioner_info(record)
-        if self._workload is not None:
-            self._workload.forget()
-        self._workload = self._services.pods.adopt(name)
-        self._forget_keys_of_earlier_attempt()
-
-    async def _acquire_services(self) -> ResponseServer:
-        if self._services is None:
-            services = KubernetesServices.of_running_loop(self.parent)
-            await services.acquire()
-            self._services = services
-            self.outlives_host = services.instance_is_lasting
-        return self._services.response_server
-
-    async def _release_services(self) -> None:
-        services, self._services = self._services, None
-        if services is not None:
-            await services.release()
+    @property
+    def _services(self) -> KubernetesServices:
+        return KubernetesServices.of_running_loop(self.parent)
 
     def _administrators_settings(self) -> Mapping[str, str]:
-        services = KubernetesServices.of_running_loop(self.parent)
         return {
-            "KERNEL_NAMESPACE": services.namespace,
+            "KERNEL_NAMESPACE": self._services.namespace,
             "KERNEL_SERVICE_ACCOUNT_NAME": self.service_account_name or "default",
             "KERNEL_UID": str(self.run_as_user),
             "KERNEL_GID": str(self.run_as_group),
         }
 
+    def _adopt_workload(self, name: str) -> Workload:
+        return self._services.pods.adopt(name)
+
     async def _create_workload(self, launch: Launch) -> Workload:
-        assert self._services is not None  # noqa: S101 - launch_kernel acquires them first
-        self._unschedulable_grace = self._services.unschedulable_grace
         spec = KernelPodSpec(
             name=pod_name(launch.request.username, launch.kernel_id, launch.attempt),
             namespace=self._services.namespace,
@@ -77,7 +49,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             attempt=launch.attempt,
             image_pull_policy=self.image_pull_policy,
             image_pull_secrets=self.image_pull_secrets,
-            resources=_merged(self.resources, launch.request.resources),
+            resources=merged(self.resources, launch.request.resources),
             node_selector=self.node_selector,
             tolerations=self.tolerations,
             service_account_name=self.service_account_name,
@@ -93,7 +65,6 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
         return await self._services.pods.create(spec)
 
     async def _run_own_script(self, spec: KernelPodSpec, launch: Launch) -> Workload:
-        assert self._services is not None  # noqa: S101
         clients = launch.request.environment
         environment = {
             **{name: value for name, value in clients.items() if name.startswith("KERNEL_")},
@@ -122,13 +93,3 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             pod.discard_soon()
             raise
         return pod
-
-
-def _merged(
-    kernelspecs: Mapping[str, Mapping[str, str]], clients: Mapping[str, Mapping[str, str]]
-) -> dict[str, dict[str, str]]:
-    """The kernelspec's resources, with what the client asked for in their place."""
-    return {
-        kind: {**kernelspecs.get(kind, {}), **clients.get(kind, {})}
-        for kind in {**kernelspecs, **clients}
-    }
