@@ -1,7 +1,7 @@
 # Aliases only: what a target does stands in the script or module that it calls.
 python := .venv/bin/python
 
-.PHONY: help env demo clean-demo test soak lint cluster clean-cluster images check-image bench package
+.PHONY: help env demo clean-demo test soak lint cluster clean-cluster engine clean-engine images check-image bench package
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 env:
@@ -20,11 +20,15 @@ cluster: env ## bring up the cluster: CLUSTER=local, kind or current
 	@$(python) -m ci.clusters up
 clean-cluster: env ## take that cluster down
 	@$(python) -m ci.clusters down
+engine: env ## bring up a Docker engine of our own for tests, without a way out; or use yours: ENGINE_HOST=...
+	@$(python) -m ci.docker_engine up
+clean-engine: env ## take that engine down
+	@$(python) -m ci.docker_engine down
 images: env ## build the images: ENGINE=docker, podman or buildah, BASE_IMAGE=...
 	@$(python) -m ci.images
 check-image: env ## check an image as the gateway would start it: IMAGE=acme/data-sci-py:2.0 [LANGUAGE=python]
 	@$(python) -m ci.check_image $(IMAGE) $(LANGUAGE:%=--language=%)
 bench: env cluster ## compare with gateway-provisioners 0.5.0, side by side
 	@$(python) -m ci.bench
-package: env ## build the wheel, the sdist and the chart's archive into dist/
-	@ci/package.sh
+package: env ## put what a release publishes into dist/; PARTS=distributions makes the wheel and the sdist only
+	@$(python) -m ci.package $(PARTS)

@@ -1,4 +1,7 @@
-"""Install Debian packages, as root and after saying which: only for CLUSTER=local, which owns its machine."""
+"""Install Debian packages, as root and after saying which: for what needs no more than a Debian machine.
+
+That is CLUSTER=local, and a Docker engine where nobody named one.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from ci.progress import step
 IMAGE_TOOLS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
 
-def install_missing(programs: Mapping[str, str]) -> None:
-    """Install the packages of the programs that are not on PATH; say so first.
+def install_missing(programs: Mapping[str, str], whose: str = "CLUSTER=local") -> None:
+    """Install the packages of the programs that are not on PATH, for ``whose`` sake; say so first.
 
     Raises UserError where that cannot be done, naming the packages.
     """
@@ -26,7 +29,7 @@ def install_missing(programs: Mapping[str, str]) -> None:
     listed = " ".join(packages)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise UserError(
-            f"CLUSTER=local needs {listed}: as root on Debian they are installed by themselves"
+            f"{whose} needs {listed}: as root on Debian they are installed by themselves"
         )
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with step(f"Install the Debian packages {listed}"):

@@ -13,7 +13,7 @@ import shutil
 import sys
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -97,6 +97,14 @@ class Docker(Engine):
 
     name = "docker"
 
+    def __init__(self, host: str = "") -> None:
+        """``host`` is the engine's, as DOCKER_HOST has it; "" is the CLI's own choice."""
+        self._words = [self.name, f"--host={host}"] if host else [self.name]
+
+    def cli(self, *words: str | Path, env: Mapping[str, str] | None = None) -> str:
+        """Run a command of the CLI; return its output. Raises CommandError when it fails."""
+        return run(*self._words, *words, env=env)
+
     def _build_options(self, context: Path, mounts: Mapping[str, Path]) -> list[str]:
         # docker build has no volumes: a secret is mounted by the RUN step itself, so each of them is told to.
         options: list[str] = []
@@ -120,18 +128,19 @@ class Docker(Engine):
         *,
         cached: bool = True,
     ) -> None:
-        options = self._build_options(context, mounts)
+        # This machine's network, as its package index may be, or its name server, on this machine itself.
+        options = ["--network=host", *self._build_options(context, mounts)]
         for key, value in build_args.items():
             options += ["--build-arg", f"{key}={value}"]
         if not cached:
             options.append("--no-cache")
         label = f"{INPUTS_LABEL}={inputs}"
         env = {**os.environ, "DOCKER_BUILDKIT": "1"}
-        run(self.name, "build", *options, "--label", label, "--tag", tag, context, env=env)
+        self.cli("build", *options, "--label", label, "--tag", tag, context, env=env)
 
     def _inspect(self, tag: str, template: str) -> str | None:
         try:
-            return run(self.name, "image", "inspect", "--format", template, tag).strip() or None
+            return self.cli("image", "inspect", "--format", template, tag).strip() or None
         except CommandError:
             return None
 
@@ -142,7 +151,7 @@ class Docker(Engine):
         return self._inspect(tag, "{{.Id}}")
 
     def run(self, tag: str, script: str) -> str:
-        return run(self.name, "run", "--rm", "--network", "none", tag, "bash", "-c", script)
+        return self.cli("run", "--rm", "--network", "none", tag, "bash", "-c", script)
 
     def config(self, tag: str) -> Mapping[str, Any] | None:
         text = self._inspect(tag, "{{json .Config}}")
@@ -156,21 +165,21 @@ class Docker(Engine):
         # Without a value: it is taken from the environment of the CLI.
         words += [f"--env={variable}" for variable in variables]
         try:
-            yield [self.name, *words, tag], {**os.environ, **variables}
+            yield [*self._words, *words, tag], {**os.environ, **variables}
         finally:
             with suppress(CommandError):  # as a rule it has gone already
-                run(self.name, "rm", "--force", name)
+                self.cli("rm", "--force", name)
 
     def shell(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
         shared = ["--network=host", "--pid=host", f"--volume={folder}:{folder}"]
-        return nullcontext([self.name, "run", "--rm", *shared, "--entrypoint=bash", tag, "-c"])
+        return nullcontext([*self._words, "run", "--rm", *shared, "--entrypoint=bash", tag, "-c"])
 
     def export(self, tag: str, archive: Path) -> None:
-        run(self.name, "save", "--output", archive, tag)
+        self.cli("save", "--output", archive, tag)
 
     def remove(self, image: str) -> None:
         try:
-            run(self.name, "image", "rm", image)
+            self.cli("image", "rm", image)
         except CommandError:
             return  # a container or another image still stands on it
 
@@ -184,7 +193,7 @@ class Podman(Docker):
         return [f"--volume={file}:{target}:ro" for target, file in mounts.items()]
 
     def export(self, tag: str, archive: Path) -> None:
-        run(self.name, "save", "--format", "docker-archive", "--output", archive, tag)
+        self.cli("save", "--format", "docker-archive", "--output", archive, tag)
 
 
 class Buildah(Engine):
@@ -283,11 +292,10 @@ class Buildah(Engine):
         self._buildah("push", "--quiet", "--format=v2s2", tag, f"docker-archive:{archive}:{tag}")
 
     def remove(self, image: str) -> None:
-        try:
+        with suppress(CommandError):  # another image still stands on it, or a container that runs
             self._buildah("rmi", image)
-        except CommandError:
-            return  # another image still stands on it
-        self._buildah("rmi", "--prune")
+        with suppress(CommandError):  # likewise on another one that has no name any more
+            self._buildah("rmi", "--prune")
 
 
 def docker_answers() -> bool:
@@ -310,7 +318,7 @@ def find_engine(wish: str | None = None) -> Engine:
 
     ``wish`` is what ENGINE says. Raises UserError when there is none.
     """
-    works = {
+    works: dict[str, tuple[Callable[[], bool], Callable[[], Engine]]] = {
         "docker": (docker_answers, Docker),
         "buildah": (lambda: os.geteuid() == 0 and _answers("buildah", "--version"), Buildah),
         "podman": (lambda: _answers("podman", "version"), Podman),

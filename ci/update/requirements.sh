@@ -9,7 +9,7 @@ resolve() {
     --custom-compile-command ci/update/requirements.sh "$@"
 }
 
-resolve "$@" --strip-extras --extra test --extra lint python/pyproject.toml --output-file python/constraints.txt
+resolve "$@" --strip-extras --extra test --extra lint --extra release python/pyproject.toml --output-file python/constraints.txt
 
 # The images install with the same versions, and only what their registry files hash to.
 for image in kernel-py kernel-r kernel-scala gateway; do

@@ -1,23 +1,34 @@
 #!/usr/bin/env bash
-# The chart: its README is fresh, and Helm 4 and Helm 3 find nothing to complain of, whatever the values.
+# The chart: its README is fresh; Helm 4 and Helm 3 find nothing to complain of, whatever the values; and what it makes
+# of them is valid in every Kubernetes that it is for and meets Pod Security `restricted`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 chart=charts/gateway-provisioners
 
 .venv/bin/python ci/update/chart_readme.py --check
 
-# Helms on PATH first; ci/cluster builds what is missing.
-if ! command -v helm4 helm3 >/dev/null; then
+# Programs on PATH first; ci/cluster builds what is missing.
+if ! hash helm4 helm3 pod-security 2>/dev/null; then
   PATH=${PATH}:$(ci/cluster/cluster.sh bin)
 fi
+# A Helm that was built without its release's flags would take the cluster for an ancient one.
+version=(--kube-version 1.34.4)
+objects=$(mktemp)
+trap 'rm -f "${objects}"' EXIT
 failed=0
-for helm in helm4 helm3; do
-  for values in "${chart}/values.yaml" "${chart}"/ci/*-values.yaml; do
-    # A Helm that was built without its release's flags would take the cluster for an ancient one.
-    if ! output=$("${helm}" lint --strict --quiet --kube-version 1.34.4 --values "${values}" "${chart}" 2>&1); then
-      printf '%s with %s:\n%s\n' "${helm}" "${values}" "${output}"
-      failed=1
-    fi
+# Runs a command on one values file and shows what it says when it fails.
+check() {
+  if ! output=$("${@:2}" 2>&1); then
+    printf '%s with %s:\n%s\n' "$2" "$1" "${output}"
+    failed=1
+  fi
+}
+for values in "${chart}/values.yaml" "${chart}"/ci/*-values.yaml; do
+  for helm in helm4 helm3; do
+    check "${values}" "${helm}" lint --strict --quiet "${version[@]}" --values "${values}" "${chart}"
   done
+  helm4 template gateway "${chart}" "${version[@]}" --values "${values}" >"${objects}"
+  check "${values}" .venv/bin/python -m ci.check_manifests <"${objects}"
+  check "${values}" pod-security <"${objects}"
 done
 exit "${failed}"

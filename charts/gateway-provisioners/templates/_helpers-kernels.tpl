@@ -27,7 +27,7 @@ empty string, list or zero replaces what was there, so that a kernel can undo a 
 {{- end -}}
 {{- end -}}
 
-{{- /* Every enabled kernel, by name, with the defaults merged in. */ -}}
+{{- /* Every enabled kernel and its profiles, by name, with the defaults merged in. */ -}}
 {{- define "gateway-provisioners.kernels" -}}
 {{- $kernels := dict -}}
 {{- range $name, $values := .Values.kernels -}}
@@ -40,14 +40,84 @@ empty string, list or zero replaces what was there, so that a kernel can undo a 
 {{- if not $kernel.displayName -}}
 {{- $_ := set $kernel "displayName" ($name | replace "_" " " | replace "-" " " | title) -}}
 {{- end -}}
-{{- if not $kernel.launchTimeout -}}
-{{- $_ := set $kernel "launchTimeout" $.Values.gateway.launchTimeout -}}
+{{- include "gateway-provisioners.kernels.add" (dict "kernels" $kernels "name" $name "kernel" $kernel "where" (printf "kernels.%s" $name) "root" $) -}}
+{{- range $profile, $changes := $kernel.profiles -}}
+{{- if kindIs "map" $changes -}}
+{{- $sized := set (deepCopy $kernel) "displayName" (printf "%s (%s)" $kernel.displayName $profile) -}}
+{{- $sized = include "gateway-provisioners.merge" (list $sized $changes) | fromJson -}}
+{{- $where := printf "kernels.%s.profiles.%s" $name $profile -}}
+{{- include "gateway-provisioners.kernels.add" (dict "kernels" $kernels "name" (printf "%s-%s" $name $profile) "kernel" $sized "where" $where "root" $) -}}
 {{- end -}}
-{{- $_ := set $kernels $name $kernel -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $kernels -}}
+{{- end -}}
+
+{{- /*
+Adds a kernel to `kernels`, with what its values stand for in their place, and with the place that its
+name comes from: a second place is a problem.
+*/ -}}
+{{- define "gateway-provisioners.kernels.add" -}}
+{{- $kernel := deepCopy .kernel -}}
+{{- if not $kernel.launchTimeout -}}
+{{- $_ := set $kernel "launchTimeout" .root.Values.gateway.launchTimeout -}}
+{{- end -}}
+{{- $_ := set $kernel "image" (include "gateway-provisioners.image" (list .root $kernel.image)) -}}
+{{- $_ := set $kernel "pullSecrets" (include "gateway-provisioners.pullSecrets" (list .root $kernel.pullSecrets) | fromJsonArray) -}}
+{{- if $kernel.gpus -}}
+{{- $gpus := dict "limits" (dict $kernel.gpuResource (int $kernel.gpus)) -}}
+{{- $_ := set $kernel "resources" (include "gateway-provisioners.merge" (list $kernel.resources $gpus) | fromJson) -}}
+{{- end -}}
+{{- $users := $kernel.authorizedUsers -}}
+{{- range $kernel.authorizedGroups -}}
+{{- $users = concat $users (get $.root.Values.userGroups . | default list) -}}
+{{- end -}}
+{{- $_ := set $kernel "users" (uniq $users) -}}
+{{- $_ := set $kernel "places" (append (dig .name "places" list .kernels) .where) -}}
+{{- $_ := set .kernels .name $kernel -}}
+{{- end -}}
+
+{{- /* What a client policy says, by the name that the provisioner has for it. */ -}}
+{{- define "gateway-provisioners.clientPolicy" -}}
+{{- $settings := dict -}}
+{{- range $key, $setting := dict "maxCpus" "max_cpus" "maxMemory" "max_memory" "maxGpus" "max_gpus" -}}
+{{- if hasKey $ $key -}}
+{{- $_ := set $settings $setting (include "gateway-provisioners.number" (get $ $key)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key, $setting := dict "prohibitedUids" "prohibited_uids" "prohibitedGids" "prohibited_gids" -}}
+{{- if hasKey $ $key -}}
+{{- $ids := list -}}
+{{- range get $ $key -}}
+{{- $ids = append $ids (include "gateway-provisioners.number" .) -}}
+{{- end -}}
+{{- $_ := set $settings $setting $ids -}}
+{{- end -}}
+{{- end -}}
+{{- range $key, $setting := dict
+  "chooseIds" "client_ids"
+  "serviceAccounts" "client_service_accounts"
+  "claims" "client_claims"
+  "workingDir" "mirror_working_dirs"
+-}}
+{{- if hasKey $ $key -}}
+{{- $_ := set $settings $setting (get $ $key) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $settings -}}
+{{- end -}}
+
+{{- /* A number as one writes it: Helm has whole ones as floats, and would write 1e+09. */ -}}
+{{- define "gateway-provisioners.number" -}}
+{{- if kindIs "string" . -}}
+{{- . -}}
+{{- else if eq (float64 .) (float64 (int64 .)) -}}
+{{- int64 . -}}
+{{- else -}}
+{{- . -}}
+{{- end -}}
 {{- end -}}
 
 {{- /*
@@ -71,16 +141,25 @@ would only repeat the provisioner's default is left out.
   "port_range" "0..0"
   "image_pull_policy" "IfNotPresent"
   "transport_encryption" "auto"
+  "gpu_resource" "nvidia.com/gpu"
 -}}
 {{- range $key, $value := dict
-  "authorized_users" $kernel.authorizedUsers
+  "authorized_users" (get $kernel "users")
   "unauthorized_users" $kernel.unauthorizedUsers
   "port_range" $kernel.portRange
   "image_pull_policy" $kernel.pullPolicy
   "image_pull_secrets" $kernel.pullSecrets
   "resources" $kernel.resources
+  "gpu_resource" $kernel.gpuResource
+  "env_from" $kernel.envFrom
+  "volumes" $kernel.volumes
+  "volume_mounts" $kernel.volumeMounts
   "node_selector" $kernel.nodeSelector
   "tolerations" $kernel.tolerations
+  "affinity" $kernel.affinity
+  "runtime_class_name" $kernel.runtimeClassName
+  "priority_class_name" $kernel.priorityClassName
+  "service_account_name" $kernel.serviceAccountName
   "transport_encryption" $kernel.transportEncryption
   "pod_template" $kernel.podTemplate
 -}}
@@ -88,9 +167,16 @@ would only repeat the provisioner's default is left out.
 {{- $_ := set $config $key $value -}}
 {{- end -}}
 {{- end -}}
+{{- $config = merge $config (include "gateway-provisioners.clientPolicy" $kernel.clientPolicy | fromJson) -}}
 {{- $metadata := dict "kernel_provisioner" (dict "provisioner_name" "kubernetes-provisioner" "config" $config) -}}
 {{- if eq $kernel.language "python" -}}
 {{- $_ := set $metadata "debugger" true -}}
+{{- end -}}
+{{- if ge (int $kernel.idleTimeout) 0 -}}
+{{- $_ := set $metadata "cull_idle_timeout" (int $kernel.idleTimeout) -}}
+{{- end -}}
+{{- if $kernel.maxLifetime -}}
+{{- $_ := set $metadata "max_lifetime" (int $kernel.maxLifetime) -}}
 {{- end -}}
 {{- include "gateway-provisioners.json" (dict
   "argv" $argv

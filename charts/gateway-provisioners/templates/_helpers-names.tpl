@@ -51,6 +51,23 @@ A Service's name starts with a letter, a release's may start with a digit.
 {{- empty .Values.gateway.auth.existingSecret | ternary "token" .Values.gateway.auth.existingSecretKey -}}
 {{- end -}}
 
+{{- /* The namespace of kernels, of what makes them, and of their Secrets. */ -}}
+{{- define "gateway-provisioners.kernels.namespace" -}}
+{{- .Values.kernelNamespace | default .Release.Namespace -}}
+{{- end -}}
+
+{{- /* Whether that is another one than the gateway's: "true", or nothing. */ -}}
+{{- define "gateway-provisioners.kernels.apart" -}}
+{{- if ne (include "gateway-provisioners.kernels.namespace" .) .Release.Namespace -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- /* What owns kernels that run apart from the gateway: an owner has to be in the same namespace. */ -}}
+{{- define "gateway-provisioners.kernels.ownerName" -}}
+{{- include "gateway-provisioners.fullname" . }}-kernels
+{{- end -}}
+
 {{- define "gateway-provisioners.kernels.configMapName" -}}
 {{- include "gateway-provisioners.fullname" . }}-kernelspecs
 {{- end -}}
@@ -59,8 +76,73 @@ A Service's name starts with a letter, a release's may start with a digit.
 {{- .Values.kernelServiceAccount.name | default (printf "%s-kernel" (include "gateway-provisioners.fullname" .)) -}}
 {{- end -}}
 
+{{- define "gateway-provisioners.kernels.networkPolicyName" -}}
+{{- include "gateway-provisioners.fullname" . }}-kernels
+{{- end -}}
+
+{{- define "gateway-provisioners.kernels.quotaName" -}}
+{{- include "gateway-provisioners.fullname" . }}-kernels
+{{- end -}}
+
+{{- define "gateway-provisioners.gateway.networkPolicyName" -}}
+{{- include "gateway-provisioners.fullname" . }}-gateway
+{{- end -}}
+
+{{- define "gateway-provisioners.gateway.configMapName" -}}
+{{- include "gateway-provisioners.fullname" . }}-config
+{{- end -}}
+
+{{- /* The Secret with the certificate: the operator's own, or the one that cert-manager keeps; "" without TLS. */ -}}
+{{- define "gateway-provisioners.gateway.tlsSecretName" -}}
+{{- with .Values.gateway.tls -}}
+{{- if .existingSecret -}}
+{{- .existingSecret -}}
+{{- else if .certManager.issuerRef -}}
+{{- include "gateway-provisioners.fullname" $ }}-tls
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "gateway-provisioners.test.podName" -}}
+{{- include "gateway-provisioners.fullname" . }}-test
+{{- end -}}
+
+{{- /* Takes a dict of `root` (the chart's context), `name` (the component) and `group`. */ -}}
+{{- define "gateway-provisioners.imagePuller.daemonSetName" -}}
+{{- printf "%s-%s-%s" (include "gateway-provisioners.fullname" .root) .name .group -}}
+{{- end -}}
+
+{{- define "gateway-provisioners.imagePuller.awaiterName" -}}
+{{- include "gateway-provisioners.fullname" . }}-hook-image-awaiter
+{{- end -}}
+
+{{- define "gateway-provisioners.metrics.dashboardName" -}}
+{{- include "gateway-provisioners.fullname" . }}-dashboard
+{{- end -}}
+
+{{- /*
+An object's metadata. Takes a dict of `root` (the chart's context), `name`, `component`, and where
+there are any `namespace`, `labels` and `annotations` of the object's own.
+*/ -}}
+{{- define "gateway-provisioners.metadata" -}}
+name: {{ .name | quote }}
+{{- with .namespace }}
+namespace: {{ . | quote }}
+{{- end }}
+labels:
+  {{- include "gateway-provisioners.yaml" (merge (dict "app.kubernetes.io/component" .component)
+    (default dict .labels) (include "gateway-provisioners.labels" .root | fromYaml)) | nindent 2 }}
+{{- with merge (dict) (default dict .annotations) .root.Values.commonAnnotations }}
+annotations:
+  {{- include "gateway-provisioners.yaml" . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{- /* The labels of every object in the release. */ -}}
 {{- define "gateway-provisioners.labels" -}}
+{{- with .Values.commonLabels }}
+{{- include "gateway-provisioners.yaml" . }}
+{{ end -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/name: {{ include "gateway-provisioners.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -76,7 +158,13 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: gateway
 {{- end -}}
 
-{{- /* The same, as a label selector in one line. */ -}}
+{{- /* What its kernels' pods are found by: model/pod_manifest.py gives them these labels. */ -}}
+{{- define "gateway-provisioners.kernels.selectorLabels" -}}
+app.kubernetes.io/name: gateway-provisioners-kernel
+app.kubernetes.io/instance: {{ include "gateway-provisioners.fullname" . | quote }}
+{{- end -}}
+
+{{- /* The gateway's labels, as a label selector in one line. */ -}}
 {{- define "gateway-provisioners.gateway.selector" -}}
 {{- $labels := list -}}
 {{- range $name, $value := include "gateway-provisioners.gateway.selectorLabels" . | fromYaml -}}

@@ -21,12 +21,69 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- if and (not .Values.kernelServiceAccount.create) (not .Values.kernelServiceAccount.name) -}}
 {{- $problems = append $problems "kernelServiceAccount: create is false, so name must say which ServiceAccount to use" -}}
 {{- end -}}
-{{- if eq (include "gateway-provisioners.gateway.serviceAccountName" .) (include "gateway-provisioners.kernels.serviceAccountName" .) -}}
+{{- $sameName := eq (include "gateway-provisioners.gateway.serviceAccountName" .) (include "gateway-provisioners.kernels.serviceAccountName" .) -}}
+{{- if and $sameName (not (include "gateway-provisioners.kernels.apart" .)) -}}
 {{- $problems = append $problems "kernelServiceAccount.name: this is the gateway's ServiceAccount; kernels need another, or their users could do all that the gateway may" -}}
+{{- end -}}
+{{- if has (include "gateway-provisioners.gateway.serviceAccountName" .) ($gateway.clientPolicy.serviceAccounts | default list) -}}
+{{- $problems = append $problems "gateway.clientPolicy.serviceAccounts: the gateway's own ServiceAccount is among them; kernels need another, or their users could do all that the gateway may" -}}
 {{- end -}}
 {{- range include "gateway-provisioners.gateway.env" . | fromYamlArray -}}
 {{- if hasKey $gateway.extraEnv .name -}}
 {{- $problems = append $problems (printf "gateway.extraEnv.%s: the chart sets this variable from a value of its own; use that value" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $problems -}}
+{{- end -}}
+
+{{- define "gateway-provisioners.problems.surroundings" -}}
+{{- $problems := list -}}
+{{- $gateway := .Values.gateway -}}
+{{- if and $gateway.tls.existingSecret $gateway.tls.certManager.issuerRef -}}
+{{- $problems = append $problems "gateway.tls: existingSecret and certManager.issuerRef are both set; set one of them" -}}
+{{- end -}}
+{{- if and $gateway.tls.certManager.issuerRef (not (get $gateway.tls.certManager.issuerRef "name")) -}}
+{{- $problems = append $problems "gateway.tls.certManager.issuerRef: it has no name; set it to the issuer's" -}}
+{{- end -}}
+{{- if and $gateway.tls.certManager.dnsNames (not $gateway.tls.certManager.issuerRef) -}}
+{{- $problems = append $problems "gateway.tls.certManager.dnsNames: there is no certificate without certManager.issuerRef; set it too" -}}
+{{- end -}}
+{{- $own := include "gateway-provisioners.gateway.volumes" . | fromYaml -}}
+{{- range $gateway.extraVolumes -}}
+{{- if has .name (list "tmp" "runtime" "tls" "config" "kernelspecs") -}}
+{{- $problems = append $problems (printf "gateway.extraVolumes: the chart has a volume %q of its own; give yours another name" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $mount := $gateway.extraVolumeMounts -}}
+{{- range $own.volumeMounts -}}
+{{- if eq .mountPath (default "" $mount.mountPath) -}}
+{{- $problems = append $problems (printf "gateway.extraVolumeMounts: the chart mounts a volume of its own at %s; choose another path" .mountPath) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range concat $gateway.extraContainers $gateway.extraInitContainers -}}
+{{- if has .name (list "gateway" "kernelspecs") -}}
+{{- $problems = append $problems (printf "gateway: the chart has a container %q of its own; give the one in extraContainers or extraInitContainers another name" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.kernelspecs.existingClaim .Values.kernelspecs.image -}}
+{{- $problems = append $problems "kernelspecs: existingClaim and image are both set; set one of them" -}}
+{{- end -}}
+{{- if and .Values.kernelspecs.subPath (not .Values.kernelspecs.existingClaim) -}}
+{{- $problems = append $problems "kernelspecs.subPath: it is a folder of existingClaim, which is not set" -}}
+{{- end -}}
+{{- if and .Values.imagePuller.hook.enabled (not .Values.rbac.create) -}}
+{{- $problems = append $problems "imagePuller.hook: it needs a Role of its own, and rbac.create is false; use imagePuller.continuous" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- $problems = append $problems "httpRoute.parentRefs: an HTTPRoute without a Gateway leads nowhere; name one, such as [{name: public, namespace: gateways}]" -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
+{{- $problems = append $problems "metrics: with a serviceMonitor and a podMonitor everything would be counted twice; enable one of them" -}}
+{{- end -}}
+{{- range $name, $_ := .Values.commonLabels -}}
+{{- if or (hasPrefix "app.kubernetes.io/" $name) (eq $name "helm.sh/chart") -}}
+{{- $problems = append $problems (printf "commonLabels: the chart sets %s itself; choose another label" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $problems -}}
@@ -43,7 +100,10 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- $image := printf "^(%s/)?%s(/%s)*%s%s$" $host $pathPart $pathPart $tag $digest -}}
 {{- $kernels := include "gateway-provisioners.kernels" . | fromJson -}}
 {{- range $name, $kernel := $kernels -}}
-{{- $where := printf "kernels.%s" $name -}}
+{{- $where := get $kernel "places" | last -}}
+{{- range get $kernel "places" | initial -}}
+{{- $problems = append $problems (printf "%s: this kernel and %s would both be called %s; call one of them otherwise" . $where $name) -}}
+{{- end -}}
 {{- if eq $name "python" -}}
 {{- $problems = append $problems "kernels.python: Jupyter's programs read this name as python3; call the kernel that" -}}
 {{- end -}}
@@ -52,7 +112,7 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- else if not (regexMatch $image $kernel.image) -}}
 {{- $problems = append $problems (printf "%s.image: %q is no image name; it has the form [registry[:port]/]path[:tag][@digest], the path in lower case" $where $kernel.image) -}}
 {{- end -}}
-{{- if and (not (has $kernel.language (list "python" "r" "scala"))) (not (get $.Values.kernels $name).image) -}}
+{{- if and (not (has $kernel.language (list "python" "r" "scala"))) (eq $kernel.image (include "gateway-provisioners.kernels.ownImage" (dict "name" (index (splitList "." $where) 1) "root" $))) -}}
 {{- $problems = append $problems (printf "%s.language: no image of ours has a launcher for %q; set %s.image to one that has" $where $kernel.language $where) -}}
 {{- end -}}
 {{- $bounds := splitList ".." $kernel.portRange -}}
@@ -61,7 +121,7 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- if and (ne $kernel.portRange "0..0") (or (lt $lowest 1024) (gt $highest 65535) (lt (sub $highest $lowest) 1000)) -}}
 {{- $problems = append $problems (printf "%s.portRange: %s is no range of at least 1000 ports from 1024 to 65535" $where $kernel.portRange) -}}
 {{- end -}}
-{{- if and (ne $kernel.language "python") (hasKey (get $.Values.kernels $name) "kernelClassName") -}}
+{{- if and (ne $kernel.language "python") (hasKey (get $.Values.kernels $name | default dict) "kernelClassName") -}}
 {{- $problems = append $problems (printf "%s.kernelClassName: a kernel in %s has no such class; only Python has" $where $kernel.language) -}}
 {{- end -}}
 {{- $unauthorized := $kernel.unauthorizedUsers | default $.Values.gateway.unauthorizedUsers -}}
@@ -70,9 +130,50 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- $problems = append $problems (printf "%s: user %q is among its authorizedUsers and its unauthorizedUsers" $where .) -}}
 {{- end -}}
 {{- end -}}
+{{- $problems = concat $problems (include "gateway-provisioners.problems.kernelOptions" (dict "where" $where "kernel" $kernel "root" $) | fromJsonArray) -}}
 {{- end -}}
-{{- if and $kernels (not (hasKey $kernels .Values.gateway.defaultKernel)) -}}
+{{- /* Nobody here knows what else there is in a volume or an image. */ -}}
+{{- $others := or .Values.kernelspecs.existingClaim .Values.kernelspecs.image -}}
+{{- if and $kernels (not $others) (not (hasKey $kernels .Values.gateway.defaultKernel)) -}}
 {{- $problems = append $problems (printf "gateway.defaultKernel: %q is not an enabled kernel; set it to one of: %s" .Values.gateway.defaultKernel (keys $kernels | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- toJson $problems -}}
+{{- end -}}
+
+{{- define "gateway-provisioners.problems.kernelOptions" -}}
+{{- $problems := list -}}
+{{- $where := .where -}}
+{{- $kernel := .kernel -}}
+{{- range $kernel.authorizedGroups -}}
+{{- if not (hasKey $.root.Values.userGroups .) -}}
+{{- $problems = append $problems (printf "%s.authorizedGroups: there is no group %q in userGroups" $where .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $kernel.authorizedGroups (not (get $kernel "users")) -}}
+{{- $problems = append $problems (printf "%s.authorizedGroups: nobody is in these groups, and a kernel without authorizedUsers is for everybody; set %s.enabled to false" $where $where) -}}
+{{- end -}}
+{{- $names := list -}}
+{{- range concat $kernel.volumes (get (get $kernel.podTemplate "spec" | default dict) "volumes" | default list) -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- range $kernel.volumeMounts -}}
+{{- if not (has .name $names) -}}
+{{- $problems = append $problems (printf "%s.volumeMounts: there is no volume %q in %s.volumes" $where .name $where) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key := list "volumes" "volumeMounts" -}}
+{{- range regexFindAll "\\{\\w+\\}" (get $kernel $key | toJson) -1 | uniq -}}
+{{- if ne . "{username}" -}}
+{{- $problems = append $problems (printf "%s.%s: %s stands for nothing; only {username} does" $where $key .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $gateway := include "gateway-provisioners.gateway.serviceAccountName" .root -}}
+{{- if eq $kernel.serviceAccountName $gateway -}}
+{{- $problems = append $problems (printf "%s.serviceAccountName: this is the gateway's ServiceAccount; kernels need another, or their users could do all that the gateway may" $where) -}}
+{{- end -}}
+{{- if has $gateway ($kernel.clientPolicy.serviceAccounts | default list) -}}
+{{- $problems = append $problems (printf "%s.clientPolicy.serviceAccounts: the gateway's own ServiceAccount is among them; kernels need another, or their users could do all that the gateway may" $where) -}}
 {{- end -}}
 {{- toJson $problems -}}
 {{- end -}}
@@ -80,6 +181,7 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- define "gateway-provisioners.validate" -}}
 {{- $problems := concat
   (include "gateway-provisioners.problems.gateway" . | fromJsonArray)
+  (include "gateway-provisioners.problems.surroundings" . | fromJsonArray)
   (include "gateway-provisioners.problems.kernels" . | fromJsonArray)
 -}}
 {{- if $problems -}}

@@ -24,6 +24,7 @@ from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model import names
 from gateway_provisioners.model.admission import Limits
+from gateway_provisioners.model.client_policy import ClientPolicy
 from gateway_provisioners.model.launch_request import (
     SPARK_INIT_MODES,
     LaunchRequest,
@@ -34,7 +35,7 @@ from gateway_provisioners.model.launcher_environment import (
     launcher_environment,
 )
 from gateway_provisioners.model.pod_manifest import KernelPodSpec, build_pod
-from gateway_provisioners.model.resources import merged
+from gateway_provisioners.provisioners.pod_options import pod_options
 from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits, KubernetesTraits
 
 _UNSUPPORTED = ("KERNEL_VOLUMES", "KERNEL_VOLUME_MOUNTS")
@@ -114,8 +115,11 @@ def _pod_spec(
             msg = f"{name} is not supported; put volumes into the kernelspec's pod_template."
             raise ConfigurationError(msg)
     wishes = {key: value for key, value in environment.items() if key.startswith("KERNEL_")}
-    request = parse_launch_request(wishes, administrators=wishes)
     settings, cluster = kernelspec.settings, KubernetesTraits()
+    policy = ClientPolicy(
+        mirror_working_dirs=settings.mirror_working_dirs, gpu_resource=settings.gpu_resource
+    )
+    request = parse_launch_request(wishes, administrators=wishes, policy=policy)
     image = wishes.get("KERNEL_IMAGE") or settings.image_name
     if not image:
         msg = (
@@ -140,17 +144,7 @@ def _pod_spec(
             **request.environment,
             **{key: value for key, value in wishes.items() if key == LAUNCH_KEY_VARIABLE},
         },
-        image_pull_policy=settings.image_pull_policy,
-        image_pull_secrets=settings.image_pull_secrets,
-        resources=merged(settings.resources, request.resources),
-        node_selector=settings.node_selector,
-        tolerations=settings.tolerations,
-        service_account_name=wishes.get("KERNEL_SERVICE_ACCOUNT_NAME")
-        or settings.service_account_name,
-        run_as_user=_numeric_id(wishes, "KERNEL_UID", settings.run_as_user),
-        run_as_group=_numeric_id(wishes, "KERNEL_GID", settings.run_as_group),
-        working_dir=request.working_dir if settings.mirror_working_dirs else None,
-        patch=settings.pod_template,
+        **pod_options(settings, request),
     )
 
 
@@ -174,16 +168,6 @@ def _launcher_environment(
             kernel_class_name=options.kernel_class_name,
         ),
     }
-
-
-def _numeric_id(wishes: Mapping[str, str], name: str, fallback: int | None) -> int | None:
-    value = wishes.get(name, "").strip()
-    if not value:
-        return fallback
-    if not value.isdecimal() or not value.isascii():
-        msg = f"{name}={value!r} is no numeric id."
-        raise ConfigurationError(msg)
-    return int(value)
 
 
 async def _create(pod: KernelPodSpec) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import aiodocker
@@ -19,8 +19,7 @@ T = TypeVar("T")
 _NOT_FOUND = 404
 _NO_CONNECTION = 900  # the library's own status
 _REQUEST_SECONDS = 60.0
-SERVICE_NAME_LABEL = "com.docker.swarm.service.name"
-_EVENTS = ("create", "start", "die", "oom", "destroy", "remove")
+_EVENTS = ("create", "start", "die", "oom", "destroy")
 
 
 class DockerApi:
@@ -63,20 +62,16 @@ class DockerApi:
         text = f"{str(info['SystemTime'])[:19]}+00:00"
         return datetime.datetime.fromisoformat(text).timestamp()
 
-    async def is_swarm_manager(self) -> bool:
-        """Whether the engine can be told to run services."""
-        info = await _answer(self._docker.system.info())
-        return bool((info.get("Swarm") or {}).get("ControlAvailable"))
-
     async def events(self, since: float) -> AsyncGenerator[Object, None]:
-        """What happens to containers and services after `since`, until the stream breaks.
+        """What happens to containers after `since`, until the stream breaks.
 
         Raises:
             EngineError: it broke.
         """
-        subscriber = self._docker.events.subscribe(create_task=False)
-        filters = {"type": ["container", "service"], "event": list(_EVENTS)}
-        stream = asyncio.create_task(self._docker.events.run(since=repr(since), filters=filters))
+        events: Any = self._docker.events  # not typed
+        subscriber = events.subscribe(create_task=False)
+        filters = {"type": ["container"], "event": list(_EVENTS)}
+        stream = asyncio.create_task(events.run(since=repr(since), filters=filters))
         try:
             while (event := await subscriber.get()) is not None:
                 yield event
@@ -113,15 +108,11 @@ class DockerApi:
         return await _found(self._container(name).show())
 
     async def list_containers(self, labels: Sequence[str]) -> list[str]:
-        """The names of all containers that have these labels, whatever their state, but no service's."""
+        """The names of all containers that have these labels, whatever their state."""
         found = await _answer(
             self._docker.containers.list(all=True, filters={"label": list(labels)})
         )
-        return [
-            container["Names"][0].removeprefix("/")
-            for container in found
-            if SERVICE_NAME_LABEL not in container["Labels"]
-        ]
+        return [container["Names"][0].removeprefix("/") for container in found]
 
     async def stop_container(self, name: str, *, grace_seconds: int) -> None:
         """End a container; one that has ended or is gone is as good."""
@@ -142,59 +133,6 @@ class DockerApi:
 
     def _container(self, name: str) -> Any:
         return self._docker.containers.container(name)
-
-    # Swarm.
-
-    async def create_secret(self, name: str, content: bytes, labels: Mapping[str, str]) -> str:
-        """Make a Swarm secret; returns its id."""
-        answer = await _answer(
-            self._docker.secrets.create(name, content.decode(), labels=dict(labels))
-        )
-        return str(answer["ID"])
-
-    async def list_secrets(self, labels: Sequence[str]) -> list[str]:
-        """The names of the Swarm secrets that have these labels."""
-        found = await _answer(self._docker.secrets.list(filters={"label": list(labels)}))
-        return [secret["Spec"]["Name"] for secret in found]
-
-    async def remove_secret(self, name: str) -> None:
-        """Remove a Swarm secret; one that is gone is as good."""
-        await _found(self._docker.secrets.delete(name))
-
-    async def create_service(self, service: Object) -> None:
-        template = dict(service["TaskTemplate"])
-        container = dict(template["ContainerSpec"])
-        # The library makes it the list again that it was.
-        container["Env"] = dict(each.split("=", 1) for each in container["Env"])
-        template["ContainerSpec"] = container
-        await _answer(
-            self._docker.services.create(
-                template,
-                name=service["Name"],
-                labels=service["Labels"],
-                mode=service["Mode"],
-                networks=service.get("Networks"),
-                endpoint_spec=service["EndpointSpec"],
-            )
-        )
-
-    async def list_services(self, labels: Sequence[str]) -> list[str]:
-        """The names of the services that have these labels."""
-        found = await _answer(self._docker.services.list(filters={"label": list(labels)}))
-        return [service["Spec"]["Name"] for service in found]
-
-    async def list_tasks(self, labels: Sequence[str]) -> list[Object]:
-        """The tasks whose containers have these labels, those of removed services included."""
-        return list(await _answer(self._docker.tasks.list(filters={"label": list(labels)})))
-
-    async def remove_service(self, name: str) -> None:
-        """Remove a service; one that is gone is as good."""
-        await _found(self._docker.services.delete(name))
-
-    async def service_log(self, name: str, *, lines: int) -> str:
-        """The last `lines` lines of the log of a service's tasks."""
-        log = self._docker.services.logs(name, stdout=True, stderr=True, tail=lines)
-        return "".join(await _answer(log))
 
 
 async def _found(call: Awaitable[T]) -> T | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
 from gateway_provisioners.dockerd.kernels import Kernels
 from gateway_provisioners.dockerd.launched import Launched
 from gateway_provisioners.errors import EngineError, LaunchFailed
@@ -41,10 +40,7 @@ class ContainerKernels(Kernels):
     def progress(self, state: Object) -> str:
         return container_status.progress(state)
 
-    def is_unschedulable(self, state: Object) -> bool:  # noqa: ARG002 - there is one node
-        return False
-
-    def start_failure(self, state: Object, *, unschedulable_is_final: bool) -> StartFailure | None:  # noqa: ARG002
+    def start_failure(self, state: Object) -> StartFailure | None:
         return container_status.start_failure(state)
 
     async def names(self) -> list[str]:
@@ -54,10 +50,10 @@ class ContainerKernels(Kernels):
         launched = Launched(self, spec.name)
         try:
             image = await self._image(spec)
-            if spec.run_as_user is None and not spec.root_allowed and runs_as_root(image):
+            if runs_as_root(spec, image):
                 msg = (
-                    f"Its image {spec.image!r} runs as root, which no kernel may; set run_as_user "
-                    "in the kernelspec."
+                    f"It would run as root in its image {spec.image!r}, and no kernel may; set "
+                    "run_as_user in the kernelspec."
                 )
                 raise LaunchFailed("ContainerCannotRun", msg)
             await self.api.create_container(spec.name, build_container(spec, image))
@@ -107,12 +103,7 @@ class ContainerKernels(Kernels):
         """Ask for the state of the container that an event of the engine speaks of, if it is ours."""
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
         name = attributes.get(NAME_LABEL)
-        if (
-            event.get("Type") != "container"
-            or SERVICE_NAME_LABEL in attributes
-            or attributes.get(INSTANCE_LABEL) != self._instance
-            or name not in self._states
-        ):
+        if attributes.get(INSTANCE_LABEL) != self._instance or name not in self._states:
             return
         if event.get("Action") == "destroy":
             self._learn(name, None)

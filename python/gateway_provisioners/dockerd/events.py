@@ -55,11 +55,6 @@ class EventStream:
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def fresh(self) -> bool:
-        """Whether everything has been listed and the stream is not broken at present."""
-        return self._synced.is_set() and not self._failures
-
     async def start(self) -> None:
         """Begin to follow; returns when everything has been listed."""
         self._task = asyncio.create_task(self._follow_forever(), name="events of the Docker engine")

@@ -1,4 +1,4 @@
-"""What kernels in containers and kernels in services have in common: a state by name, and its changes."""
+"""What kernels of any kind on an engine have in common: a state by name, and its changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.dockerd.launched import Launched
-from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.model.container_config import KernelContainerSpec, label_filters
 from gateway_provisioners.model.kernel_end import StartFailure
 from gateway_provisioners.tasks.background import Background
@@ -24,9 +23,8 @@ class Kernels(ABC):
         keep: whether what has ended stays on the engine, for somebody to look at.
     """
 
-    def __init__(self, api: DockerApi, records: Records, *, instance: str, keep: bool) -> None:
+    def __init__(self, api: DockerApi, *, instance: str, keep: bool) -> None:
         self.api = api
-        self.records = records
         self.background = Background()
         self._filters = label_filters(instance)
         self._instance = instance
@@ -46,12 +44,7 @@ class Kernels(ABC):
     def progress(self, state: Object) -> str: ...
 
     @abstractmethod
-    def is_unschedulable(self, state: Object) -> bool: ...
-
-    @abstractmethod
-    def start_failure(
-        self, state: Object, *, unschedulable_is_final: bool
-    ) -> StartFailure | None: ...
+    def start_failure(self, state: Object) -> StartFailure | None: ...
 
     # What each kind does.
 
@@ -101,10 +94,6 @@ class Kernels(ABC):
                 self._listeners.pop(name, None)
 
         return unsubscribe
-
-    def adopt(self, name: str) -> Launched:
-        """The handle of what an earlier process launched, or of what is left of it."""
-        return Launched(self, name, launched=True)
 
     def end_soon(self, name: str, *, grace_seconds: int) -> None:
         """Like `end`, in the background, again and again until the engine confirms it."""

@@ -1,4 +1,4 @@
-"""One container or service that runs a kernel, from its creation until it is gone."""
+"""One container that runs a kernel, from its creation until it is gone."""
 
 from __future__ import annotations
 
@@ -20,18 +20,14 @@ _log = logging.getLogger(__name__)
 
 
 class Launched:
-    """A `Workload`: see there. One gateway has an engine to itself, so nobody else is ever asked.
-
-    Args:
-        launched: whether it has been there, so that it is gone where the engine does not know it.
-    """
+    """A `Workload`: see there. It is this process's alone: no other one takes over what it leaves."""
 
     is_busy_elsewhere = False
 
-    def __init__(self, kernels: Kernels, name: str, *, launched: bool = False) -> None:
+    def __init__(self, kernels: Kernels, name: str) -> None:
         self.name = name
         self._kernels = kernels
-        self._launched = launched
+        self._launched = False
         self._ending = False
         self._changes = Changes()
         self._unsubscribe = kernels.subscribe(name, self._changes.changed)
@@ -70,21 +66,8 @@ class Launched:
 
         await self._changes.until(gone)
 
-    async def start_failure(self, *, unschedulable_grace: float) -> StartFailure:
-        while True:
-            found = await self._changes.until(
-                lambda: self._failure(final=not unschedulable_grace) or self._is_unschedulable()
-            )
-            if isinstance(found, StartFailure):
-                return found
-            try:
-                await asyncio.wait_for(
-                    self._changes.until(lambda: not self._is_unschedulable() or None),
-                    unschedulable_grace,
-                )
-            except asyncio.TimeoutError:
-                if still := self._failure(final=True):
-                    return still
+    async def start_failure(self, *, unschedulable_grace: float) -> StartFailure:  # noqa: ARG002
+        return await self._changes.until(self._failure)
 
     async def log_tail(self, lines: int = 20) -> str:
         try:
@@ -94,25 +77,22 @@ class Launched:
             return ""
         return "\n".join(log.splitlines()[-lines:])
 
+    # What is done for a later process: there is none for it (`EngineServices.outlives_process`).
+
     async def remember(self, record: Mapping[str, Any]) -> None:
-        await self._kernels.records.write(self.name, record)
+        """Nothing is remembered."""
 
     async def begin_restart(self) -> None:
-        await self._kernels.records.mark_restarting(self.name)
+        """Nobody else is told."""
 
     async def give_up_restart(self) -> None:
-        """Nothing has to be done: whoever finds the record starts the kernel anew."""
+        """Nobody was told."""
 
     async def stop(self) -> None:
-        self._ending = True
-        try:
-            await self._kernels.end(self.name, grace_seconds=GRACE_SECONDS)
-        finally:
-            self._changes.changed()
+        await self.remove(grace_seconds=GRACE_SECONDS)
 
     async def replaced(self) -> None:
-        await self._kernels.records.remove(self.name)
-        self._kernels.end_soon(self.name, grace_seconds=0)
+        """It was removed when it ended."""
 
     def discard_soon(self) -> None:
         self._ending = True
@@ -120,9 +100,7 @@ class Launched:
         self._changes.changed()
 
     async def remove(self, *, grace_seconds: int) -> None:
-        # First the record: what has none is nobody's kernel, whenever the engine removes it.
         self._ending = True
-        await self._kernels.records.remove(self.name)
         self._kernels.end_soon(self.name, grace_seconds=grace_seconds)
         self._changes.changed()
 
@@ -137,14 +115,8 @@ class Launched:
     def _is_gone(self) -> bool:
         return self._launched and self._state is None
 
-    def _is_unschedulable(self) -> bool | None:
-        state = self._state
-        return (state is not None and self._kernels.is_unschedulable(state)) or None
-
-    def _failure(self, *, final: bool) -> StartFailure | None:
+    def _failure(self) -> StartFailure | None:
         if self._is_gone:
             return StartFailure("Deleted", "Its container was removed while it was starting.")
         state = self._state
-        if state is None:
-            return None
-        return self._kernels.start_failure(state, unschedulable_is_final=final)
+        return None if state is None else self._kernels.start_failure(state)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import ssl
 import sys
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from traitlets import Bool, Float, List, TraitError, Unicode, default, validate
 
 from gateway_provisioners._version import __version__
 from gateway_provisioners.errors import ConfigurationError
-from gateway_provisioners.host import settings
+from gateway_provisioners.host import origins, settings, tls
 from gateway_provisioners.host.access_log import log_request
 from gateway_provisioners.host.auth import TokenIdentityProvider
 from gateway_provisioners.host.cluster import Cluster
@@ -54,6 +55,12 @@ class GatewayApp(KernelGatewayApp):
         config=True,
         help="Variables besides KERNEL_* that clients may set for their kernels (GP_CLIENT_ENVS env var)",
     )
+    allowed_origins = List(
+        Unicode(),
+        config=True,
+        help="Web pages that may talk to this gateway from a browser, such as https://lab.example.com; "
+        "* is all of them (GP_ALLOWED_ORIGINS env var)",
+    )
     shutdown_kernels_on_exit = Bool(
         config=True,
         help="End every kernel when the gateway is told to stop. Otherwise only those end that no "
@@ -72,6 +79,7 @@ class GatewayApp(KernelGatewayApp):
         self.serving = asyncio.Event()
         self._stopping = asyncio.Event()
         self._cluster: Cluster | None = None
+        self._tls: ssl.SSLContext | None = None
         self.log.addFilter(_is_news)
 
     @default("port")
@@ -105,6 +113,14 @@ class GatewayApp(KernelGatewayApp):
     @default("client_envs")
     def _client_envs_default(self) -> list[str]:
         return settings.names("GP_CLIENT_ENVS")
+
+    @default("allowed_origins")
+    def _allowed_origins_default(self) -> list[str]:
+        return settings.names("GP_ALLOWED_ORIGINS")
+
+    @default("raise_config_file_errors")
+    def _raise_config_file_errors_default(self) -> bool:
+        return True  # a gateway that ignores its configuration would run as nobody wants it to
 
     @default("shutdown_kernels_on_exit")
     def _shutdown_kernels_on_exit_default(self) -> bool:
@@ -173,6 +189,8 @@ class GatewayApp(KernelGatewayApp):
         """
         settings.refuse_replaced_settings()
         self._require_token()
+        if self.certfile:
+            self._tls = tls.server_context(self.certfile, self.keyfile, self.client_ca)
         files = raise_open_files()
         self.init_io_loop()
         self.init_configurables()
@@ -188,7 +206,7 @@ class GatewayApp(KernelGatewayApp):
             "%s %s serves http%s://%s:%d%s (%d open files allowed)",
             self.name,
             __version__,
-            "s" if self.certfile else "",
+            "s" if self._tls else "",
             self.ip,
             self.port,
             self.base_url,
@@ -216,7 +234,12 @@ class GatewayApp(KernelGatewayApp):
             draining=self._stopping,
             client_variables=frozenset(self.client_envs),
             forced_kernel_name=self.force_kernel_name,
+            **origins.web_settings(self.allowed_origins),
         )
+
+    def _build_ssl_options(self) -> ssl.SSLContext | None:
+        # Upstream's asks for one version of TLS, and reads the certificate once.
+        return self._tls
 
     async def _serve_until_signal(self) -> None:
         loop = asyncio.get_running_loop()

@@ -19,6 +19,7 @@ from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.lease import Lease
 from gateway_provisioners.model.kernel_state import (
     LAST_ACTIVITY_ANNOTATION,
+    STARTED_ANNOTATION,
     connected_annotation,
     connections_elsewhere,
 )
@@ -108,6 +109,9 @@ class Cluster:
 
     def tell_activity(self, kernel_id: str, last_activity: str) -> None:
         self._announce(kernel_id, LAST_ACTIVITY_ANNOTATION, last_activity)
+
+    def tell_started(self, kernel_id: str, started: str) -> None:
+        self._announce(kernel_id, STARTED_ANNOTATION, started)
 
     async def find(self, kernel_id: str) -> None:
         if self._reconciler is not None:

@@ -26,9 +26,11 @@ def known_cause(error: BaseException | None) -> GatewayProvisionersError | None:
 
     jupyter_server wraps what a kernel manager raises into errors of its own that hide the cause.
     """
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
         if isinstance(error, GatewayProvisionersError):
             return error
+        seen.add(id(error))  # somebody may have raised an error from itself
         error = error.__cause__
     return None
 

@@ -11,6 +11,7 @@ from typing import Any
 from jupyter_client.jsonutil import json_default
 from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_server.auth.decorator import allow_unauthenticated, authorized
+from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels import handlers as kernel_handlers
 from jupyter_server.services.sessions import handlers as session_handlers
 from jupyter_server.utils import url_escape, url_path_join
@@ -58,6 +59,8 @@ class GatewayHandlerMixin(CORSMixin):
         failure = describe(error, status_code)
         self.set_status(failure.status)
         self.set_header("Content-Type", "application/json")
+        if isinstance(self, JupyterHandler):
+            self.set_cors_headers()  # or a page in a browser could not read it
         self.finish(json.dumps({"reason": failure.reason, "message": failure.message}))
 
     def log_exception(

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime, timezone
 from typing import Any, Protocol, cast
 
 from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
@@ -89,6 +90,8 @@ class GatewayKernel(ServerKernelManager):
         self.told_of_death_of = ""
         """The pod whose end its clients know of, of a kernel that another gateway restarts."""
         self.execution_state = "unknown"
+        self.started = datetime.now(timezone.utc)
+        """When it was started first; a restart is no new kernel."""
         self._question: ZMQStream | None = None
         self._silence: asyncio.TimerHandle
 

@@ -16,11 +16,11 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_events import EventLogger
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from traitlets import Integer, default
 
 from gateway_provisioners.errors import GatewayProvisionersError, TooManyKernels
 from gateway_provisioners.host import settings
+from gateway_provisioners.host.culling import CullingKernelManager
 from gateway_provisioners.host.failures import in_one_line, known_cause
 from gateway_provisioners.host.limits import most_zmq_sockets
 from gateway_provisioners.host.metrics import GatewayMetrics
@@ -49,7 +49,7 @@ class StartAbandoned(GatewayProvisionersError):
     http_status = 503
 
 
-class GatewayKernelManager(AsyncMappingKernelManager):
+class GatewayKernelManager(CullingKernelManager):
     """jupyter_server's manager, with limits and metrics, that follows kernels where they move."""
 
     offline_buffer_bytes = Integer(
@@ -69,18 +69,6 @@ class GatewayKernelManager(AsyncMappingKernelManager):
     @default("offline_buffer_bytes")
     def _offline_buffer_bytes_default(self) -> int:
         return settings.integer("GP_OFFLINE_BUFFER_BYTES", 8 * 2**20)
-
-    @default("cull_idle_timeout")
-    def _cull_idle_timeout_default(self) -> int:
-        return settings.integer("GP_CULL_IDLE_TIMEOUT", 0)
-
-    @default("cull_interval")
-    def _cull_interval_default(self) -> int:
-        return settings.integer("GP_CULL_INTERVAL", self.cull_interval_default, minimum=1)
-
-    @default("cull_connected")
-    def _cull_connected_default(self) -> bool:
-        return settings.boolean("GP_CULL_CONNECTED", default=False)
 
     @default("kernel_manager_class")
     def _kernel_manager_class_default(self) -> str:
@@ -229,6 +217,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel_spec: KernelSpec,
         env: dict[str, str],
         last_activity: str,
+        started: str,
         restore: Callable[[KernelProvisionerBase], Awaitable[None]],
     ) -> None:
         """Manage a kernel that another process started and that still runs.
@@ -237,6 +226,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             kernel_spec: what it was started from, which may be gone from the kernelspecs.
             env: what the client had set; a restart needs it.
             last_activity: when it was last in use, in ISO 8601; "" if nobody knows.
+            started: when it was started first, likewise.
             restore: gives a new provisioner what the other one knows.
         """
         kernel, _, _ = self.pre_start_kernel(kernel_name, {"kernel_id": kernel_id})
@@ -248,6 +238,8 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         await self._finish_kernel_start(kernel_id)
         if last_activity:
             kernel.last_activity = datetime.fromisoformat(last_activity)
+        if started:
+            kernel.started = datetime.fromisoformat(started)
         kernel.ask_whether_busy()
         self.initialize_culler()
         self.log.info("Kernel %s, which was running already, is taken over.", kernel_id)
@@ -290,10 +282,6 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         if kernel_id in self:
             await self.get_kernel(kernel_id).wait_for_operation()
 
-    def leads(self) -> bool:
-        """Whether this gateway looks after dead and idle kernels; called by the kernels."""
-        return self.sharing.leads()
-
     def kernel_model(self, kernel_id: str) -> dict[str, Any]:
         """What clients are told of a kernel; those who are connected elsewhere count as well."""
         model: dict[str, Any] = super().kernel_model(kernel_id)
@@ -309,21 +297,6 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         """Count one client less."""
         super().notify_disconnect(kernel_id)
         self._tell_of_connections(kernel_id)
-
-    async def cull_kernels(self) -> None:
-        """End kernels that nobody uses, unless another gateway does that."""
-        if not self.leads():
-            return
-        await super().cull_kernels()
-        for kernel_id, kernel in self._kernels.items():
-            self.sharing.tell_activity(kernel_id, kernel.last_activity.isoformat())
-
-    async def cull_kernel_if_idle(self, kernel_id: str) -> None:
-        """End a kernel if nobody uses it."""
-        in_use = not self.cull_connected and self.sharing.connections_elsewhere(kernel_id)
-        if in_use and self.get_kernel(kernel_id).execution_state != "dead":
-            return
-        await super().cull_kernel_if_idle(kernel_id)
 
     async def finish_starts(self, seconds: float) -> None:
         """Wait for the starts that are under way; abandon those that take longer."""

@@ -12,6 +12,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from traitlets import TraitError, default
 
 from gateway_provisioners.host import settings
+from gateway_provisioners.host.culling import IDLE_TIMEOUT, MAX_LIFETIME
 from gateway_provisioners.host.health import Check
 
 # No such directory has files in it: an empty name would mean the current directory to the handlers
@@ -149,3 +150,10 @@ def _check(model: Mapping[str, Any]) -> None:
     provisioner = metadata.get("kernel_provisioner", {}) if isinstance(metadata, dict) else None
     if not isinstance(provisioner, dict) or not isinstance(provisioner.get("config", {}), dict):
         raise _Unusable("`metadata.kernel_provisioner` or its `config` is not an object")
+    for key in (IDLE_TIMEOUT, MAX_LIFETIME):
+        if key in metadata and not _is_count(metadata[key]):
+            raise _Unusable(f"`metadata.{key}` is no whole number of seconds")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

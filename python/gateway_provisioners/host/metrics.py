@@ -63,6 +63,14 @@ class GatewayMetrics:
             registry=self.registry,
         )
 
+        self._culled = CounterMetric(
+            f"{_PREFIX}_kernels_culled",
+            "Kernels that the gateway ended: `cause` is `idle`, `lifetime` or, of kernels that could not be "
+            "restarted, `dead`.",
+            ["kernel", "cause"],
+            registry=self.registry,
+        )
+
     def start_requested(self, kernel: str) -> None:
         """Count a start."""
         self._starts.labels(kernel).inc()
@@ -82,6 +90,10 @@ class GatewayMetrics:
     def restart_failed(self, kernel: str, error: BaseException) -> None:
         """Count a restart that failed."""
         self._restart_failures.labels(kernel, _reason(error)).inc()
+
+    def culled(self, kernel: str, cause: str) -> None:
+        """Count a kernel that nobody asked to end."""
+        self._culled.labels(kernel, cause).inc()
 
 
 class _RunningKernels(Collector):

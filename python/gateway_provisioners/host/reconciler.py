@@ -30,6 +30,7 @@ from gateway_provisioners.model.kernel_state import (
     annotation,
     decide,
     kernel_id_of,
+    started,
 )
 from gateway_provisioners.provisioners.kubernetes import KubernetesProvisioner
 
@@ -201,6 +202,7 @@ class Reconciler:
             kernel_spec=KernelSpec(resource_dir="", **record["kernel_spec"]),
             env=record["environment"],
             last_activity=annotation(known, LAST_ACTIVITY_ANNOTATION) if known else "",
+            started=started(known) if known else "",
             restore=_restore(pod, record),
         )
 

@@ -23,6 +23,7 @@ _REPLACED = {
     "KG_ENV_PROCESS_WHITELIST": "no kernel gets the gateway's own environment; "
     "set variables in the kernelspec's `env`",
     "KG_ENV_WHITELIST": "use GP_CLIENT_ENVS",
+    "KG_SSL_VERSION": "it speaks TLS 1.2 and later",
 }
 
 

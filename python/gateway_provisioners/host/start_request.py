@@ -117,8 +117,9 @@ def _environment(value: Any, client_variables: Collection[str]) -> Mapping[str, 
         if "\0" in content:
             raise InvalidRequest(f"The value of {variable} in `env` holds a NUL character.")
         if not variable.startswith("KERNEL_") and variable not in client_variables:
+            allowed = ", ".join(["KERNEL_*", *sorted(client_variables)])
             raise PolicyViolation(
-                f"Clients of this gateway may not set {variable}. Its administrator can allow that "
-                f"by adding it to GP_CLIENT_ENVS."
+                f"Clients of this gateway may not set {variable}, only {allowed}. Its administrator "
+                f"can allow it by adding it to GP_CLIENT_ENVS."
             )
     return value

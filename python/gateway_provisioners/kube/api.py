@@ -16,6 +16,7 @@ import aiohttp
 from kubernetes.aio import client, config, watch
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
+from pydantic import ValidationError
 
 from gateway_provisioners.errors import ClusterError, ConfigurationError
 from gateway_provisioners.tasks.waiting import within
@@ -27,6 +28,9 @@ _WATCH_SECONDS = 240
 # A bookmark arrives about once a minute: a longer silence means that the connection is dead.
 _WATCH_SILENCE_SECONDS = 90.0
 _REQUEST_SECONDS = 15.0
+_UNPROCESSABLE = 422
+# What the library raises. A manifest that it finds wrong never reaches the API server.
+_TRANSLATED = (ApiException, ValidationError, asyncio.TimeoutError, aiohttp.ClientError, OSError)
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -144,6 +148,13 @@ class KubeApi:
             )
         )
 
+    async def read_config_map(self, namespace: str, name: str) -> Object:
+        return await _object(
+            self._core.read_namespaced_config_map_without_preload_content(
+                name, namespace, _request_timeout=_REQUEST_SECONDS
+            )
+        )
+
     async def read_lease(self, namespace: str, name: str) -> Object:
         return await _object(
             self._coordination.read_namespaced_lease_without_preload_content(
@@ -169,7 +180,7 @@ class KubeApi:
     def collection(
         self, kind: str, namespace: str, *, label_selector: str = "", field_selector: str = ""
     ) -> Collection:
-        """The Pods, Events or ConfigMaps of a namespace, to list and to watch.
+        """The Pods, Events, ConfigMaps or DaemonSets of a namespace, to list and to watch.
 
         Of Events only those that are to come are of interest: they are watched and never listed.
         """
@@ -177,6 +188,7 @@ class KubeApi:
             "Pod": self._core.list_namespaced_pod,
             "Event": self._core.list_namespaced_event,
             "ConfigMap": self._core.list_namespaced_config_map,
+            "DaemonSet": self._apps.list_namespaced_daemon_set,
         }
         selectors: dict[str, Any] = {}
         if label_selector:
@@ -237,7 +249,7 @@ class Collection:
                     event = await within(self._longest_silence, anext(events))
                 except StopAsyncIteration:
                     return
-                except Exception as error:
+                except _TRANSLATED as error:
                     raise _translated(error) from error
                 yield event["type"], event["raw_object"]
 
@@ -250,7 +262,7 @@ async def _body(call: Awaitable[aiohttp.ClientResponse]) -> bytes:
     try:
         response = await call
         body = await response.read()
-    except Exception as error:
+    except _TRANSLATED as error:
         raise _translated(error) from error
     if response.status >= 400:
         raise _refusal(response.status, body)
@@ -274,13 +286,21 @@ def _refusal(status: int, body: bytes) -> ClusterError:
     return ClusterError(message, status=status, api_reason=str(answer.get("reason") or ""))
 
 
-def _translated(error: Exception) -> Exception:
+def _translated(error: Exception) -> ClusterError:
+    if isinstance(error, ValidationError):
+        return ClusterError(_told(error), status=_UNPROCESSABLE, api_reason="Invalid")
     if isinstance(error, ApiException):
         return ClusterError(
             str(error.reason), status=error.status or 0, api_reason=str(error.reason or "")
         )
     if isinstance(error, asyncio.TimeoutError):
         return ClusterError("no answer in time")
-    if isinstance(error, (aiohttp.ClientError, OSError)):
-        return ClusterError(f"{type(error).__name__}: {error}")
-    return error
+    return ClusterError(f"{type(error).__name__}: {error}")
+
+
+def _told(error: ValidationError) -> str:
+    """Which fields of a manifest the library finds wrong, and why; no values, which may be anybody's."""
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc'][1:]))}: {problem['msg']}"
+        for problem in error.errors(include_input=False, include_url=False)
+    )

@@ -21,6 +21,7 @@ OPERATOR_ANNOTATION = "gateway-provisioners/operator"
 ATTEMPT_ANNOTATION = "gateway-provisioners/attempt"
 USERNAME_ANNOTATION = "gateway-provisioners/username"
 LAST_ACTIVITY_ANNOTATION = "gateway-provisioners/last-activity"
+STARTED_ANNOTATION = "gateway-provisioners/started"
 _CONNECTED_PREFIX = "gateway-provisioners/connected-"
 
 LAUNCHING = "launching"
@@ -72,6 +73,15 @@ def kernel_id_of(pod: Mapping[str, Any], instance: str) -> str:
 def annotation(pod: Mapping[str, Any], name: str) -> str:
     """An annotation's value, "" where there is none."""
     return str((pod["metadata"].get("annotations") or {}).get(name, ""))
+
+
+def started(pod: Mapping[str, Any]) -> str:
+    """When the kernel of a pod was started first, in ISO 8601; "" for a pod that does not say.
+
+    A restart's pod is younger than its kernel, and told so by an annotation.
+    """
+    created = str(pod["metadata"].get("creationTimestamp") or "").replace("Z", "+00:00")
+    return annotation(pod, STARTED_ANNOTATION) or created
 
 
 def read_state(pod: Mapping[str, Any]) -> PodState:

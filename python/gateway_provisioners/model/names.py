@@ -11,6 +11,9 @@ import re
 
 MAX_LABEL = 63
 _HASH_LENGTH = 8
+# Nobody finds a second name for 128 bits of SHA-256.
+_LONG_HASH_LENGTH = 32
+_HASH_MARK = "---"
 
 
 def slug(text: str, *, max_length: int) -> str:
@@ -25,6 +28,22 @@ def slug(text: str, *, max_length: int) -> str:
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
     head = legal[: max_length - _HASH_LENGTH - 1].strip("-")
     return f"{head}-{digest}" if head else digest
+
+
+def user_label(username: str) -> str:
+    """A user as a DNS label that is no other user's.
+
+    A name that is a label is its own, and any other gets a hash, behind a mark that no such name may
+    hold: a user who calls themselves what another one's name becomes gets something else.
+    """
+    legal = re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", username)
+    if legal and _HASH_MARK not in username:
+        return username
+    digest = hashlib.sha256(username.encode("utf-8", "surrogatepass")).hexdigest()
+    tail = _HASH_MARK + digest[:_LONG_HASH_LENGTH]
+    ascii_part = username.lower().encode("ascii", "ignore").decode()
+    head = re.sub(r"[^a-z0-9]+", "-", ascii_part).strip("-")[: MAX_LABEL - len(tail)].rstrip("-")
+    return f"{head or 'user'}{tail}"
 
 
 def pod_name(username: str, kernel_id: str, attempt: int) -> str:

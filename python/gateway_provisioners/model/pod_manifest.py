@@ -45,6 +45,7 @@ class KernelPodSpec:
         resources: requests and limits in a container's form.
         operator: the process that launches it.
         attempt: 1 for the start, one more for each restart.
+        env_from, affinity, volumes, volume_mounts, ...: as in a Pod, and the administrator's.
         run_as_user, run_as_group: numeric ids, or None to use the image's.
         owner: an ownerReference (what Kubernetes collects the Pod with), or None.
         patch: the administrator's patch on the Pod.
@@ -66,6 +67,12 @@ class KernelPodSpec:
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[Mapping[str, Any]] = ()
+    env_from: Sequence[Mapping[str, Any]] = ()
+    affinity: Mapping[str, Any] = field(default_factory=dict)
+    runtime_class_name: str = ""
+    priority_class_name: str = ""
+    volumes: Sequence[Mapping[str, Any]] = ()
+    volume_mounts: Sequence[Mapping[str, Any]] = ()
     service_account_name: str = ""
     run_as_user: int | None = 1000
     run_as_group: int | None = 100
@@ -100,12 +107,16 @@ def build_pod(kernel: KernelPodSpec) -> dict[str, Any]:
         "image": kernel.image,
         "imagePullPolicy": kernel.image_pull_policy,
         "env": _container_environment(kernel),
-        "resources": {kind: dict(amounts) for kind, amounts in kernel.resources.items()},
+        "resources": kernel.resources,
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
         },
     }
+    if kernel.env_from:
+        container["envFrom"] = list(kernel.env_from)
+    if kernel.volume_mounts:
+        container["volumeMounts"] = list(kernel.volume_mounts)
     if kernel.working_dir:
         container["workingDir"] = kernel.working_dir
     security_context: dict[str, Any] = {
@@ -126,18 +137,47 @@ def build_pod(kernel: KernelPodSpec) -> dict[str, Any]:
         "schedulingGates": [{"name": SECRET_GATE}],
         "securityContext": security_context,
         "containers": [container],
+        **_optional_fields(kernel),
     }
-    if kernel.service_account_name:
-        spec["serviceAccountName"] = kernel.service_account_name
-    if kernel.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in kernel.image_pull_secrets]
-    if kernel.node_selector:
-        spec["nodeSelector"] = dict(kernel.node_selector)
-    if kernel.tolerations:
-        spec["tolerations"] = [dict(toleration) for toleration in kernel.tolerations]
     metadata = {"name": kernel.name, "namespace": kernel.namespace, **build_marks(kernel)}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-    return apply_patch(pod, kernel.patch)
+    return _with_text_quantities(apply_patch(pod, kernel.patch))
+
+
+def _with_text_quantities(pod: dict[str, Any]) -> dict[str, Any]:
+    """`pod` with amounts that somebody wrote as numbers in the one form that every client library takes."""
+    spec = dict(pod["spec"])
+    for key in ("containers", "initContainers"):
+        if key in spec:
+            spec[key] = [_container_with_text_quantities(container) for container in spec[key]]
+    return {**pod, "spec": spec}
+
+
+def _container_with_text_quantities(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not container.get("resources"):
+        return container
+    resources = {
+        key: {name: str(amount) for name, amount in amounts.items()}
+        if isinstance(amounts, Mapping)
+        else amounts
+        for key, amounts in container["resources"].items()
+    }
+    return {**container, "resources": resources}
+
+
+def _optional_fields(kernel: KernelPodSpec) -> dict[str, Any]:
+    """What only some kernels have in their Pod's spec."""
+    wanted = {
+        "serviceAccountName": kernel.service_account_name,
+        "imagePullSecrets": [{"name": name} for name in kernel.image_pull_secrets],
+        "nodeSelector": dict(kernel.node_selector),
+        "tolerations": list(kernel.tolerations),
+        "affinity": dict(kernel.affinity),
+        "runtimeClassName": kernel.runtime_class_name,
+        "priorityClassName": kernel.priority_class_name,
+        "volumes": list(kernel.volumes),
+    }
+    return {name: value for name, value in wanted.items() if value}
 
 
 def build_marks(kernel: KernelPodSpec) -> dict[str, Any]:

@@ -43,6 +43,8 @@ _CONFIG_REASONS = frozenset(
         "PostStartHookError",
     }
 )
+# The scheduler's word for a claim that its StorageClass binds at once, but has not yet.
+_UNBOUND_CLAIM = "unbound immediate PersistentVolumeClaims"
 
 
 def pod_ip(pod: Mapping[str, Any]) -> str | None:
@@ -104,8 +106,8 @@ def is_unschedulable(pod: Mapping[str, Any]) -> bool:
 def progress(pod: Mapping[str, Any]) -> str:
     """How far the Pod has come, for somebody who waited too long for it."""
     waiting = _kernel_status(pod).get("state", {}).get("waiting") or {}
-    if unschedulable := _unschedulable(pod):
-        return unschedulable.message
+    if no_node := _no_node(pod):
+        return no_node.message
     if "running" in _kernel_status(pod).get("state", {}):
         return "Its container runs, but its launcher has not reported to the gateway."
     if waiting.get("reason") in {"ContainerCreating", "PodInitializing"}:
@@ -206,6 +208,12 @@ def _waiting(pod: Mapping[str, Any]) -> StartFailure | None:
 
 
 def _unschedulable(pod: Mapping[str, Any]) -> StartFailure | None:
+    found = _no_node(pod)
+    # A claim that was just made is bound in a moment, when its volume is there.
+    return None if found and _UNBOUND_CLAIM in found.message else found
+
+
+def _no_node(pod: Mapping[str, Any]) -> StartFailure | None:
     for condition in _status(pod).get("conditions") or ():
         if (
             condition.get("type") == "PodScheduled"

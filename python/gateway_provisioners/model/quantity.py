@@ -1,24 +1,42 @@
 """CPU, memory and GPU amounts as Kubernetes writes them.
 
 Grammar: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-(the part of it that people type; no exponents, no signs).
+(without signs: nobody asks for less than nothing).
 """
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from fractions import Fraction
 
 from gateway_provisioners.errors import ConfigurationError, InvalidRequest
 
-_QUANTITY = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
-_FACTORS = {
-    "": Decimal(1),
-    "m": Decimal("0.001"),
-    **{letter: Decimal(1000) ** power for power, letter in enumerate(("k", "M", "G", "T"), 1)},
-    **{letter: Decimal(1024) ** power for power, letter in enumerate(("Ki", "Mi", "Gi", "Ti"), 1)},
-}
+_QUANTITY = re.compile(
+    r"(?P<number>[0-9]{1,15}(\.[0-9]{1,9})?)"
+    r"([eE](?P<exponent>[+-]?[0-9]{1,2})|(?P<suffix>[numkMGTPE]|[KMGTPE]i))?"
+)
 _COUNT = re.compile(r"[0-9]{1,6}")
+_SUFFIXES = {
+    **{suffix: Fraction(1000) ** power for power, suffix in enumerate("num", start=-3)},
+    **{suffix: Fraction(1000) ** power for power, suffix in enumerate("kMGTPE", start=1)},
+    **{f"{prefix}i": Fraction(1024) ** power for power, prefix in enumerate("KMGTPE", start=1)},
+}
+
+
+def amount(text: str) -> Fraction:
+    """The number that a quantity stands for, exactly: cores, bytes or devices.
+
+    Raises:
+        ConfigurationError: it is no quantity.
+    """
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        msg = f"{text!r} is no quantity; write for example 2, 500m, 1.5 or 4Gi."
+        raise ConfigurationError(msg)
+    number = Fraction(match["number"])
+    if match["exponent"]:
+        return number * Fraction(10) ** int(match["exponent"])
+    return number * _SUFFIXES[match["suffix"]] if match["suffix"] else number
 
 
 def parse_quantity(name: str, value: str) -> str:
@@ -33,6 +51,18 @@ def parse_quantity(name: str, value: str) -> str:
     return value
 
 
+def parse_limit(name: str, value: str) -> str:
+    """`value` if it is a CPU or memory quantity that can be a limit.
+
+    Raises:
+        InvalidRequest: it is no quantity, or nothing.
+    """
+    if amount(parse_quantity(name, value)) == 0:
+        msg = f"{name}={value!r}: Kubernetes reads a limit of nothing as no limit; ask for more."
+        raise InvalidRequest(msg)
+    return value
+
+
 def parse_count(name: str, value: str) -> str:
     """`value` if it is a whole number of devices.
 
@@ -43,16 +73,3 @@ def parse_count(name: str, value: str) -> str:
         msg = f"{name}={value!r} is no whole number."
         raise InvalidRequest(msg)
     return value
-
-
-def amount(text: str) -> Decimal:
-    """The number that a quantity stands for: cores, bytes or devices.
-
-    Raises:
-        ConfigurationError: it is no quantity.
-    """
-    if not _QUANTITY.fullmatch(text):
-        msg = f"{text!r} is no quantity; write for example 2, 500m, 1.5 or 4Gi."
-        raise ConfigurationError(msg)
-    digits = text.rstrip("mkKMGTi")
-    return Decimal(digits) * _FACTORS[text[len(digits) :]]

@@ -62,19 +62,11 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
     @property
     @abstractmethod
     def _services(self) -> EngineServices:
-        """What all kernels of this engine share; started by `launch_kernel` or `adopt`."""
+        """What all kernels of this engine share; started by `_acquire_services`."""
 
     @abstractmethod
     async def _create_workload(self, launch: Launch) -> Workload:
         """Make the workload, or raise `LaunchFailed` and leave nothing behind."""
-
-    @abstractmethod
-    def _adopt_workload(self, name: str) -> Workload:
-        """The workload of that name, which an earlier process launched.
-
-        Raises:
-            KeyError: there is none.
-        """
 
     @abstractmethod
     def _administrators_settings(self) -> Mapping[str, str]:
@@ -109,7 +101,11 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         self._environment = client_environment(kwargs.pop("env", None))
         try:
             self._check_configuration()
-            self._request = self._parse_environment()
+            self._request = parse_launch_request(
+                self._environment,
+                administrators=self._administrators_settings(),
+                policy=self.client_policy,
+            )
             check_user(
                 self._request.username,
                 kernel_name=self._kernel_name,
@@ -266,22 +262,8 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         self._launch_key = provisioner_info["launch_key"]
         self._attempt = provisioner_info["attempt"]
         self._environment = provisioner_info["environment"]
-        self._request = self._parse_environment()
         self.kernel_id = provisioner_info["kernel_id"]
         self.connection_info = cast(KernelConnectionInfo, self._connection.to_jupyter())
-
-    async def adopt(self, name: str, record: dict[str, Any]) -> None:
-        """Take over the kernel of the workload `name` with what `Workload.remember` stored.
-
-        Raises:
-            KeyError: there is no such workload.
-        """
-        await self._acquire_services()
-        await self.load_provisioner_info(record)
-        if self._workload is not None:
-            self._workload.forget()
-        self._workload = self._adopt_workload(name)
-        self._forget_keys_of_earlier_attempt()
 
     # The steps of a launch, and of an end.
 
@@ -290,7 +272,7 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             services = self._services
             await services.acquire()
             self._held = services
-            self.outlives_host = services.instance_is_lasting
+            self.outlives_host = services.outlives_process
         return self._held.response_server
 
     async def _release_services(self) -> None:
@@ -332,11 +314,6 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
                 "metadata.kernel_provisioner.config."
             )
             raise ConfigurationError(msg)
-
-    def _parse_environment(self) -> LaunchRequest:
-        return parse_launch_request(
-            self._environment, administrators=self._administrators_settings()
-        )
 
     def _launch(self, request: LaunchRequest, response_server: ResponseServer) -> Launch:
         assert self._launch_key is not None  # noqa: S101

@@ -10,11 +10,15 @@ from gateway_provisioners.provisioners.traits import DockerTraits
 
 
 class DockerServices(EngineServices, DockerTraits):
-    """The services of processes whose kernels are containers or Swarm services."""
+    """The services of processes whose kernels are containers."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._engine: DockerEngine | None = None
+
+    @property
+    def outlives_process(self) -> bool:
+        return False
 
     @property
     def engine(self) -> DockerEngine:
@@ -24,7 +28,6 @@ class DockerServices(EngineServices, DockerTraits):
     async def _start_engine(self) -> None:
         self._engine = await DockerEngine.connect(
             instance=self.instance,
-            state_dir=self.state_dir if self.instance_is_lasting else "",
             keep=not self.remove_container,
         )
         await self._engine.start()

@@ -33,6 +33,11 @@ class EngineServices(EngineTraits):
 
     # What an engine provides.
 
+    @property
+    @abstractmethod
+    def outlives_process(self) -> bool:
+        """Whether a later process finds the kernels of this one and takes them over."""
+
     @abstractmethod
     async def _start_engine(self) -> None:
         """Connect to the engine and follow what happens there.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from gateway_provisioners.model.launch_request import request_variables
 from gateway_provisioners.model.names import pod_name
 from gateway_provisioners.model.pod_manifest import KernelPodSpec, build_marks
-from gateway_provisioners.model.resources import merged
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 from gateway_provisioners.provisioners.launch_script import replaced_script, run_launch_script
+from gateway_provisioners.provisioners.pod_options import pod_options
 from gateway_provisioners.provisioners.services import KubernetesServices
 from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
@@ -19,6 +20,19 @@ from gateway_provisioners.provisioners.workload import Launch, Workload
 class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type: ignore[metaclass]
     """Runs a kernel in a Pod of the kernelspec's image."""
 
+    async def adopt(self, name: str, record: dict[str, Any]) -> None:
+        """Take over the running kernel of pod `name` with what its Secret holds.
+
+        Raises:
+            KeyError: there is no such pod.
+        """
+        await self._acquire_services()
+        await self.load_provisioner_info(record)
+        if self._workload is not None:
+            self._workload.forget()
+        self._workload = self._services.pods.adopt(name)
+        self._forget_keys_of_earlier_attempt()
+
     @property
     def _services(self) -> KubernetesServices:
         return KubernetesServices.of_running_loop(self.parent)
@@ -26,13 +40,8 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
     def _administrators_settings(self) -> Mapping[str, str]:
         return {
             "KERNEL_NAMESPACE": self._services.namespace,
-            "KERNEL_SERVICE_ACCOUNT_NAME": self.service_account_name or "default",
-            "KERNEL_UID": str(self.run_as_user),
-            "KERNEL_GID": str(self.run_as_group),
+            **_identity(self.service_account_name, self.run_as_user, self.run_as_group),
         }
-
-    def _adopt_workload(self, name: str) -> Workload:
-        return self._services.pods.adopt(name)
 
     async def _create_workload(self, launch: Launch) -> Workload:
         spec = KernelPodSpec(
@@ -47,17 +56,8 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             secret_environment=launch.secret_environment,
             operator=self._services.process,
             attempt=launch.attempt,
-            image_pull_policy=self.image_pull_policy,
-            image_pull_secrets=self.image_pull_secrets,
-            resources=merged(self.resources, launch.request.resources),
-            node_selector=self.node_selector,
-            tolerations=self.tolerations,
-            service_account_name=self.service_account_name,
-            run_as_user=self.run_as_user,
-            run_as_group=self.run_as_group,
-            working_dir=launch.request.working_dir if self.mirror_working_dirs else None,
             owner=self._services.owner,
-            patch=self.pod_template,
+            **pod_options(self, launch.request),
         )
         if await asyncio.to_thread(replaced_script, self.kernel_spec.argv):
             self._services.pods.refuse_beyond_limits(spec)
@@ -73,8 +73,8 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
                 for name, value in spec.environment.items()
                 if name.startswith("KERNEL_")
             },
-            **self._administrators_settings(),
-            **request_variables(spec.resources),
+            **_identity(spec.service_account_name, spec.run_as_user, spec.run_as_group),
+            **request_variables(spec.resources, gpu_resource=self.gpu_resource),
             "KERNEL_POD_NAME": spec.name,
             "KERNEL_IMAGE": self.image_name,
             "KERNEL_EXECUTOR_IMAGE": self.executor_image_name,
@@ -93,3 +93,12 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             pod.discard_soon()
             raise
         return pod
+
+
+def _identity(service_account: str, uid: int | None, gid: int | None) -> dict[str, str]:
+    """Who a kernel is, as KERNEL_* variables; nothing about ids that are the image's."""
+    ids = {"KERNEL_UID": uid, "KERNEL_GID": gid}
+    return {
+        "KERNEL_SERVICE_ACCOUNT_NAME": service_account or "default",
+        **{name: str(value) for name, value in ids.items() if value is not None},
+    }

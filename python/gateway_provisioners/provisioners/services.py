@@ -28,6 +28,10 @@ class KubernetesServices(EngineServices, KubernetesTraits):
         self._owner: dict[str, Any] | None = None
 
     @property
+    def outlives_process(self) -> bool:
+        return self.instance_is_lasting
+
+    @property
     def pods(self) -> KernelPods:
         assert self._pods is not None, "not acquired"  # noqa: S101
         return self._pods
@@ -67,7 +71,7 @@ class KubernetesServices(EngineServices, KubernetesTraits):
         self._owner = await self._owner_reference(self._api)
         self._gateways = Gateways(
             self._api,
-            self.namespace,
+            self.gateway_namespace,
             selector=self.gateway_selector,
             own_pod=self.gateway_pod,
             process=self.process,
@@ -94,12 +98,12 @@ class KubernetesServices(EngineServices, KubernetesTraits):
             self._api = None
 
     async def _owner_reference(self, api: KubeApi) -> dict[str, Any] | None:
-        if not self.owner_deployment:
+        if self.owner_config_map:
+            kind, version, name = "ConfigMap", "v1", self.owner_config_map
+            owner = await api.read_config_map(self.namespace, name)
+        elif self.owner_deployment:
+            kind, version, name = "Deployment", "apps/v1", self.owner_deployment
+            owner = await api.read_deployment(self.namespace, name)
+        else:
             return None
-        deployment = await api.read_deployment(self.namespace, self.owner_deployment)
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "name": self.owner_deployment,
-            "uid": deployment["metadata"]["uid"],
-        }
+        return {"apiVersion": version, "kind": kind, "name": name, "uid": owner["metadata"]["uid"]}

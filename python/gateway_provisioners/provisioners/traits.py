@@ -1,18 +1,17 @@
 """Every setting of a provisioner: its unit, its default, the variable it is read from.
 
-The sole reader of GP_* variables on this side; the names are those of Gateway Provisioners where it has
-the setting. Precedence: kernelspec or traitlets configuration, then environment, then the default here.
+With `policy_traits` the sole reader of GP_* variables on this side; the names are those of Gateway
+Provisioners where it has the setting. Precedence: kernelspec or traitlets configuration, then environment,
+then the default here.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import socket
 import uuid
 from typing import Any
 
-from jupyter_core.paths import jupyter_data_dir
 from traitlets import (
     Bool,
     Dict,
@@ -27,38 +26,16 @@ from traitlets import (
 )
 from traitlets.config import LoggingConfigurable
 
-from gateway_provisioners.model.docker_policy import GRANTABLE
 from gateway_provisioners.model.kernelspec import port_range_problem
+from gateway_provisioners.provisioners.policy_traits import ClientPolicyTraits
+from gateway_provisioners.provisioners.variables import flag as _flag
+from gateway_provisioners.provisioners.variables import names as _names
+from gateway_provisioners.provisioners.variables import number as _number
 
 _OF_THIS_PROCESS = "process-"
 
 
-def _names(variable: str, fallback: tuple[str, ...] = ()) -> list[str]:
-    value = os.environ.get(variable)
-    if value is None:
-        return list(fallback)
-    return [name.strip() for name in value.split(",") if name.strip()]
-
-
-def _number(variable: str, fallback: float) -> float:
-    value = os.environ.get(variable, "").strip()
-    if not value:
-        return fallback
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", value):
-        msg = f"{variable}={value!r} is no number."
-        raise TraitError(msg)
-    return float(value)
-
-
-def _flag(variable: str, *, fallback: bool) -> bool:
-    value = os.environ.get(variable, "").strip().lower()
-    if value not in {"", "true", "false", "1", "0", "yes", "no"}:
-        msg = f"{variable}={value!r} is neither true nor false."
-        raise TraitError(msg)
-    return value in {"true", "1", "yes"} if value else fallback
-
-
-class LaunchTraits(LoggingConfigurable):
+class LaunchTraits(ClientPolicyTraits):
     """What a kernelspec's `kernel_provisioner.config` says about its kernels."""
 
     image_name = Unicode(help="The image that the kernel's container runs.").tag(config=True)
@@ -79,10 +56,6 @@ class LaunchTraits(LoggingConfigurable):
         ("disabled", "auto", "required"),
         help="CurveZMQ on the kernel's channels: auto uses it where the kernel in the image can, required "
         "starts no kernel without it. (GP_TRANSPORT_ENCRYPTION)",
-    ).tag(config=True)
-    mirror_working_dirs = Bool(
-        help="Start the kernel in the client's KERNEL_WORKING_DIR, which the image must have. "
-        "(GP_MIRROR_WORKING_DIRS)"
     ).tag(config=True)
 
     @default("image_name")
@@ -113,10 +86,6 @@ class LaunchTraits(LoggingConfigurable):
     def _default_transport_encryption(self) -> str:
         return os.environ.get("GP_TRANSPORT_ENCRYPTION", "auto")
 
-    @default("mirror_working_dirs")
-    def _default_mirror_working_dirs(self) -> bool:
-        return _flag("GP_MIRROR_WORKING_DIRS", fallback=False)
-
     @validate("port_range")
     def _validate_port_range(self, proposal: Any) -> str:
         value: str = proposal["value"] or "0..0"
@@ -139,6 +108,18 @@ class KubernetesLaunchTraits(LaunchTraits):
     tolerations = List(Dict(), help="Taints that it tolerates, as in a Pod's spec.").tag(
         config=True
     )
+    env_from = List(
+        Dict(), help="Secrets and ConfigMaps whose keys become variables, as in a container's spec."
+    ).tag(config=True)
+    affinity = Dict(help="As in a Pod's spec.").tag(config=True)
+    runtime_class_name = Unicode(help="As in a Pod's spec: gVisor, Kata, ...").tag(config=True)
+    priority_class_name = Unicode(help="As in a Pod's spec.").tag(config=True)
+    volumes = List(
+        Dict(), help="As in a Pod's spec; {username} stands for the user, as a DNS label."
+    ).tag(config=True)
+    volume_mounts = List(Dict(), help="As in a container's spec; {username} as in volumes.").tag(
+        config=True
+    )
     service_account_name = Unicode(
         help="The service account of its Pod, whose token is not mounted. "
         "(GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME)"
@@ -157,12 +138,12 @@ class KubernetesLaunchTraits(LaunchTraits):
 
 
 class DockerLaunchTraits(LaunchTraits):
-    """What only a kernel in a Docker container or service has."""
+    """What only a kernel in a Docker container has."""
 
     image_pull_policy = Enum(
         ("Always", "IfNotPresent", "Never"),
         "IfNotPresent",
-        help="When the engine pulls the image; a swarm's nodes decide for themselves.",
+        help="When the engine pulls the image.",
     ).tag(config=True)
     resources = Dict(
         help="requests and limits of the kernel's container, as Kubernetes writes them."
@@ -173,48 +154,14 @@ class DockerLaunchTraits(LaunchTraits):
     run_as_group = Int(100, allow_none=True, help="Numeric group id; null uses the image's.").tag(
         config=True
     )
-    prohibited_uids = List(
-        Unicode(), help="User ids that no kernel has. (GP_PROHIBITED_UIDS, 0)"
-    ).tag(config=True)
-    prohibited_gids = List(
-        Unicode(), help="Group ids that no kernel has. (GP_PROHIBITED_GIDS, 0)"
-    ).tag(config=True)
     volumes = List(
         Unicode(),
         help="What is mounted, each SOURCE:TARGET[:ro]; SOURCE is a path of the engine's host or a "
-        "volume's name.",
-    ).tag(config=True)
-    client_may_set = List(
-        Enum(GRANTABLE),
-        help="Which of KERNEL_UID, KERNEL_GID and KERNEL_VOLUMES clients may choose. "
-        "(GP_CLIENT_MAY_SET)",
+        "volume's name; {username} stands for the user, as a DNS label.",
     ).tag(config=True)
     container_template = Dict(
-        help="A patch on the body of the container's or service's creation, merged last."
+        help="A patch on the body of the container's creation, merged last."
     ).tag(config=True)
-    constraints = List(
-        Unicode(), help="Which nodes of a swarm may run it, as in node.labels.disk==ssd."
-    ).tag(config=True)
-
-    @default("prohibited_uids")
-    def _default_prohibited_uids(self) -> list[str]:
-        return _names("GP_PROHIBITED_UIDS", ("0",))
-
-    @default("prohibited_gids")
-    def _default_prohibited_gids(self) -> list[str]:
-        return _names("GP_PROHIBITED_GIDS", ("0",))
-
-    @default("client_may_set")
-    def _default_client_may_set(self) -> list[str]:
-        return _names("GP_CLIENT_MAY_SET")
-
-    @validate("prohibited_uids", "prohibited_gids")
-    def _validate_ids(self, proposal: Any) -> list[str]:
-        value: list[str] = proposal["value"]
-        if not all(each.isascii() and each.isdecimal() for each in value):
-            msg = f"{proposal['trait'].name}: {value!r} are no numeric ids."
-            raise TraitError(msg)
-        return value
 
 
 class ResponseTraits(LoggingConfigurable):
@@ -285,11 +232,18 @@ class KubernetesTraits(EngineTraits):
         help="A Deployment that owns the kernels: they are collected when it is deleted. "
         "(GP_OWNER_DEPLOYMENT)"
     ).tag(config=True)
+    owner_config_map = Unicode(
+        help="A ConfigMap that owns them instead, where the Deployment is in another namespace than "
+        "the kernels: owners never are. (GP_OWNER_CONFIGMAP)"
+    ).tag(config=True)
     gateway_pod = Unicode(
         help="The pod of this process, where several gateways share the kernels. (GP_GATEWAY_POD)"
     ).tag(config=True)
     gateway_selector = Unicode(
         help="A label selector of all their pods. (GP_GATEWAY_SELECTOR)"
+    ).tag(config=True)
+    gateway_namespace = Unicode(
+        help="Where these pods are. (GP_GATEWAY_NAMESPACE; default: where kernels run)"
     ).tag(config=True)
     max_kernels = Int(
         help="How many kernels may run, over all gateways; 0 is no limit. (GP_MAX_KERNELS)"
@@ -306,6 +260,10 @@ class KubernetesTraits(EngineTraits):
     def _default_owner_deployment(self) -> str:
         return os.environ.get("GP_OWNER_DEPLOYMENT", "")
 
+    @default("owner_config_map")
+    def _default_owner_config_map(self) -> str:
+        return os.environ.get("GP_OWNER_CONFIGMAP", "")
+
     @default("gateway_pod")
     def _default_gateway_pod(self) -> str:
         return os.environ.get("GP_GATEWAY_POD", "")
@@ -313,6 +271,10 @@ class KubernetesTraits(EngineTraits):
     @default("gateway_selector")
     def _default_gateway_selector(self) -> str:
         return os.environ.get("GP_GATEWAY_SELECTOR", "")
+
+    @default("gateway_namespace")
+    def _default_gateway_namespace(self) -> str:
+        return os.environ.get("GP_GATEWAY_NAMESPACE", "") or self.namespace
 
     @default("max_kernels")
     def _default_max_kernels(self) -> int:
@@ -332,10 +294,6 @@ class DockerTraits(EngineTraits):
     remove_container = Bool(
         help="Remove the container of a kernel that has ended. (GP_REMOVE_CONTAINER, true)"
     ).tag(config=True)
-    state_dir = Unicode(
-        help="A folder for what a gateway that starts again has to know of its kernels, keys among it. "
-        "(GP_STATE_DIR; default: below Jupyter's data directory)"
-    ).tag(config=True)
 
     @default("network")
     def _default_network(self) -> str:
@@ -344,10 +302,6 @@ class DockerTraits(EngineTraits):
     @default("remove_container")
     def _default_remove_container(self) -> bool:
         return _flag("GP_REMOVE_CONTAINER", fallback=True)
-
-    @default("state_dir")
-    def _default_state_dir(self) -> str:
-        return os.environ.get("GP_STATE_DIR", "") or f"{jupyter_data_dir()}/gateway-provisioners"
 
 
 def _outward_address() -> str:

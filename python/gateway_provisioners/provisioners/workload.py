@@ -1,7 +1,6 @@
 """What the life of a kernel needs of an engine: one pod or container, and a way to make it.
 
-Kubernetes implements it with `kube.launched_pod.LaunchedPod`, Docker with `dockerd.launched.Launched`;
-docs/write-a-backend.md says what another engine has to bring.
+Kubernetes implements it with `kube.launched_pod.LaunchedPod`, Docker with `dockerd.launched.Launched`.
 """
 
 from __future__ import annotations

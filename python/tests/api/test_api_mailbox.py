@@ -66,6 +66,7 @@ class Succession:
             kernel_spec=earlier.kernel_spec,
             env={},
             last_activity="",
+            started="",
             restore=restore,
         )
 

@@ -83,3 +83,17 @@ async def test_a_setting_that_cannot_be_meant_is_told_in_one_line():
         assert process.returncode == 1
         assert [line for line in log.decode().splitlines() if "GP_LOG_LEVEL='LOUD'" in line]
         assert len(log.splitlines()) == 1
+
+
+async def test_a_configuration_file_is_read_and_a_broken_one_stops_the_start(
+    unused_tcp_port, tmp_path
+):
+    (tmp_path / "jupyter_gateway_config.py").write_text("c.GatewayApp.base_url = '/here'\n")
+    place = {"JUPYTER_CONFIG_PATH": str(tmp_path), "KG_PORT": str(unused_tcp_port)}
+    async with gateway_process(**place) as process:
+        await log_until(process, "serves http://127.0.0.1:[0-9]+/here")
+    (tmp_path / "jupyter_gateway_config.py").write_text("c.GatewayApp.base_url = unknown\n")
+    async with gateway_process(**place) as process:
+        _, log = await process.communicate()
+        assert process.returncode == 1
+        assert "NameError: name 'unknown' is not defined" in log.decode()

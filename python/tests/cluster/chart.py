@@ -14,6 +14,37 @@ from kubectl import PATIENCE_SECONDS
 GATEWAY_SELECTOR = "app.kubernetes.io/component=gateway"
 
 
+class TlsGateway(Gateway):
+    """A client that trusts a gateway's certificate, and has a port-forward for each of its connections.
+
+    kubectl's port-forward ends with the first connection that its pod resets, and a TLS client that says
+    goodbye to a server which has closed already is answered so.
+    """
+
+    def __init__(self, kubectl, namespace, target, token, context):
+        super().__init__("", token, ssl=context)
+        self._forward = lambda: kubectl.port_forward(namespace, target, 8888)
+
+    @contextlib.asynccontextmanager
+    async def forwarded(self):
+        """`url` leads to the gateway, for one connection."""
+        async with self._forward() as port:
+            before, self.url = self.url, f"https://127.0.0.1:{port}"
+            try:
+                yield
+            finally:
+                self.url = before
+
+    async def request(self, method, path, body=None):
+        async with self.forwarded():
+            return await super().request(method, path, body)
+
+    @contextlib.asynccontextmanager
+    async def channels(self, kernel_id):
+        async with self.forwarded(), super().channels(kernel_id) as channels:
+            yield channels
+
+
 class Chart:
     """One release in one namespace."""
 
@@ -28,6 +59,8 @@ class Chart:
         self._namespace = namespace
         self.release = release
         self.image = image
+        self.ssl = None
+        """What its clients trust, where the gateway itself speaks TLS."""
         self._values = {}
 
     @property
@@ -38,14 +71,24 @@ class Chart:
         self._values = values
         await self._apply(values)
 
-    async def upgrade(self, values):
+    async def upgrade(self, values, *, timeout=PATIENCE_SECONDS):
         """Change some values on top of those of the installation; undone by the next call."""
-        await self._apply(_merged(self._values, values))
+        await self._apply(_merged(self._values, values), timeout=timeout)
 
-    async def _apply(self, values):
+    async def upgrade_to(self, path):
+        """Upgrade to the chart at `path`, with the values of the installation."""
+        self._path = path
+        await self._apply(self._values)
+
+    async def _apply(self, values, *, timeout=PATIENCE_SECONDS):
         chart = await self._helm.get_chart(self._path)
         await self._helm.install_or_upgrade_release(
-            self.release, chart, values, namespace=self._namespace.name, wait=True
+            self.release,
+            chart,
+            values,
+            namespace=self._namespace.name,
+            wait=True,
+            timeout=f"{timeout}s",
         )
 
     async def rollback(self):
@@ -106,8 +149,14 @@ class Chart:
         if target is None:
             await self.wait_rolled_out()
             target = f"pod/{(await self.gateway_pods())[0]['metadata']['name']}"
+        place = (self._namespace.kubectl, self._namespace.name, target)
+        if self.ssl:
+            async with TlsGateway(*place, await self.token(), self.ssl) as gateway:
+                yield gateway
+            return
+        kubectl, *pod = place
         async with (
-            self._namespace.kubectl.port_forward(self._namespace.name, target, 8888) as port,
+            kubectl.port_forward(*pod, 8888) as port,
             Gateway(f"http://127.0.0.1:{port}", await self.token()) as gateway,
         ):
             yield gateway

@@ -39,16 +39,17 @@ class Result:
 
 
 class Gateway:
-    """One gateway with one token."""
+    """One gateway with one token; `ssl` is the context of a client that trusts its certificate."""
 
-    def __init__(self, url, token):
+    def __init__(self, url, token, *, ssl=True):
         self.url = url
         self.token = token
+        self._ssl = ssl
         self._headers = {"Authorization": f"token {token}"} if token else {}
 
     async def __aenter__(self):
         # A connection that is kept leads to the same gateway of several, also when that one ends.
-        connector = aiohttp.TCPConnector(force_close=True)
+        connector = aiohttp.TCPConnector(force_close=True, ssl=self._ssl)
         self._session = aiohttp.ClientSession(headers=self._headers, connector=connector)
         return self
 

@@ -10,6 +10,8 @@ from patience import patiently, until
 
 from ci.commands import run
 
+pytestmark = pytest.mark.alone
+
 OUTAGE_SECONDS = 60
 
 

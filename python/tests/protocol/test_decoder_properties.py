@@ -4,7 +4,7 @@ import base64
 import contextlib
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_provisioners.errors import ProtocolError
@@ -114,7 +114,6 @@ def test_commands_and_replies(line):
         payload.open_reply(line, LAUNCH_KEY, KERNEL_ID, CHALLENGE)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.binary(max_size=50).map(lambda data: data * 1000)
     | st.just(b"[" * 60000)

@@ -28,7 +28,7 @@ async def failure(tmp_path, public_key, *arguments, port=9, **variables):
         return code, kernel.log().splitlines()[-1], kernel.log()
 
 
-@pytest.mark.parametrize("key", [None, new_launch_key()])
+@pytest.mark.parametrize("key", [None, new_launch_key()], ids=["v1", "v2"])
 async def test_unreachable_gateway(tmp_path, public_key, closed_port, key):
     variables = {"KERNEL_LAUNCH_KEY": key} if key else {}
     code, line, _ = await failure(tmp_path, public_key, port=closed_port, **variables)

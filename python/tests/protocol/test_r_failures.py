@@ -24,7 +24,7 @@ def failure(container_of_r, public_key):  # noqa: F811
     return launch
 
 
-@pytest.mark.parametrize("key", [None, new_launch_key()])
+@pytest.mark.parametrize("key", [None, new_launch_key()], ids=["v1", "v2"])
 async def test_unreachable_gateway(failure, closed_port, key):  # noqa: F811
     code, line, log = await failure(port=closed_port, key=key)
     assert code == 70

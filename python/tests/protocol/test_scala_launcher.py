@@ -129,6 +129,14 @@ async def test_executes_and_shows(lazy):
     assert (reply["status"], reply["ename"]) == ("error", "java.lang.ArithmeticException")
 
 
+async def test_output_is_complete_and_in_order_at_idle(lazy):
+    """Much of it, so that one part is still on its way when the next part is, or the end."""
+    text = ",".join(map(str, range(100_000)))
+    for _ in range(5):
+        _, output = await execute(lazy.client, 'println((0 until 100000).mkString(","))')
+        assert output["text"].strip() == text
+
+
 async def test_completes(lazy):
     reply = await lazy.client.complete("Seq(1).mkStr", reply=True, timeout=GUARD)
     assert reply["content"]["matches"] == ["mkString"]

@@ -1,7 +1,7 @@
 """Renders the chart with real Helm programs, without a cluster.
 
-Helm 4 and Helm 3 are looked for on PATH as `helm4` and `helm3`. Where they are not, ci/cluster builds
-them under these names.
+Helm 4 and Helm 3 are looked for on PATH as `helm4` and `helm3`, and so is `pod-security`. Where they are
+not, ci/cluster builds them under these names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RenderingFailed(Exception):
 
 @functools.cache
 def executable(program: str) -> str:
-    """Return the path of `helm4` or `helm3`."""
+    """Return the path of `helm4`, `helm3` or `pod-security`."""
     if found := shutil.which(program):
         return found
     cluster = REPOSITORY / "ci" / "cluster" / "cluster.sh"
@@ -81,7 +81,9 @@ class Rendered:
 
     @property
     def container(self) -> dict[str, Any]:
-        (container,) = self.pod["spec"]["containers"]
+        """The gateway's container, which is always the first."""
+        container = self.pod["spec"]["containers"][0]
+        assert container["name"] == "gateway"
         return container
 
     @property
@@ -94,7 +96,11 @@ class Rendered:
 
     @property
     def kernelspecs(self) -> dict[str, dict[str, Any]]:
-        data = self.one("ConfigMap")["data"]
+        [data] = [
+            item["data"]
+            for item in self.all("ConfigMap")
+            if item["metadata"]["name"].endswith("-kernelspecs")
+        ]
         assert all(key.endswith(".json") for key in data)
         return {key.removesuffix(".json"): json.loads(text) for key, text in data.items()}
 

@@ -38,6 +38,16 @@ def test_helm_4_and_helm_3_render_the_same(values):
 
 @each_value
 @pytest.mark.parametrize("program", HELMS)
+def test_rendering_again_gives_the_same_text(values, program):
+    """What Argo CD and others that render without a cluster need: with the operator's own token."""
+    values = copy.deepcopy(values)
+    values.setdefault("gateway", {})["auth"] = {"existingSecret": "corporate"}
+    first, second = (helm(program, "template", "r", str(CHART), values=values) for _ in range(2))
+    assert first == second
+
+
+@each_value
+@pytest.mark.parametrize("program", HELMS)
 def test_lint_finds_nothing(values, program):
     told = helm(program, "lint", "--strict", str(CHART), values=values)
     assert "1 chart(s) linted, 0 chart(s) failed" in told
@@ -90,6 +100,7 @@ def test_notes_tell_the_next_commands(notes):
     for command in (
         "kubectl --namespace notebooks port-forward service/gateway-gateway-provisioners 9999:8888",
         'curl --header "Authorization: token $JUPYTER_GATEWAY_AUTH_TOKEN" http://localhost:9999',
+        "helm test gateway --namespace notebooks",
         "jupyter lab --gateway-url http://localhost:9999",
         "--reset-then-reuse-values \\\n       --set kernels.custom.image=acme/data-sci-py:2.0",
     ):
@@ -118,3 +129,28 @@ def test_notes_of_a_stopped_gateway_and_of_one_without_kernels(notes):
     text = notes({"gateway": {"replicas": 0}, "kernels": {"python3": {"enabled": False}}})
     assert "no kernel yet" in text
     assert "The gateway is stopped" in text
+
+
+def test_notes_follow_tls_and_the_kernels_namespace(notes):
+    text = notes({"kernelNamespace": "kernels", "gateway": {"tls": {"existingSecret": "own"}}})
+    assert "starts kernels as pods in namespace kernels:" in text
+    assert "https://localhost:9999/api/kernelspecs" in text
+    assert "jupyter lab --gateway-url https://localhost:9999" in text
+    assert "http://" not in text
+
+
+def test_notes_of_an_ingress(notes):
+    secure = {"enabled": True, "hosts": ["a.example", "b.example"], "tlsSecret": "own"}
+    assert "An Ingress leads to it as well: https://a.example https://b.example." in notes(
+        {"ingress": secure}
+    )
+    text = notes({"ingress": {"enabled": True}})
+    assert "An Ingress leads to it as well: any host of its address." in text
+    assert "see that the token does not cross the network in clear text" in text
+
+
+def test_notes_tell_where_else_kernelspecs_come_from(notes):
+    assert "and what is in the volume specs" in notes({"kernelspecs": {"existingClaim": "specs"}})
+    assert "and what is in the image acme/specs:1" in notes(
+        {"kernelspecs": {"image": "acme/specs:1"}}
+    )

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import yaml
-from chart_rendering import CHART, chart_values, helm, refusal, render
+from chart_rendering import CHART, chart_values, refusal, render
 
 from gateway_provisioners import __version__
 
@@ -26,6 +26,9 @@ def test_default_release_has_these_objects_and_no_other():
         ("RoleBinding", "gateway-gateway-provisioners-gateway"),
         ("Secret", "gateway-gateway-provisioners-token"),
         ("ConfigMap", "gateway-gateway-provisioners-kernelspecs"),
+        ("NetworkPolicy", "gateway-gateway-provisioners-gateway"),
+        ("NetworkPolicy", "gateway-gateway-provisioners-kernels"),
+        ("Pod", "gateway-gateway-provisioners-test"),
     }
 
 
@@ -170,6 +173,16 @@ def test_gateways_environment():
         "GP_AUTHORIZED_USERS": "",
         "GP_UNAUTHORIZED_USERS": "root",
         "GP_CLIENT_ENVS": "",
+        "GP_ALLOWED_ORIGINS": "",
+        "GP_MAX_CPUS": "",
+        "GP_MAX_MEMORY": "",
+        "GP_MAX_GPUS": "",
+        "GP_CLIENT_IDS": "False",
+        "GP_PROHIBITED_UIDS": "0",
+        "GP_PROHIBITED_GIDS": "0",
+        "GP_CLIENT_SERVICE_ACCOUNTS": "",
+        "GP_CLIENT_CLAIMS": "",
+        "GP_MIRROR_WORKING_DIRS": "False",
         "GP_LOG_LEVEL": "INFO",
         "JUPYTER_RUNTIME_DIR": "/run/jupyter",
     }
@@ -266,13 +279,6 @@ def test_existing_secret_is_used_and_none_made():
     }
 
 
-def test_existing_secret_gives_the_same_text_each_time():
-    """What Argo CD and others that only render need."""
-    values = {"gateway": {"auth": {"existingSecret": "corporate"}}}
-    first, second = (helm("helm4", "template", "r", str(CHART), values=values) for _ in range(2))
-    assert first == second
-
-
 @pytest.mark.parametrize("release", ["a", "1", "2fast", "12e4", "true", "x" * 53, "9" * 53])
 def test_names_are_legal_for_any_release(release):
     rendered = render(release=release)
@@ -317,7 +323,36 @@ def test_objects_carry_the_common_labels(namespace):
         assert labels["app.kubernetes.io/instance"] == "gateway"
         assert labels["app.kubernetes.io/managed-by"] == "Helm"
         assert labels["app.kubernetes.io/version"] == __version__
-        assert labels["app.kubernetes.io/component"] in {"gateway", "kernels"}
+        assert labels["app.kubernetes.io/component"] in {"gateway", "kernels", "test"}
+
+
+def test_helm_test_comes_as_a_user_who_may_and_through_the_service():
+    who = {"gateway": {"authorizedUsers": ["alice"], "service": {"port": 80}}}
+    [container] = render(who).one("Pod")["spec"]["containers"]
+    env = {item["name"]: item.get("value") for item in container["env"]}
+    assert env["KERNEL_USERNAME"] == "alice"
+    assert env["JUPYTER_GATEWAY_URL"] == "http://gateway-gateway-provisioners:80"
+    assert container["image"] == render().container["image"]
+    who["userGroups"] = {"analysts": ["bob"]}
+    who["kernels"] = {"python3": {"authorizedGroups": ["analysts"]}}
+    assert {"name": "KERNEL_USERNAME", "value": "bob"} in (
+        render(who).one("Pod")["spec"]["containers"][0]["env"]
+    )
+
+
+def test_helm_test_is_no_gateway_and_may_ask_the_gateway():
+    policy = {"networkPolicy": {"gateway": {"from": [{"podSelector": {}}]}}}
+    rendered = render(policy)
+    labels = rendered.one("Pod")["metadata"]["labels"]
+    assert not rendered.one("Service")["spec"]["selector"].items() <= labels.items()
+    [gateway] = [
+        item
+        for item in rendered.all("NetworkPolicy")
+        if item["metadata"]["name"][-8:] == "-gateway"
+    ]
+    theirs, ours = gateway["spec"]["ingress"][0]["from"]
+    assert theirs == {"podSelector": {}}
+    assert ours["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 def test_image_of_the_gateway():

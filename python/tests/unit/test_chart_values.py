@@ -74,7 +74,7 @@ def schema_paths(schema, prefix=""):
         path = f"{prefix}{key}"
         definition = child.get("$ref", "").removeprefix("#/definitions/")
         resolved = SCHEMA["definitions"][definition] if definition else child
-        if "properties" in resolved and definition != "resources":
+        if "properties" in resolved and path not in documented():
             yield from schema_paths(resolved, f"{path}.")
         else:
             yield path
@@ -85,7 +85,7 @@ def test_every_value_has_a_description():
 
 
 def test_schema_and_values_name_the_same_values():
-    in_schema = set(schema_paths(SCHEMA)) - {"global", "kernels"}
+    in_schema = set(schema_paths(SCHEMA)) - {"kernels"}
     in_values = {path for path in documented() if not path.startswith("kernels.")}
     assert in_schema == in_values
     kernel = set(SCHEMA["definitions"]["kernel"]["properties"])
@@ -190,6 +190,24 @@ REFUSED_BY_SCHEMA = [
     ({"gateway": {"auth": {"existingSecret": "A_B"}}}, "at '/gateway/auth/existingSecret'"),
     ({"fullnameOverride": "1st"}, "at '/fullnameOverride'"),
     ({"fullnameOverride": "x" * 64}, "maxLength: got 64, want 63"),
+    ({"kernelNamespace": "a.b"}, "at '/kernelNamespace'"),
+    ({"kernelspecs": {"imagePath": "kernels"}}, "at '/kernelspecs/imagePath'"),
+    ({"networkPolicy": {"gateway": {"from": {}}}}, "got object, want array"),
+    (
+        {"gateway": {"cors": {"allowedOrigins": ["lab.example.com"]}}},
+        "/gateway/cors/allowedOrigins/0",
+    ),
+    ({"gateway": {"cors": {"allowedOrigins": ["https://a/b"]}}}, "/gateway/cors/allowedOrigins/0"),
+    ({"gateway": {"extraConfig": "c.X = 1"}}, "at '/gateway/extraConfig': got string, want object"),
+    (
+        {"gateway": {"podDisruptionBudget": {"maxUnavailable": 0}}},
+        "at '/gateway/podDisruptionBudget/maxUnavailable'",
+    ),
+    ({"resourceQuota": {"hard": {"pods": 1}}}, "at '/resourceQuota/hard': got object, want"),
+    ({"ingress": {"hosts": ["https://a"]}}, "at '/ingress/hosts/0'"),
+    ({"metrics": {"interval": "30"}}, "at '/metrics/interval'"),
+    ({"commonLabels": {"a": 1}}, "at '/commonLabels/a': got number, want string"),
+    ({"global": {"imageRegistry": "https://mirror"}}, "at '/global/imageRegistry'"),
     ({"rbac": {"create": "yes"}}, "at '/rbac/create': got string, want boolean"),
 ]
 
@@ -248,6 +266,47 @@ REFUSED_BY_TEMPLATES = [
     (
         {"kernels": {"custom": {**CUSTOM, "authorizedUsers": ["root"]}}},
         'kernels.custom: user "root" is among its authorizedUsers and its unauthorizedUsers',
+    ),
+    (
+        {"gateway": {"tls": {"existingSecret": "s", "certManager": {"issuerRef": {"name": "i"}}}}},
+        "gateway.tls: existingSecret and certManager.issuerRef are both set; set one of them",
+    ),
+    (
+        {"gateway": {"tls": {"certManager": {"issuerRef": {"kind": "Issuer"}}}}},
+        "gateway.tls.certManager.issuerRef: it has no name",
+    ),
+    (
+        {"gateway": {"tls": {"certManager": {"dnsNames": ["a.example"]}}}},
+        "gateway.tls.certManager.dnsNames: there is no certificate without certManager.issuerRef",
+    ),
+    (
+        {"gateway": {"extraVolumes": [{"name": "tls", "emptyDir": {}}]}},
+        'gateway.extraVolumes: the chart has a volume "tls" of its own; give yours another name',
+    ),
+    (
+        {"gateway": {"extraVolumeMounts": [{"name": "x", "mountPath": "/tmp"}]}},
+        "gateway.extraVolumeMounts: the chart mounts a volume of its own at /tmp; choose another",
+    ),
+    (
+        {"gateway": {"extraContainers": [{"name": "gateway", "image": "x"}]}},
+        'gateway: the chart has a container "gateway" of its own',
+    ),
+    (
+        {"kernelspecs": {"existingClaim": "c", "image": "a/b"}},
+        "kernelspecs: existingClaim and image are both set; set one of them",
+    ),
+    ({"kernelspecs": {"subPath": "a"}}, "kernelspecs.subPath: it is a folder of existingClaim"),
+    (
+        {"httpRoute": {"enabled": True}},
+        "httpRoute.parentRefs: an HTTPRoute without a Gateway leads",
+    ),
+    (
+        {"metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}},
+        "metrics: with a serviceMonitor and a podMonitor everything would be counted twice",
+    ),
+    (
+        {"commonLabels": {"app.kubernetes.io/component": "x"}},
+        "commonLabels: the chart sets app.kubernetes.io/component itself; choose another label",
     ),
     (
         {"gateway": {"extraEnv": {"KG_AUTH_TOKEN": "x"}}},

@@ -14,11 +14,13 @@ import gateway_provisioners
 from gateway_provisioners import errors
 from gateway_provisioners.host.failures import describe
 from gateway_provisioners.model import kernel_end, pod_status
+from gateway_provisioners.provisioners.policy_traits import ClientPolicyTraits
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = Path(gateway_provisioners.__file__).parent
 TROUBLESHOOTING = (ROOT / "docs/troubleshooting.md").read_text()
 VALUES = yaml.safe_load((ROOT / "charts/gateway-provisioners/values.yaml").read_text())
+PAGES_OF_THE_POLICY = ("kernels", "custom-kernel-images")
 PAGES = [
     ROOT / name
     for name in subprocess.run(
@@ -159,8 +161,19 @@ def exists(values, path):
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_values_of_the_chart_exist(page):
-    words = r"(?<![\w./-])(gateway|kernelDefaults|kernelServiceAccount|rbac|kernels\.\w+)((?:\.[a-zA-Z]+)+)"
+    tops = (
+        "gateway|kernelDefaults|kernelServiceAccount|kernelspecs|networkPolicy|imagePuller|ingress|httpRoute"
+        r"|metrics|global|rbac|kernels\.\w+"
+    )
+    words = rf"(?<![\w./-])({tops})((?:\.[a-zA-Z]+)+)"
     kernel = {**VALUES["kernels"]["python3"], **VALUES["kernelDefaults"]}
     for top, below in re.findall(words, page.read_text()):
         values = kernel if top.startswith("kernels.") else VALUES[top]
         assert exists(values, below[1:]), top + below
+
+
+def test_what_clients_may_ask_for_is_documented_by_every_name_it_has():
+    kernels, images = ((ROOT / "docs" / f"{page}.md").read_text() for page in PAGES_OF_THE_POLICY)
+    for name, trait in ClientPolicyTraits.class_traits(config=True).items():
+        assert f"`{name}`" in images
+        assert all(f"`{variable}`" in kernels for variable in re.findall(r"GP_\w+", trait.help))

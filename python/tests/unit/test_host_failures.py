@@ -4,7 +4,7 @@ import pytest
 from tornado.web import HTTPError
 
 from gateway_provisioners.errors import LaunchFailed, PolicyViolation
-from gateway_provisioners.host.failures import Failure, describe, in_one_line
+from gateway_provisioners.host.failures import Failure, describe, in_one_line, known_cause
 
 CAUSE = LaunchFailed("Quota", "Kernel 'x' did not start: 100% of the quota is used.")
 
@@ -48,3 +48,12 @@ def test_nothing_is_told_of_what_was_not_foreseen():
 
 def test_a_status_alone():
     assert describe(None, 405) == Failure(405, "Method Not Allowed", "Method Not Allowed")
+
+
+def test_an_error_that_was_raised_from_itself_ends_nothing():
+    error = ValueError("wrong")
+    error.__cause__ = error
+    assert known_cause(error) is None
+    first, second = KeyError(), ValueError()
+    first.__cause__, second.__cause__ = second, first
+    assert known_cause(first) is None

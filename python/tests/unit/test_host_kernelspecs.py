@@ -96,6 +96,8 @@ def test_names_are_not_case_sensitive(specs, source):
         (changed(metadata="x"), "kernel_provisioner"),
         (changed(interrupt_mode="shout"), "interrupt_mode"),
         (changed(metadata={"kernel_provisioner": []}), "kernel_provisioner"),
+        (changed(metadata={"max_lifetime": "1d"}), "`metadata.max_lifetime` is no whole number"),
+        (changed(metadata={"cull_idle_timeout": -1}), "`metadata.cull_idle_timeout` is no whole"),
         (
             changed(metadata={"kernel_provisioner": {"provisioner_name": "x", "config": 1}}),
             "config",

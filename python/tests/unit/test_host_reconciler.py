@@ -102,6 +102,7 @@ class Kernels(dict):
     def __init__(self):
         super().__init__()
         self.said = []
+        self.started = {}
         self.busy = {}
         self.news = asyncio.Event()
 
@@ -115,9 +116,10 @@ class Kernels(dict):
         if kernel_id in self.busy:
             await self.busy[kernel_id].wait()
 
-    async def adopt(self, *, kernel_id, kernel_name, restore, **_):
+    async def adopt(self, *, kernel_id, kernel_name, restore, started, **_):
         if kernel_name != "local":
             raise ModuleNotFoundError(kernel_name)
+        self.started[kernel_id] = started
         self[kernel_id] = Kernel(f"{kernel_id}-1")
         self._say("adopt", kernel_id)
 
@@ -166,6 +168,18 @@ async def test_all_kernels_are_taken_over_at_the_start(start):
     scene = await start(pod("a"), pod("b"), a_1=record("a"), b_1=record("b"))
     assert sorted(scene.kernels.said) == [("adopt", "a"), ("adopt", "b")]
     assert scene.pods.removed == []
+
+
+async def test_a_kernel_that_is_taken_over_is_as_old_as_it_was(start):
+    first, later = pod("a"), pod("b", attempt=2)
+    for each in (first, later):
+        each["metadata"]["creationTimestamp"] = "2026-11-25T10:00:00Z"
+    later["metadata"]["annotations"]["gateway-provisioners/started"] = "2026-11-24T10:00:00+00:00"
+    scene = await start(first, later, a_1=record("a"), b_2=record("b"))
+    assert scene.kernels.started == {
+        "a": "2026-11-25T10:00:00+00:00",
+        "b": "2026-11-24T10:00:00+00:00",
+    }
 
 
 async def test_a_kernel_that_cannot_be_taken_over_takes_no_other_with_it(start, caplog):

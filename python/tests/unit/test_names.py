@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_provisioners.model.names import MAX_LABEL, pod_name, slug
+from gateway_provisioners.model.names import MAX_LABEL, pod_name, slug, user_label
 
 KERNEL_ID = "0f2f4c7e-6f9c-4f0e-8a55-1f6c4a5e0b11"
 LEGAL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -51,3 +51,41 @@ def test_users_whose_names_differ_do_not_share_a_slug(one, other):
 
 def test_each_attempt_has_a_name_of_its_own():
     assert pod_name("alice", KERNEL_ID, 1) != pod_name("alice", KERNEL_ID, 2)
+
+
+@pytest.mark.parametrize(
+    ("username", "label"),
+    [
+        ("alice", "alice"),
+        ("a", "a"),
+        ("jane-doe2", "jane-doe2"),
+        ("a" * 63, "a" * 63),
+        ("Alice", "alice---3bc51062973c458d5a6f2d8d64a02324"),
+        ("jane.doe@example.com", "jane-doe-example-com---86e0b9e5"),
+        ("../../etc", "etc---"),
+        ("{username}", "username---"),
+        ("李雷", "user---"),
+        ("", "user---"),
+        ("a" * 64, "a" * 28 + "---"),
+    ],
+)
+def test_a_user_has_a_label(username, label):
+    assert user_label(username).startswith(label)
+    assert LEGAL.fullmatch(user_label(username))
+
+
+def test_nobody_can_take_the_label_of_another_user():
+    """Whoever calls themselves what another one's name becomes gets another label."""
+    taken = user_label("Alice")
+    assert user_label(taken) != taken
+    assert user_label("alice---x").startswith("alice-x---")
+    labels = [user_label(name) for name in ("alice", "Alice", "ALICE", "alice-", "al.ice", "älice")]
+    assert len(set(labels)) == len(labels)
+
+
+@given(st.lists(st.text(max_size=80), unique=True, max_size=20))
+def test_labels_are_legal_and_differ_as_their_users_do(usernames):
+    labels = [user_label(username) for username in usernames]
+    assert all(LEGAL.fullmatch(label) for label in labels)
+    labels += [user_label(label) for label in labels if label not in usernames and "---" in label]
+    assert len(set(labels)) == len(labels)

@@ -213,3 +213,20 @@ def test_a_record_survives_the_secret():
     record = {"kernel_id": KERNEL_ID, "environment": {"A": "ü"}}
     assert read_record(build_record_patch(record)) == record
     assert read_record(build_secret(a_spec(), created(a_spec()))) is None
+
+
+def test_amounts_that_are_numbers_become_text():
+    """The chart takes `cpu: 2`, as Kubernetes does; the client library takes nothing but text."""
+    template = {
+        "spec": {
+            "initContainers": [{"name": "first", "resources": {"limits": {"cpu": 0.5}}}],
+            "containers": [{"name": "kernel", "resources": {"requests": {"memory": 1048576}}}],
+        }
+    }
+    spec = a_spec(resources={"limits": {"cpu": 2, "memory": "1Gi"}}, patch=template)
+    made = build_pod(spec)["spec"]
+    assert made["initContainers"][0]["resources"] == {"limits": {"cpu": "0.5"}}
+    assert made["containers"][0]["resources"] == {
+        "limits": {"cpu": "2", "memory": "1Gi"},
+        "requests": {"memory": "1048576"},
+    }

@@ -19,17 +19,12 @@ def pod(*, state=None, image="acme/nowhere:1", **status):
     return {"metadata": {"name": "p"}, "spec": spec, "status": status}
 
 
-UNSCHEDULABLE = pod(
-    phase="Pending",
-    conditions=[
-        {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": "Unschedulable",
-            "message": "0/1 nodes are available: 1 Insufficient cpu.",
-        }
-    ],
-)
+def unschedulable(message):
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    return pod(phase="Pending", conditions=[{**condition, "message": message}])
+
+
+UNSCHEDULABLE = unschedulable("0/1 nodes are available: 1 Insufficient cpu.")
 RUNNING = pod(phase="Running", podIP="10.244.0.7", state={"running": {}})
 
 
@@ -100,6 +95,13 @@ def test_a_cluster_that_can_grow_gets_its_time():
     assert start_failure(UNSCHEDULABLE, unschedulable_is_final=False) is None
     assert is_unschedulable(UNSCHEDULABLE)
     assert not is_unschedulable(RUNNING)
+
+
+def test_a_claim_gets_the_time_to_be_bound():
+    message = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+    assert start_failure(unschedulable(message), unschedulable_is_final=True) is None
+    assert not is_unschedulable(unschedulable(message))
+    assert "unbound immediate PersistentVolumeClaims" in progress(unschedulable(message))
 
 
 def test_a_pod_that_somebody_deletes_will_not_start():

@@ -2,24 +2,116 @@
 
 {{- define "gateway-provisioners.gateway.imageReference" -}}
 {{- with .Values.gateway.image -}}
+{{- $name := printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) -}}
 {{- if .digest -}}
-{{- printf "%s@%s" .repository .digest -}}
-{{- else -}}
-{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) -}}
+{{- $name = printf "%s@%s" .repository .digest -}}
 {{- end -}}
+{{- include "gateway-provisioners.image" (list $ $name) -}}
 {{- end -}}
 {{- end -}}
 
 {{- /*
-The process reads the token once, so a new one has to restart it. A token that the chart made does
-not change, one in an existingSecret cannot be seen, and nothing else is worth a restart.
+The process reads the token and its configuration once, so new ones have to restart it. A token that the
+chart made does not change, one in an existingSecret cannot be seen, and nothing else is worth a restart.
 */ -}}
 {{- define "gateway-provisioners.gateway.podAnnotations" -}}
-{{- $annotations := deepCopy .Values.gateway.podAnnotations -}}
+{{- $annotations := merge (deepCopy .Values.gateway.podAnnotations) .Values.commonAnnotations -}}
+{{- if .Values.gateway.extraConfig -}}
+{{- $_ := set $annotations "checksum/config" (include "gateway-provisioners.gateway.config" . | sha256sum) -}}
+{{- end -}}
 {{- with .Values.gateway.auth.token -}}
 {{- $_ := set $annotations "checksum/token" (sha256sum .) -}}
 {{- end -}}
 {{- toJson $annotations -}}
+{{- end -}}
+
+{{- /* Selectors stay what they are, whatever labels an operator wants. */ -}}
+{{- define "gateway-provisioners.gateway.podLabels" -}}
+{{- merge (include "gateway-provisioners.gateway.selectorLabels" . | fromYaml) .Values.gateway.podLabels .Values.commonLabels | toJson -}}
+{{- end -}}
+
+{{- /* The parts of extraConfig in the order of their names, each below its name. */ -}}
+{{- define "gateway-provisioners.gateway.config" -}}
+{{- range $name, $code := .Values.gateway.extraConfig }}
+# {{ $name }}
+{{ $code }}
+{{ end -}}
+{{- end -}}
+
+{{- /* A constraint that names no pods means the gateway's: those of the same version, or a rollout would count twice. */ -}}
+{{- define "gateway-provisioners.gateway.topologySpread" -}}
+{{- $constraints := list -}}
+{{- $pods := dict "labelSelector" (dict "matchLabels" (include "gateway-provisioners.gateway.selectorLabels" . | fromYaml)) "matchLabelKeys" (list "pod-template-hash") -}}
+{{- range .Values.gateway.topologySpreadConstraints -}}
+{{- $constraints = append $constraints (hasKey . "labelSelector" | ternary . (merge (deepCopy .) $pods)) -}}
+{{- end -}}
+{{- toJson $constraints -}}
+{{- end -}}
+
+{{- /* A probe's request. The kubelet does not ask whose certificate it is. */ -}}
+{{- define "gateway-provisioners.gateway.probe" -}}
+path: {{ .path }}
+port: http
+{{- if include "gateway-provisioners.gateway.tlsSecretName" .root }}
+scheme: HTTPS
+{{- end }}
+{{- end -}}
+
+{{- /* The chart's own volumes, and where the gateway finds them: a YAML object of two lists. */ -}}
+{{- define "gateway-provisioners.gateway.volumes" -}}
+volumes:
+  - name: tmp
+    emptyDir:
+      sizeLimit: 64Mi
+  - name: runtime
+    emptyDir:
+      medium: Memory
+      sizeLimit: 16Mi
+  {{- with include "gateway-provisioners.gateway.tlsSecretName" . }}
+  - name: tls
+    secret:
+      secretName: {{ . | quote }}
+  {{- end }}
+  {{- if .Values.gateway.extraConfig }}
+  - name: config
+    configMap:
+      name: {{ include "gateway-provisioners.gateway.configMapName" . | quote }}
+  {{- end }}
+  {{- if .Values.kernelspecs.existingClaim }}
+  - name: kernelspecs
+    persistentVolumeClaim:
+      claimName: {{ .Values.kernelspecs.existingClaim | quote }}
+      readOnly: true
+  {{- else if .Values.kernelspecs.image }}
+  - name: kernelspecs
+    emptyDir:
+      sizeLimit: 64Mi
+  {{- end }}
+volumeMounts:
+  - name: tmp
+    mountPath: /tmp
+  - name: runtime
+    mountPath: /run/jupyter
+  {{- if include "gateway-provisioners.gateway.tlsSecretName" . }}
+  # A directory, not its files: those would not be renewed.
+  - name: tls
+    mountPath: /run/tls
+    readOnly: true
+  {{- end }}
+  {{- if .Values.gateway.extraConfig }}
+  - name: config
+    mountPath: /etc/jupyter/jupyter_gateway_config.py
+    subPath: jupyter_gateway_config.py
+    readOnly: true
+  {{- end }}
+  {{- if or .Values.kernelspecs.existingClaim .Values.kernelspecs.image }}
+  - name: kernelspecs
+    mountPath: /usr/local/share/jupyter/kernels
+    readOnly: true
+    {{- with .Values.kernelspecs.subPath }}
+    subPath: {{ . | quote }}
+    {{- end }}
+  {{- end }}
 {{- end -}}
 
 {{- /*
@@ -61,6 +153,10 @@ restarts the gateway.
 - name: GP_INSTANCE
   value: {{ include "gateway-provisioners.fullname" . | quote }}
 - name: GP_NAMESPACE
+  {{- if include "gateway-provisioners.kernels.apart" . }}
+  value: {{ include "gateway-provisioners.kernels.namespace" . | quote }}
+- name: GP_GATEWAY_NAMESPACE
+  {{- end }}
   valueFrom:
     fieldRef:
       fieldPath: metadata.namespace
@@ -70,8 +166,13 @@ restarts the gateway.
       fieldPath: status.podIP
 - name: GP_RESPONSE_PORT
   value: "8877"
+{{- if include "gateway-provisioners.kernels.apart" . }}
+- name: GP_OWNER_CONFIGMAP
+  value: {{ include "gateway-provisioners.kernels.ownerName" . | quote }}
+{{- else }}
 - name: GP_OWNER_DEPLOYMENT
   value: {{ include "gateway-provisioners.gateway.deploymentName" . | quote }}
+{{- end }}
 - name: GP_KERNELSPECS_CONFIGMAP
   value: {{ include "gateway-provisioners.kernels.configMapName" . | quote }}
 - name: GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME
@@ -92,6 +193,33 @@ restarts the gateway.
   value: {{ join "," .Values.gateway.unauthorizedUsers | quote }}
 - name: GP_CLIENT_ENVS
   value: {{ join "," .Values.gateway.clientEnv | quote }}
+- name: GP_ALLOWED_ORIGINS
+  value: {{ join "," .Values.gateway.cors.allowedOrigins | quote }}
+{{- if include "gateway-provisioners.gateway.tlsSecretName" . }}
+- name: KG_CERTFILE
+  value: /run/tls/tls.crt
+- name: KG_KEYFILE
+  value: /run/tls/tls.key
+{{- end }}
+{{- $policy := include "gateway-provisioners.clientPolicy" .Values.gateway.clientPolicy | fromJson }}
+- name: GP_MAX_CPUS
+  value: {{ $policy.max_cpus | default "" | quote }}
+- name: GP_MAX_MEMORY
+  value: {{ $policy.max_memory | default "" | quote }}
+- name: GP_MAX_GPUS
+  value: {{ $policy.max_gpus | default "" | quote }}
+- name: GP_CLIENT_IDS
+  value: {{ $policy.client_ids | default false | toString | title | quote }}
+- name: GP_PROHIBITED_UIDS
+  value: {{ join "," $policy.prohibited_uids | quote }}
+- name: GP_PROHIBITED_GIDS
+  value: {{ join "," $policy.prohibited_gids | quote }}
+- name: GP_CLIENT_SERVICE_ACCOUNTS
+  value: {{ join "," $policy.client_service_accounts | quote }}
+- name: GP_CLIENT_CLAIMS
+  value: {{ join "," $policy.client_claims | quote }}
+- name: GP_MIRROR_WORKING_DIRS
+  value: {{ $policy.mirror_working_dirs | default false | toString | title | quote }}
 - name: GP_LOG_LEVEL
   value: {{ .Values.gateway.logLevel }}
 # Connection files hold kernels' keys, so they stay in memory.

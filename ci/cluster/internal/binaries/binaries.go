@@ -36,7 +36,8 @@ const (
 
 // kubeNames are the programs that the one file kube acts as.
 var kubeNames = []string{
-	"etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubeadm", "kubectl", "kubelet",
+	"etcd", "kube-apiserver", "kube-controller-manager", "kube-network-policies", "kube-proxy", "kube-scheduler", "kubeadm",
+	"kubectl", "kubelet",
 }
 
 // builds are the calls of the compiler. Helm's two majors have a call each because both programs are called helm.
@@ -45,7 +46,7 @@ var builds = []struct {
 	output   string
 	packages []string
 }{
-	{"build Kubernetes, etcd, CoreDNS and pause", "", []string{"./cmd/kube", "./cmd/coredns", "./cmd/pause"}},
+	{"build Kubernetes, etcd, CoreDNS and pause", "", []string{"./cmd/kube", "./cmd/coredns", "./cmd/pause", "./cmd/pod-security"}},
 	{"build Helm 4", "helm4", []string{"helm.sh/helm/v4/cmd/helm"}},
 	{"build Helm 3", "helm3", []string{"helm.sh/helm/v3/cmd/helm"}},
 }

@@ -14,11 +14,14 @@ type Component struct {
 	Argv []string
 	// Health answers with 200 when the program is ready; or it is the path of a socket, after "unix:".
 	Health string
+	// OnDemand says that the cluster is whole without it: it runs when somebody starts it by its name.
+	OnDemand bool
 }
 
 // order is the order of starting; it is stopped in reverse.
 var order = []string{
 	"containerd", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet",
+	"kube-network-policies",
 }
 
 // Names lists all components in the order of starting.
@@ -43,6 +46,7 @@ var components = map[string]func(plan.Plan) Component{
 	"kube-scheduler":          scheduler,
 	"kube-proxy":              kubeProxyComponent,
 	"kubelet":                 kubeletComponent,
+	"kube-network-policies":   networkPolicies,
 }
 
 func containerdComponent(p plan.Plan) Component {
@@ -162,5 +166,21 @@ func kubeProxyComponent(p plan.Plan) Component {
 	return Component{
 		Argv:   []string{p.Program("kube-proxy"), "--config=" + p.Path("kube-proxy.yaml")},
 		Health: fmt.Sprintf("http://%s:10256/healthz", p.NodeIP),
+	}
+}
+
+// networkPolicies runs on demand: it learns a pod's address from the API, up to a second after the pod has begun to
+// talk, which would spoil what is measured.
+func networkPolicies(p plan.Plan) Component {
+	address := fmt.Sprintf("%s:10260", p.NodeIP)
+	return Component{
+		Argv: []string{
+			p.Program("kube-network-policies"),
+			"--kubeconfig=" + p.Conf("admin.conf"),
+			"--hostname-override=" + p.NodeName(),
+			"--health-address=" + address,
+		},
+		Health:   "http://" + address + "/healthz",
+		OnDemand: true,
 	}
 }

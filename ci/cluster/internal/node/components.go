@@ -95,6 +95,9 @@ func (n *Node) launch(component config.Component) (*proc.Process, error) {
 		}
 		argv = append([]string{path}, argv[1:]...)
 	}
+	if _, err := os.Stat(argv[0]); err != nil {
+		return nil, fmt.Errorf("%w; `down` and `up` give cluster %s the programs of this checkout", err, n.Name)
+	}
 	// A socket that a killed process left behind would be taken for its successor's.
 	if socket, ok := strings.CutPrefix(component.Health, "unix:"); ok {
 		if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {

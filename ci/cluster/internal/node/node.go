@@ -108,6 +108,12 @@ func (n *Node) component(name string) (config.Component, error) {
 	return config.Lookup(n.Plan, name)
 }
 
+// onDemand tells whether the cluster is whole without a component.
+func (n *Node) onDemand(name string) bool {
+	component, err := n.component(name)
+	return err == nil && component.OnDemand
+}
+
 // writeFile writes a file for root's eyes, whole or not at all.
 func writeFile(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

@@ -66,6 +66,9 @@ func (n *Node) Status(ctx context.Context) Status {
 	}
 	_ = parallel(questions...)
 	for _, component := range status.Components {
+		if component.State == "stopped" && n.onDemand(component.Name) {
+			continue
+		}
 		if component.State != "running" {
 			status.Problem = component.Name + ": " + component.State
 			return status

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,7 +46,7 @@ func Plan(root, name, bin string, report *steps.Reporter) (*Node, error) {
 	}
 	existing, err := Open(root, name, report)
 	if err == nil {
-		return existing, existing.replaceLostPrograms(bin)
+		return existing, existing.renewPrograms(bin)
 	}
 	if !errors.Is(err, ErrNone) {
 		return nil, err
@@ -85,13 +86,23 @@ func Plan(root, name, bin string, report *steps.Reporter) (*Node, error) {
 	return n, n.save()
 }
 
-// replaceLostPrograms gives a cluster the programs of today where its own have been cleared from the cache.
-func (n *Node) replaceLostPrograms(bin string) error {
-	if _, err := os.Stat(n.Bin); err == nil {
+// renewPrograms gives a cluster the programs of today where its own have been cleared from the cache, or none runs.
+func (n *Node) renewPrograms(bin string) error {
+	if _, err := os.Stat(n.Bin); err == nil && slices.ContainsFunc(config.Names(), n.runs) {
 		return nil
 	}
 	n.Bin = bin
 	return n.save()
+}
+
+// runs tells whether a component's process is there.
+func (n *Node) runs(component string) bool {
+	process, err := n.find(component)
+	if err != nil {
+		return false
+	}
+	process.Close()
+	return true
 }
 
 // planned reads the plans of all clusters below a folder.

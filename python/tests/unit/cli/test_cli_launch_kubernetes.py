@@ -256,7 +256,7 @@ def test_client_values_are_data(dry_run, monkeypatch):
     ("name", "value", "reason"),
     [
         ("KERNEL_VOLUMES", "[]", "KERNEL_VOLUMES is not supported; put volumes into"),
-        ("KERNEL_UID", "0 or so", "KERNEL_UID='0 or so' is no numeric id."),
+        ("KERNEL_UID", "0 or so", "KERNEL_UID='0 or so' is no id; write it in decimal"),
         ("KERNEL_CPUS", "many", "KERNEL_CPUS"),
     ],
 )

@@ -33,6 +33,8 @@ var programs = map[string]func() int{
 	"etcd":    func() int { etcdmain.Main(os.Args); return 0 },
 	"kubeadm": runKubeadm,
 
+	"kube-network-policies": runNetworkPolicies,
+
 	"kube-apiserver":          command(apiserver.NewAPIServerCommand),
 	"kube-controller-manager": command(controllermanager.NewControllerManagerCommand),
 	"kube-proxy":              command(proxy.NewProxyCommand),

@@ -1,11 +1,13 @@
 package launcher.kernel
 
+import java.io.OutputStream
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.TimeUnit.MILLISECONDS
 
 import com.typesafe.config.Config
 import org.apache.spark.{SparkContext, SparkEnv}
-import org.apache.toree.interpreter.{Interpreter => ToreeInterpreter}
+import org.apache.toree.interpreter.Results.Result
+import org.apache.toree.interpreter.{ExecuteFailure, ExecuteOutput, Interpreter => ToreeInterpreter}
 import org.apache.toree.kernel.interpreter.scala.ScalaInterpreter
 import org.apache.toree.utils.TaskManager
 
@@ -21,6 +23,7 @@ final class Interpreter(config: Config) extends ScalaInterpreter(config) {
   import Interpreter.Task
 
   @volatile private var running: Option[Task] = None
+  private val autoFlush = new AutoFlush
 
   override protected def newTaskManager(): TaskManager =
     new TaskManager(maximumWorkers = config.getInt("max_interpreter_threads")) {
@@ -34,6 +37,14 @@ final class Interpreter(config: Config) extends ScalaInterpreter(config) {
         }
       }
     }
+
+  override def interpret(
+      code: String,
+      silent: Boolean,
+      output: Option[OutputStream]
+  ): (Result, Either[ExecuteOutput, ExecuteFailure]) =
+    try super.interpret(code, silent, output)
+    finally autoFlush.await()
 
   override def interrupt(): ToreeInterpreter = {
     val task = running

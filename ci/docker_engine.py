@@ -1,0 +1,162 @@
+"""The Docker engine that the tests use.
+
+It is the one that ENGINE_HOST names, as DOCKER_HOST would, and no other. Where that is not set it is one of
+this project's own, without a way out of the machine, made when it is needed (as root, on Debian).
+
+Run as ``python -m ci.docker_engine up|down|status|load``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tarfile
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from ci import images
+from ci.commands import CommandError, UserError, exit_code
+from ci.dockerd import ASK_SECONDS, Dockerd
+from ci.engines import Docker
+from ci.progress import say, step
+
+OWN = Dockerd("gateway-provisioners-engine")
+REMOVAL_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class DockerEngine:
+    """An engine that answers.
+
+    ``host`` is where, as DOCKER_HOST has it; ``host_address`` is where its containers reach this machine,
+    which reaches each of them at the container's own address.
+    """
+
+    host: str
+    host_address: str
+
+    def cli(self, *words: str | Path) -> str:
+        """Run a command of the docker CLI on it; return its output. Raises CommandError when it fails."""
+        return Docker(self.host).cli(*words)
+
+    def load(self, built: Iterable[images.Built]) -> None:
+        """Give it images, unless it has them."""
+        for image in built:
+            if Docker(self.host).image_id(image.reference) != _image_id(image.archive):
+                with step(f"Load {image.reference} into the Docker engine"):
+                    self.cli("load", "--quiet", "--input", image.archive)
+
+    @contextmanager
+    def swarm_network(self) -> Iterator[str]:
+        """Give the name of a network of Swarm's, until the context ends, whose tasks this machine can reach.
+
+        It is a bridge, on this one node. Raises UserError where a named engine is in no Swarm.
+        """
+        if not self._in_swarm():
+            if self.host != OWN.host:
+                raise UserError(f"the engine at {self.host} is in no Swarm: docker swarm init")
+            try:
+                self.cli("swarm", "init", "--advertise-addr", OWN.addresses.engine)
+            except CommandError:
+                if not self._in_swarm():  # else another process was faster
+                    raise
+        name = f"gp-swarm-{uuid.uuid4().hex[:8]}"
+        configuration = f"{name}-configuration"
+        try:
+            # This machine shall see the tasks' real addresses.
+            masquerade = "--opt=com.docker.network.bridge.enable_ip_masquerade=false"
+            self.cli("network", "create", "--config-only", masquerade, configuration)
+            swarm = ("--scope=swarm", "--driver=bridge", f"--config-from={configuration}")
+            self.cli("network", "create", *swarm, name)
+            yield name
+        finally:
+            _remove_networks(self, name, configuration)
+
+    def _in_swarm(self) -> bool:
+        return self.cli("info", "--format", "{{.Swarm.LocalNodeState}}").strip() == "active"
+
+
+def _remove_networks(engine: DockerEngine, *names: str) -> None:
+    """Remove networks: a node still uses one for a moment after the last task in it has ended."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while there := set(names) & set(engine.cli("network", "ls", "--format", "{{.Name}}").split()):
+        try:
+            engine.cli("network", "rm", *(name for name in names if name in there))
+        except CommandError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(ASK_SECONDS)
+
+
+def _image_id(archive: Path) -> str:
+    """Return the id that an engine gives the image in a docker-archive."""
+    with tarfile.open(archive) as content:
+        [image] = json.load(cast("IO[bytes]", content.extractfile("manifest.json")))
+    return "sha256:" + Path(image["Config"]).name.removesuffix(".json")
+
+
+def named() -> str:
+    """Return the engine that the user named; "" when it is to be our own."""
+    return os.environ.get("ENGINE_HOST", "")
+
+
+def ensure() -> DockerEngine:
+    """Return the chosen engine; our own is brought up now unless it is.
+
+    Raises UserError for what the user has to decide or install, CommandError when it does not come up.
+    """
+    host = named()
+    if not host:
+        OWN.up()
+        return DockerEngine(OWN.host, OWN.addresses.host)
+    template = "{{(index .IPAM.Config 0).Gateway}}"
+    try:
+        gateway = Docker(host).cli("network", "inspect", "--format", template, "bridge").strip()
+    except CommandError as error:
+        raise UserError(
+            f"the engine that ENGINE_HOST={host} names does not answer: {error}"
+        ) from error
+    return DockerEngine(host, gateway)
+
+
+def _up() -> None:
+    say(f"export DOCKER_HOST={ensure().host}")
+
+
+def _down() -> None:
+    if named():
+        raise UserError(f"ENGINE_HOST={named()} is yours: take it down yourself")
+    OWN.down()
+
+
+def _status() -> None:
+    if not named() and not OWN.answers():
+        raise UserError("no Docker engine of our own runs: make engine")
+    engine = ensure()
+    say(f"{engine.host} answers; its containers reach this machine at {engine.host_address}")
+    say(engine.cli("ps", "--format", "table {{.Names}}\t{{.Image}}\t{{.Status}}").rstrip())
+
+
+def _load(references: list[str]) -> None:
+    ensure().load(images.ensure(references))
+
+
+def main() -> int:
+    """Bring the engine up, or take it down, or say what is in it, or give it images."""
+    parser = argparse.ArgumentParser(prog="python -m ci.docker_engine", description=__doc__)
+    parser.add_argument("verb", choices=("up", "down", "status", "load"))
+    parser.add_argument("references", nargs="*", metavar="REFERENCE", help="for load; default: all")
+    given = parser.parse_args()
+    verbs = {"up": _up, "down": _down, "status": _status}
+    return exit_code(verbs.get(given.verb, lambda: _load(given.references)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# The version, wherever it stands, from python/gateway_provisioners/_version.py.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+.venv/bin/python ci/update/versions.py

@@ -1,0 +1,152 @@
+"""`helm test`: starts the default kernel through the gateway's Service, runs code in it, and ends it.
+
+The environment says what a Jupyter server's would: JUPYTER_GATEWAY_URL, JUPYTER_GATEWAY_AUTH_TOKEN,
+JUPYTER_GATEWAY_VALIDATE_CERT, and KERNEL_* variables for the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from gateway_provisioners.cli.finding import Finding, Level
+from gateway_provisioners.cli.trial import SNIPPETS
+
+# Longer than any launch that a gateway would wait for: its own answer says more than ours could.
+PATIENCE = 600
+
+
+class CheckFailed(Exception):
+    """The gateway or its kernel did not do what it has to; the message says what."""
+
+
+class Gateway:
+    """The gateway as its clients see it."""
+
+    def __init__(self, url: str, token: str, *, validate_cert: bool) -> None:
+        self._url = url.rstrip("/")
+        self._options: dict[str, Any] = {
+            "headers": {"Authorization": f"token {token}"},
+            "validate_cert": validate_cert,
+            "connect_timeout": 20,
+            "request_timeout": PATIENCE,
+        }
+
+    async def request(self, method: str, path: str, body: object = None) -> Any:
+        """Return what the gateway answers; raise CheckFailed with its reason when it refuses."""
+        text = None if body is None else json.dumps(body)
+        request = HTTPRequest(f"{self._url}{path}", method=method, body=text, **self._options)
+        try:
+            response = await AsyncHTTPClient().fetch(request)
+        except HTTPError as error:
+            raise CheckFailed(f"{method} {path}: {error.code} {_reason(error)}") from error
+        except OSError as error:
+            raise CheckFailed(f"{self._url} cannot be reached: {error}") from error
+        return json.loads(response.body or "null")
+
+    async def channels(self, kernel_id: str) -> WebSocketClientConnection:
+        """Return the open websocket of a kernel."""
+        path = f"/api/kernels/{kernel_id}/channels?session_id={uuid.uuid4().hex}"
+        url = f"ws{self._url.removeprefix('http')}{path}"
+        try:
+            return await websocket_connect(HTTPRequest(url, **self._options))
+        except (HTTPError, OSError) as error:
+            msg = (
+                f"the kernel runs and its websocket cannot be opened: {error}."
+                " What stands before the gateway has to pass websockets on"
+            )
+            raise CheckFailed(msg) from error
+
+
+def _reason(error: HTTPError) -> str:
+    if error.response is not None:
+        try:
+            return str(json.loads(error.response.body)["message"])
+        except (ValueError, KeyError, TypeError):
+            pass
+    return error.message
+
+
+async def execute(channels: WebSocketClientConnection, code: str) -> str:
+    """Run code and return what it printed and what its last expression is."""
+    request = uuid.uuid4().hex
+    header = {
+        "msg_id": request,
+        "msg_type": "execute_request",
+        "username": "",
+        "session": request,
+        "version": "5.3",
+    }
+    content: dict[str, Any] = {"code": code, "silent": False, "allow_stdin": False}
+    message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
+    await channels.write_message(json.dumps({"channel": "shell", "buffers": [], **message}))
+    output = ""
+    while True:
+        received = await channels.read_message()
+        if received is None:
+            raise CheckFailed("the kernel's websocket was closed before it replied")
+        answer = json.loads(received)
+        if answer["parent_header"].get("msg_id") != request:
+            continue
+        content = answer["content"]
+        output += str(content.get("text") or content.get("data", {}).get("text/plain", ""))
+        if content.get("execution_state") == "idle":
+            return output
+        if answer["msg_type"] == "error":
+            raise CheckFailed(f"{code!r} failed: {content['ename']}: {content['evalue']}")
+
+
+async def check(environment: Mapping[str, str]) -> None:
+    """Print a line for each thing that works; raise CheckFailed at the first that does not."""
+    url = environment["JUPYTER_GATEWAY_URL"]
+    validate = environment.get("JUPYTER_GATEWAY_VALIDATE_CERT", "true").lower() != "false"
+    gateway = Gateway(url, environment["JUPYTER_GATEWAY_AUTH_TOKEN"], validate_cert=validate)
+    listed = await gateway.request("GET", "/api/kernelspecs")
+    names = ", ".join(sorted(listed["kernelspecs"]))
+    if not names:
+        raise CheckFailed("no kernel is enabled; set kernels.NAME.enabled, or kernels.NAME.image")
+    say("gateway", f"{url} takes the token and lists {names}")
+    name = listed["default"]
+    language = listed["kernelspecs"][name]["spec"]["language"].lower()
+    variables = {key: value for key, value in environment.items() if key.startswith("KERNEL_")}
+    kernel = await gateway.request("POST", "/api/kernels", {"name": name, "env": variables})
+    try:
+        say(name, "a pod runs it")
+        channels = await gateway.channels(kernel["id"])
+        if language in SNIPPETS:
+            output = await execute(channels, SNIPPETS[language].sum)
+            if "2" not in output:
+                raise CheckFailed(f"{SNIPPETS[language].sum!r} gave {output!r} instead of 2")
+            say(name, f"{SNIPPETS[language].sum} gives {output.strip()}")
+        channels.close()
+    finally:
+        await gateway.request("DELETE", f"/api/kernels/{kernel['id']}")
+    say(name, "its pod is removed")
+
+
+def say(about: str, text: str, level: Level = Level.OK) -> None:
+    """Print a finding at once."""
+    sys.stdout.write(f"{Finding(level, about, text)}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Check the gateway that the environment names."""
+    try:
+        asyncio.run(asyncio.wait_for(check(os.environ), PATIENCE))
+    except CheckFailed as failure:
+        say("gateway", str(failure), Level.PROBLEM)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""TLS of the gateway's HTTP port, with a certificate that may be renewed while it runs."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from pathlib import Path
+
+from gateway_provisioners.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
+
+
+def server_context(
+    certfile: str, keyfile: str | None, client_ca: str | None = None
+) -> ssl.SSLContext:
+    """TLS 1.2 or later with the certificate of these files, as they are at each handshake.
+
+    Args:
+        keyfile: None where the key is in `certfile`.
+        client_ca: where it is given, clients must show a certificate that it signed.
+
+    Raises:
+        ConfigurationError: the files cannot be used.
+    """
+    files = _Files(certfile, keyfile, client_ca)
+    try:
+        files.read()
+    except (OSError, ssl.SSLError) as error:
+        names = ", ".join(name for name in (certfile, keyfile, client_ca) if name)
+        msg = f"The files for TLS ({names}) cannot be used: {error}"
+        raise ConfigurationError(msg) from error
+
+    def on_handshake(
+        connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
+        connection.context = files.newest()
+
+    # Each connection begins with this context, and goes on with the newest one.
+    context = files.newest()
+    context.sni_callback = on_handshake
+    return context
+
+
+class _Files:
+    """A certificate and its key, and whose clients' certificates are good. Renewal replaces the files."""
+
+    def __init__(self, certfile: str, keyfile: str | None, client_ca: str | None) -> None:
+        self._certfile = certfile
+        self._keyfile = keyfile
+        self._client_ca = client_ca
+        self._context: ssl.SSLContext | None = None
+        self._read_at: tuple[tuple[int, int], ...] = ()
+
+    def read(self) -> None:
+        """Load the files as they are now."""
+        self._read_at = self._versions()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self._certfile, self._keyfile)
+        if self._client_ca:
+            context.load_verify_locations(cafile=self._client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        self._context = context
+
+    def newest(self) -> ssl.SSLContext:
+        """What the files give; the one before where they cannot be used."""
+        try:
+            if self._versions() != self._read_at:
+                self.read()
+                _log.info("The certificate in %s was renewed.", self._certfile)
+        except (OSError, ssl.SSLError) as error:
+            _log.error("%s cannot be used, the one before it is: %s", self._certfile, error)
+        assert self._context is not None  # noqa: S101 - read before the first handshake
+        return self._context
+
+    def _versions(self) -> tuple[tuple[int, int], ...]:
+        names = (self._certfile, self._keyfile, self._client_ca)
+        found = (Path(name).stat() for name in names if name)
+        return tuple((each.st_mtime_ns, each.st_ino) for each in found)

@@ -1,0 +1,53 @@
+"""What a kernelspec's settings and a client's request make of a kernel's Pod."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from gateway_provisioners.model.client_policy import USER_PLACEHOLDER
+from gateway_provisioners.model.launch_request import LaunchRequest
+from gateway_provisioners.model.names import user_label
+from gateway_provisioners.model.resources import merged
+from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
+
+T = TypeVar("T")
+
+
+def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dict[str, Any]:
+    """The fields of `KernelPodSpec` that no gateway and no single launch decides on."""
+    label = user_label(request.username)
+    uid, gid = request.run_as_user, request.run_as_group
+    return {
+        "image_pull_policy": settings.image_pull_policy,
+        "image_pull_secrets": settings.image_pull_secrets,
+        "resources": merged(settings.resources, request.resources),
+        "node_selector": settings.node_selector,
+        "tolerations": settings.tolerations,
+        "env_from": settings.env_from,
+        "affinity": settings.affinity,
+        "runtime_class_name": settings.runtime_class_name,
+        "priority_class_name": settings.priority_class_name,
+        "volumes": [*_of_user(settings.volumes, label), *request.volumes],
+        "volume_mounts": [*_of_user(settings.volume_mounts, label), *request.volume_mounts],
+        "service_account_name": request.service_account_name or settings.service_account_name,
+        "run_as_user": settings.run_as_user if uid is None else uid,
+        "run_as_group": settings.run_as_group if gid is None else gid,
+        "working_dir": request.working_dir,
+        "patch": settings.pod_template,
+    }
+
+
+def _of_user(value: T, label: str) -> T:
+    """`value` with the user's label in place of the placeholder in every string of it.
+
+    What the administrator wrote is looked through once. The label is a DNS label, whatever the user is
+    called, so that it is one part of a name or of a path.
+    """
+    if isinstance(value, str):
+        return value.replace(USER_PLACEHOLDER, label)  # type: ignore[return-value]
+    if isinstance(value, Mapping):
+        return {key: _of_user(item, label) for key, item in value.items()}  # type: ignore[return-value]
+    if isinstance(value, list):
+        return [_of_user(item, label) for item in value]  # type: ignore[return-value]
+    return value

@@ -1,0 +1,110 @@
+"""TLS at the gateway itself: who is served, and a certificate that is renewed under way."""
+
+import ssl
+
+import aiohttp
+import pytest
+
+from api.certificates import write_certificate
+from api.running import TOKEN, running_gateway
+from cluster.gateway_client import Gateway
+from gateway_provisioners.errors import ConfigurationError
+
+
+@pytest.fixture
+def files(tmp_path):
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    write_certificate(folder, "gateway.example.com")
+    return folder
+
+
+def serving(files, **traits):
+    return running_gateway(
+        certfile=str(files / "tls.crt"), keyfile=str(files / "tls.key"), **traits
+    )
+
+
+def trusting(files):
+    """A client's context that trusts the certificate there is now."""
+    return ssl.create_default_context(cafile=files / "tls.crt")
+
+
+async def health(running, context):
+    """Ask for /healthz on a connection of its own."""
+    url = running.url.replace("http:", "https:")
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/healthz", ssl=context) as response,
+    ):
+        return response.status
+
+
+async def test_only_tls_is_served(files):
+    async with serving(files) as running:
+        assert await health(running, trusting(files)) == 200
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.ClientError):
+                await session.get(f"{running.url}/healthz")
+
+
+async def test_tls_below_1_2_is_refused(files):
+    async with serving(files) as running:
+        old = trusting(files)
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises(aiohttp.ClientError):
+            await health(running, old)
+
+
+async def test_a_kernel_is_used_over_tls(files):
+    async with serving(files) as running:
+        url = running.url.replace("http:", "https:")
+        async with (
+            Gateway(url, TOKEN, ssl=trusting(files)) as client,
+            client.kernel("local") as channels,
+        ):
+            assert (await channels.execute("print(6 * 7)")).text == "42\n"
+
+
+async def test_a_renewed_certificate_is_shown_to_the_next_client(files):
+    async with serving(files) as running:
+        before = trusting(files)
+        assert await health(running, before) == 200
+        write_certificate(files, "gateway.example.com")
+        assert await health(running, trusting(files)) == 200
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await health(running, before)
+
+
+async def test_a_renewal_that_went_wrong_leaves_the_certificate_before(files, caplog):
+    async with serving(files) as running:
+        context = trusting(files)
+        (files / "tls.crt").write_text("no certificate")
+        assert await health(running, context) == 200
+        assert f"{files / 'tls.crt'} cannot be used, the one before it is" in caplog.text
+        assert await health(running, context) == 200
+        write_certificate(files, "gateway.example.com")
+        assert await health(running, trusting(files)) == 200
+
+
+async def test_clients_show_a_certificate_where_that_is_asked_for(files, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    write_certificate(theirs, "client.example.com")
+    async with serving(files, client_ca=str(theirs / "tls.crt")) as running:
+        known = trusting(files)
+        known.load_cert_chain(theirs / "tls.crt", theirs / "tls.key")
+        assert await health(running, known) == 200
+        with pytest.raises(aiohttp.ClientError):
+            await health(running, trusting(files))
+
+
+@pytest.mark.parametrize("broken", ["tls.crt", "tls.key"])
+async def test_files_that_cannot_be_used_are_named_at_the_start(files, broken):
+    (files / broken).write_text("hunter2")
+    with pytest.raises(ConfigurationError, match=r"tls\.crt, .*tls\.key\) cannot be used") as told:
+        async with serving(files):
+            pass
+    assert "hunter2" not in str(told.value)

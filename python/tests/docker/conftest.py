@@ -1,0 +1,25 @@
+"""One Docker engine for all tests: that of ENGINE_HOST, or one of our own (see ci/docker_engine.py).
+
+One that cannot be had is a failure. Tests remove what they make: the engine stays for the next run.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from ci import docker_engine, images
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """The engine, with the image of the Python kernel in it."""
+    engine = docker_engine.ensure()
+    engine.load(images.ensure([images.KERNEL_PY.reference]))
+    return engine
+
+
+@pytest.fixture(scope="session")
+def swarm_network(engine):
+    """The name of a network whose tasks the tests can reach, in an engine that is a Swarm's manager."""
+    with engine.swarm_network() as name:
+        yield name

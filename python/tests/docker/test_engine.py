@@ -1,0 +1,121 @@
+"""The engine that the tests run on: what reaches what, and that one of our own leaves nothing."""
+
+import socket
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+
+from ci import docker_engine, images
+from ci.commands import UserError
+from ci.dockerd import Dockerd
+from ci.engines import Docker
+
+CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).recv(1)"
+
+
+@pytest.fixture
+def container(engine):
+    """A function that starts a container with a Python program and gives its name."""
+    names = []
+
+    def start(*words, network="bridge"):
+        names.append(f"gp-test-{uuid.uuid4().hex[:8]}")
+        options = ["--detach", "--name", names[-1], "--network", network]
+        engine.cli("run", *options, images.KERNEL_PY.reference, "python3", "-c", *words)
+        return names[-1]
+
+    yield start
+    for name in names:
+        engine.cli("rm", "--force", name)
+
+
+def address(engine, name):
+    return engine.cli("inspect", "--format", "{{.NetworkSettings.IPAddress}}", name).strip()
+
+
+def test_a_container_reaches_this_machine_under_its_own_address(engine, container):
+    with socket.create_server((engine.host_address, 0)) as server:
+        server.settimeout(30)
+        name = container(CONNECT, engine.host_address, str(server.getsockname()[1]))
+        connection, (source, _) = server.accept()
+        with connection:
+            assert source == address(engine, name)
+
+
+def test_this_machine_reaches_a_container(engine, container):
+    program = (
+        "import socket; server = socket.create_server(('', 9000));"
+        "print('ready', flush=True); server.accept()[0].send(b'!')"
+    )
+    name = container(program)
+    argv = ["docker", f"--host={engine.host}", "logs", "--follow", name]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as logs:
+        assert logs.stdout.readline() == "ready\n"
+        with socket.create_connection((address(engine, name), 9000), 30) as connection:
+            assert connection.recv(1) == b"!"
+
+
+def test_a_task_of_a_swarm_reaches_this_machine_under_its_own_address(engine, swarm_network):
+    name = f"gp-test-{uuid.uuid4().hex[:8]}"
+    with socket.create_server((engine.host_address, 0)) as server:
+        server.settimeout(60)
+        options = ["--detach", "--no-resolve-image", "--restart-condition=none", "--name", name]
+        program = ["python3", "-c", CONNECT, engine.host_address, str(server.getsockname()[1])]
+        engine.cli(
+            *("service", "create", *options, "--network", swarm_network),
+            *(images.KERNEL_PY.reference, *program),
+        )
+        try:
+            connection, (source, _) = server.accept()
+            with connection:
+                filters = f"--filter=label=com.docker.swarm.service.name={name}"
+                [task] = engine.cli("ps", "--quiet", filters).split()
+                place = f'{{{{(index .NetworkSettings.Networks "{swarm_network}").IPAddress}}}}'
+                assert engine.cli("inspect", "--format", place, task).strip() == source
+        finally:
+            engine.cli("service", "rm", name)
+
+
+def test_an_engine_of_our_own_comes_and_goes_and_leaves_nothing():
+    name = f"gp-test-{uuid.uuid4().hex[:8]}"
+    own = Dockerd(name)
+    try:
+        own.up()
+        own.up()  # nothing to do
+        others = Docker(docker_engine.ensure().host)
+        assert Docker(own.host).cli("info", "--format", "{{.ID}}") != others.cli(
+            "info", "--format", "{{.ID}}"
+        )
+        link = f"gpe{own.addresses.slot}host"
+        assert Path(f"/sys/class/net/{link}").exists()
+    finally:
+        own.down()
+    assert not own.answers()
+    left = [
+        *Path("/sys/fs/cgroup").glob(f"*/{name}"),
+        *Path("/run/netns").glob(name),
+        *Path("/sys/class/net").glob(link),
+        *Path(own.folder.parent).glob(name),
+    ]
+    assert left == []
+    assert name not in Path("/proc/self/mounts").read_text()
+    assert [path for path in Path("/proc").glob("[0-9]*/cmdline") if name in _text(path)] == []
+
+
+def _text(path):
+    try:
+        return path.read_text()
+    except OSError:  # it has ended
+        return ""
+
+
+def test_an_engine_that_is_named_is_used_or_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("ENGINE_HOST", f"unix://{tmp_path}/nobody.sock")
+    with pytest.raises(
+        UserError, match=r"ENGINE_HOST=unix://.*/nobody\.sock names does not answer"
+    ):
+        docker_engine.ensure()
+    monkeypatch.setenv("ENGINE_HOST", docker_engine.OWN.host)
+    assert docker_engine.ensure().host == docker_engine.OWN.host

@@ -1,0 +1,335 @@
+"""What a kernel of the chart can say beside its image: devices, volumes, lifetimes, users, sizes, policy."""
+
+import re
+
+import pytest
+import yaml
+from chart_rendering import HELMS, REPOSITORY, refusal, render
+
+from gateway_provisioners.model.client_policy import ClientPolicy
+
+CUSTOM = {"image": "acme/data-sci-py:2.0"}
+PAGE = (REPOSITORY / "docs" / "kernels.md").read_text()
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+HOME = {"name": "home", "persistentVolumeClaim": {"claimName": "home-{username}"}}
+HOME_MOUNT = {"name": "home", "mountPath": "/home/jovyan/work"}
+
+
+def spec(values, name="custom", **others):
+    return render({"kernels": {"custom": {**CUSTOM, **values}}, **others}).kernelspecs[name]
+
+
+def config(values, name="custom", **others):
+    return spec(values, name, **others)["metadata"]["kernel_provisioner"]["config"]
+
+
+@pytest.mark.parametrize(
+    ("value", "setting", "content"),
+    [
+        ("envFrom", "env_from", [{"secretRef": {"name": "warehouse"}}]),
+        ("volumes", "volumes", [HOME]),
+        ("affinity", "affinity", {"nodeAffinity": {}}),
+        ("runtimeClassName", "runtime_class_name", "gvisor"),
+        ("priorityClassName", "priority_class_name", "low"),
+        ("serviceAccountName", "service_account_name", "data"),
+        ("gpuResource", "gpu_resource", "amd.com/gpu"),
+    ],
+)
+def test_an_option_reaches_the_kernelspec_and_can_be_undone(value, setting, content):
+    assert config({value: content})[setting] == content
+    assert setting not in config({})
+    defaults = {value: content}
+    assert config({}, kernelDefaults=defaults)[setting] == content
+    undone = {"gpuResource": "nvidia.com/gpu", "affinity": {"nodeAffinity": None}}
+    empty = undone.get(value, type(content)())
+    assert config({value: empty}, kernelDefaults=defaults).get(setting) in (None, empty)
+
+
+def test_gpus_are_a_limit_beside_the_others():
+    resources = {"requests": {"cpu": 1}, "limits": {"memory": "8Gi"}}
+    got = config({"gpus": 2, "gpuResource": "amd.com/gpu", "resources": resources})
+    assert got["resources"] == {
+        "requests": {"cpu": 1},
+        "limits": {"memory": "8Gi", "amd.com/gpu": 2},
+    }
+    assert "resources" not in config({})
+    assert "resources" not in config({"gpus": 0}, kernelDefaults={"gpus": 1})
+
+
+def test_lifetimes_are_the_kernels_and_not_its_provisioners():
+    metadata = spec({"idleTimeout": 600, "maxLifetime": 86400})["metadata"]
+    assert (metadata["cull_idle_timeout"], metadata["max_lifetime"]) == (600, 86400)
+    metadata = spec({})["metadata"]
+    assert set(metadata) == {"debugger", "kernel_provisioner"}
+    assert spec({"idleTimeout": 0})["metadata"]["cull_idle_timeout"] == 0
+    defaults = {"idleTimeout": 600, "maxLifetime": 60}
+    undone = spec({"idleTimeout": -1, "maxLifetime": 0}, kernelDefaults=defaults)["metadata"]
+    assert set(undone) == {"debugger", "kernel_provisioner"}
+
+
+@pytest.mark.parametrize("program", HELMS)
+def test_a_profile_is_one_more_kernel(program):
+    values = {
+        **CUSTOM,
+        "displayName": "Data Science",
+        "env": {"A": "1"},
+        "resources": {"limits": {"memory": "2Gi"}},
+        "profiles": {
+            "large": {"resources": {"limits": {"memory": "32Gi"}}, "env": {"B": "2"}},
+            "gpu": {"gpus": 1, "displayName": "Data Science with GPU", "image": "acme/gpu:1"},
+        },
+    }
+    specs = render({"kernels": {"custom": values}}, program=program).kernelspecs
+    assert set(specs) == {"python3", "custom", "custom-large", "custom-gpu"}
+    large, gpu = specs["custom-large"], specs["custom-gpu"]
+    assert (large["display_name"], large["env"]) == ("Data Science (large)", {"A": "1", "B": "2"})
+    assert gpu["display_name"] == "Data Science with GPU"
+
+    def provisioner(spec):
+        return spec["metadata"]["kernel_provisioner"]["config"]
+
+    assert provisioner(large)["image_name"] == CUSTOM["image"]
+    assert provisioner(large)["resources"] == {"limits": {"memory": "32Gi"}}
+    assert provisioner(gpu)["image_name"] == "acme/gpu:1"
+    assert provisioner(gpu)["resources"] == {"limits": {"memory": "2Gi", "nvidia.com/gpu": 1}}
+    assert provisioner(specs["custom"])["resources"] == {"limits": {"memory": "2Gi"}}
+
+
+def test_profiles_of_all_kernels():
+    values = {
+        "kernelDefaults": {"profiles": {"small": {"resources": {"limits": {"cpu": 1}}}}},
+        "kernels": {"custom": CUSTOM, "plain": {**CUSTOM, "profiles": {"small": None}}},
+        "gateway": {"defaultKernel": "custom-small"},
+    }
+    specs = render(values).kernelspecs
+    assert set(specs) == {"python3", "python3-small", "custom", "custom-small", "plain"}
+    of_python = specs["python3-small"]["metadata"]["kernel_provisioner"]["config"]
+    assert of_python["image_name"].startswith("elyra/kernel-py:")
+    values["kernels"]["custom"] = {**CUSTOM, "enabled": False}
+    assert "custom-small" in refusal(values)  # the default kernel is gone with it
+
+
+def test_groups_are_users():
+    groups = {"analysts": ["alice", "bob"], "admins": ["bob", "carol"]}
+    values = {"authorizedUsers": ["erin"], "authorizedGroups": ["analysts", "admins"]}
+    got = config(values, userGroups=groups)
+    assert got["authorized_users"] == ["erin", "alice", "bob", "carol"]
+    got = config({**values, "unauthorizedUsers": ["bob"]}, userGroups=groups)  # who is left out
+    assert got["unauthorized_users"] == ["bob"]
+
+
+@pytest.mark.parametrize("groups", [{}, {"analysts": []}])
+def test_a_group_without_users_never_means_everybody(groups):
+    values = {"kernels": {"custom": {**CUSTOM, "authorizedGroups": ["analysts"]}}}
+    told = refusal({**values, "userGroups": groups})
+    assert "kernels.custom.authorizedGroups: nobody is in these groups" in told
+    missing = 'kernels.custom.authorizedGroups: there is no group "analysts" in userGroups'
+    assert (missing in told) == (not groups)
+
+
+def gateway_settings(policy, **options):
+    env = render({"gateway": {"clientPolicy": policy}}, **options).env
+    return {
+        name: env[f"GP_{name}"]
+        for name in (
+            *("MAX_CPUS", "MAX_MEMORY", "MAX_GPUS", "CLIENT_IDS", "PROHIBITED_UIDS"),
+            *("PROHIBITED_GIDS", "CLIENT_SERVICE_ACCOUNTS", "CLIENT_CLAIMS"),
+            "MIRROR_WORKING_DIRS",
+        )
+    }
+
+
+POLICY = {
+    "maxCpus": 2.5,
+    "maxMemory": 34359738369,
+    "maxGpus": 0,
+    "chooseIds": True,
+    "prohibitedUids": [0, "1-999", 1000660000],
+    "prohibitedGids": [],
+    "serviceAccounts": ["spark", "ml"],
+    "claims": ["datasets", "home-{username}"],
+    "workingDir": True,
+}
+
+
+@pytest.mark.parametrize("program", HELMS)
+def test_the_policy_of_the_gateway(program):
+    assert gateway_settings({}, program=program) == {
+        "MAX_CPUS": "",
+        "MAX_MEMORY": "",
+        "MAX_GPUS": "",
+        "CLIENT_IDS": "False",
+        "PROHIBITED_UIDS": "0",
+        "PROHIBITED_GIDS": "0",
+        "CLIENT_SERVICE_ACCOUNTS": "",
+        "CLIENT_CLAIMS": "",
+        "MIRROR_WORKING_DIRS": "False",
+    }
+    assert gateway_settings(POLICY, program=program) == {
+        "MAX_CPUS": "2.5",
+        "MAX_MEMORY": "34359738369",
+        "MAX_GPUS": "0",
+        "CLIENT_IDS": "True",
+        "PROHIBITED_UIDS": "0,1-999,1000660000",
+        "PROHIBITED_GIDS": "",
+        "CLIENT_SERVICE_ACCOUNTS": "spark,ml",
+        "CLIENT_CLAIMS": "datasets,home-{username}",
+        "MIRROR_WORKING_DIRS": "True",
+    }
+
+
+def test_the_policy_of_a_kernel_says_only_what_differs():
+    assert set(config({})) == {"image_name", "launch_timeout"}
+    got = config({"clientPolicy": {"maxMemory": "", "prohibitedUids": []}})
+    assert (got["max_memory"], got["prohibited_uids"]) == ("", [])
+    assert "max_cpus" not in got
+    got = config({"clientPolicy": POLICY})
+    settings = {
+        "max_cpus": "2.5",
+        "max_memory": "34359738369",
+        "max_gpus": "0",
+        "client_ids": True,
+        "prohibited_uids": ["0", "1-999", "1000660000"],
+        "prohibited_gids": [],
+        "client_service_accounts": ["spark", "ml"],
+        "client_claims": ["datasets", "home-{username}"],
+        "mirror_working_dirs": True,
+    }
+    assert settings.items() <= got.items()
+    ClientPolicy(**settings)
+
+
+def test_a_change_of_kernels_and_groups_restarts_no_gateway():
+    before = render()
+    after = render(
+        {
+            "userGroups": {"analysts": ["alice"]},
+            "kernelDefaults": {"maxLifetime": 60, "clientPolicy": POLICY, "volumes": [HOME]},
+            "kernels": {"custom": {**CUSTOM, "profiles": {"large": {"gpus": 1}}}},
+        }
+    )
+    assert before.one("Deployment") == after.one("Deployment")
+    assert before.one("ConfigMap") != after.one("ConfigMap")
+
+
+GATEWAYS_OWN = "gateway-gateway-provisioners-gateway"
+
+
+@pytest.mark.parametrize("program", HELMS)
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (
+            {"volumeMounts": [HOME_MOUNT]},
+            'kernels.custom.volumeMounts: there is no volume "home" in kernels.custom.volumes',
+        ),
+        (
+            {"volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": "home-{user}"}}]},
+            "kernels.custom.volumes: {user} stands for nothing; only {username} does",
+        ),
+        (
+            {"volumes": [HOME], "volumeMounts": [{**HOME_MOUNT, "subPath": "{id}/{username}"}]},
+            "kernels.custom.volumeMounts: {id} stands for nothing; only {username} does",
+        ),
+        (
+            {"serviceAccountName": GATEWAYS_OWN},
+            "kernels.custom.serviceAccountName: this is the gateway's ServiceAccount",
+        ),
+        (
+            {"clientPolicy": {"serviceAccounts": [GATEWAYS_OWN]}},
+            "kernels.custom.clientPolicy.serviceAccounts: the gateway's own ServiceAccount",
+        ),
+        (
+            {"profiles": {"large": {"image": "No Image"}}},
+            'kernels.custom.profiles.large.image: "No Image" is no image name',
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused(kernel, message, program):
+    assert message in refusal({"kernels": {"custom": {**CUSTOM, **kernel}}}, program=program)
+
+
+def test_the_gateways_service_account_is_never_the_clients():
+    told = refusal({"gateway": {"clientPolicy": {"serviceAccounts": [GATEWAYS_OWN]}}})
+    assert "gateway.clientPolicy.serviceAccounts: the gateway's own ServiceAccount" in told
+
+
+def test_two_kernels_of_one_name_are_refused():
+    kernels = {
+        "custom": {**CUSTOM, "profiles": {"large": {}, "very-large": {}}},
+        "custom-large": CUSTOM,
+        "custom-very": {**CUSTOM, "profiles": {"large": {}}},
+    }
+    told = refusal({"kernels": kernels})
+    assert (
+        "kernels.custom.profiles.large: this kernel and kernels.custom-large would both be called "
+        "custom-large; call one of them otherwise"
+    ) in told
+    assert (
+        "kernels.custom.profiles.very-large: this kernel and kernels.custom-very.profiles.large would "
+        "both be called custom-very-large"
+    ) in told
+
+
+def test_volumes_of_the_template_can_be_mounted():
+    volumes = {"spec": {"volumes": [{"name": "scratch", "emptyDir": {}}]}}
+    mounts = [{"name": "scratch", "mountPath": "/scratch"}]
+    assert config({"volumeMounts": mounts, "podTemplate": volumes})["volume_mounts"] == mounts
+    for odd in ({"spec": None}, {"spec": {"volumes": None}}):
+        assert "there is no volume" in refusal(
+            {"kernels": {"custom": {**CUSTOM, "volumeMounts": mounts, "podTemplate": odd}}}
+        )
+
+
+REFUSED_BY_SCHEMA = [
+    ({"gpus": -1}, "at '/kernels/a/gpus'"),
+    ({"gpus": "1"}, "got string, want integer"),
+    ({"gpuResource": "gpu"}, "at '/kernels/a/gpuResource'"),
+    ({"envFrom": {"secretRef": {}}}, "got object, want array"),
+    ({"volumes": [{"emptyDir": {}}]}, "missing property 'name'"),
+    ({"volumeMounts": [{"mountPath": "/x"}]}, "missing property 'name'"),
+    ({"runtimeClassName": "G Visor"}, "at '/kernels/a/runtimeClassName'"),
+    ({"idleTimeout": -2}, "at '/kernels/a/idleTimeout'"),
+    ({"maxLifetime": "1d"}, "at '/kernels/a/maxLifetime'"),
+    ({"profiles": {"Large": {}}}, "invalid propertyName 'Large'"),
+    ({"profiles": {"large": {"enabled": False}}}, "at '/kernels/a/profiles/large/enabled'"),
+    ({"profiles": {"large": {"profiles": {}}}}, "at '/kernels/a/profiles/large/profiles'"),
+    ({"profiles": {"large": {"gpu": 1}}}, "additional properties 'gpu' not allowed"),
+    ({"clientPolicy": {"maxMemory": "4GB"}}, "at '/kernels/a/clientPolicy/maxMemory'"),
+    ({"clientPolicy": {"maxCpus": -1}}, "at '/kernels/a/clientPolicy/maxCpus'"),
+    (
+        {"clientPolicy": {"prohibitedUids": ["0x0"]}},
+        "at '/kernels/a/clientPolicy/prohibitedUids/0'",
+    ),
+    ({"clientPolicy": {"prohibitedUids": [-1]}}, "at '/kernels/a/clientPolicy/prohibitedUids/0'"),
+    ({"clientPolicy": {"claims": ["home-{user}"]}}, "at '/kernels/a/clientPolicy/claims/0'"),
+    ({"clientPolicy": {"namespaces": []}}, "additional properties 'namespaces' not allowed"),
+    ({"authorizedGroups": ["a,b"]}, "at '/kernels/a/authorizedGroups/0'"),
+]
+
+
+@pytest.mark.parametrize("program", HELMS)
+@pytest.mark.parametrize(("kernel", "message"), REFUSED_BY_SCHEMA, ids=lambda v: str(v)[:50])
+def test_schema_refuses(kernel, message, program):
+    told = refusal({"kernels": {"a": {**CUSTOM, **kernel}}}, program=program)
+    assert "values don't meet the specifications of the schema" in told
+    assert message in told
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_the_values_of_the_page_render(text):
+    values = yaml.safe_load(text)
+    kernels = set(values.get("kernels", {}))
+    assert kernels <= set(render(values).kernelspecs)
+
+
+def test_the_page_says_how_profiles_are_called():
+    (text,) = (text for text in EXAMPLES if "profiles" in text)
+    specs = render(yaml.safe_load(text)).kernelspecs
+    named = {name: spec["display_name"] for name, spec in specs.items()}
+    assert named == {
+        "python3": "Python 3",
+        "python3-large": "Python 3 (large)",
+        "python3-gpu": "Python 3 with a GPU",
+    }
+    assert all(f"`{name}`" in PAGE for name in {*named, *named.values()})
