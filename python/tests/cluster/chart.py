@@ -11,6 +11,9 @@ import pyhelm3
 from gateway_client import Gateway
 from kubectl import PATIENCE_SECONDS
 
+from ci.paths import ROOT
+
+CHART = ROOT / "charts" / "gateway-provisioners"
 GATEWAY_SELECTOR = "app.kubernetes.io/component=gateway"
 
 

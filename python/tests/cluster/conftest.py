@@ -10,13 +10,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from chart import Chart
+from chart import CHART, Chart
 from kubectl import Kubectl, Namespace
 
 from ci import clusters, images
-from ci.paths import ROOT
-
-CHART = ROOT / "charts" / "gateway-provisioners"
 
 
 def pytest_collection_modifyitems(items):

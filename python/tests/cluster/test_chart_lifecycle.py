@@ -8,7 +8,7 @@ import json
 import pytest
 import pytest_asyncio
 import yaml
-from conftest import CHART
+from chart import CHART
 from gateway_client import Gateway
 from kubectl import PATIENCE_SECONDS
 

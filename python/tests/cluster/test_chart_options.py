@@ -9,8 +9,7 @@ import uuid
 import pyhelm3.errors
 import pytest
 import pytest_asyncio
-from chart import Chart
-from conftest import CHART
+from chart import CHART, Chart
 from kubectl import PATIENCE_SECONDS, Namespace
 
 from api.certificates import write_certificate

@@ -9,8 +9,7 @@ import subprocess
 import tarfile
 
 import pytest
-from chart import Chart
-from conftest import CHART
+from chart import CHART, Chart
 from kubectl import PATIENCE_SECONDS
 
 from ci.commands import run
