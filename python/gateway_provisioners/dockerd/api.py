@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ T = TypeVar("T")
 _NOT_FOUND = 404
 _NO_CONNECTION = 900  # the library's own status
 _REQUEST_SECONDS = 60.0
+_NO_ANSWER = "The Docker engine does not answer"
 _EVENTS = ("create", "start", "die", "oom", "destroy")
 
 
@@ -60,7 +61,7 @@ class DockerApi:
         info = await _answer(self._docker.system.info())
         # Nanoseconds are more than the parser takes.
         text = f"{str(info['SystemTime'])[:19]}+00:00"
-        return datetime.datetime.fromisoformat(text).timestamp()
+        return dt.datetime.fromisoformat(text).timestamp()
 
     async def events(self, since: float) -> AsyncGenerator[Object, None]:
         """What happens to containers after `since`, until the stream breaks.
@@ -155,9 +156,10 @@ def _translated_errors() -> Iterator[None]:
     try:
         yield
     except aiodocker.DockerError as error:
-        status = 0 if error.status == _NO_CONNECTION else error.status
-        raise EngineError(str(error.message), status=status) from error
+        if error.status == _NO_CONNECTION:
+            raise EngineError(f"{_NO_ANSWER}: {error.message}") from error
+        raise EngineError(str(error.message), status=error.status) from error
     except asyncio.TimeoutError as error:
-        raise EngineError("no answer in time") from error
+        raise EngineError(f"{_NO_ANSWER} in time.") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise EngineError(f"{type(error).__name__}: {error}") from error
+        raise EngineError(f"{_NO_ANSWER}: {type(error).__name__}: {error}") from error

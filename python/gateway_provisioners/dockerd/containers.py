@@ -12,13 +12,12 @@ from gateway_provisioners.model import container_status
 from gateway_provisioners.model.container_config import (
     INSTANCE_LABEL,
     NAME_LABEL,
-    SECRETS_PATH,
     KernelContainerSpec,
     build_container,
     runs_as_root,
+    secrets_archive,
 )
 from gateway_provisioners.model.kernel_end import StartFailure
-from gateway_provisioners.model.secrets_script import archive, file_content, split_environment
 
 Object = dict[str, Any]
 
@@ -50,15 +49,8 @@ class ContainerKernels(Kernels):
         launched = Launched(self, spec.name)
         try:
             image = await self._image(spec)
-            if runs_as_root(spec, image):
-                msg = (
-                    f"It would run as root in its image {spec.image!r}, and no kernel may; set "
-                    "run_as_user in the kernelspec."
-                )
-                raise LaunchFailed("ContainerCannotRun", msg)
             await self.api.create_container(spec.name, build_container(spec, image))
-            secret, _ = split_environment(spec.secret_environment)
-            await self.api.put_archive(spec.name, archive(SECRETS_PATH, file_content(secret)))
+            await self.api.put_archive(spec.name, secrets_archive(spec))
             self._learn(spec.name, {})  # events are heeded from here on
             await self.api.start_container(spec.name)
         except EngineError as error:
@@ -73,7 +65,7 @@ class ContainerKernels(Kernels):
         launched.started()
         return launched
 
-    async def address(self, name: str) -> str | None:
+    def address(self, name: str) -> str | None:
         return container_status.address(self.state(name) or {})
 
     async def log(self, name: str) -> str:
@@ -126,7 +118,11 @@ class ContainerKernels(Kernels):
         self._looking.discard(name)
 
     async def _image(self, spec: KernelContainerSpec) -> Object:
-        """The inspected image, pulled where the policy says so."""
+        """The inspected image, pulled where the policy says so.
+
+        Raises:
+            LaunchFailed: it cannot be had, or no kernel may run in it.
+        """
         image = await self.api.image(spec.image)
         missing = image is None and spec.image_pull_policy != "Never"
         if missing or spec.image_pull_policy == "Always":
@@ -141,4 +137,10 @@ class ContainerKernels(Kernels):
         if image is None:
             failure = container_status.image_missing(spec.image, "the engine does not have it")
             raise LaunchFailed(failure.reason, failure.message)
+        if runs_as_root(spec, image):
+            msg = (
+                f"It would run as root in its image {spec.image!r}, and no kernel may; set "
+                "run_as_user in the kernelspec."
+            )
+            raise LaunchFailed("ContainerCannotRun", msg)
         return image

@@ -61,7 +61,7 @@ class Kernels(ABC):
         """
 
     @abstractmethod
-    async def address(self, name: str) -> str | None:
+    def address(self, name: str) -> str | None:
         """Where it is reached on the containers' network, if that is known by now."""
 
     @abstractmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -54,10 +53,7 @@ class Launched:
         return None if self._ending or state is None else self._kernels.end_cause(state)
 
     async def wait_address(self) -> str:
-        while (address := await self._kernels.address(self.name)) is None:
-            before = self._state
-            await self._changes.until(lambda: self._state is not before or None)
-        return address
+        return await self._changes.until(lambda: self._kernels.address(self.name))
 
     async def wait_gone(self) -> None:
         def gone() -> bool | None:

@@ -14,7 +14,12 @@ from gateway_provisioners.model.client_policy import DEFAULT_GPU_RESOURCE
 from gateway_provisioners.model.kernel_end import GRACE_SECONDS
 from gateway_provisioners.model.patch import apply_patch
 from gateway_provisioners.model.quantity import amount
-from gateway_provisioners.model.secrets_script import command_with_file, split_environment
+from gateway_provisioners.model.secrets_script import (
+    archive,
+    command_with_file,
+    file_content,
+    split_environment,
+)
 
 COMPONENT_LABEL = "component"
 COMPONENT = "kernel"
@@ -22,7 +27,7 @@ KERNEL_ID_LABEL = "kernel_id"
 INSTANCE_LABEL = "gateway-provisioners.instance"
 NAME_LABEL = "gateway-provisioners.name"
 
-SECRETS_PATH = "/.gateway-provisioners/environment"
+_SECRETS_PATH = "/.gateway-provisioners/environment"
 
 _NANO = 10**9
 
@@ -120,7 +125,7 @@ def build_container(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> di
         host["MemoryReservation"] = int(requests["memory"])
     if gpus := int(limits.get(kernel.gpu_resource, 0)):
         host["DeviceRequests"] = [{"Count": gpus, "Capabilities": [["gpu"]]}]
-    first, *others = command_with_file(SECRETS_PATH, image_command(image))
+    first, *others = command_with_file(_SECRETS_PATH, image_command(image))
     container: dict[str, Any] = {
         "Image": kernel.image,
         "Labels": labels(kernel),
@@ -137,9 +142,17 @@ def build_container(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> di
     return apply_patch(container, kernel.patch)
 
 
+def secrets_archive(kernel: KernelContainerSpec) -> bytes:
+    """A tar, for the container's root, with what its environment does not show."""
+    secret, _ = split_environment(kernel.secret_environment)
+    literal = kernel.environment
+    content = file_content({name: secret[name] for name in secret if name not in literal})
+    return archive(_SECRETS_PATH, content)
+
+
 def _literal_environment(kernel: KernelContainerSpec) -> list[str]:
-    _, literal = split_environment(kernel.secret_environment)
-    return [f"{name}={value}" for name, value in {**literal, **kernel.environment}.items()]
+    _, unassignable = split_environment(kernel.secret_environment)
+    return [f"{name}={value}" for name, value in {**unassignable, **kernel.environment}.items()]
 
 
 def _user(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> str:

@@ -63,9 +63,7 @@ def refusal(status: int, message: str, *, image: str, network: str) -> StartFail
     """
     lower = message.lower()
     if status == 0:
-        return StartFailure(
-            "EngineUnavailable", f"The Docker engine does not answer ({message}). Try again soon."
-        )
+        return StartFailure("Engine", f"{sentence(message)} Try again soon.")
     if "no such image" in lower or "pull access denied" in lower or "manifest" in lower:
         return image_missing(image, message)
     if "network" in lower and "not found" in lower:
