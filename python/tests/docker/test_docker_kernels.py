@@ -3,7 +3,11 @@
 import asyncio
 import contextlib
 import json
+import os
+import subprocess
+import sys
 import uuid
+from pathlib import Path
 
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
@@ -11,6 +15,8 @@ from jupyter_client.manager import AsyncKernelManager
 from tornado import web
 
 from ci import images
+from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
+from gateway_provisioners.handshake.response_server import ResponseServer
 
 PATIENCE_SECONDS = 60
 BUSY_LOOP = "begun = True\nprint(begun)\nwhile True: pass"
@@ -59,7 +65,6 @@ class Host:
         self.instance = f"gp-test-{uuid.uuid4().hex[:8]}"
         self._specs = KernelSpecManager(kernel_dirs=[str(folder)])
         self._folder = folder
-        self.managers = []
 
     def manager(self, name="test", **config):
         """A manager of a kernel with this provisioner configuration."""
@@ -74,13 +79,16 @@ class Host:
         }
         (self._folder / name).mkdir(exist_ok=True)
         (self._folder / name / "kernel.json").write_text(json.dumps(spec))
-        manager = AsyncKernelManager(kernel_name=name, kernel_spec_manager=self._specs)
-        self.managers.append(manager)
-        return manager
+        return AsyncKernelManager(kernel_name=name, kernel_spec_manager=self._specs)
 
     @contextlib.asynccontextmanager
     async def kernel(self, *, env=None, **config):
-        manager = self.manager(**config)
+        async with self.running(self.manager(**config), env=env) as kernel:
+            yield kernel
+
+    @contextlib.asynccontextmanager
+    async def running(self, manager, *, env=None):
+        """The kernel of a manager, from its start to its end."""
         await manager.start_kernel(env=env or {})
         kernel = Kernel(manager)
         try:
@@ -280,6 +288,64 @@ async def test_a_kernel_that_does_not_report_in_time(host):
         launch_timeout=1, container_template={"Entrypoint": ["sleep", "60"], "Cmd": []}
     )
     assert "Its container runs, but its launcher has not reported" in refusal
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """The folder of a kernelspec that the documented command made."""
+    command = [str(Path(sys.executable).parent / "jupyter-docker-spec"), "install"]
+    where = ("--prefix", str(tmp_path), "--kernel-name", "data_sci_py")
+    image = ("--image-name", images.KERNEL_PY.reference)
+    subprocess.run([*command, *where, *image], check=True)
+    return tmp_path / "share/jupyter/kernels/data_sci_py"
+
+
+async def test_a_kernelspec_that_the_command_made(host, installed):
+    manager = AsyncKernelManager(
+        kernel_name="data_sci_py",
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(installed.parent)]),
+    )
+    async with host.running(manager) as kernel:
+        assert (await kernel.run("print(6 * 7)"))[1] == "42\n"
+
+
+async def test_the_launch_script_by_hand(host, engine, installed):
+    key = await asyncio.to_thread(GatewayKey.generate)
+    server = ResponseServer(engine.host_address, 0, 0, key)
+    await server.start()
+    try:
+        launch_key, kernel_id = new_launch_key(), str(uuid.uuid4())
+        with server.expect(kernel_id, launch_key) as expectation:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, str(installed / "scripts/launch_docker.py")),
+                *("--kernel-id", kernel_id, "--response-address", server.response_address),
+                *("--public-key", server.public_key),
+                env={**os.environ, "KERNEL_LAUNCH_KEY": launch_key, "KERNEL_USERNAME": "ada"},
+                stdout=asyncio.subprocess.PIPE,
+            )
+            output, _ = await process.communicate()
+            assert process.returncode == 0
+            name = f"ada-{kernel_id}-1"
+            assert output.decode() == f"[launch_docker] Started container {name}.\n"
+            arrival = await asyncio.wait_for(expectation.next_arrival(), PATIENCE_SECONDS)
+        [container] = host.containers()
+        assert container["Name"] == f"/{name}"
+        assert arrival.protocol == 2
+    finally:
+        await server.stop()
+        engine.cli("rm", "--force", f"ada-{kernel_id}-1")
+
+
+async def test_the_launch_script_says_why_it_did_not(host, installed):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(installed / "scripts/launch_docker.py")),
+        *("--kernel-id", "a", "--response-address", "192.0.2.7:8877", "--public-key", "none"),
+        env={**os.environ, "KERNEL_IMAGE": "acme/nowhere:1"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert errors.decode().startswith("[launch_docker] ERROR | The image 'acme/nowhere:1' cannot")
 
 
 async def test_no_engine(host, monkeypatch, tmp_path):
