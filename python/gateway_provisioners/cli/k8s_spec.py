@@ -23,7 +23,6 @@ jupyter k8s-spec install --authorized-users alice --authorized-users bob --launc
 """  # noqa: E501  (shown as it stands)
     prefix_of_names = "k8s"
     title = "Kubernetes"
-    engine = kernelspec.KUBERNETES
 
     executor_image_name = Unicode(
         None, allow_none=True, help="The image of the kernel's Spark executors."
@@ -36,6 +35,10 @@ jupyter k8s-spec install --authorized-users alice --authorized-users bob --launc
 
     aliases = aliases_of("K8sSpecInstaller", "executor-image-name", "spark-init-mode")
     flags = flags_of("K8sSpecInstaller")
+
+    @property
+    def engine(self) -> kernelspec.Engine:
+        return kernelspec.KUBERNETES
 
     def _options_of_engine(self) -> dict[str, Any]:
         return {

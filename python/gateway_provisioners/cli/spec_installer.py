@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,11 @@ class SpecInstaller(app.Command):
     # What an engine says.
     prefix_of_names: str
     title: str
-    engine: kernelspec.Engine
+
+    @property
+    @abstractmethod
+    def engine(self) -> kernelspec.Engine:
+        """What runs the kernels."""
 
     kernel_name = Unicode(
         help="Name of the kernelspec and of its folder. Default: the engine and the language, as in"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import aiodocker
@@ -20,7 +20,8 @@ _NOT_FOUND = 404
 _NO_CONNECTION = 900  # the library's own status
 _REQUEST_SECONDS = 60.0
 _NO_ANSWER = "The Docker engine does not answer"
-_EVENTS = ("create", "start", "die", "oom", "destroy")
+SERVICE_NAME_LABEL = "com.docker.swarm.service.name"
+_EVENTS = ("create", "start", "die", "oom", "destroy", "remove")
 
 
 class DockerApi:
@@ -64,14 +65,14 @@ class DockerApi:
         return dt.datetime.fromisoformat(text).timestamp()
 
     async def events(self, since: float) -> AsyncGenerator[Object, None]:
-        """What happens to containers after `since`, until the stream breaks.
+        """What happens to containers and services after `since`, until the stream breaks.
 
         Raises:
             EngineError: it broke.
         """
         events: Any = self._docker.events  # not typed
         subscriber = events.subscribe(create_task=False)
-        filters = {"type": ["container"], "event": list(_EVENTS)}
+        filters = {"type": ["container", "service"], "event": list(_EVENTS)}
         stream = asyncio.create_task(events.run(since=repr(since), filters=filters))
         try:
             while (event := await subscriber.get()) is not None:
@@ -109,11 +110,15 @@ class DockerApi:
         return await _found(self._container(name).show())
 
     async def list_containers(self, labels: Sequence[str]) -> list[str]:
-        """The names of all containers that have these labels, whatever their state."""
+        """The names of all containers that have these labels, whatever their state, but no service's."""
         found = await _answer(
             self._docker.containers.list(all=True, filters={"label": list(labels)})
         )
-        return [container["Names"][0].removeprefix("/") for container in found]
+        return [
+            container["Names"][0].removeprefix("/")
+            for container in found
+            if SERVICE_NAME_LABEL not in container["Labels"]
+        ]
 
     async def stop_container(self, name: str, *, grace_seconds: int) -> None:
         """End a container; one that has ended or is gone is as good."""
@@ -134,6 +139,50 @@ class DockerApi:
 
     def _container(self, name: str) -> Any:
         return self._docker.containers.container(name)
+
+    # Swarm.
+
+    async def create_secret(self, name: str, content: bytes, labels: Mapping[str, str]) -> str:
+        """Make a Swarm secret; returns its id."""
+        answer = await _answer(
+            self._docker.secrets.create(name, content.decode(), labels=dict(labels))
+        )
+        return str(answer["ID"])
+
+    async def remove_secret(self, name: str) -> None:
+        """Remove a Swarm secret; one that is gone is as good."""
+        await _found(self._docker.secrets.delete(name))
+
+    async def create_service(self, service: Object) -> None:
+        template = dict(service["TaskTemplate"])
+        container = dict(template["ContainerSpec"])
+        # The library makes it the list again that it was.
+        container["Env"] = dict(each.split("=", 1) for each in container["Env"])
+        template["ContainerSpec"] = container
+        await _answer(
+            self._docker.services.create(
+                template,
+                name=service["Name"],
+                labels=service["Labels"],
+                mode=service["Mode"],
+                networks=service.get("Networks"),
+                endpoint_spec=service["EndpointSpec"],
+            )
+        )
+
+    async def list_tasks(self, labels: Sequence[str]) -> list[Object]:
+        """The tasks whose containers have these labels, those of removed services included."""
+        tasks: Any = self._docker.tasks.list(filters={"label": list(labels)})
+        return list(await _answer(tasks))
+
+    async def remove_service(self, name: str) -> None:
+        """Remove a service; one that is gone is as good."""
+        await _found(self._docker.services.delete(name))
+
+    async def service_log(self, name: str, *, lines: int) -> str:
+        """The last `lines` lines of the log of a service's tasks."""
+        log: Any = self._docker.services.logs(name, stdout=True, stderr=True, tail=str(lines))
+        return "".join(await _answer(log))
 
 
 async def _found(call: Awaitable[T]) -> T | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gateway_provisioners.dockerd.kernels import Kernels
+from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
+from gateway_provisioners.dockerd.kernels import Kernels, refuse_root
 from gateway_provisioners.dockerd.launched import Launched
 from gateway_provisioners.errors import EngineError, LaunchFailed
 from gateway_provisioners.model import container_status
@@ -14,7 +15,6 @@ from gateway_provisioners.model.container_config import (
     NAME_LABEL,
     KernelContainerSpec,
     build_container,
-    runs_as_root,
     secrets_archive,
 )
 from gateway_provisioners.model.kernel_end import StartFailure
@@ -39,11 +39,11 @@ class ContainerKernels(Kernels):
     def progress(self, state: Object) -> str:
         return container_status.progress(state)
 
-    def start_failure(self, state: Object) -> StartFailure | None:
-        return container_status.start_failure(state)
+    def is_unschedulable(self, state: Object) -> bool:  # noqa: ARG002 - there is one node
+        return False
 
-    async def names(self) -> list[str]:
-        return await self.api.list_containers(self._filters)
+    def start_failure(self, state: Object, *, unschedulable_is_final: bool) -> StartFailure | None:  # noqa: ARG002
+        return container_status.start_failure(state)
 
     async def create(self, spec: KernelContainerSpec) -> Launched:
         launched = Launched(self, spec.name)
@@ -62,7 +62,6 @@ class ContainerKernels(Kernels):
         except BaseException:  # cancelled half-way: the container may exist all the same
             launched.discard_soon()
             raise
-        launched.started()
         return launched
 
     def address(self, name: str) -> str | None:
@@ -86,7 +85,7 @@ class ContainerKernels(Kernels):
         Raises:
             EngineError: the engine did not answer.
         """
-        names = {*await self.names(), *self._states}
+        names = {*await self.api.list_containers(self._filters), *self._states}
         states = await asyncio.gather(*(self.api.inspect_container(name) for name in names))
         for name, state in zip(names, states, strict=True):
             self._learn(name, state)
@@ -95,7 +94,12 @@ class ContainerKernels(Kernels):
         """Ask for the state of the container that an event of the engine speaks of, if it is ours."""
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
         name = attributes.get(NAME_LABEL)
-        if attributes.get(INSTANCE_LABEL) != self._instance or name not in self._states:
+        if (
+            event.get("Type") != "container"
+            or SERVICE_NAME_LABEL in attributes
+            or attributes.get(INSTANCE_LABEL) != self._instance
+            or name not in self._states
+        ):
             return
         if event.get("Action") == "destroy":
             self._learn(name, None)
@@ -137,10 +141,5 @@ class ContainerKernels(Kernels):
         if image is None:
             failure = container_status.image_missing(spec.image, "the engine does not have it")
             raise LaunchFailed(failure.reason, failure.message)
-        if runs_as_root(spec, image):
-            msg = (
-                f"It would run as root in its image {spec.image!r}, and no kernel may; set "
-                "run_as_user in the kernelspec."
-            )
-            raise LaunchFailed("ContainerCannotRun", msg)
+        refuse_root(spec, image)
         return image

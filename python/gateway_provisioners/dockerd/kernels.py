@@ -8,7 +8,12 @@ from typing import Any
 
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.dockerd.launched import Launched
-from gateway_provisioners.model.container_config import KernelContainerSpec, label_filters
+from gateway_provisioners.errors import LaunchFailed
+from gateway_provisioners.model.container_config import (
+    KernelContainerSpec,
+    label_filters,
+    runs_as_root,
+)
 from gateway_provisioners.model.kernel_end import StartFailure
 from gateway_provisioners.tasks.background import Background
 
@@ -44,13 +49,14 @@ class Kernels(ABC):
     def progress(self, state: Object) -> str: ...
 
     @abstractmethod
-    def start_failure(self, state: Object) -> StartFailure | None: ...
-
-    # What each kind does.
+    def is_unschedulable(self, state: Object) -> bool: ...
 
     @abstractmethod
-    async def names(self) -> list[str]:
-        """What there is on the engine, of an earlier process too."""
+    def start_failure(
+        self, state: Object, *, unschedulable_is_final: bool
+    ) -> StartFailure | None: ...
+
+    # What each kind does.
 
     @abstractmethod
     async def create(self, spec: KernelContainerSpec) -> Launched:
@@ -106,3 +112,17 @@ class Kernels(ABC):
             self._states[name] = state
         for listener in list(self._listeners.get(name, ())):
             listener()
+
+
+def refuse_root(spec: KernelContainerSpec, image: Object) -> None:
+    """Let a kernel pass that is not root in its inspected image.
+
+    Raises:
+        LaunchFailed: it is, or may be.
+    """
+    if runs_as_root(spec, image):
+        msg = (
+            f"It would run as root in its image {spec.image!r}, and no kernel may; set run_as_user "
+            "in the kernelspec."
+        )
+        raise LaunchFailed("ContainerCannotRun", msg)

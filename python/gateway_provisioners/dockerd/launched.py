@@ -1,7 +1,8 @@
-"""One container that runs a kernel, from its creation until it is gone."""
+"""One container or service that runs a kernel, from its creation until it is gone."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gateway_provisioners.errors import EngineError
 from gateway_provisioners.model.kernel_end import EXIT_CODE_OF_LOST, GRACE_SECONDS, StartFailure
 from gateway_provisioners.tasks.changes import Changes
+from gateway_provisioners.tasks.waiting import within
 
 if TYPE_CHECKING:
     from gateway_provisioners.dockerd.kernels import Kernels
@@ -26,20 +28,17 @@ class Launched:
     def __init__(self, kernels: Kernels, name: str) -> None:
         self.name = name
         self._kernels = kernels
-        self._launched = False
+        self._was_there = False
         self._ending = False
         self._changes = Changes()
-        self._unsubscribe = kernels.subscribe(name, self._changes.changed)
-
-    def started(self) -> None:
-        """It is there: from now on it is gone where the engine does not know it."""
-        self._launched = True
-        self._changes.changed()
+        self._unsubscribe = kernels.subscribe(name, self._on_change)
 
     @property
     def progress(self) -> str:
         state = self._state
-        return "It is gone." if state is None else self._kernels.progress(state)
+        return (
+            "Its container is still being made." if state is None else self._kernels.progress(state)
+        )
 
     def exit_code(self) -> int | None:
         state = self._state
@@ -62,8 +61,21 @@ class Launched:
 
         await self._changes.until(gone)
 
-    async def start_failure(self, *, unschedulable_grace: float) -> StartFailure:  # noqa: ARG002
-        return await self._changes.until(self._failure)
+    async def start_failure(self, *, unschedulable_grace: float) -> StartFailure:
+        while True:
+            found = await self._changes.until(
+                lambda: self._failure(final=not unschedulable_grace) or self._is_unschedulable()
+            )
+            if isinstance(found, StartFailure):
+                return found
+            try:
+                await within(
+                    unschedulable_grace,
+                    self._changes.until(lambda: not self._is_unschedulable() or None),
+                )
+            except asyncio.TimeoutError:
+                if still := self._failure(final=True):
+                    return still
 
     async def log_tail(self, lines: int = 20) -> str:
         try:
@@ -103,16 +115,26 @@ class Launched:
     def forget(self) -> None:
         self._unsubscribe()
 
+    def _on_change(self) -> None:
+        self._was_there = self._was_there or self._state is not None
+        self._changes.changed()
+
     @property
     def _state(self) -> Object | None:
         return self._kernels.state(self.name)
 
     @property
     def _is_gone(self) -> bool:
-        return self._launched and self._state is None
+        return self._was_there and self._state is None
 
-    def _failure(self) -> StartFailure | None:
+    def _is_unschedulable(self) -> bool | None:
+        state = self._state
+        return (state is not None and self._kernels.is_unschedulable(state)) or None
+
+    def _failure(self, *, final: bool) -> StartFailure | None:
         if self._is_gone:
             return StartFailure("Deleted", "Its container was removed while it was starting.")
         state = self._state
-        return None if state is None else self._kernels.start_failure(state)
+        if state is None:
+            return None
+        return self._kernels.start_failure(state, unschedulable_is_final=final)

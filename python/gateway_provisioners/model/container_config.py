@@ -28,13 +28,18 @@ INSTANCE_LABEL = "gateway-provisioners.instance"
 NAME_LABEL = "gateway-provisioners.name"
 
 _SECRETS_PATH = "/.gateway-provisioners/environment"
+_SERVICE_SECRET = "kernel-environment"  # noqa: S105 - the name of a file below /run/secrets
+_SERVICE_SECRETS_PATH = f"/run/secrets/{_SERVICE_SECRET}"
+
+# What every kernel image starts with, for a service whose image this node does not have.
+_DEFAULT_COMMAND = ("/usr/local/bin/bootstrap-kernel.sh",)
 
 _NANO = 10**9
 
 
 @dataclass(frozen=True)
 class KernelContainerSpec:
-    """Everything a kernel's container is made of.
+    """Everything a kernel's container or service is made of.
 
     Attributes:
         environment: literal variables; nothing secret.
@@ -45,6 +50,7 @@ class KernelContainerSpec:
         gpu_resource: what they call a GPU.
         run_as_user, run_as_group: numeric ids, or None to use the image's.
         mounts: as in the API's HostConfig.Mounts.
+        constraints: Swarm's, on the nodes that may run it.
         patch: the administrator's patch on what is sent to the API.
     """
 
@@ -65,6 +71,7 @@ class KernelContainerSpec:
     run_as_group: int | None = 100
     working_dir: str | None = None
     mounts: Sequence[Mapping[str, Any]] = ()
+    constraints: Sequence[str] = ()
     patch: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -142,12 +149,70 @@ def build_container(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> di
     return apply_patch(container, kernel.patch)
 
 
-def secrets_archive(kernel: KernelContainerSpec) -> bytes:
-    """A tar, for the container's root, with what its environment does not show."""
+def build_service(
+    kernel: KernelContainerSpec, image: Mapping[str, Any], *, secret_id: str
+) -> dict[str, Any]:
+    """The body of a Swarm service's creation: one task that is never started again.
+
+    Args:
+        image: the inspected image; empty where this node does not have it.
+        secret_id: of the Swarm secret `kernel.name` with what `secrets_file` gives.
+    """
+    limits, requests = _amounts(kernel)
+    container: dict[str, Any] = {
+        "Image": kernel.image,
+        "Labels": labels(kernel),
+        "Env": _literal_environment(kernel),
+        "Command": command_with_file(
+            _SERVICE_SECRETS_PATH, image_command(image) or _DEFAULT_COMMAND
+        ),
+        "Mounts": [dict(mount) for mount in kernel.mounts],
+        "Secrets": [
+            {
+                "SecretID": secret_id,
+                "SecretName": kernel.name,
+                "File": {"Name": _SERVICE_SECRET, "UID": "0", "GID": "0", "Mode": 0o444},
+            }
+        ],
+        "CapabilityDrop": ["ALL"],
+        "StopGracePeriod": GRACE_SECONDS * _NANO,
+    }
+    if user := _user(kernel, image):
+        container["User"] = user
+    if kernel.working_dir:
+        container["Dir"] = kernel.working_dir
+    reservations = _service_amounts(requests)
+    if gpus := int(limits.get(kernel.gpu_resource, 0)):
+        reservations["GenericResources"] = [
+            {"DiscreteResourceSpec": {"Kind": "NVIDIA-GPU", "Value": gpus}}
+        ]
+    service = {
+        "Name": kernel.name,
+        "Labels": labels(kernel),
+        "TaskTemplate": {
+            "ContainerSpec": container,
+            "Resources": {"Limits": _service_amounts(limits), "Reservations": reservations},
+            "RestartPolicy": {"Condition": "none"},
+            "Placement": {"Constraints": list(kernel.constraints)},
+            "Networks": [{"Target": kernel.network}],
+        },
+        "Mode": {"Replicated": {"Replicas": 1}},
+        # Kernels are reached at their tasks' own addresses; a virtual one would be in the way.
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+    return apply_patch(service, kernel.patch)
+
+
+def secrets_file(kernel: KernelContainerSpec) -> bytes:
+    """The file with what the container's environment does not show."""
     secret, _ = split_environment(kernel.secret_environment)
     literal = kernel.environment
-    content = file_content({name: secret[name] for name in secret if name not in literal})
-    return archive(_SECRETS_PATH, content)
+    return file_content({name: secret[name] for name in secret if name not in literal})
+
+
+def secrets_archive(kernel: KernelContainerSpec) -> bytes:
+    """A tar of it for the container's root."""
+    return archive(_SECRETS_PATH, secrets_file(kernel))
 
 
 def _literal_environment(kernel: KernelContainerSpec) -> list[str]:
@@ -173,3 +238,12 @@ def _amounts(kernel: KernelContainerSpec) -> tuple[dict[str, Any], dict[str, Any
         return {resource: amount(str(text)) for resource, text in amounts.items()}
 
     return of("limits"), of("requests")
+
+
+def _service_amounts(amounts: Mapping[str, Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    if "cpu" in amounts:
+        named["NanoCPUs"] = int(amounts["cpu"] * _NANO)
+    if "memory" in amounts:
+        named["MemoryBytes"] = int(amounts["memory"])
+    return named

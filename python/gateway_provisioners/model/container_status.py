@@ -55,7 +55,7 @@ def progress(container: Mapping[str, Any]) -> str:
 
 
 def refusal(status: int, message: str, *, image: str, network: str) -> StartFailure:
-    """What it means that the engine refused to make or to start a container.
+    """What it means that the engine refused to make or to start a container or service.
 
     Args:
         status: the HTTP status; 0 where no answer came.
@@ -66,6 +66,12 @@ def refusal(status: int, message: str, *, image: str, network: str) -> StartFail
         return StartFailure("Engine", f"{sentence(message)} Try again soon.")
     if "no such image" in lower or "pull access denied" in lower or "manifest" in lower:
         return image_missing(image, message)
+    if "swarm manager" in lower:
+        return StartFailure(
+            "NoSwarm",
+            f"The engine runs no services: {sentence(message)} Run `docker swarm init` there, or use a "
+            "kernelspec of the docker-provisioner.",
+        )
     if "network" in lower and "not found" in lower:
         return StartFailure(
             "NetworkMissing",

@@ -37,6 +37,7 @@ class Engine:
 
 KUBERNETES = Engine("kubernetes-provisioner", "scripts/launch_kubernetes.py")
 DOCKER = Engine("docker-provisioner", "scripts/launch_docker.py")
+DOCKER_SWARM = Engine("docker-swarm-provisioner", "scripts/launch_docker.py")
 
 
 @dataclass(frozen=True)

@@ -28,5 +28,6 @@ def container_options(settings: DockerLaunchTraits, request: LaunchRequest) -> d
             *parse_volumes(volumes),
             *client_mounts(request.volumes, request.volume_mounts),
         ],
+        "constraints": settings.constraints,
         "patch": settings.container_template,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway_provisioners.dockerd.kernels import Kernels
 from gateway_provisioners.model.container_config import KernelContainerSpec
 from gateway_provisioners.model.names import pod_name
 from gateway_provisioners.provisioners.base import RemoteProvisioner
@@ -19,6 +20,10 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
     @property
     def _services(self) -> DockerServices:
         return DockerServices.of_running_loop(self.parent)
+
+    @property
+    def _kernels(self) -> Kernels:
+        return self._services.engine.containers
 
     def _administrators_settings(self) -> Mapping[str, str]:
         ids = {"KERNEL_UID": self.run_as_user, "KERNEL_GID": self.run_as_group}
@@ -39,4 +44,4 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
             network=self._services.network,
             **container_options(self, request),
         )
-        return await self._services.engine.containers.create(spec)
+        return await self._kernels.create(spec)

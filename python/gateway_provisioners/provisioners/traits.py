@@ -143,7 +143,7 @@ class DockerLaunchTraits(LaunchTraits):
     image_pull_policy = Enum(
         ("Always", "IfNotPresent", "Never"),
         "IfNotPresent",
-        help="When the engine pulls the image.",
+        help="When the engine pulls the image; a swarm's nodes decide for themselves.",
     ).tag(config=True)
     resources = Dict(
         help="requests and limits of the kernel's container, as Kubernetes writes them."
@@ -160,7 +160,10 @@ class DockerLaunchTraits(LaunchTraits):
         "volume's name; {username} stands for the user, as a DNS label.",
     ).tag(config=True)
     container_template = Dict(
-        help="A patch on the body of the container's creation, merged last."
+        help="A patch on the body of the container's or service's creation, merged last."
+    ).tag(config=True)
+    constraints = List(
+        Unicode(), help="Which nodes of a swarm may run it, as in node.labels.disk==ssd."
     ).tag(config=True)
 
 

@@ -12,6 +12,7 @@ from gateway_provisioners.model.client_policy import ClientPolicy
 from gateway_provisioners.model.container_config import (
     KernelContainerSpec,
     build_container,
+    build_service,
     runs_as_root,
     secrets_archive,
 )
@@ -129,8 +130,72 @@ def test_the_whole_container():
     }
 
 
+def test_the_whole_service():
+    resources = {
+        "limits": {"cpu": "1500m", "memory": "1Gi", "nvidia.com/gpu": "2"},
+        "requests": {"cpu": "0.25"},
+    }
+    mount = {"Type": "volume", "Source": "data", "Target": "/data", "ReadOnly": True}
+    spec = a_spec(
+        resources=resources,
+        mounts=[mount],
+        working_dir="/data",
+        network="kernels",
+        constraints=["node.labels.disk==ssd"],
+    )
+    built = build_service(spec, IMAGE, secret_id="abc")
+    container = built["TaskTemplate"]["ContainerSpec"]
+    assert container.pop("Command")[3:] == [
+        "/run/secrets/kernel-environment",
+        "bootstrap-kernel.sh",
+    ]
+    assert container.pop("Labels") == built.pop("Labels") == build_container(spec, IMAGE)["Labels"]
+    gpus = {"DiscreteResourceSpec": {"Kind": "NVIDIA-GPU", "Value": 2}}
+    assert built == {
+        "Name": f"ada-{KERNEL_ID}-1",
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": "acme/data-sci-py:2.0",
+                "Env": [f"KERNEL_ID={KERNEL_ID}"],
+                "Mounts": [mount],
+                "Secrets": [
+                    {
+                        "SecretID": "abc",
+                        "SecretName": f"ada-{KERNEL_ID}-1",
+                        "File": {
+                            "Name": "kernel-environment",
+                            "UID": "0",
+                            "GID": "0",
+                            "Mode": 0o444,
+                        },
+                    }
+                ],
+                "CapabilityDrop": ["ALL"],
+                "StopGracePeriod": 5 * 10**9,
+                "User": "1000:100",
+                "Dir": "/data",
+            },
+            "Resources": {
+                "Limits": {"NanoCPUs": 1_500_000_000, "MemoryBytes": 2**30},
+                "Reservations": {"NanoCPUs": 250_000_000, "GenericResources": [gpus]},
+            },
+            "RestartPolicy": {"Condition": "none"},
+            "Placement": {"Constraints": ["node.labels.disk==ssd"]},
+            "Networks": [{"Target": "kernels"}],
+        },
+        "Mode": {"Replicated": {"Replicas": 1}},
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
+def test_a_service_whose_image_is_on_other_nodes_starts_as_all_kernels_do():
+    container = build_service(a_spec(), {}, secret_id="abc")["TaskTemplate"]["ContainerSpec"]
+    assert container["Command"][-1] == "/usr/local/bin/bootstrap-kernel.sh"
+
+
 def test_nothing_secret_is_in_what_the_engine_shows():
     assert "s3cret" not in json.dumps(build_container(a_spec(), IMAGE))
+    assert "s3cret" not in json.dumps(build_service(a_spec(), IMAGE, secret_id="abc"))
 
 
 def test_the_file_holds_what_is_secret_and_nothing_that_the_kernelspec_sets():

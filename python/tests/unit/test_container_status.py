@@ -61,6 +61,7 @@ def test_the_address_is_known_once_a_network_has_one():
         (404, "pull access denied for acme/x", "ImagePull", "acme/x:1"),
         (404, "manifest unknown", "ImagePull", "acme/x:1"),
         (404, "network kernels not found", "NetworkMissing", "GP_DOCKER_NETWORK"),
+        (503, "This node is not a swarm manager", "NoSwarm", "docker swarm init"),
         (400, "invalid mount config for type", "VolumeMissing", "invalid mount config for type."),
         (500, "OCI runtime create failed", "ContainerCannotRun", "OCI runtime create failed"),
     ],

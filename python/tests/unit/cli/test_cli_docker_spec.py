@@ -40,6 +40,16 @@ def test_the_pages_command_makes_the_pages_kernel_json(install):
 def test_names_say_which_engine_it_is(install):
     content = json.loads((install("--language", "R") / "docker_r/kernel.json").read_text())
     assert content["display_name"] == "Docker R"
+    assert provisioner_of(content) == "docker-provisioner"
+
+
+def test_swarm_is_another_provisioner(install):
+    content = json.loads((install("--swarm") / "docker_python/kernel.json").read_text())
+    assert provisioner_of(content) == "docker-swarm-provisioner"
+
+
+def provisioner_of(content):
+    return content["metadata"]["kernel_provisioner"]["provisioner_name"]
 
 
 def test_the_launch_script_refuses_what_is_no_kernelspec_of_its_own(tmp_path, capsys):

@@ -21,7 +21,7 @@ OPTIONS = {
         *("languages", "no-start", "target", "patience", *COMMON),
     ],
     (k8s_spec.K8sSpec, "install"): [*SPEC, "executor-image-name", "spark-init-mode", *COMMON],
-    (docker_spec.DockerSpec, "install"): [*SPEC, *COMMON],
+    (docker_spec.DockerSpec, "install"): [*SPEC, "swarm", *COMMON],
 }
 
 
