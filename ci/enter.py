@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
+# linux/prctl.h
+PR_SET_PDEATHSIG = 1
+PR_SET_NO_NEW_PRIVS = 38
 
 
 def _home(uid: int) -> str:
@@ -38,10 +41,13 @@ def main() -> None:
     os.chroot(root)
     os.chdir(directory)
     environment = {"HOME": _home(uid), **os.environ}
-    ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
+    # `unshare --kill-child` asked for it, and the kernel forgets it where a process becomes another user.
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - the image's own command
     except OSError as error:

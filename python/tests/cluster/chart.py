@@ -14,6 +14,8 @@ from kubectl import PATIENCE_SECONDS
 from ci.paths import ROOT
 
 CHART = ROOT / "charts" / "gateway-provisioners"
+# A node counts as lost, and takes no pods, for a while after its API server or its kubelet has been away.
+PATIENT_WITH_NODES = {"launchTimeout": 120, "unschedulableGraceSeconds": 120}
 GATEWAY_SELECTOR = "app.kubernetes.io/component=gateway"
 
 

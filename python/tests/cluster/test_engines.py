@@ -1,5 +1,11 @@
 """The programs that build images, where something else is going on with them."""
 
+import asyncio
+import subprocess
+
+from patience import patiently
+
+from ci import images
 from ci.engines import find_engine
 
 TAG = "acme/replaced:1.0"
@@ -25,4 +31,23 @@ async def test_images_are_removed_while_a_container_runs_on_one_that_was_replace
         assert engine.image_id(OTHER) is None
     finally:
         engine.remove(OTHER)
+        engine.remove(TAG)
+
+
+async def test_a_container_ends_with_the_process_that_started_it(cluster, tmp_path):
+    engine = find_engine()
+    command = 'ENTRYPOINT []\nCMD ["sh", "-c", "echo up; exec sleep infinity"]\n'
+    (tmp_path / "Dockerfile").write_text(f"FROM {images.KERNEL_PY.reference}\n{command}")
+    try:
+        engine.build(tmp_path, TAG, "", {}, {})
+        with engine.container(TAG, "1000:100", {}) as (command, environment):
+            process = await asyncio.create_subprocess_exec(
+                *command, env=environment, stdout=subprocess.PIPE
+            )
+            assert await patiently(process.stdout.readline()) == b"up\n"
+            process.kill()
+            # The pipe ends when nobody in the container has it any more.
+            assert await patiently(process.stdout.read()) == b""
+            await process.wait()
+    finally:
         engine.remove(TAG)

@@ -13,6 +13,7 @@ from functools import partial
 import aiohttp
 import pytest
 import pytest_asyncio
+from chart import PATIENT_WITH_NODES
 from gateway_client import Gateway, Refused
 from host_network import CLUSTER_PROGRAM, local_cluster
 from patience import patiently, until
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 @pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
 async def replicas(cluster, chart):
     local_cluster(cluster)  # for nobody else's may be broken
-    await chart.upgrade({"gateway": {"replicas": REPLICAS}})
+    await chart.upgrade({"gateway": {"replicas": REPLICAS, **PATIENT_WITH_NODES}})
     await chart.wait_rolled_out()
 
 

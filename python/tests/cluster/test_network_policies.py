@@ -7,6 +7,7 @@ import asyncio
 
 import pytest
 import pytest_asyncio
+from chart import PATIENT_WITH_NODES
 from host_network import CLUSTER_PROGRAM
 from patience import PATIENCE_SECONDS
 
@@ -66,9 +67,9 @@ async def release(chart, metadata_server):
         "cidr": "0.0.0.0/0",
         "except": ["169.254.169.254/32", f"{metadata_server.address}/32"],
     }
-    await chart.upgrade(
-        {"networkPolicy": {"kernels": {"egress": [{"to": [{"ipBlock": anywhere}]}]}}}
-    )
+    kernels = {"egress": [{"to": [{"ipBlock": anywhere}]}]}
+    # After other tests that break the cluster.
+    await chart.upgrade({"gateway": PATIENT_WITH_NODES, "networkPolicy": {"kernels": kernels}})
     return chart
 
 

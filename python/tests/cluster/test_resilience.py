@@ -4,6 +4,8 @@ import asyncio
 
 import aiohttp
 import pytest
+import pytest_asyncio
+from chart import PATIENT_WITH_NODES
 from gateway_client import Gateway, Refused
 from host_network import CLUSTER_PROGRAM, local_cluster
 from patience import patiently, until
@@ -13,6 +15,11 @@ from ci.commands import run
 pytestmark = pytest.mark.alone
 
 OUTAGE_SECONDS = 60
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
+async def patient(chart):
+    await chart.upgrade({"gateway": PATIENT_WITH_NODES})
 
 
 async def uid_of_gateway(chart):
@@ -27,12 +34,14 @@ async def test_a_kernel_is_added_and_removed_without_a_restart(gateway, chart, n
         return not await is_listed()
 
     before = await uid_of_gateway(chart)
-    await chart.upgrade({"kernels": {"extra": {"image": chart.image, "displayName": "Extra"}}})
+    extra = {"image": chart.image, "displayName": "Extra"}
+    await chart.upgrade({"gateway": PATIENT_WITH_NODES, "kernels": {"extra": extra}})
     await patiently(until(is_listed))
     kernel_id = await gateway.start("extra")
     async with gateway.channels(kernel_id) as kernel:
         await kernel.execute("x = 1")
-        await chart.upgrade({"kernels": {"extra": {"image": chart.image, "enabled": False}}})
+        extra["enabled"] = False
+        await chart.upgrade({"gateway": PATIENT_WITH_NODES, "kernels": {"extra": extra}})
         await patiently(until(is_not_listed))
         assert (await kernel.execute("print(x)")).text == "1\n"
     with pytest.raises(Refused) as refusal:
@@ -80,7 +89,7 @@ async def survive_an_outage(direct, namespace, is_ready):
 
         await patiently(until(is_ready))
         # The scheduler and the kubelet take their time to find their API server again.
-        async with direct.kernel(KERNEL_LAUNCH_TIMEOUT="120") as another:
+        async with direct.kernel() as another:
             assert (await another.execute("print(3)")).text == "3\n"
         assert await namespace.names("pods", kernel.kernel_id) == [pod]
         # Anew: this client answers no pings while it waits for something else.
@@ -133,7 +142,8 @@ async def test_a_pod_deleted_behind_the_gateways_back_is_replaced(chart, namespa
 
 
 async def test_idle_kernels_are_culled(chart, namespace):
-    await chart.upgrade({"gateway": {"cull": {"idleTimeout": 2, "interval": 1, "connected": True}}})
+    cull = {"idleTimeout": 2, "interval": 1, "connected": True}
+    await chart.upgrade({"gateway": {**PATIENT_WITH_NODES, "cull": cull}})
     async with chart.gateway() as gateway:
         kernel_id = await gateway.start()
 
