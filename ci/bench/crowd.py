@@ -29,9 +29,9 @@ from gateway_provisioners.model.kernel_state import (
     annotation,
     annotations_patch,
 )
+from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
 from gateway_provisioners.model.names import pod_name
 from gateway_provisioners.model.pod_manifest import (
-    LAUNCH_KEY_VARIABLE,
     KernelPodSpec,
     build_pod,
     build_record_patch,

@@ -71,19 +71,31 @@ class ProtocolError(GatewayProvisionersError):
     reason = "Protocol"
 
 
-class ClusterError(GatewayProvisionersError):
-    """The Kubernetes API refused or failed a request.
+class EngineError(GatewayProvisionersError):
+    """What runs containers refused or failed a request.
 
     Attributes:
         status: the HTTP status, or 0 when there was no answer.
+    """
+
+    reason = "Engine"
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ClusterError(EngineError):
+    """The Kubernetes API refused or failed a request.
+
+    Attributes:
         api_reason: the API's own word (Forbidden, AlreadyExists, ...), or "".
     """
 
     reason = "Cluster"
 
     def __init__(self, message: str, *, status: int = 0, api_reason: str = "") -> None:
-        super().__init__(message)
-        self.status = status
+        super().__init__(message, status=status)
         self.api_reason = api_reason
 
 

@@ -1,1 +1,1 @@
-"""jupyter k8s-spec and image-bootstrap: flags and exit codes."""
+"""jupyter k8s-spec, docker-spec and image-bootstrap: flags and exit codes."""

@@ -19,7 +19,7 @@ from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
 from pydantic import ValidationError
 
 from gateway_provisioners.errors import ClusterError, ConfigurationError
-from gateway_provisioners.kube.waiting import within
+from gateway_provisioners.tasks.waiting import within
 
 Object = dict[str, Any]
 

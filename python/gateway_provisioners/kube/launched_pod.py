@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
 from gateway_provisioners.model import pod_status
+from gateway_provisioners.model.kernel_end import EXIT_CODE_OF_LOST, StartFailure
 from gateway_provisioners.model.kernel_state import (
     ENDING,
     OPERATOR_ANNOTATION,
@@ -18,13 +19,12 @@ from gateway_provisioners.model.kernel_state import (
     read_state,
 )
 from gateway_provisioners.model.pod_manifest import build_owned_secret, build_record_patch
-from gateway_provisioners.model.pod_status import StartFailure
+from gateway_provisioners.tasks.changes import Changes
 
 if TYPE_CHECKING:
     from gateway_provisioners.kube.pods import KernelPods
 
 Object = dict[str, Any]
-T = TypeVar("T")
 
 _NOT_FOUND = 404
 
@@ -40,7 +40,7 @@ class LaunchedPod:
         self._pod: Object = {}
         self._gone = False
         self._removing = False
-        self._waiters: set[asyncio.Event] = set()
+        self._changes = Changes()
         # Before the pod is created: the watch may tell of it before the answer to its POST comes.
         self._unsubscribe = pods.pods.subscribe(self._on_change, name=name)
 
@@ -58,7 +58,7 @@ class LaunchedPod:
         """The kernel's exit code, or None while nothing says that it ended."""
         code = pod_status.exit_code(self._pod)
         if code is None and (self._gone or self._removing):
-            return pod_status.EXIT_CODE_OF_LOST_POD
+            return EXIT_CODE_OF_LOST
         return code
 
     def end_cause(self) -> str | None:
@@ -72,11 +72,11 @@ class LaunchedPod:
 
     async def wait_address(self) -> str:
         """The pod's address, as soon as it has one."""
-        return await self._until(lambda: self.address)
+        return await self._changes.until(lambda: self.address)
 
     async def wait_gone(self) -> None:
         """Return when the API no longer has the pod, or has it as one that takes up nothing."""
-        await self._until(lambda: self._gone or pod_status.has_ended(self._pod) or None)
+        await self._changes.until(lambda: self._gone or pod_status.has_ended(self._pod) or None)
 
     async def start_failure(self, *, unschedulable_grace: float) -> StartFailure:
         """Why the pod cannot start; never returns for a pod that can.
@@ -226,28 +226,12 @@ class LaunchedPod:
 
     def _ended(self) -> None:
         self._removing = True
-        self._wake()
+        self._changes.changed()
 
     def _on_change(self, change: str, pod: Object) -> None:
         self._pod = pod
         self._gone = change == "DELETED"
-        self._wake()
-
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            waiter.set()
-
-    async def _until(self, reading: Callable[[], T | None]) -> T:
-        """The first value other than None that `reading` gives, now or after a change."""
-        changed = asyncio.Event()
-        self._waiters.add(changed)
-        try:
-            while (value := reading()) is None:
-                await changed.wait()
-                changed.clear()
-            return value
-        finally:
-            self._waiters.discard(changed)
+        self._changes.changed()
 
     async def _status_failure(self, grace: float) -> StartFailure:
         def failure(*, unschedulable_is_final: bool) -> StartFailure | None:
@@ -258,7 +242,7 @@ class LaunchedPod:
             )
 
         while True:
-            found = await self._until(
+            found = await self._changes.until(
                 lambda: (
                     failure(unschedulable_is_final=not grace)
                     or (pod_status.is_unschedulable(self._pod) or None)
@@ -268,7 +252,8 @@ class LaunchedPod:
                 return found
             try:
                 await asyncio.wait_for(
-                    self._until(lambda: not pod_status.is_unschedulable(self._pod) or None), grace
+                    self._changes.until(lambda: not pod_status.is_unschedulable(self._pod) or None),
+                    grace,
                 )
             except asyncio.TimeoutError:
                 if still := failure(unschedulable_is_final=True):

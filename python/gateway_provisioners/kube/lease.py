@@ -18,7 +18,7 @@ from typing import Any
 
 from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.kube.api import KubeApi
-from gateway_provisioners.kube.waiting import within
+from gateway_provisioners.tasks.waiting import within
 
 Object = dict[str, Any]
 

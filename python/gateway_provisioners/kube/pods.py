@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed, TooManyKernels
@@ -34,15 +33,12 @@ from gateway_provisioners.model.pod_manifest import (
     open_gate_patch,
     read_record,
 )
+from gateway_provisioners.tasks.background import Background
 
 Object = dict[str, Any]
 
 _NOT_FOUND = 404
 _UNPROCESSABLE = 422  # a JSON patch whose test failed
-_FIRST_REMOVAL_PAUSE_SECONDS = 1.0
-_LONGEST_REMOVAL_PAUSE_SECONDS = 30.0
-
-_log = logging.getLogger(__name__)
 
 
 class KernelPods:
@@ -72,7 +68,7 @@ class KernelPods:
                 "Event", namespace, field_selector="involvedObject.kind=Pod,type=Warning"
             ),
         )
-        self._removals: set[asyncio.Task[None]] = set()
+        self._removals = Background()
 
     def _collection(self, **more_labels: str) -> Any:
         labels = {COMPONENT_LABEL: COMPONENT, **more_labels}
@@ -87,10 +83,7 @@ class KernelPods:
 
     async def stop(self) -> None:
         """Stop following; kernels stay untouched, removals under way are finished first."""
-        if self._removals:
-            await asyncio.wait(self._removals, timeout=_LONGEST_REMOVAL_PAUSE_SECONDS)
-        for task in self._removals:
-            task.cancel()
+        await self._removals.finish()
         await self.pods.stop()
         await self.warnings.stop()
 
@@ -261,11 +254,11 @@ class KernelPods:
 
     def end_soon(self, name: str, *, grace_seconds: int) -> None:
         """Like `end`, in the background, again and again until the API confirms it."""
-        self._in_background(f"end pod {name}", lambda: self.end(name, grace_seconds=grace_seconds))
+        self._removals.begin(f"end pod {name}", lambda: self.end(name, grace_seconds=grace_seconds))
 
     def remove_soon(self, name: str) -> None:
         """Delete one pod, which is nobody's kernel, in the same way."""
-        self._in_background(f"remove pod {name}", lambda: self.delete(name, grace_seconds=0))
+        self._removals.begin(f"remove pod {name}", lambda: self.delete(name, grace_seconds=0))
 
     async def delete(self, name: str, *, grace_seconds: int) -> None:
         """Delete a pod once; one that is gone already is as good.
@@ -279,25 +272,7 @@ class KernelPods:
             if error.status != _NOT_FOUND:
                 raise
 
-    def _in_background(self, what: str, attempt: Callable[[], Awaitable[None]]) -> None:
-        task = asyncio.create_task(_until_confirmed(what, attempt), name=what)
-        self._removals.add(task)
-        task.add_done_callback(self._removals.discard)
-
 
 def _raise_if_refused(why: str) -> None:
     if why:
         raise TooManyKernels(why)
-
-
-async def _until_confirmed(what: str, attempt: Callable[[], Awaitable[None]]) -> None:
-    pause = _FIRST_REMOVAL_PAUSE_SECONDS
-    while True:
-        try:
-            await attempt()
-        except ClusterError as error:
-            _log.warning("cannot %s yet: %s", what, error)
-            await asyncio.sleep(pause)  # a pause between tries; no event tells of success
-            pause = min(pause * 2, _LONGEST_REMOVAL_PAUSE_SECONDS)
-        else:
-            return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_provisioners.model.pod_status import StartFailure, sentence
+from gateway_provisioners.model.kernel_end import StartFailure, sentence
 
 
 def creation_failure(*, status: int, api_reason: str, message: str) -> StartFailure:

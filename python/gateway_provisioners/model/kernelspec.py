@@ -21,7 +21,23 @@ DEFAULT_UNAUTHORIZED_USERS = ("root",)
 DEFAULT_KERNEL_CLASS = "ipykernel.ipkernel.IPythonKernel"
 MIN_PORT_RANGE_SIZE = 1000
 
-LAUNCH_SCRIPT = "scripts/launch_kubernetes.py"
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs the kernels of a kernelspec.
+
+    Attributes:
+        provisioner: the name of its entry point.
+        launch_script: in the kernelspec's folder, for use by hand.
+    """
+
+    provisioner: str
+    launch_script: str
+
+
+KUBERNETES = Engine("kubernetes-provisioner", "scripts/launch_kubernetes.py")
+DOCKER = Engine("docker-provisioner", "scripts/launch_docker.py")
+DOCKER_SWARM = Engine("docker-swarm-provisioner", "scripts/launch_docker.py")
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,7 @@ class KernelSpecSettings:
     language: str
     image_name: str
     resource_dir: str
-    provisioner_name: str = "kubernetes-provisioner"
+    engine: Engine = KUBERNETES
     executor_image_name: str | None = None
     launch_timeout: int = DEFAULT_LAUNCH_TIMEOUT
     port_range: str = DEFAULT_PORT_RANGE
@@ -91,7 +107,7 @@ def build_kernel_json(settings: KernelSpecSettings) -> dict[str, Any]:
     known = LANGUAGES.get(settings.language)
     argv = [
         "python",
-        f"{settings.resource_dir}/{LAUNCH_SCRIPT}",
+        f"{settings.resource_dir}/{settings.engine.launch_script}",
         *("--kernel-id", "{kernel_id}"),
         *("--port-range", "{port_range}"),
         *("--response-address", "{response_address}"),
@@ -103,7 +119,7 @@ def build_kernel_json(settings: KernelSpecSettings) -> dict[str, Any]:
         argv += ["--kernel-class-name", settings.kernel_class_name]
     metadata: dict[str, Any] = {"debugger": True} if python else {}
     metadata["kernel_provisioner"] = {
-        "provisioner_name": settings.provisioner_name,
+        "provisioner_name": settings.engine.provisioner,
         "config": _provisioner_config(settings),
     }
     return {

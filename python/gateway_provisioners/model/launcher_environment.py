@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+LAUNCH_KEY_VARIABLE = "KERNEL_LAUNCH_KEY"
+
 
 def launcher_environment(
     *,

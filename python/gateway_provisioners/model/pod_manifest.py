@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway_provisioners.model.kernel_end import GRACE_SECONDS
 from gateway_provisioners.model.kernel_state import (
     ATTEMPT_ANNOTATION,
     INSTANCE_LABEL,
@@ -28,12 +29,9 @@ COMPONENT_LABEL = "component"
 COMPONENT = "kernel"
 KERNEL_NAME_ANNOTATION = "gateway-provisioners/kernel-name"
 SECRET_GATE = "gateway-provisioners/secret"  # noqa: S105 - the name of a scheduling gate
-LAUNCH_KEY_VARIABLE = "KERNEL_LAUNCH_KEY"
 
 _ENVIRONMENT_PREFIX = "env."
 RECORD_KEY = "kernel.json"
-
-GRACE_SECONDS = 5
 
 
 @dataclass(frozen=True)

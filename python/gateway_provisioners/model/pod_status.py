@@ -7,13 +7,20 @@ and pkg/kubelet/images/types.go); conditions and Event reasons are those of the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from gateway_provisioners.model.kernel_end import (
+    EXIT_CODE_OF_LOST,
+    OUT_OF_MEMORY,
+    StartFailure,
+    container_exited,
+    image_failure,
+    out_of_memory,
+    sentence,
+)
 
 # The container that runs the kernel, in pods of ours.
 CONTAINER = "kernel"
-
-EXIT_CODE_OF_LOST_POD = 137  # as if killed: 128 + SIGKILL
 
 _IMAGE_REASONS = frozenset(
     {
@@ -38,30 +45,6 @@ _CONFIG_REASONS = frozenset(
 )
 # The scheduler's word for a claim that its StorageClass binds at once, but has not yet.
 _UNBOUND_CLAIM = "unbound immediate PersistentVolumeClaims"
-_EXIT_CODE_HINTS = {
-    64: "A parameter of the kernel's container is missing or malformed.",
-    69: "The image holds no launcher or no runtime for this language.",
-    78: "Encrypted channels are required, and the kernel in this image cannot encrypt.",
-    126: "The image's start command cannot be executed.",
-    127: "The image's start command was not found: the image lacks bootstrap-kernel.sh or the PATH is wrong.",
-    137: "It was killed from outside.",
-    139: "It crashed (segmentation fault).",
-}
-
-
-@dataclass(frozen=True)
-class StartFailure:
-    """Why a kernel cannot start.
-
-    Attributes:
-        reason: one CamelCase word, stable over releases.
-        message: the cause as a sentence, and what to do.
-        container_ran: whether the container has a log worth showing.
-    """
-
-    reason: str
-    message: str
-    container_ran: bool = False
 
 
 def pod_ip(pod: Mapping[str, Any]) -> str | None:
@@ -76,13 +59,13 @@ def exit_code(pod: Mapping[str, Any]) -> int | None:
     """
     terminated = _kernel_status(pod).get("state", {}).get("terminated")
     if terminated:
-        return int(terminated.get("exitCode", EXIT_CODE_OF_LOST_POD))
+        return int(terminated.get("exitCode", EXIT_CODE_OF_LOST))
     if pod.get("metadata", {}).get("deletionTimestamp"):
-        return EXIT_CODE_OF_LOST_POD
+        return EXIT_CODE_OF_LOST
     phase = _status(pod).get("phase")
     if phase == "Succeeded":
         return 0
-    return EXIT_CODE_OF_LOST_POD if phase == "Failed" else None
+    return EXIT_CODE_OF_LOST if phase == "Failed" else None
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:
@@ -109,7 +92,7 @@ def end_cause(pod: Mapping[str, Any]) -> str | None:
     terminated = _kernel_status(pod).get("state", {}).get("terminated") or {}
     status = _status(pod)
     if terminated.get("reason") == "OOMKilled":
-        return "It needed more memory than its limit and was killed (OOMKilled)."
+        return OUT_OF_MEMORY
     if status.get("phase") == "Failed" and status.get("reason"):
         return f"Its pod failed ({status['reason']}): {status.get('message', 'no further details')}"
     return None
@@ -150,12 +133,6 @@ def event_failure(event: Mapping[str, Any]) -> StartFailure | None:
 def _passes(message: str) -> bool:
     """Whether the kubelet only has to learn of a Secret or ConfigMap that exists, and tries again."""
     return "failed to sync" in message or "not registered" in message
-
-
-def sentence(text: str) -> str:
-    """`text` of somebody else's with a full stop, so that a sentence of ours can follow."""
-    text = text.strip()
-    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _status(pod: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -200,22 +177,11 @@ def _ended(pod: Mapping[str, Any]) -> StartFailure | None:
 
 def _terminated(terminated: Mapping[str, Any]) -> StartFailure:
     if terminated.get("reason") == "OOMKilled":
-        return StartFailure(
-            "OOMKilled",
-            "It needed more memory than its limit and was killed (OOMKilled). "
-            "Ask for more with KERNEL_MEMORY_LIMIT, or have the kernel's limit raised.",
-            container_ran=True,
-        )
+        return out_of_memory()
     if terminated.get("reason") in {"ContainerCannotRun", "StartError"}:
         message = terminated.get("message", "no further details")
         return StartFailure("ContainerCannotRun", f"Its container cannot be started: {message}")
-    code = int(terminated.get("exitCode", EXIT_CODE_OF_LOST_POD))
-    hint = _EXIT_CODE_HINTS.get(code, "")
-    return StartFailure(
-        "ContainerExited",
-        f"Its container exited with code {code} before the kernel was up. {hint}".rstrip(),
-        container_ran=True,
-    )
+    return container_exited(int(terminated.get("exitCode", EXIT_CODE_OF_LOST)))
 
 
 def _waiting(pod: Mapping[str, Any]) -> StartFailure | None:
@@ -228,11 +194,7 @@ def _waiting(pod: Mapping[str, Any]) -> StartFailure | None:
         waiting = container.get("state", {}).get("waiting") or {}
         reason, message = waiting.get("reason"), waiting.get("message", "")
         if reason in _IMAGE_REASONS:
-            return StartFailure(
-                "ImagePull",
-                f"The image {container.get('image')!r} cannot be pulled ({reason}): {sentence(message)} "
-                "Check its name and tag, and that the cluster may pull it.",
-            )
+            return image_failure(container.get("image"), reason, message, who="the cluster")
         if reason in _CONFIG_REASONS and not _passes(message):
             return StartFailure(
                 "ContainerCannotRun", f"Its container cannot be made ({reason}): {message}"

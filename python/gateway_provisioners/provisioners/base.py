@@ -22,9 +22,11 @@ from gateway_provisioners.handshake.command_client import CommandEndpoint, send_
 from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import Expectation, ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
+from gateway_provisioners.model.kernel_end import GRACE_SECONDS
 from gateway_provisioners.model.launch_request import LaunchRequest, parse_launch_request
-from gateway_provisioners.model.pod_manifest import GRACE_SECONDS, LAUNCH_KEY_VARIABLE
+from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
 from gateway_provisioners.provisioners.client_environment import client_environment
+from gateway_provisioners.provisioners.engine_services import EngineServices
 from gateway_provisioners.provisioners.kernel_environment import kernel_environment
 from gateway_provisioners.provisioners.policy import check_user
 from gateway_provisioners.provisioners.traits import LaunchTraits
@@ -43,8 +45,9 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._held: EngineServices | None = None
         self._workload: Workload | None = None
-        # The pod of the attempt before this one, from the end of what ran in it until it is replaced.
+        # The workload of the attempt before this one, from the end of what ran in it until it is replaced.
         self._predecessor: Workload | None = None
         self._restarting = False
         self._environment: dict[str, str] = {}
@@ -56,12 +59,10 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
 
     # What an engine provides.
 
+    @property
     @abstractmethod
-    async def _acquire_services(self) -> ResponseServer:
-        """Make sure that the process-wide parts run, until `_release_services`."""
-
-    @abstractmethod
-    async def _release_services(self) -> None: ...
+    def _services(self) -> EngineServices:
+        """What all kernels of this engine share; started by `_acquire_services`."""
 
     @abstractmethod
     async def _create_workload(self, launch: Launch) -> Workload:
@@ -70,8 +71,6 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
     @abstractmethod
     def _administrators_settings(self) -> Mapping[str, str]:
         """The value in force of each KERNEL_* setting that clients may repeat and not change."""
-
-    _unschedulable_grace: float = 0
 
     # jupyter_client's contract.
 
@@ -268,6 +267,19 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
 
     # The steps of a launch, and of an end.
 
+    async def _acquire_services(self) -> ResponseServer:
+        if self._held is None:
+            services = self._services
+            await services.acquire()
+            self._held = services
+            self.outlives_host = services.outlives_process
+        return self._held.response_server
+
+    async def _release_services(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            await held.release()
+
     async def _end(self, workload: Workload, grace_seconds: int) -> None:
         if self._restarting:
             await workload.stop()
@@ -330,7 +342,7 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         assert self._request is not None  # noqa: S101
         connection = asyncio.create_task(self._connection_of(self._workload, expectation))
         failure = asyncio.create_task(
-            self._workload.start_failure(unschedulable_grace=self._unschedulable_grace)
+            self._workload.start_failure(unschedulable_grace=self._services.unschedulable_grace)
         )
         # JupyterLab's server sends a limit with every start, which is its own patience and not a wish to
         # have a slow image refused; so a client can wait longer, and not shorter.

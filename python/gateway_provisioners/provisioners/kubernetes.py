@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.launch_request import request_variables
 from gateway_provisioners.model.names import pod_name
 from gateway_provisioners.model.pod_manifest import KernelPodSpec, build_marks
@@ -21,10 +20,6 @@ from gateway_provisioners.provisioners.workload import Launch, Workload
 class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type: ignore[metaclass]
     """Runs a kernel in a Pod of the kernelspec's image."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._services: KubernetesServices | None = None
-
     async def adopt(self, name: str, record: dict[str, Any]) -> None:
         """Take over the running kernel of pod `name` with what its Secret holds.
 
@@ -32,36 +27,23 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             KeyError: there is no such pod.
         """
         await self._acquire_services()
-        assert self._services is not None  # noqa: S101
         await self.load_provisioner_info(record)
         if self._workload is not None:
             self._workload.forget()
         self._workload = self._services.pods.adopt(name)
         self._forget_keys_of_earlier_attempt()
 
-    async def _acquire_services(self) -> ResponseServer:
-        if self._services is None:
-            services = KubernetesServices.of_running_loop(self.parent)
-            await services.acquire()
-            self._services = services
-            self.outlives_host = services.instance_is_lasting
-        return self._services.response_server
-
-    async def _release_services(self) -> None:
-        services, self._services = self._services, None
-        if services is not None:
-            await services.release()
+    @property
+    def _services(self) -> KubernetesServices:
+        return KubernetesServices.of_running_loop(self.parent)
 
     def _administrators_settings(self) -> Mapping[str, str]:
-        services = KubernetesServices.of_running_loop(self.parent)
         return {
-            "KERNEL_NAMESPACE": services.namespace,
+            "KERNEL_NAMESPACE": self._services.namespace,
             **_identity(self.service_account_name, self.run_as_user, self.run_as_group),
         }
 
     async def _create_workload(self, launch: Launch) -> Workload:
-        assert self._services is not None  # noqa: S101 - launch_kernel acquires them first
-        self._unschedulable_grace = self._services.unschedulable_grace
         spec = KernelPodSpec(
             name=pod_name(launch.request.username, launch.kernel_id, launch.attempt),
             namespace=self._services.namespace,
@@ -83,7 +65,6 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
         return await self._services.pods.create(spec)
 
     async def _run_own_script(self, spec: KernelPodSpec, launch: Launch) -> Workload:
-        assert self._services is not None  # noqa: S101
         clients = launch.request.environment
         environment = {
             **{name: value for name, value in clients.items() if name.startswith("KERNEL_")},

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from gateway_provisioners.errors import LaunchFailed
-from gateway_provisioners.model.kernelspec import LAUNCH_SCRIPT
+from gateway_provisioners.model.kernelspec import KUBERNETES
 
 _CLUSTER_ACCESS = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBECONFIG")
 _LAST_LINES = 20
@@ -27,7 +27,7 @@ def replaced_script(argv: Sequence[str]) -> Path | None:
     ours = resources.files("gateway_provisioners").joinpath("_kernelspecs/launch_kubernetes.py")
     for argument in argv:
         path = Path(argument)
-        if argument.endswith(LAUNCH_SCRIPT) and path.is_absolute() and path.is_file():
+        if argument.endswith(KUBERNETES.launch_script) and path.is_absolute() and path.is_file():
             return path if path.read_bytes() != ours.read_bytes() else None
     return None
 

@@ -135,6 +135,36 @@ class KubernetesLaunchTraits(LaunchTraits):
         return os.environ.get("GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME", "")
 
 
+class DockerLaunchTraits(LaunchTraits):
+    """What only a kernel in a Docker container has."""
+
+    image_pull_policy = Enum(
+        ("Always", "IfNotPresent", "Never"),
+        "IfNotPresent",
+        help="When the engine pulls the image; a swarm's nodes decide for themselves.",
+    ).tag(config=True)
+    resources = Dict(
+        help="requests and limits of the kernel's container, as Kubernetes writes them."
+    ).tag(config=True)
+    run_as_user = Int(1000, allow_none=True, help="Numeric user id; null uses the image's.").tag(
+        config=True
+    )
+    run_as_group = Int(100, allow_none=True, help="Numeric group id; null uses the image's.").tag(
+        config=True
+    )
+    volumes = List(
+        Unicode(),
+        help="What is mounted, each SOURCE:TARGET[:ro]; SOURCE is a path of the engine's host or a "
+        "volume's name; {username} stands for the user, as a DNS label.",
+    ).tag(config=True)
+    container_template = Dict(
+        help="A patch on the body of the container's or service's creation, merged last."
+    ).tag(config=True)
+    constraints = List(
+        Unicode(), help="Which nodes of a swarm may run it, as in node.labels.disk==ssd."
+    ).tag(config=True)
+
+
 class ResponseTraits(LoggingConfigurable):
     """Where launchers reach this process. One per process, whatever the kernels."""
 
@@ -168,14 +198,37 @@ class ResponseTraits(LoggingConfigurable):
         return flag("GP_RESPONSE_ADDR_ANY", fallback=False)
 
 
-class KubernetesTraits(ResponseTraits):
+class EngineTraits(ResponseTraits):
+    """What this process needs of an engine, whichever it is."""
+
+    instance = Unicode(
+        help="Who owns the kernels, as a label value: only pods and containers with it are taken over or "
+        "cleaned up by a gateway that starts. (GP_INSTANCE; default: unique to this process, which owns "
+        "nothing older)"
+    ).tag(config=True)
+    unschedulable_grace = Float(
+        help="Seconds that a kernel may wait for a node, where the cluster can grow. "
+        "(GP_UNSCHEDULABLE_GRACE, 0)"
+    ).tag(config=True)
+
+    @default("instance")
+    def _default_instance(self) -> str:
+        return os.environ.get("GP_INSTANCE", "") or f"{_OF_THIS_PROCESS}{uuid.uuid4()}"
+
+    @property
+    def instance_is_lasting(self) -> bool:
+        """Whether a later process of the same instance takes over what this one leaves."""
+        return not self.instance.startswith(_OF_THIS_PROCESS)
+
+    @default("unschedulable_grace")
+    def _default_unschedulable_grace(self) -> float:
+        return number("GP_UNSCHEDULABLE_GRACE", 0)
+
+
+class KubernetesTraits(EngineTraits):
     """Which part of which cluster this process works in."""
 
     namespace = Unicode(help="Where kernels run. (GP_NAMESPACE, default)").tag(config=True)
-    instance = Unicode(
-        help="Who owns the kernels, as a label value: only pods with it are taken over or cleaned up by a "
-        "gateway that starts. (GP_INSTANCE; default: unique to this process, which owns nothing older)"
-    ).tag(config=True)
     owner_deployment = Unicode(
         help="A Deployment that owns the kernels: they are collected when it is deleted. "
         "(GP_OWNER_DEPLOYMENT)"
@@ -199,23 +252,10 @@ class KubernetesTraits(ResponseTraits):
     max_kernels_per_user = Int(
         help="How many of them one user may run; 0 is no limit. (GP_MAX_KERNELS_PER_USER)"
     ).tag(config=True)
-    unschedulable_grace = Float(
-        help="Seconds that a kernel may wait for a node, where the cluster can grow. "
-        "(GP_UNSCHEDULABLE_GRACE, 0)"
-    ).tag(config=True)
 
     @default("namespace")
     def _default_namespace(self) -> str:
         return os.environ.get("GP_NAMESPACE", "default")
-
-    @default("instance")
-    def _default_instance(self) -> str:
-        return os.environ.get("GP_INSTANCE", "") or f"{_OF_THIS_PROCESS}{uuid.uuid4()}"
-
-    @property
-    def instance_is_lasting(self) -> bool:
-        """Whether a later process of the same instance takes over what this one leaves."""
-        return not self.instance.startswith(_OF_THIS_PROCESS)
 
     @default("owner_deployment")
     def _default_owner_deployment(self) -> str:
@@ -245,9 +285,24 @@ class KubernetesTraits(ResponseTraits):
     def _default_max_kernels_per_user(self) -> int:
         return int(number("GP_MAX_KERNELS_PER_USER", 0))
 
-    @default("unschedulable_grace")
-    def _default_unschedulable_grace(self) -> float:
-        return number("GP_UNSCHEDULABLE_GRACE", 0)
+
+class DockerTraits(EngineTraits):
+    """How this process works with a Docker engine."""
+
+    network = Unicode(
+        help="The container network that kernels are reached on. (GP_DOCKER_NETWORK, bridge)"
+    ).tag(config=True)
+    remove_container = Bool(
+        help="Remove the container of a kernel that has ended. (GP_REMOVE_CONTAINER, true)"
+    ).tag(config=True)
+
+    @default("network")
+    def _default_network(self) -> str:
+        return os.environ.get("GP_DOCKER_NETWORK", "") or "bridge"
+
+    @default("remove_container")
+    def _default_remove_container(self) -> bool:
+        return flag("GP_REMOVE_CONTAINER", fallback=True)
 
 
 def _outward_address() -> str:

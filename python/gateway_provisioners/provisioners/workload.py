@@ -1,6 +1,6 @@
 """What the life of a kernel needs of an engine: one pod or container, and a way to make it.
 
-Kubernetes implements it with `kube.pods.LaunchedPod`; another engine implements the same few methods.
+Kubernetes implements it with `kube.launched_pod.LaunchedPod`, Docker with `dockerd.launched.Launched`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway_provisioners.model.kernel_end import StartFailure
 from gateway_provisioners.model.launch_request import LaunchRequest
-from gateway_provisioners.model.pod_status import StartFailure
 
 
 @dataclass(frozen=True)
@@ -32,43 +32,95 @@ class Launch:
 
 
 class Workload(Protocol):
-    """The pod or container of one attempt."""
+    """The pod or container of one attempt, as far as the engine has told of it.
+
+    What is no coroutine reads what is known and asks nobody.
+    """
 
     name: str
 
     @property
-    def address(self) -> str | None: ...
+    def progress(self) -> str:
+        """How far it has come, for somebody who waited too long for it."""
+        ...
 
     @property
-    def progress(self) -> str: ...
+    def is_busy_elsewhere(self) -> bool:
+        """Whether another host is restarting or ending the kernel."""
+        ...
 
-    @property
-    def is_busy_elsewhere(self) -> bool: ...
+    def exit_code(self) -> int | None:
+        """The kernel's exit code, or None while nothing says that it ended."""
+        ...
 
-    def exit_code(self) -> int | None: ...
+    def end_cause(self) -> str | None:
+        """Why it ended, in words, if it was not this process that ended it."""
+        ...
 
-    def end_cause(self) -> str | None: ...
+    async def wait_address(self) -> str:
+        """Where it is reached, as soon as that is known."""
+        ...
 
-    async def wait_address(self) -> str: ...
+    async def wait_gone(self) -> None:
+        """Return when it takes up nothing any more."""
+        ...
 
-    async def wait_gone(self) -> None: ...
+    async def start_failure(self, *, unschedulable_grace: float) -> StartFailure:
+        """Why it cannot start; never returns for one that can.
 
-    async def start_failure(self, *, unschedulable_grace: float) -> StartFailure: ...
+        Args:
+            unschedulable_grace: seconds to wait for a node to appear before giving up.
+        """
+        ...
 
-    async def log_tail(self, lines: int = 20) -> str: ...
+    async def log_tail(self, lines: int = 20) -> str:
+        """The last lines that its container printed, or "" where there is no log."""
+        ...
 
-    async def remember(self, record: Mapping[str, Any]) -> None: ...
+    async def remember(self, record: Mapping[str, Any]) -> None:
+        """Store what a later process needs to take the kernel over; only from now on is there one.
 
-    async def begin_restart(self) -> None: ...
+        Raises:
+            GatewayProvisionersError: it could not be stored.
+        """
+        ...
 
-    async def stop(self) -> None: ...
+    async def begin_restart(self) -> None:
+        """Have a later process restart the kernel if this one ends before it has done so.
 
-    async def replaced(self) -> None: ...
+        Raises:
+            KernelBusy: somebody else restarts or ends it.
+            GatewayProvisionersError: that could not be written down.
+        """
+        ...
 
-    async def give_up_restart(self) -> None: ...
+    async def stop(self) -> None:
+        """End what runs in it and keep what is remembered of the kernel; it counts as ended."""
+        ...
 
-    def discard_soon(self) -> None: ...
+    async def replaced(self) -> None:
+        """Remove it and what is remembered: another workload is the kernel now.
 
-    async def remove(self, *, grace_seconds: int) -> None: ...
+        Raises:
+            KernelBusy: the kernel was ended meanwhile; what replaces this has to go as well.
+        """
+        ...
 
-    def forget(self) -> None: ...
+    async def give_up_restart(self) -> None:
+        """Leave the kernel, dead as it is, to whoever restarts dead kernels."""
+        ...
+
+    def discard_soon(self) -> None:
+        """Remove it, whatever state it is in, in the background; it never was a kernel."""
+        ...
+
+    async def remove(self, *, grace_seconds: int) -> None:
+        """End the kernel on purpose, and forget it; it counts as ended.
+
+        Where the engine does not answer, that goes on in the background.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Follow it no longer; it stays as it is."""
+        ...

@@ -55,7 +55,9 @@ def values(image, name):
                     {"name": "notes", "mountPath": "/notes", "readOnly": True},
                     {"name": "scratch", "mountPath": "/scratch", "subPath": "{username}"},
                 ],
-                "profiles": {"small": {"resources": {"limits": {"memory": "300Mi", "cpu": "200m"}}}},
+                "profiles": {
+                    "small": {"resources": {"limits": {"memory": "300Mi", "cpu": "200m"}}}
+                },
             },
             "homely": {
                 "image": image,

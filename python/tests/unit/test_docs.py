@@ -13,7 +13,7 @@ import yaml
 import gateway_provisioners
 from gateway_provisioners import errors
 from gateway_provisioners.host.failures import describe
-from gateway_provisioners.model import pod_status
+from gateway_provisioners.model import kernel_end, pod_status
 from gateway_provisioners.provisioners.policy_traits import ClientPolicyTraits
 
 ROOT = Path(__file__).parents[3]
@@ -87,7 +87,7 @@ def test_every_exit_code_that_the_gateway_explains_is_in_the_table():
     launchers = (ROOT / "launchers/python/scripts/kernel_launcher/errors.py").read_text()
     theirs = {int(code) for code in re.findall(r"^[A-Z_]+ = (\d+)$", launchers, flags=re.MULTILINE)}
     assert theirs
-    assert table == set(pod_status._EXIT_CODE_HINTS) | theirs
+    assert table == set(kernel_end.EXIT_CODE_HINTS) | theirs
 
 
 def source_of(*patterns):

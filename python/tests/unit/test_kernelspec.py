@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_provisioners.model.kernelspec import (
+    DOCKER,
     KernelSpecSettings,
     build_kernel_json,
     is_image_name,
@@ -38,8 +39,8 @@ def test_building_changes_nothing_and_shares_nothing():
 
 
 def test_another_provisioner():
-    settings = dataclasses.replace(SETTINGS, provisioner_name="docker-provisioner")
-    content = build_kernel_json(settings)
+    content = build_kernel_json(dataclasses.replace(SETTINGS, engine=DOCKER))
+    assert content["argv"][1].endswith("/scripts/launch_docker.py")
     assert content["metadata"]["kernel_provisioner"]["provisioner_name"] == "docker-provisioner"
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway_provisioners.kube.waiting import within
+from gateway_provisioners.tasks.waiting import within
 
 
 async def test_what_comes_in_time_is_returned():

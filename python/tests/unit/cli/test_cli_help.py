@@ -4,8 +4,13 @@ import re
 
 import pytest
 
-from gateway_provisioners.cli import image_bootstrap, k8s_spec
+from gateway_provisioners.cli import docker_spec, image_bootstrap, k8s_spec
 
+SPEC = [
+    *("kernel-name", "display-name", "language", "image-name", "ipykernel-subclass-name"),
+    *("authorized-users", "unauthorized-users", "port-range", "launch-timeout"),
+    *("user", "sys-prefix", "prefix", "replace"),
+]
 COMMON = ["debug", "log-level", "config"]
 OPTIONS = {
     (image_bootstrap.ImageBootstrap, "install"): [
@@ -15,12 +20,8 @@ OPTIONS = {
     (image_bootstrap.ImageBootstrap, "check"): [
         *("languages", "no-start", "target", "patience", *COMMON),
     ],
-    (k8s_spec.K8sSpec, "install"): [
-        *("kernel-name", "display-name", "language", "image-name", "executor-image-name"),
-        *("authorized-users", "unauthorized-users", "port-range", "launch-timeout"),
-        *("ipykernel-subclass-name", "spark-init-mode"),
-        *("user", "sys-prefix", "prefix", "replace", *COMMON),
-    ],
+    (k8s_spec.K8sSpec, "install"): [*SPEC, "executor-image-name", "spark-init-mode", *COMMON],
+    (docker_spec.DockerSpec, "install"): [*SPEC, "swarm", *COMMON],
 }
 
 

@@ -56,6 +56,7 @@ def packaged_files():
     """Every file that an installation must have, as a path inside the distributions."""
     return {f"gateway_provisioners/_launchers/{name}" for name in launcher_files()} | {
         "gateway_provisioners/py.typed",
+        "gateway_provisioners/_kernelspecs/launch_docker.py",
         "gateway_provisioners/_kernelspecs/launch_kubernetes.py",
         "gateway_provisioners/_kernelspecs/python/logo-svg.svg",
     }

@@ -1,0 +1,154 @@
+"""What the kernelspecs' scripts/launch_*.py are told: options, the kernelspec, KERNEL_* variables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from traitlets import TraitError
+
+from gateway_provisioners.errors import ConfigurationError
+from gateway_provisioners.model.client_policy import ClientPolicy
+from gateway_provisioners.model.launch_request import (
+    SPARK_INIT_MODES,
+    LaunchRequest,
+    parse_launch_request,
+)
+from gateway_provisioners.model.launcher_environment import (
+    LAUNCH_KEY_VARIABLE,
+    launcher_environment,
+)
+from gateway_provisioners.provisioners.traits import LaunchTraits
+
+Settings = TypeVar("Settings", bound=LaunchTraits)
+
+# How Enterprise Gateway and Gateway Provisioners spell an option --x.
+_OLDER_PREFIXES = ("RemoteProcessProxy", "RemoteProvisioner")
+
+
+class Parser(argparse.ArgumentParser):
+    """The options that all of the scripts have."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
+        self.option("kernel-id", required=True, metavar="ID", help="the kernel's id, a UUID")
+        self.option(
+            "response-address", required=True, metavar="IP:PORT", help="where the launcher reports"
+        )
+        self.option(
+            "public-key", required=True, metavar="KEY", help="what it encrypts its report with"
+        )
+        self.option(
+            "port-range", metavar="LOWEST..HIGHEST", help="ports of the kernel; 0..0 is any"
+        )
+        self.option("kernel-class-name", metavar="CLASS", help="for Python, the ipykernel class")
+        self.option(
+            "spark-context-initialization-mode", choices=SPARK_INIT_MODES, help="default: none"
+        )
+
+    def option(self, name: str, **kwargs: Any) -> None:
+        """Add an option, with its older spellings."""
+        older = [f"--{prefix}.{name}" for prefix in _OLDER_PREFIXES]
+        self.add_argument(f"--{name}", *older, dest=name.replace("-", "_"), **kwargs)
+
+
+@dataclass(frozen=True)
+class KernelSpecFolder(Generic[Settings]):
+    """What the launch needs of the kernelspec that the script belongs to."""
+
+    name: str
+    language: str
+    environment: Mapping[str, str]
+    settings: Settings
+
+
+def read_kernelspec(
+    folder: Path, settings: type[Settings], *, provisioner: str
+) -> KernelSpecFolder[Settings]:
+    """Read a folder's kernel.json.
+
+    Raises:
+        ConfigurationError: it is none of that provisioner's.
+    """
+    path = folder / "kernel.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        config = content["metadata"]["kernel_provisioner"]["config"]
+        known = {name for name in config if settings().has_trait(name)}
+        return KernelSpecFolder(
+            name=folder.name,
+            language=content["language"].lower(),
+            environment=content.get("env", {}),
+            settings=settings(**{name: config[name] for name in known}),
+        )
+    except (OSError, ValueError, LookupError, TypeError, TraitError) as error:
+        msg = f"{path} is no kernelspec of the {provisioner}: {error}"
+        raise ConfigurationError(msg) from error
+
+
+def read_request(
+    environment: Mapping[str, str], settings: LaunchTraits, *, volumes_belong_in: str
+) -> tuple[LaunchRequest, dict[str, str]]:
+    """The caller's request, and all of its KERNEL_* variables.
+
+    Raises:
+        ConfigurationError: volumes are asked for; those are settings of the kernelspec.
+        InvalidRequest: a value is malformed.
+    """
+    for name in ("KERNEL_VOLUMES", "KERNEL_VOLUME_MOUNTS"):
+        if environment.get(name):
+            msg = f"{name} is not supported; put them into the kernelspec's {volumes_belong_in}."
+            raise ConfigurationError(msg)
+    wishes = {key: value for key, value in environment.items() if key.startswith("KERNEL_")}
+    policy = ClientPolicy(
+        mirror_working_dirs=settings.mirror_working_dirs, gpu_resource=settings.gpu_resource
+    )
+    return parse_launch_request(wishes, administrators=wishes, policy=policy), wishes
+
+
+def image_of(settings: LaunchTraits, wishes: Mapping[str, str]) -> str:
+    """The image that the kernel runs in.
+
+    Raises:
+        ConfigurationError: nobody named one.
+    """
+    image = wishes.get("KERNEL_IMAGE") or settings.image_name
+    if not image:
+        msg = (
+            "There is no image: the kernelspec has no image_name, the environment no KERNEL_IMAGE."
+        )
+        raise ConfigurationError(msg)
+    return image
+
+
+def literal_environment(
+    options: argparse.Namespace, kernelspec: KernelSpecFolder[Settings], request: LaunchRequest
+) -> dict[str, str]:
+    """The variables of the kernel's container that are no secrets."""
+    return {
+        **kernelspec.environment,
+        **launcher_environment(
+            kernel_id=options.kernel_id,
+            kernel_name=kernelspec.name,
+            language=kernelspec.language,
+            username=request.username,
+            spark_init_mode=options.spark_context_initialization_mode
+            or request.spark_init_mode
+            or kernelspec.environment.get("KERNEL_SPARK_CONTEXT_INIT_MODE"),
+            transport_encryption=kernelspec.settings.transport_encryption,
+            response_address=options.response_address,
+            public_key=options.public_key,
+            port_range=options.port_range or kernelspec.settings.port_range,
+            kernel_class_name=options.kernel_class_name,
+        ),
+    }
+
+
+def secret_environment(request: LaunchRequest, wishes: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are, the caller's launch key among them if there is one."""
+    keys = {key: value for key, value in wishes.items() if key == LAUNCH_KEY_VARIABLE}
+    return {**request.environment, **keys}

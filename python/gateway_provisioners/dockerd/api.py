@@ -1,0 +1,214 @@
+"""The Docker API: the only importer of the client library, and where its errors become ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import aiodocker
+import aiohttp
+
+from gateway_provisioners.errors import ConfigurationError, EngineError
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+_NOT_FOUND = 404
+_NO_CONNECTION = 900  # the library's own status
+_REQUEST_SECONDS = 60.0
+_NO_ANSWER = "The Docker engine does not answer"
+SERVICE_NAME_LABEL = "com.docker.swarm.service.name"
+_EVENTS = ("create", "start", "die", "oom", "destroy", "remove")
+
+
+class DockerApi:
+    """One connection pool to one engine; make it with `connect`."""
+
+    def __init__(self, docker: aiodocker.Docker) -> None:
+        self._docker = docker
+
+    @classmethod
+    async def connect(cls) -> DockerApi:
+        """Connect as the docker command does: DOCKER_HOST, the current context, or the usual socket.
+
+        Raises:
+            ConfigurationError: none of them names an engine; nothing has been sent anywhere.
+            EngineError: the engine does not answer.
+        """
+        try:
+            docker = aiodocker.Docker(timeout=aiohttp.ClientTimeout(total=_REQUEST_SECONDS))
+        except (AssertionError, ValueError, OSError, aiodocker.DockerError) as error:
+            msg = (
+                "No Docker engine to start kernels on: there is no socket at the usual place. "
+                "Set DOCKER_HOST to the engine's address, as in unix:///var/run/docker.sock."
+            )
+            raise ConfigurationError(msg) from error
+        api = cls(docker)
+        try:
+            await api.clock()
+        except BaseException:
+            await api.close()
+            raise
+        return api
+
+    async def close(self) -> None:
+        await self._docker.close()
+
+    async def clock(self) -> float:
+        """The engine's time, in seconds since 1970."""
+        info = await _answer(self._docker.system.info())
+        # Nanoseconds are more than the parser takes.
+        text = f"{str(info['SystemTime'])[:19]}+00:00"
+        return dt.datetime.fromisoformat(text).timestamp()
+
+    async def events(self, since: float) -> AsyncGenerator[Object, None]:
+        """What happens to containers and services after `since`, until the stream breaks.
+
+        Raises:
+            EngineError: it broke.
+        """
+        events: Any = self._docker.events  # not typed
+        subscriber = events.subscribe(create_task=False)
+        filters = {"type": ["container", "service"], "event": list(_EVENTS)}
+        stream = asyncio.create_task(events.run(since=repr(since), filters=filters))
+        try:
+            while (event := await subscriber.get()) is not None:
+                yield event
+            with _translated_errors():
+                await stream
+            raise EngineError("the engine closed the stream of events")
+        finally:
+            stream.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await stream
+
+    # Images.
+
+    async def image(self, name: str) -> Object | None:
+        """The inspected image, or None where the engine does not have it."""
+        return await _found(self._docker.images.inspect(name))
+
+    async def pull(self, name: str) -> None:
+        await _answer(self._docker.images.pull(name))
+
+    # Containers.
+
+    async def create_container(self, name: str, config: Object) -> None:
+        await _answer(self._docker.containers.create(config, name=name))
+
+    async def put_archive(self, name: str, archive: bytes) -> None:
+        """Unpack a tar at the container's root."""
+        await _answer(self._container(name).put_archive("/", archive))
+
+    async def start_container(self, name: str) -> None:
+        await _answer(self._container(name).start())
+
+    async def inspect_container(self, name: str) -> Object | None:
+        return await _found(self._container(name).show())
+
+    async def list_containers(self, labels: Sequence[str]) -> list[str]:
+        """The names of all containers that have these labels, whatever their state, but no service's."""
+        found = await _answer(
+            self._docker.containers.list(all=True, filters={"label": list(labels)})
+        )
+        return [
+            container["Names"][0].removeprefix("/")
+            for container in found
+            if SERVICE_NAME_LABEL not in container["Labels"]
+        ]
+
+    async def stop_container(self, name: str, *, grace_seconds: int) -> None:
+        """End a container; one that has ended or is gone is as good."""
+        await _found(self._container(name).stop(t=grace_seconds))
+
+    async def remove_container(self, name: str) -> None:
+        """Kill and remove a container; one that is gone or going is as good."""
+        try:
+            await _found(self._container(name).delete(force=True, v=True))
+        except EngineError as error:
+            if "already in progress" not in str(error):
+                raise
+
+    async def container_log(self, name: str, *, lines: int) -> str:
+        """The last `lines` lines of a container's log."""
+        log = self._container(name).log(stdout=True, stderr=True, tail=lines)
+        return "".join(await _answer(log))
+
+    def _container(self, name: str) -> Any:
+        return self._docker.containers.container(name)
+
+    # Swarm.
+
+    async def create_secret(self, name: str, content: bytes, labels: Mapping[str, str]) -> str:
+        """Make a Swarm secret; returns its id."""
+        answer = await _answer(
+            self._docker.secrets.create(name, content.decode(), labels=dict(labels))
+        )
+        return str(answer["ID"])
+
+    async def remove_secret(self, name: str) -> None:
+        """Remove a Swarm secret; one that is gone is as good."""
+        await _found(self._docker.secrets.delete(name))
+
+    async def create_service(self, service: Object) -> None:
+        template = dict(service["TaskTemplate"])
+        container = dict(template["ContainerSpec"])
+        # The library makes it the list again that it was.
+        container["Env"] = dict(each.split("=", 1) for each in container["Env"])
+        template["ContainerSpec"] = container
+        await _answer(
+            self._docker.services.create(
+                template,
+                name=service["Name"],
+                labels=service["Labels"],
+                mode=service["Mode"],
+                networks=service.get("Networks"),
+                endpoint_spec=service["EndpointSpec"],
+            )
+        )
+
+    async def list_tasks(self, labels: Sequence[str]) -> list[Object]:
+        """The tasks whose containers have these labels, those of removed services included."""
+        tasks: Any = self._docker.tasks.list(filters={"label": list(labels)})
+        return list(await _answer(tasks))
+
+    async def remove_service(self, name: str) -> None:
+        """Remove a service; one that is gone is as good."""
+        await _found(self._docker.services.delete(name))
+
+    async def service_log(self, name: str, *, lines: int) -> str:
+        """The last `lines` lines of the log of a service's tasks."""
+        log: Any = self._docker.services.logs(name, stdout=True, stderr=True, tail=str(lines))
+        return "".join(await _answer(log))
+
+
+async def _found(call: Awaitable[T]) -> T | None:
+    """The answer, or None where there is no such thing."""
+    try:
+        return await _answer(call)
+    except EngineError as error:
+        if error.status == _NOT_FOUND:
+            return None
+        raise
+
+
+async def _answer(call: Awaitable[T]) -> T:
+    with _translated_errors():
+        return await call
+
+
+@contextlib.contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except aiodocker.DockerError as error:
+        if error.status == _NO_CONNECTION:
+            raise EngineError(f"{_NO_ANSWER}: {error.message}") from error
+        raise EngineError(str(error.message), status=error.status) from error
+    except asyncio.TimeoutError as error:
+        raise EngineError(f"{_NO_ANSWER} in time.") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise EngineError(f"{_NO_ANSWER}: {type(error).__name__}: {error}") from error

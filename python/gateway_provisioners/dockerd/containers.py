@@ -1,0 +1,145 @@
+"""Kernels in containers: create, follow, end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
+from gateway_provisioners.dockerd.kernels import Kernels, refuse_root
+from gateway_provisioners.dockerd.launched import Launched
+from gateway_provisioners.errors import EngineError, LaunchFailed
+from gateway_provisioners.model import container_status
+from gateway_provisioners.model.container_config import (
+    INSTANCE_LABEL,
+    NAME_LABEL,
+    KernelContainerSpec,
+    build_container,
+    secrets_archive,
+)
+from gateway_provisioners.model.kernel_end import StartFailure
+
+Object = dict[str, Any]
+
+
+class ContainerKernels(Kernels):
+    """The state of each is what `docker inspect` says; an event has it asked anew."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._due: set[str] = set()
+        self._looking: set[str] = set()
+
+    def exit_code(self, state: Object) -> int | None:
+        return container_status.exit_code(state)
+
+    def end_cause(self, state: Object) -> str | None:
+        return container_status.end_cause(state)
+
+    def progress(self, state: Object) -> str:
+        return container_status.progress(state)
+
+    def is_unschedulable(self, state: Object) -> bool:  # noqa: ARG002 - there is one node
+        return False
+
+    def start_failure(self, state: Object, *, unschedulable_is_final: bool) -> StartFailure | None:  # noqa: ARG002
+        return container_status.start_failure(state)
+
+    async def create(self, spec: KernelContainerSpec) -> Launched:
+        launched = Launched(self, spec.name)
+        try:
+            image = await self._image(spec)
+            await self.api.create_container(spec.name, build_container(spec, image))
+            await self.api.put_archive(spec.name, secrets_archive(spec))
+            self._learn(spec.name, {})  # events are heeded from here on
+            await self.api.start_container(spec.name)
+        except EngineError as error:
+            launched.discard_soon()
+            failure = container_status.refusal(
+                error.status, str(error), image=spec.image, network=spec.network
+            )
+            raise LaunchFailed(failure.reason, failure.message) from error
+        except BaseException:  # cancelled half-way: the container may exist all the same
+            launched.discard_soon()
+            raise
+        return launched
+
+    def address(self, name: str) -> str | None:
+        return container_status.address(self.state(name) or {})
+
+    async def log(self, name: str) -> str:
+        return await self.api.container_log(name, lines=20)
+
+    async def end(self, name: str, *, grace_seconds: int) -> None:
+        if grace_seconds or self._keep:
+            await self.api.stop_container(name, grace_seconds=grace_seconds)
+        if self._keep:
+            self._learn(name, await self.api.inspect_container(name))
+        else:
+            await self.api.remove_container(name)
+            self._learn(name, None)
+
+    async def relist(self) -> None:
+        """Ask for the state of all containers, known and unknown.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        names = {*await self.api.list_containers(self._filters), *self._states}
+        states = await asyncio.gather(*(self.api.inspect_container(name) for name in names))
+        for name, state in zip(names, states, strict=True):
+            self._learn(name, state)
+
+    def on_event(self, event: Object) -> None:
+        """Ask for the state of the container that an event of the engine speaks of, if it is ours."""
+        attributes = (event.get("Actor") or {}).get("Attributes") or {}
+        name = attributes.get(NAME_LABEL)
+        if (
+            event.get("Type") != "container"
+            or SERVICE_NAME_LABEL in attributes
+            or attributes.get(INSTANCE_LABEL) != self._instance
+            or name not in self._states
+        ):
+            return
+        if event.get("Action") == "destroy":
+            self._learn(name, None)
+            return
+        self._due.add(name)
+        if name not in self._looking:
+            self._looking.add(name)
+            self.background.begin(f"inspect {name}", lambda: self._look_at(name))
+
+    async def _look_at(self, name: str) -> None:
+        while name in self._due:
+            self._due.discard(name)
+            try:
+                state = await self.api.inspect_container(name)
+            except EngineError:
+                self._due.add(name)
+                raise
+            if name in self._states:  # or it was removed meanwhile
+                self._learn(name, state)
+        self._looking.discard(name)
+
+    async def _image(self, spec: KernelContainerSpec) -> Object:
+        """The inspected image, pulled where the policy says so.
+
+        Raises:
+            LaunchFailed: it cannot be had, or no kernel may run in it.
+        """
+        image = await self.api.image(spec.image)
+        missing = image is None and spec.image_pull_policy != "Never"
+        if missing or spec.image_pull_policy == "Always":
+            try:
+                await self.api.pull(spec.image)
+            except EngineError as error:
+                if not error.status:
+                    raise
+                failure = container_status.image_missing(spec.image, str(error))
+                raise LaunchFailed(failure.reason, failure.message) from error
+            image = await self.api.image(spec.image)
+        if image is None:
+            failure = container_status.image_missing(spec.image, "the engine does not have it")
+            raise LaunchFailed(failure.reason, failure.message)
+        refuse_root(spec, image)
+        return image

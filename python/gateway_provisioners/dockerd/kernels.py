@@ -1,0 +1,128 @@
+"""What kernels of any kind on an engine have in common: a state by name, and its changes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from gateway_provisioners.dockerd.api import DockerApi
+from gateway_provisioners.dockerd.launched import Launched
+from gateway_provisioners.errors import LaunchFailed
+from gateway_provisioners.model.container_config import (
+    KernelContainerSpec,
+    label_filters,
+    runs_as_root,
+)
+from gateway_provisioners.model.kernel_end import StartFailure
+from gateway_provisioners.tasks.background import Background
+
+Object = dict[str, Any]
+
+
+class Kernels(ABC):
+    """All kernels of one kind and one instance on one engine.
+
+    Args:
+        instance: whose kernels: a value of a label.
+        keep: whether what has ended stays on the engine, for somebody to look at.
+    """
+
+    def __init__(self, api: DockerApi, *, instance: str, keep: bool) -> None:
+        self.api = api
+        self.background = Background()
+        self._filters = label_filters(instance)
+        self._instance = instance
+        self._keep = keep
+        self._states: dict[str, Object] = {}
+        self._listeners: dict[str, list[Callable[[], None]]] = {}
+
+    # What each kind says of one of its states.
+
+    @abstractmethod
+    def exit_code(self, state: Object) -> int | None: ...
+
+    @abstractmethod
+    def end_cause(self, state: Object) -> str | None: ...
+
+    @abstractmethod
+    def progress(self, state: Object) -> str: ...
+
+    @abstractmethod
+    def is_unschedulable(self, state: Object) -> bool: ...
+
+    @abstractmethod
+    def start_failure(
+        self, state: Object, *, unschedulable_is_final: bool
+    ) -> StartFailure | None: ...
+
+    # What each kind does.
+
+    @abstractmethod
+    async def create(self, spec: KernelContainerSpec) -> Launched:
+        """Make and start it.
+
+        Raises:
+            LaunchFailed: the engine refused; nothing is left behind.
+        """
+
+    @abstractmethod
+    def address(self, name: str) -> str | None:
+        """Where it is reached on the containers' network, if that is known by now."""
+
+    @abstractmethod
+    async def log(self, name: str) -> str:
+        """The last lines that it printed."""
+
+    @abstractmethod
+    async def end(self, name: str, *, grace_seconds: int) -> None:
+        """End it, and remove it unless it shall be kept; what is gone already is as good.
+
+        Raises:
+            EngineError: the engine did not confirm.
+        """
+
+    # Following.
+
+    def state(self, name: str) -> Object | None:
+        """The last that was heard of it; None where it is not there."""
+        return self._states.get(name)
+
+    def subscribe(self, name: str, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` on each change; returns what ends that."""
+        self._listeners.setdefault(name, []).append(listener)
+
+        def unsubscribe() -> None:
+            remaining = self._listeners.get(name, [])
+            if listener in remaining:
+                remaining.remove(listener)
+            if not remaining:
+                self._listeners.pop(name, None)
+
+        return unsubscribe
+
+    def end_soon(self, name: str, *, grace_seconds: int) -> None:
+        """Like `end`, in the background, again and again until the engine confirms it."""
+        self.background.begin(f"end {name}", lambda: self.end(name, grace_seconds=grace_seconds))
+
+    def _learn(self, name: str, state: Object | None) -> None:
+        if state is None:
+            self._states.pop(name, None)
+        else:
+            self._states[name] = state
+        for listener in list(self._listeners.get(name, ())):
+            listener()
+
+
+def refuse_root(spec: KernelContainerSpec, image: Object) -> None:
+    """Let a kernel pass that is not root in its inspected image.
+
+    Raises:
+        LaunchFailed: it is, or may be.
+    """
+    if runs_as_root(spec, image):
+        msg = (
+            f"It would run as root in its image {spec.image!r}, and no kernel may; set run_as_user "
+            "in the kernelspec."
+        )
+        raise LaunchFailed("ContainerCannotRun", msg)

@@ -1,0 +1,140 @@
+"""One container or service that runs a kernel, from its creation until it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gateway_provisioners.errors import EngineError
+from gateway_provisioners.model.kernel_end import EXIT_CODE_OF_LOST, GRACE_SECONDS, StartFailure
+from gateway_provisioners.tasks.changes import Changes
+from gateway_provisioners.tasks.waiting import within
+
+if TYPE_CHECKING:
+    from gateway_provisioners.dockerd.kernels import Kernels
+
+Object = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+
+class Launched:
+    """A `Workload`: see there. It is this process's alone: no other one takes over what it leaves."""
+
+    is_busy_elsewhere = False
+
+    def __init__(self, kernels: Kernels, name: str) -> None:
+        self.name = name
+        self._kernels = kernels
+        self._was_there = False
+        self._ending = False
+        self._changes = Changes()
+        self._unsubscribe = kernels.subscribe(name, self._on_change)
+
+    @property
+    def progress(self) -> str:
+        state = self._state
+        return (
+            "Its container is still being made." if state is None else self._kernels.progress(state)
+        )
+
+    def exit_code(self) -> int | None:
+        state = self._state
+        code = None if state is None else self._kernels.exit_code(state)
+        if code is None and (self._ending or self._is_gone):
+            return EXIT_CODE_OF_LOST
+        return code
+
+    def end_cause(self) -> str | None:
+        state = self._state
+        return None if self._ending or state is None else self._kernels.end_cause(state)
+
+    async def wait_address(self) -> str:
+        return await self._changes.until(lambda: self._kernels.address(self.name))
+
+    async def wait_gone(self) -> None:
+        def gone() -> bool | None:
+            state = self._state
+            return state is None or self._kernels.exit_code(state) is not None or None
+
+        await self._changes.until(gone)
+
+    async def start_failure(self, *, unschedulable_grace: float) -> StartFailure:
+        while True:
+            found = await self._changes.until(
+                lambda: self._failure(final=not unschedulable_grace) or self._is_unschedulable()
+            )
+            if isinstance(found, StartFailure):
+                return found
+            try:
+                await within(
+                    unschedulable_grace,
+                    self._changes.until(lambda: not self._is_unschedulable() or None),
+                )
+            except asyncio.TimeoutError:
+                if still := self._failure(final=True):
+                    return still
+
+    async def log_tail(self, lines: int = 20) -> str:
+        try:
+            log = await self._kernels.log(self.name)
+        except EngineError as error:
+            _log.info("no log of %s: %s", self.name, error)
+            return ""
+        return "\n".join(log.splitlines()[-lines:])
+
+    # What is done for a later process: there is none for it (`EngineServices.outlives_process`).
+
+    async def remember(self, record: Mapping[str, Any]) -> None:
+        """Nothing is remembered."""
+
+    async def begin_restart(self) -> None:
+        """Nobody else is told."""
+
+    async def give_up_restart(self) -> None:
+        """Nobody was told."""
+
+    async def stop(self) -> None:
+        await self.remove(grace_seconds=GRACE_SECONDS)
+
+    async def replaced(self) -> None:
+        """It was removed when it ended."""
+
+    def discard_soon(self) -> None:
+        self._ending = True
+        self._kernels.end_soon(self.name, grace_seconds=0)
+        self._changes.changed()
+
+    async def remove(self, *, grace_seconds: int) -> None:
+        self._ending = True
+        self._kernels.end_soon(self.name, grace_seconds=grace_seconds)
+        self._changes.changed()
+
+    def forget(self) -> None:
+        self._unsubscribe()
+
+    def _on_change(self) -> None:
+        self._was_there = self._was_there or self._state is not None
+        self._changes.changed()
+
+    @property
+    def _state(self) -> Object | None:
+        return self._kernels.state(self.name)
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._was_there and self._state is None
+
+    def _is_unschedulable(self) -> bool | None:
+        state = self._state
+        return (state is not None and self._kernels.is_unschedulable(state)) or None
+
+    def _failure(self, *, final: bool) -> StartFailure | None:
+        if self._is_gone:
+            return StartFailure("Deleted", "Its container was removed while it was starting.")
+        state = self._state
+        if state is None:
+            return None
+        return self._kernels.start_failure(state, unschedulable_is_final=final)

@@ -1,0 +1,38 @@
+"""What all kernels of a process on one Docker engine share: one connection, one stream of events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway_provisioners.dockerd.engine import DockerEngine
+from gateway_provisioners.provisioners.engine_services import EngineServices
+from gateway_provisioners.provisioners.traits import DockerTraits
+
+
+class DockerServices(EngineServices, DockerTraits):
+    """The services of processes whose kernels are containers."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._engine: DockerEngine | None = None
+
+    @property
+    def outlives_process(self) -> bool:
+        return False
+
+    @property
+    def engine(self) -> DockerEngine:
+        assert self._engine is not None, "not acquired"  # noqa: S101
+        return self._engine
+
+    async def _start_engine(self) -> None:
+        self._engine = await DockerEngine.connect(
+            instance=self.instance,
+            keep=not self.remove_container,
+        )
+        await self._engine.start()
+
+    async def _stop_engine(self) -> None:
+        if self._engine is not None:
+            await self._engine.stop()
+            self._engine = None

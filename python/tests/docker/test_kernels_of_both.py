@@ -1,0 +1,106 @@
+"""What holds for kernels in containers and in Swarm services alike, on a real engine."""
+
+import asyncio
+import json
+
+import pytest
+from kernel_host import PATIENCE_SECONDS
+
+BUSY_LOOP = "begun = True\nprint(begun)\nwhile True: pass"
+
+
+@pytest.fixture(params=["docker-provisioner", "docker-swarm-provisioner"])
+def host(request, hosts):
+    return hosts(request.param)
+
+
+async def test_a_kernel_runs_code_and_leaves_nothing(host):
+    async with host.kernel(env={"KERNEL_USERNAME": "ada", "GREETING": 'it\'s "$HOME"\n'}) as kernel:
+        assert (await kernel.run("print(6 * 7)"))[1] == "42\n"
+        code = "import os; print(os.environ['GREETING'], end='')"
+        assert (await kernel.run(code))[1] == 'it\'s "$HOME"\n'
+        [container] = host.containers()
+        assert container["Config"]["Labels"]["kernel_id"] == kernel.manager.kernel_id
+        assert container["Config"]["Labels"]["component"] == "kernel"
+        shown = json.dumps([container, *(host.services() if host.is_swarm else [])])
+        assert "$HOME" not in shown
+        assert "KERNEL_LAUNCH_KEY" not in shown
+        file = "/.gateway-provisioners/environment"
+        code = f"print(os.getuid(), os.getgid(), os.path.exists({file!r}))"
+        assert (await kernel.run(code))[1] == "1000 100 False\n"
+    host.wait_gone()
+
+
+async def test_interrupting_a_busy_loop_keeps_the_variables(host):
+    async with host.kernel() as kernel:
+        reply, _ = await kernel.run(BUSY_LOOP, on_output=kernel.manager.interrupt_kernel)
+        assert reply["ename"] == "KeyboardInterrupt"
+        assert (await kernel.run("print(begun)"))[1] == "True\n"
+
+
+async def test_a_restart_keeps_the_id_and_loses_the_variables(host):
+    async with host.kernel() as kernel:
+        before = kernel.manager.kernel_id
+        await kernel.run("x = 1")
+        await kernel.manager.restart_kernel()
+        await kernel.connect()
+        assert kernel.manager.kernel_id == before
+        assert (await kernel.run("x"))[0]["ename"] == "NameError"
+
+
+async def test_a_kernel_that_ends_by_itself_has_ended(host):
+    async with host.kernel() as kernel:
+        kernel.client.execute("import os; os._exit(3)")
+        workload = kernel.manager.provisioner._workload
+        await asyncio.wait_for(workload.wait_gone(), PATIENCE_SECONDS)
+        assert not await kernel.manager.is_alive()
+        assert await kernel.manager.provisioner.poll() == 3
+
+
+async def test_five_kernels_at_once(host):
+    async def use(number):
+        async with host.kernel(name=f"test-{number}") as kernel:
+            return (await kernel.run(f"print({number} ** 2)"))[1]
+
+    assert await asyncio.gather(*map(use, range(5))) == [f"{n**2}\n" for n in range(5)]
+
+
+async def test_a_command_that_is_not_there(host):
+    refusal = await host.refusal(
+        container_template=host.command("bash", "-c", "echo lost >&2; exec nothing-here")
+    )
+    assert "exited with code 127" in refusal
+    assert "The last lines of its log:\nlost\n" in refusal
+    assert "nothing-here: not found" in refusal
+
+
+async def test_a_container_that_cannot_be_started(host):
+    refusal = await host.refusal(container_template=host.command("/no/such/program"))
+    assert "cannot be made or started" in refusal
+    assert "/no/such/program" in refusal
+
+
+async def test_too_little_memory(host):
+    refusal = await host.refusal(resources={"limits": {"memory": "24Mi"}})
+    assert "OOMKilled" in refusal
+    assert "KERNEL_MEMORY_LIMIT" in refusal
+
+
+async def test_no_kernel_is_root(host):
+    assert "would run as root" in await host.refusal(run_as_user=0)
+
+
+async def test_a_kernel_that_does_not_report_in_time(host):
+    refusal = await host.refusal(launch_timeout=5, container_template=host.command("sleep", "60"))
+    assert "Its container runs, but its launcher has not reported" in refusal
+
+
+async def test_an_image_that_no_node_has(host):
+    refusal = await host.refusal(image_name="acme/nowhere:1")
+    assert "Kernel 'test' (" in refusal
+    assert "The image 'acme/nowhere:1' cannot be pulled" in refusal
+
+
+async def test_no_engine(host, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    assert "The Docker engine does not answer" in await host.refusal()

@@ -1,0 +1,41 @@
+"""Kernels in Swarm services: what only they have."""
+
+import asyncio
+
+import pytest
+from kernel_host import PATIENCE_SECONDS
+
+
+@pytest.fixture
+def host(hosts):
+    return hosts("docker-swarm-provisioner")
+
+
+async def test_resources_and_constraints(host):
+    async with host.kernel(
+        resources={"limits": {"cpu": "1", "memory": "512Mi"}, "requests": {"memory": "64Mi"}},
+        constraints=["node.role==manager"],
+        volumes=["/usr/share:/shared:ro"],
+    ) as kernel:
+        [service] = [each for each in host.services() if "TaskTemplate" in each["Spec"]]
+        template = service["Spec"]["TaskTemplate"]
+        assert template["Placement"]["Constraints"] == ["node.role==manager"]
+        assert template["Resources"]["Reservations"] == {"MemoryBytes": 64 * 2**20}
+        [container] = host.containers()
+        assert container["HostConfig"]["NanoCpus"] == 10**9
+        assert container["HostConfig"]["Memory"] == 512 * 2**20
+        assert (await kernel.run("import os; print(len(os.listdir('/shared')) > 0)"))[1] == "True\n"
+
+
+async def test_no_node_can_take_it(host):
+    refusal = await host.refusal(constraints=["node.labels.nowhere==true"])
+    assert "No node of the swarm can take it" in refusal
+    assert "scheduling constraints" in refusal
+
+
+async def test_a_service_that_somebody_removes_is_a_kernel_that_has_ended(host, engine):
+    async with host.kernel() as kernel:
+        workload = kernel.manager.provisioner._workload
+        engine.cli("service", "rm", workload.name)
+        await asyncio.wait_for(workload.wait_gone(), PATIENCE_SECONDS)
+        assert not await kernel.manager.is_alive()

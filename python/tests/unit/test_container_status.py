@@ -1,0 +1,72 @@
+import pytest
+
+from gateway_provisioners.model.container_status import (
+    address,
+    end_cause,
+    exit_code,
+    progress,
+    refusal,
+    start_failure,
+)
+
+RUNNING = {"State": {"Status": "running", "ExitCode": 0}}
+
+
+def ended(code=0, **state):
+    return {"State": {"Status": "exited", "ExitCode": code, **state}}
+
+
+def test_only_a_container_that_has_ended_has_an_exit_code():
+    assert exit_code({}) is None
+    assert exit_code(RUNNING) is None
+    assert exit_code({"State": {"Status": "paused", "ExitCode": 0}}) is None
+    assert exit_code(ended(3)) == 3
+    assert exit_code(ended(0)) == 0
+
+
+def test_why_a_container_became_no_kernel():
+    assert start_failure(RUNNING) is None
+    failure = start_failure(ended(127))
+    assert (failure.reason, failure.container_ran) == ("ContainerExited", True)
+    assert "code 127" in failure.message
+    assert "lacks bootstrap-kernel.sh" in failure.message
+    assert start_failure(ended(137, OOMKilled=True)).reason == "OOMKilled"
+
+
+def test_why_a_kernel_ended():
+    assert end_cause(ended(1)) is None
+    assert "OOMKilled" in end_cause(ended(137, OOMKilled=True))
+
+
+def test_how_far_it_came():
+    assert "has not reported" in progress(RUNNING)
+    assert progress({"State": {"Status": "created"}}) == "Its container is still created."
+
+
+def test_the_address_is_known_once_a_network_has_one():
+    def on(*addresses):
+        networks = {str(at): {"IPAddress": ip} for at, ip in enumerate(addresses)}
+        return {"NetworkSettings": {"Networks": networks}}
+
+    assert address({}) is None
+    assert address(on("")) is None
+    assert address(on("", "10.1.2.3")) == "10.1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "reason", "words"),
+    [
+        (0, "The Docker engine does not answer in time.", "Engine", "Try again soon"),
+        (404, "No such image: acme/x:1", "ImagePull", "acme/x:1"),
+        (404, "pull access denied for acme/x", "ImagePull", "acme/x:1"),
+        (404, "manifest unknown", "ImagePull", "acme/x:1"),
+        (404, "network kernels not found", "NetworkMissing", "GP_DOCKER_NETWORK"),
+        (503, "This node is not a swarm manager", "NoSwarm", "docker swarm init"),
+        (400, "invalid mount config for type", "VolumeMissing", "invalid mount config for type."),
+        (500, "OCI runtime create failed", "ContainerCannotRun", "OCI runtime create failed"),
+    ],
+)
+def test_what_the_engines_refusals_mean(status, message, reason, words):
+    failure = refusal(status, message, image="acme/x:1", network="kernels")
+    assert failure.reason == reason
+    assert words in failure.message

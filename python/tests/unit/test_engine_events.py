@@ -1,0 +1,66 @@
+import asyncio
+
+import pytest
+
+from gateway_provisioners.dockerd.events import EventStream
+from gateway_provisioners.errors import EngineError
+
+BROKEN = EngineError("gone")
+
+
+class ScriptedEngine:
+    """Plays lists and streams in order; an EngineError in their place is raised."""
+
+    def __init__(self, *, lists, streams):
+        self._lists = list(lists)
+        self._streams = list(streams)
+        self.exhausted = asyncio.Event()
+        self.told = []
+
+    async def clock(self):
+        return 12.0
+
+    async def relist(self):
+        step = self._lists.pop(0)
+        if step is not None:
+            raise step
+        self.told.append("list")
+
+    async def events(self, since):
+        self.told.append(since)
+        if not self._streams:
+            self.exhausted.set()
+            await asyncio.Event().wait()
+        for step in self._streams.pop(0):
+            if isinstance(step, EngineError):
+                raise step
+            yield step
+
+
+@pytest.mark.parametrize(
+    ("lists", "streams", "told", "paused"),
+    [
+        ([None], [], ["list", 12.0], []),
+        ([None, None], [["a", BROKEN]], ["list", 12.0, "a", "list", 12.0], [0.2]),
+        # Pauses grow from failure to failure, and begin anew after a success.
+        (
+            [BROKEN, BROKEN, None, None],
+            [["a", BROKEN]],
+            ["list", 12.0, "a", "list", 12.0],
+            [0.2, 0.4, 0.2],
+        ),
+    ],
+)
+async def test_a_stream_that_breaks_begins_with_a_list(lists, streams, told, paused):
+    engine = ScriptedEngine(lists=lists, streams=streams)
+    pauses = []
+
+    async def pause(seconds):
+        pauses.append(seconds)
+
+    stream = EventStream(engine, relist=engine.relist, listener=engine.told.append, pause=pause)
+    await stream.start()
+    await engine.exhausted.wait()
+    assert engine.told == told
+    assert pauses == paused
+    await stream.stop()
