@@ -42,7 +42,9 @@ def add_limited(add_kernelspec):
 
 def aged(gateway, kernel_id, seconds):
     """Make a kernel so much older, and so long idle."""
-    kernel = gateway.app.kernel_manager.get_kernel(kernel_id)
+    manager = gateway.app.kernel_manager
+    manager.stop_watching_activity(kernel_id)  # what it still says of its start would be activity
+    kernel = manager.get_kernel(kernel_id)
     kernel.started -= timedelta(seconds=seconds)
     kernel.last_activity -= timedelta(seconds=seconds)
     return kernel
