@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import signal
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from gateway_provisioners.errors import (
 )
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 from gateway_provisioners.handshake.payload import new_launch_key
-from gateway_provisioners.handshake.response_server import Expectation, ResponseServer
+from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.kernel_end import GRACE_SECONDS
 from gateway_provisioners.model.launch_request import LaunchRequest, parse_launch_request
@@ -28,6 +27,10 @@ from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
 from gateway_provisioners.provisioners.client_environment import client_environment
 from gateway_provisioners.provisioners.engine_services import EngineServices
 from gateway_provisioners.provisioners.kernel_environment import kernel_environment
+from gateway_provisioners.provisioners.launch_outcome import (
+    LaunchTerms,
+    first_of_connection_or_failure,
+)
 from gateway_provisioners.provisioners.policy import check_user
 from gateway_provisioners.provisioners.traits import LaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
@@ -132,7 +135,9 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             with response_server.expect(self.kernel_id, self._launch_key) as expectation:
                 launch = self._launch(self._request, response_server)
                 self._workload = await self._create_workload(launch)
-                self._connection = await self._first_of_connection_or_failure(expectation)
+                self._connection = await first_of_connection_or_failure(
+                    self._workload, expectation, self._terms(self._request)
+                )
             await self._workload.remember(self._record())
             await self._replace_predecessor()
         except BaseException as error:
@@ -337,53 +342,16 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             secret_environment=secret,
         )
 
-    async def _first_of_connection_or_failure(self, expectation: Expectation) -> ConnectionInfo:
-        assert self._workload is not None  # noqa: S101
-        assert self._request is not None  # noqa: S101
-        connection = asyncio.create_task(self._connection_of(self._workload, expectation))
-        failure = asyncio.create_task(
-            self._workload.start_failure(unschedulable_grace=self._services.unschedulable_grace)
+    def _terms(self, request: LaunchRequest) -> LaunchTerms:
+        return LaunchTerms(
+            kernel_id=self.kernel_id,
+            image=self.image_name,
+            # JupyterLab's server sends a limit with every start, which is its own patience and not a wish
+            # to have a slow image refused; so a client can wait longer, and not shorter.
+            timeout=max(request.launch_timeout or 0, self.launch_timeout),
+            unschedulable_grace=self._services.unschedulable_grace,
+            encryption_required=self.transport_encryption == "required",
         )
-        # JupyterLab's server sends a limit with every start, which is its own patience and not a wish to
-        # have a slow image refused; so a client can wait longer, and not shorter.
-        timeout = max(self._request.launch_timeout or 0, self.launch_timeout)
-        try:
-            done, _ = await asyncio.wait(
-                {connection, failure}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-            )
-            if connection in done:
-                return connection.result()
-            if failure in done:
-                found = failure.result()
-                log = await self._workload.log_tail() if found.container_ran else ""
-                raise LaunchFailed(found.reason, _with_log(found.message, log))
-            progress = f"It did not start within {timeout} seconds. {self._workload.progress}"
-            raise LaunchFailed("Timeout", _with_log(progress, await self._workload.log_tail()))
-        finally:
-            connection.cancel()
-            failure.cancel()
-
-    async def _connection_of(self, workload: Workload, expectation: Expectation) -> ConnectionInfo:
-        while True:
-            arrival = await expectation.next_arrival()
-            # Version 1 proves nothing about its sender: only the pod's own address may speak for it.
-            if arrival.protocol == 1 and arrival.peer_ip != await workload.wait_address():
-                self.log.warning(
-                    "Kernel %s: connection info from %s, which is not its pod, is ignored.",
-                    self.kernel_id,
-                    arrival.peer_ip,
-                )
-                continue
-            connection = arrival.connection_info
-            if self.transport_encryption == "required" and not connection.curve_publickey:
-                msg = (
-                    "Encrypted channels are required (transport_encryption), and the launcher in "
-                    f"its image {self.image_name!r} offers none. It needs ipykernel 7.3 or later."
-                )
-                raise LaunchFailed("Unencrypted", msg)
-            if arrival.protocol > 1:
-                return connection
-            return dataclasses.replace(connection, ip=arrival.peer_ip)
 
     def _of_this_kernel(self, error: GatewayProvisionersError) -> GatewayProvisionersError:
         """`error`, in words that say which kernel it happened to."""
@@ -422,10 +390,6 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         for name in ("curve_publickey", "curve_secretkey"):
             if hasattr(self.parent, name):
                 setattr(self.parent, name, None)
-
-
-def _with_log(message: str, log: str) -> str:
-    return f"{message}\nThe last lines of its log:\n{log.rstrip()}" if log.strip() else message
 
 
 def _as_http_error(error: GatewayProvisionersError) -> web.HTTPError:
