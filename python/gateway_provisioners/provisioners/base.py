@@ -136,7 +136,7 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
                 launch = self._launch(self._request, response_server)
                 self._workload = await self._create_workload(launch)
                 self._connection = await first_of_connection_or_failure(
-                    self._workload, expectation, self._terms(self._request)
+                    self._workload, expectation, self._terms(launch)
                 )
             await self._workload.remember(self._record())
             await self._replace_predecessor()
@@ -337,18 +337,19 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             kernel_id=self.kernel_id,
             kernel_name=self._kernel_name,
             attempt=self._attempt,
+            # JupyterLab's server sends a limit with every start, which is its own patience and not a wish
+            # to have a slow image refused; so a client can wait longer, and not shorter.
+            timeout=max(request.launch_timeout or 0, self.launch_timeout),
             request=request,
             environment=environment,
             secret_environment=secret,
         )
 
-    def _terms(self, request: LaunchRequest) -> LaunchTerms:
+    def _terms(self, launch: Launch) -> LaunchTerms:
         return LaunchTerms(
             kernel_id=self.kernel_id,
             image=self.image_name,
-            # JupyterLab's server sends a limit with every start, which is its own patience and not a wish
-            # to have a slow image refused; so a client can wait longer, and not shorter.
-            timeout=max(request.launch_timeout or 0, self.launch_timeout),
+            timeout=launch.timeout,
             unschedulable_grace=self._services.unschedulable_grace,
             encryption_required=self.transport_encryption == "required",
         )

@@ -42,6 +42,7 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
             secret_environment=launch.secret_environment,
             attempt=launch.attempt,
             network=self._services.network,
+            pull_timeout=launch.timeout,
             **container_options(self, request),
         )
         return await self._kernels.create(spec)
