@@ -37,7 +37,7 @@ class Running:
 def _address_of_kernels():
     """An address of the loopback that is this process's alone.
 
-    Where others open sockets too, a port that jupyter_client found free may be theirs when the kernel binds it.
+    A port of 127.0.0.1 that jupyter_client found free may be another's when the kernel binds it.
     """
     address = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
     if not localinterfaces.is_local_ip(address):
