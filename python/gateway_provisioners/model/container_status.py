@@ -1,7 +1,7 @@
 """What a Docker engine says of a container, in words for the kernel's user.
 
 The form is that of `docker inspect` (https://docs.docker.com/reference/api/engine/): State, Config,
-NetworkSettings.
+HostConfig, NetworkSettings. Podman's differs in what is said of it here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from gateway_provisioners.model.kernel_end import (
     sentence,
 )
 
-_ENDED = frozenset({"exited", "dead", "removing"})
+# "stopped" is podman's for one that it has not cleaned up after; the exit code is known.
+_ENDED = frozenset({"exited", "dead", "removing", "stopped"})
+
+_FIRST_PODMAN_THAT_TELLS_OOM = 5
+_EXIT_CODE_OF_KILLED = 137
 
 
 def exit_code(container: Mapping[str, Any]) -> int | None:
@@ -45,6 +49,24 @@ def start_failure(container: Mapping[str, Any]) -> StartFailure | None:
 def end_cause(container: Mapping[str, Any]) -> str | None:
     """Why a kernel that was running ended, or None where nothing but its exit code is known."""
     return OUT_OF_MEMORY if _state(container).get("OOMKilled") else None
+
+
+def tells_oom(info: Mapping[str, Any]) -> bool:
+    """Whether an engine says of containers that memory ran out: podman before 5 says that it never did.
+
+    Args:
+        info: what the engine says of itself.
+    """
+    major = str(info.get("ServerVersion", "")).partition(".")[0]
+    is_podman = "BuildahVersion" in info
+    return not (is_podman and major.isdecimal() and int(major) < _FIRST_PODMAN_THAT_TELLS_OOM)
+
+
+def with_likely_oom(container: Mapping[str, Any]) -> dict[str, Any]:
+    """A container of an engine that does not tell: one with a limit that was killed had too little memory."""
+    limit = (container.get("HostConfig") or {}).get("Memory")
+    oom = bool(limit) and exit_code(container) == _EXIT_CODE_OF_KILLED
+    return {**container, "State": {**_state(container), "OOMKilled": oom}}
 
 
 def progress(container: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from jupyter_client.manager import AsyncKernelManager
 from tornado import web
 
 from ci import images
-from ci.dockerd import ASK_SECONDS
+from ci.own_engine import ASK_SECONDS
 
 PATIENCE_SECONDS = 60
 

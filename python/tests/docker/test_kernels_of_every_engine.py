@@ -1,4 +1,4 @@
-"""What holds for kernels in containers and in Swarm services alike, on a real engine."""
+"""What holds for kernels in containers, of Docker and podman, and in Swarm services alike, on real engines."""
 
 import asyncio
 import json
@@ -9,9 +9,16 @@ from kernel_host import PATIENCE_SECONDS
 BUSY_LOOP = "begun = True\nprint(begun)\nwhile True: pass"
 
 
-@pytest.fixture(params=["docker-provisioner", "docker-swarm-provisioner"])
+PROVISIONERS = {
+    "docker": ("docker-provisioner", "engine"),
+    "swarm": ("docker-swarm-provisioner", "engine"),
+    "podman": ("docker-provisioner", "podman"),
+}
+
+
+@pytest.fixture(params=PROVISIONERS)
 def host(request, hosts):
-    return hosts(request.param)
+    return hosts(*PROVISIONERS[request.param])
 
 
 async def test_a_kernel_runs_code_and_leaves_nothing(host):
