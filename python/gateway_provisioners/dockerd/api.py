@@ -187,6 +187,16 @@ class DockerApi:
             )
         )
 
+    async def list_services(self, labels: Sequence[str]) -> list[str]:
+        """The names of the services that have these labels."""
+        services: Any = self._docker.services.list(filters={"label": list(labels)})
+        return [str(service["Spec"]["Name"]) for service in await _answer(services)]
+
+    async def list_secrets(self, labels: Sequence[str]) -> list[str]:
+        """The names of the Swarm secrets that have these labels."""
+        secrets: Any = self._docker.secrets.list(filters={"label": list(labels)})
+        return [str(secret["Spec"]["Name"]) for secret in await _answer(secrets)]
+
     async def list_tasks(self, labels: Sequence[str]) -> list[Object]:
         """The tasks whose containers have these labels, those of removed services included."""
         tasks: Any = self._docker.tasks.list(filters={"label": list(labels)})

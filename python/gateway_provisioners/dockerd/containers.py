@@ -69,6 +69,16 @@ class ContainerKernels(Kernels):
             raise
         return launched
 
+    async def existing(self) -> set[str]:
+        return {
+            name
+            for name, state in self._states.items()
+            if not self._keep or name in self.records.stored or self.exit_code(state) is None
+        }
+
+    async def adopt(self, name: str) -> Launched:
+        return Launched(self, name, adopted=True)
+
     def address(self, name: str) -> str | None:
         return container_status.address(self.state(name) or {})
 

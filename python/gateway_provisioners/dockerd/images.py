@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from gateway_provisioners.dockerd.api import DockerApi
@@ -11,8 +10,6 @@ from gateway_provisioners.errors import EngineError, LaunchFailed
 from gateway_provisioners.model import container_status
 
 Object = dict[str, Any]
-
-_log = logging.getLogger(__name__)
 
 # A pull goes on when the last kernel of this process is gone, and its connection with it.
 _under_way: set[asyncio.Task[None]] = set()
@@ -52,7 +49,7 @@ class Images:
             pull = asyncio.create_task(self._pull(name), name=f"pull {name}")
             self._pulls[name] = pull
             _under_way.add(pull)
-            pull.add_done_callback(_under_way.discard)
+            pull.add_done_callback(_ended)
         done, _ = await asyncio.wait({pull}, timeout=timeout)
         if not done:
             msg = (
@@ -75,8 +72,11 @@ class Images:
                 await api.pull(name)
             finally:
                 await api.close()
-        except EngineError as error:
-            _log.warning("The image %s cannot be pulled: %s", name, error)
-            raise
         finally:
             del self._pulls[name]
+
+
+def _ended(pull: asyncio.Task[None]) -> None:
+    _under_way.discard(pull)
+    if not pull.cancelled():
+        pull.exception()  # where nobody waits any more, the next who does is told

@@ -10,13 +10,8 @@ from typing import Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
-from tornado import web
 
-from gateway_provisioners.errors import (
-    ConfigurationError,
-    GatewayProvisionersError,
-    LaunchFailed,
-)
+from gateway_provisioners.errors import ConfigurationError, GatewayProvisionersError
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
@@ -26,6 +21,7 @@ from gateway_provisioners.model.launch_request import LaunchRequest, parse_launc
 from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
 from gateway_provisioners.provisioners.client_environment import client_environment
 from gateway_provisioners.provisioners.engine_services import EngineServices
+from gateway_provisioners.provisioners.host_errors import as_http_error, of_kernel
 from gateway_provisioners.provisioners.kernel_environment import kernel_environment
 from gateway_provisioners.provisioners.launch_outcome import (
     LaunchTerms,
@@ -72,6 +68,10 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         """Make the workload, or raise `LaunchFailed` and leave nothing behind."""
 
     @abstractmethod
+    async def _adopt_workload(self, name: str) -> Workload:
+        """Follow a workload that another process made."""
+
+    @abstractmethod
     def _administrators_settings(self) -> Mapping[str, str]:
         """The value in force of each KERNEL_* setting that clients may repeat and not change."""
 
@@ -116,7 +116,7 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
                 unauthorized=self.unauthorized_users,
             )
         except GatewayProvisionersError as error:
-            raise _as_http_error(error) from error
+            raise as_http_error(error) from error
         kwargs["env"] = {}  # hosts expect one; the kernel's is made in `launch_kernel`
         kwargs.setdefault("cmd", self.kernel_spec.argv)
         return kwargs
@@ -143,8 +143,8 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         except BaseException as error:
             await self._abandon_launch()
             if isinstance(error, GatewayProvisionersError):
-                told = self._of_this_kernel(error)
-                raise _as_http_error(told) from told
+                told = of_kernel(error, self._kernel_name, self.kernel_id)
+                raise as_http_error(told) from told
             raise
         self._forget_keys_of_earlier_attempt()
         self.connection_info = cast(KernelConnectionInfo, self._connection.to_jupyter())
@@ -189,7 +189,7 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             await send_signal(endpoint, signum)
         except GatewayProvisionersError as error:
             if not shutting_down:
-                raise _as_http_error(error) from error
+                raise as_http_error(error) from error
             self.log.info("Kernel %s did not take signal %s: %s", self.kernel_id, signum, error)
 
     async def shutdown_requested(self, restart: bool = False) -> None:  # noqa: ARG002
@@ -248,6 +248,19 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             workload.forget()
         if not restart:
             await self._release_services()
+
+    async def adopt(self, name: str, record: Mapping[str, Any]) -> None:
+        """Take over the kernel that is workload `name`, with what `remember` was given of it.
+
+        Raises:
+            GatewayProvisionersError, KeyError: it is not there.
+        """
+        await self._acquire_services()
+        await self.load_provisioner_info(dict(record))
+        if self._workload is not None:
+            self._workload.forget()
+        self._workload = await self._adopt_workload(name)
+        self._forget_keys_of_earlier_attempt()
 
     async def let_go(self) -> None:
         """Follow the kernel no longer, and leave it as it is."""
@@ -354,15 +367,6 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             encryption_required=self.transport_encryption == "required",
         )
 
-    def _of_this_kernel(self, error: GatewayProvisionersError) -> GatewayProvisionersError:
-        """`error`, in words that say which kernel it happened to."""
-        if not isinstance(error, LaunchFailed):
-            return error
-        kernel = f"Kernel {self._kernel_name!r} ({self.kernel_id})"
-        told = LaunchFailed(error.reason, f"{kernel} did not start. {error}")
-        told.__cause__ = error
-        return told
-
     def _record(self) -> dict[str, Any]:
         assert self._connection is not None  # noqa: S101
         return {
@@ -391,8 +395,3 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         for name in ("curve_publickey", "curve_secretkey"):
             if hasattr(self.parent, name):
                 setattr(self.parent, name, None)
-
-
-def _as_http_error(error: GatewayProvisionersError) -> web.HTTPError:
-    """`error` as hosts know it: they answer an HTTPError with its words, and anything else without."""
-    return web.HTTPError(error.http_status, str(error))

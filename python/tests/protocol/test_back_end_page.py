@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,8 +14,6 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerFactory
 from launched import LAUNCHERS, client_of, run, start_busy, value
 from tornado import web
-
-from gateway_provisioners.cli import image_bootstrap
 
 PAGE = (LAUNCHERS.parent / "docs/write-a-back-end.md").read_text()
 
@@ -42,7 +41,8 @@ def back_end(tmp_path, monkeypatch):
 @pytest.fixture
 def manager(back_end, tmp_path):
     image = tmp_path / "image"
-    image_bootstrap.main(["install", "--languages=python", f"--target={image}"])
+    program = Path(sys.executable).with_name("jupyter-image-bootstrap")
+    subprocess.run([program, "install", "--languages=python", f"--target={image}"], check=True)
 
     def make(image_name=str(image)):
         config = {"provisioner_name": "process-provisioner", "config": {"image_name": image_name}}
