@@ -34,7 +34,7 @@ class DockerApi:
 
     def __init__(self, docker: aiodocker.Docker) -> None:
         self._docker = docker
-        self._tells_oom = True
+        self._info: Mapping[str, Any] = {}
 
     @classmethod
     async def connect(cls) -> DockerApi:
@@ -54,8 +54,7 @@ class DockerApi:
             raise ConfigurationError(msg) from error
         api = cls(docker)
         try:
-            info = await _answer(docker.system.info())
-            api._tells_oom = container_status.tells_oom(info)
+            api._info = dict(await _answer(docker.system.info()))
         except BaseException:
             await api.close()
             raise
@@ -63,6 +62,11 @@ class DockerApi:
 
     async def close(self) -> None:
         await self._docker.close()
+
+    @property
+    def is_podman(self) -> bool:
+        """Whether it is podman that answers: with the same API, but without a swarm."""
+        return container_status.is_podman(self._info)
 
     async def clock(self) -> float:
         """The engine's time, in seconds since 1970."""
@@ -117,7 +121,7 @@ class DockerApi:
 
     async def inspect_container(self, name: str) -> Object | None:
         container = await _found(self._container(name).show())
-        if container is None or self._tells_oom:
+        if container is None or container_status.tells_oom(self._info):
             return container
         return container_status.with_likely_oom(container)
 

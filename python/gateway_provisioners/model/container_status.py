@@ -51,15 +51,16 @@ def end_cause(container: Mapping[str, Any]) -> str | None:
     return OUT_OF_MEMORY if _state(container).get("OOMKilled") else None
 
 
-def tells_oom(info: Mapping[str, Any]) -> bool:
-    """Whether an engine says of containers that memory ran out: podman before 5 says that it never did.
+def is_podman(info: Mapping[str, Any]) -> bool:
+    """Whether an engine that says this of itself (`docker info`) is podman."""
+    return "BuildahVersion" in info
 
-    Args:
-        info: what the engine says of itself.
-    """
+
+def tells_oom(info: Mapping[str, Any]) -> bool:
+    """Whether that engine says of containers that memory ran out: podman before 5 says that it never did."""
     major = str(info.get("ServerVersion", "")).partition(".")[0]
-    is_podman = "BuildahVersion" in info
-    return not (is_podman and major.isdecimal() and int(major) < _FIRST_PODMAN_THAT_TELLS_OOM)
+    is_old = major.isdecimal() and int(major) < _FIRST_PODMAN_THAT_TELLS_OOM
+    return not (is_podman(info) and is_old)
 
 
 def with_likely_oom(container: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,6 +104,14 @@ def refusal(status: int, message: str, *, image: str, network: str) -> StartFail
     if "mount" in lower:
         return volume_missing(message)
     return StartFailure("ContainerCannotRun", f"Its container cannot be made or started: {message}")
+
+
+def podman_has_no_swarm() -> StartFailure:
+    """A service was asked for where there never is one."""
+    return StartFailure(
+        "NoSwarm",
+        "The engine runs no services: it is podman. Use a kernelspec of the docker-provisioner.",
+    )
 
 
 def image_missing(image: str, message: str) -> StartFailure:

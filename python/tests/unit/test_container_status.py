@@ -4,6 +4,7 @@ from gateway_provisioners.model.container_status import (
     address,
     end_cause,
     exit_code,
+    is_podman,
     progress,
     refusal,
     start_failure,
@@ -42,16 +43,17 @@ def test_why_a_kernel_ended():
 
 
 @pytest.mark.parametrize(
-    ("info", "expected"),
+    ("info", "podman", "tells"),
     [
-        ({"ServerVersion": "20.10.24+dfsg1"}, True),
-        ({"ServerVersion": "4.3.1", "BuildahVersion": "1.28.2"}, False),
-        ({"ServerVersion": "5.0.0", "BuildahVersion": "1.35.0"}, True),
-        ({"ServerVersion": "main", "BuildahVersion": "1.35.0"}, True),
+        ({"ServerVersion": "20.10.24+dfsg1"}, False, True),
+        ({"ServerVersion": "4.3.1", "BuildahVersion": "1.28.2"}, True, False),
+        ({"ServerVersion": "5.0.0", "BuildahVersion": "1.35.0"}, True, True),
+        ({"ServerVersion": "main", "BuildahVersion": "1.35.0"}, True, True),
     ],
 )
-def test_which_engines_tell_that_memory_ran_out(info, expected):
-    assert tells_oom(info) is expected
+def test_which_engine_it_is_and_whether_it_tells_that_memory_ran_out(info, podman, tells):
+    assert is_podman(info) is podman
+    assert tells_oom(info) is tells
 
 
 def test_a_limit_and_a_kill_are_taken_for_too_little_memory_where_the_engine_does_not_tell():
