@@ -114,6 +114,18 @@ def podman_has_no_swarm() -> StartFailure:
     )
 
 
+def podman_would_ignore(config: Mapping[str, Any]) -> StartFailure | None:
+    """What the body of a container's creation asks for in vain, or None."""
+    requests = (config.get("HostConfig") or {}).get("DeviceRequests") or ()
+    if not any(request.get("Capabilities") for request in requests):
+        return None
+    return StartFailure(
+        "ContainerCannotRun",
+        "Its container cannot be made or started: the Docker API of podman gives no GPUs to containers. "
+        "Ask for none, or use another engine.",
+    )
+
+
 def image_missing(image: str, message: str) -> StartFailure:
     """The engine does not have the image, and could not pull it."""
     return image_failure(image, "no such image", message, who="the engine")

@@ -87,6 +87,12 @@ async def test_an_image_that_must_not_be_pulled(host):
     assert "the engine does not have it" in never
 
 
+async def test_a_gpu_that_no_container_gets(host):
+    refusal = await host.refusal(resources={"limits": {"nvidia.com/gpu": "1"}})
+    assert "cannot be made or started" in refusal
+    assert "gpu" in refusal.lower()
+
+
 async def test_a_network_that_does_not_exist(host, monkeypatch):
     monkeypatch.setenv("GP_DOCKER_NETWORK", "gp-test-nowhere")
     refusal = await host.refusal()

@@ -5,6 +5,7 @@ from gateway_provisioners.model.container_status import (
     end_cause,
     exit_code,
     is_podman,
+    podman_would_ignore,
     progress,
     refusal,
     start_failure,
@@ -66,6 +67,13 @@ def test_a_limit_and_a_kill_are_taken_for_too_little_memory_where_the_engine_doe
     assert start_failure(seen(ended(1, OOMKilled=False), limit)).reason == "ContainerExited"
     assert start_failure(seen(RUNNING, limit)) is None
     assert start_failure(with_likely_oom(ended(137))).reason == "ContainerExited"
+
+
+def test_podman_would_ignore_a_gpu():
+    gpu = {"HostConfig": {"DeviceRequests": [{"Count": 1, "Capabilities": [["gpu"]]}]}}
+    assert podman_would_ignore(gpu).reason == "ContainerCannotRun"
+    assert podman_would_ignore({"HostConfig": {}}) is None
+    assert podman_would_ignore({"HostConfig": {"DeviceRequests": [{"Driver": "cdi"}]}}) is None
 
 
 def test_how_far_it_came():
