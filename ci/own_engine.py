@@ -43,6 +43,10 @@ def _identity(pid: int) -> str:
     return f"{started} {boot}"
 
 
+def _children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
 def _ended(pidfd: int, seconds: float) -> bool:
     """Tell whether a process ends within the time."""
     poller = select.poll()
@@ -195,14 +199,18 @@ class OwnEngine(ABC):
             return 0
         return int(pid) if _identity(int(pid)) == identity else 0
 
+    def _first_process(self) -> int:
+        """Return the id of the first process in its namespaces, while it is up."""
+        [first] = _children(self._pid())
+        return first
+
     def _end(self) -> None:
         """End all its processes, and with them their mounts and their /run."""
         pid = self._pid()
         if not pid:
             return
         with ExitStack() as stack, suppress(ProcessLookupError):
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            held = [os.pidfd_open(number) for number in (pid, *map(int, children))]
+            held = [os.pidfd_open(number) for number in (pid, *_children(pid))]
             for pidfd in held:
                 stack.callback(os.close, pidfd)
             if not self._pid():  # held, and no longer the same

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,17 @@ for folder in /run /dev/shm /var/cache; do mount -t tmpfs -o mode=755 tmpfs "${f
 exec tini -- "$@"
 """
 
+    def command(self) -> Path:
+        """Make the command `podman` for what the service has, while that is up; return its folder."""
+        variables = self._environment(debian.unpacked(PACKAGES)).items()
+        words = ["nsenter", f"--target={self._first_process()}", "--mount", "--pid", "--", "env"]
+        words += [*(f"{name}={value}" for name, value in variables), "podman"]
+        program = self.folder / "bin/podman"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        program.chmod(0o755)
+        return program.parent
+
     def _prepare(self) -> tuple[Sequence[str], Mapping[str, str]]:
         root = debian.unpacked(PACKAGES)
         subnets, dns = "", ""
@@ -76,9 +88,12 @@ exec tini -- "$@"
         for name, content in files.items():
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_text(content)
-        programs = [f"{root}/usr/{folder}" for folder in ("bin", "sbin")]
-        environment = {
-            "PATH": ":".join([*programs, os.environ["PATH"]]),
+        return ["podman", "system", "service", "--time=0", self.host], self._environment(root)
+
+    def _environment(self, root: Path) -> dict[str, str]:
+        folders = [f"{root}/usr/bin", f"{root}/usr/sbin", os.environ["PATH"]]
+        return {
+            "PATH": ":".join(folders),
             "LD_LIBRARY_PATH": ":".join(map(str, root.glob("usr/lib/*-linux-gnu"))),
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder),
@@ -86,7 +101,6 @@ exec tini -- "$@"
             "CONTAINERS_STORAGE_CONF": f"{self.folder}/storage.conf",
             "CONTAINERS_REGISTRIES_CONF": f"{self.folder}/registries.conf",
         }
-        return ["podman", "system", "service", "--time=0", self.host], environment
 
     def _cgroups(self) -> Iterable[Path]:
         # podman calls the topmost one the same for everybody.
