@@ -118,7 +118,7 @@ def ensure() -> DockerEngine:
     """
     host = named()
     if not host:
-        return _brought_up(OWN)
+        return brought_up(OWN)
     template = "{{(index .IPAM.Config 0).Gateway}}"
     try:
         gateway = Docker(host).cli("network", "inspect", "--format", template, "bridge").strip()
@@ -134,10 +134,11 @@ def ensure_podman() -> DockerEngine:
 
     Raises UserError for what the machine lacks, CommandError when it does not come up.
     """
-    return _brought_up(PODMAN)
+    return brought_up(PODMAN)
 
 
-def _brought_up(own: OwnEngine) -> DockerEngine:
+def brought_up(own: OwnEngine) -> DockerEngine:
+    """Return a closed one of our own, brought up now unless it is; raises what its ``up`` does."""
     own.up()
     return DockerEngine(own.host, own.addresses.host)
 

@@ -39,11 +39,21 @@ driver = "overlay"
 graphroot = "{folder}/storage"
 runroot = "/run/containers/storage"
 """
+_REGISTRY = """
+[[registry]]
+location = "{}"
+insecure = true
+"""
 
 
 @dataclass(frozen=True)
 class PodmanService(OwnEngine):
-    """Nobody else's podman, its images or its locks, is touched."""
+    """Nobody else's podman, its images or its locks, is touched.
+
+    ``insecure`` are registries that it talks to without TLS, as dockerd does to all that are on loopback.
+    """
+
+    insecure: Sequence[str] = ()
 
     kind = "podman service"
     socket = "podman.sock"
@@ -82,7 +92,7 @@ exec tini -- "$@"
                 folder=self.folder, root=root, subnets=subnets, dns=dns
             ),
             "storage.conf": _STORAGE.format(folder=self.folder),
-            "registries.conf": "",
+            "registries.conf": "".join(map(_REGISTRY.format, self.insecure)),
             ".config/containers/policy.json": _POLICY,
         }
         for name, content in files.items():
