@@ -111,14 +111,14 @@ def named() -> str:
     return os.environ.get("ENGINE_HOST", "")
 
 
-def ensure() -> DockerEngine:
-    """Return the chosen engine; our own is brought up now unless it is.
+def ensure(own: Dockerd = OWN) -> DockerEngine:
+    """Return the named engine, or else our own, which is brought up now unless it is.
 
     Raises UserError for what the user has to decide or install, CommandError when it does not come up.
     """
     host = named()
     if not host:
-        return brought_up(OWN)
+        return brought_up(own)
     template = "{{(index .IPAM.Config 0).Gateway}}"
     try:
         gateway = Docker(host).cli("network", "inspect", "--format", template, "bridge").strip()
@@ -127,14 +127,6 @@ def ensure() -> DockerEngine:
             f"the engine that ENGINE_HOST={host} names does not answer: {error}"
         ) from error
     return DockerEngine(host, gateway)
-
-
-def ensure_podman() -> DockerEngine:
-    """Return podman's, brought up now unless it is.
-
-    Raises UserError for what the machine lacks, CommandError when it does not come up.
-    """
-    return brought_up(PODMAN)
 
 
 def brought_up(own: OwnEngine) -> DockerEngine:
