@@ -34,10 +34,12 @@ ASK_SECONDS = 0.1
 
 
 def _identity(pid: int) -> str:
-    """Return what tells a process from a later one with the same id; "" when it is gone."""
+    """Return what tells a process from a later one with the same id; "" when it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
+        return ""
+    if fields[0] == "Z":  # and nobody has asked how
         return ""
     started, boot = fields[19], Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{started} {boot}"

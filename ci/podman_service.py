@@ -113,7 +113,7 @@ exec tini -- "$@"
         }
 
     def _cgroups(self) -> Iterable[Path]:
-        # podman calls the topmost one the same for everybody.
+        # podman calls the one above, which is empty then, the same for everybody: it stays.
         containers = (self.folder / "storage/overlay-containers").glob("*/")
         for names in (f"libpod_parent/libpod-{container.name}" for container in containers):
             yield from [*CGROUPS.glob(f"*/{names}"), CGROUPS / names]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ci import docker_engine, images
-from ci.commands import UserError
+from ci.commands import CommandError, UserError
 from ci.dockerd import Dockerd
 from ci.engines import Docker
 from ci.podman_service import PodmanService
@@ -108,6 +108,17 @@ def test_an_engine_of_our_own_comes_and_goes_and_leaves_nothing(kind):
     assert name not in Path("/proc/self/mounts").read_text()
     processes = [path for path in Path("/proc").glob("[0-9]*/cmdline") if name in _text(path)]
     assert processes == []
+
+
+@pytest.mark.parametrize("kind", [Dockerd, PodmanService])
+def test_an_engine_that_does_not_start_says_why(kind, monkeypatch):
+    own = kind(f"gp-test-{uuid.uuid4().hex[:8]}")
+    monkeypatch.setattr(kind, "init", 'echo "no $0 today"; exit 3')
+    try:
+        with pytest.raises(CommandError, match=f"no {own.name} today"):
+            own.up()
+    finally:
+        own.down()
 
 
 def _text(path):
