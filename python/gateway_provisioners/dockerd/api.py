@@ -64,6 +64,11 @@ class DockerApi:
         text = f"{str(info['SystemTime'])[:19]}+00:00"
         return dt.datetime.fromisoformat(text).timestamp()
 
+    async def is_swarm_manager(self) -> bool:
+        """Whether the engine can be asked for services."""
+        info = await _answer(self._docker.system.info())
+        return bool((info.get("Swarm") or {}).get("ControlAvailable"))
+
     async def events(self, since: float) -> AsyncGenerator[Object, None]:
         """What happens to containers and services after `since`, until the stream breaks.
 
@@ -153,6 +158,11 @@ class DockerApi:
         """Remove a Swarm secret; one that is gone is as good."""
         await _found(self._docker.secrets.delete(name))
 
+    async def list_secrets(self, labels: Sequence[str]) -> list[str]:
+        """The names of all Swarm secrets that have these labels."""
+        found = await _answer(self._docker.secrets.list(filters={"label": list(labels)}))
+        return [str(secret["Spec"]["Name"]) for secret in found]
+
     async def create_service(self, service: Object) -> None:
         template = dict(service["TaskTemplate"])
         container = dict(template["ContainerSpec"])
@@ -169,6 +179,11 @@ class DockerApi:
                 endpoint_spec=service["EndpointSpec"],
             )
         )
+
+    async def list_services(self, labels: Sequence[str]) -> list[str]:
+        """The names of all services that have these labels."""
+        found = await _answer(self._docker.services.list(filters={"label": list(labels)}))
+        return [str(service["Spec"]["Name"]) for service in found]
 
     async def list_tasks(self, labels: Sequence[str]) -> list[Object]:
         """The tasks whose containers have these labels, those of removed services included."""

@@ -46,7 +46,7 @@ class ContainerKernels(Kernels):
         return container_status.start_failure(state)
 
     async def create(self, spec: KernelContainerSpec) -> Launched:
-        launched = Launched(self, spec.name)
+        launched = Launched(self, spec.name, kernel_id=spec.kernel_id)
         try:
             image = await self._image(spec)
             await self.api.create_container(spec.name, build_container(spec, image))
@@ -63,6 +63,9 @@ class ContainerKernels(Kernels):
             launched.discard_soon()
             raise
         return launched
+
+    async def workloads(self) -> list[str]:
+        return await self.api.list_containers(self._filters)
 
     def address(self, name: str) -> str | None:
         return container_status.address(self.state(name) or {})

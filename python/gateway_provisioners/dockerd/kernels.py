@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.dockerd.launched import Launched
+from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.container_config import (
     KernelContainerSpec,
@@ -25,11 +26,13 @@ class Kernels(ABC):
 
     Args:
         instance: whose kernels: a value of a label.
+        records: what a later process will know of them.
         keep: whether what has ended stays on the engine, for somebody to look at.
     """
 
-    def __init__(self, api: DockerApi, *, instance: str, keep: bool) -> None:
+    def __init__(self, api: DockerApi, records: Records, *, instance: str, keep: bool) -> None:
         self.api = api
+        self.records = records
         self.background = Background()
         self._filters = label_filters(instance)
         self._instance = instance
@@ -67,6 +70,14 @@ class Kernels(ABC):
         """
 
     @abstractmethod
+    async def workloads(self) -> list[str]:
+        """The names of all there are, whatever their state.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+
+    @abstractmethod
     def address(self, name: str) -> str | None:
         """Where it is reached on the containers' network, if that is known by now."""
 
@@ -100,6 +111,10 @@ class Kernels(ABC):
                 self._listeners.pop(name, None)
 
         return unsubscribe
+
+    def adopt(self, name: str, *, kernel_id: str) -> Launched:
+        """The handle of one that another process made; it may be gone by now."""
+        return Launched(self, name, kernel_id=kernel_id, was_there=True)
 
     def end_soon(self, name: str, *, grace_seconds: int) -> None:
         """Like `end`, in the background, again and again until the engine confirms it."""

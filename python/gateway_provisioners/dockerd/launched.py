@@ -21,14 +21,21 @@ _log = logging.getLogger(__name__)
 
 
 class Launched:
-    """A `Workload`: see there. It is this process's alone: no other one takes over what it leaves."""
+    """A `Workload`: see there.
+
+    Args:
+        was_there: another process made it.
+    """
 
     is_busy_elsewhere = False
 
-    def __init__(self, kernels: Kernels, name: str) -> None:
+    def __init__(
+        self, kernels: Kernels, name: str, *, kernel_id: str, was_there: bool = False
+    ) -> None:
         self.name = name
         self._kernels = kernels
-        self._was_there = False
+        self._kernel_id = kernel_id
+        self._was_there = was_there
         self._ending = False
         self._changes = Changes()
         self._unsubscribe = kernels.subscribe(name, self._on_change)
@@ -85,29 +92,37 @@ class Launched:
             return ""
         return "\n".join(log.splitlines()[-lines:])
 
-    # What is done for a later process: there is none for it (`EngineServices.outlives_process`).
+    # What is done for a later process, if there will be one (`EngineServices.outlives_process`).
 
     async def remember(self, record: Mapping[str, Any]) -> None:
-        """Nothing is remembered."""
+        await self._kernels.records.remember(self._kernel_id, self.name, record)
 
     async def begin_restart(self) -> None:
-        """Nobody else is told."""
+        await self._kernels.records.mark_restarting(self._kernel_id)
 
     async def give_up_restart(self) -> None:
-        """Nobody was told."""
+        """It stays marked: nothing may be left of it, and it still is the kernel."""
 
     async def stop(self) -> None:
-        await self.remove(grace_seconds=GRACE_SECONDS)
+        self._end_soon(GRACE_SECONDS)
 
     async def replaced(self) -> None:
         """It was removed when it ended."""
 
     def discard_soon(self) -> None:
-        self._ending = True
-        self._kernels.end_soon(self.name, grace_seconds=0)
-        self._changes.changed()
+        # It may have been remembered, and its client not been told so.
+        self._kernels.background.begin(f"forget {self.name}", self._forget_record)
+        self._end_soon(0)
 
     async def remove(self, *, grace_seconds: int) -> None:
+        # The record first: what has none is removed by a process that starts, and never a kernel again.
+        await self._forget_record()
+        self._end_soon(grace_seconds)
+
+    async def _forget_record(self) -> None:
+        await self._kernels.records.forget(self._kernel_id, workload=self.name)
+
+    def _end_soon(self, grace_seconds: int) -> None:
         self._ending = True
         self._kernels.end_soon(self.name, grace_seconds=grace_seconds)
         self._changes.changed()

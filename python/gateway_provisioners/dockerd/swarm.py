@@ -75,7 +75,7 @@ class ServiceKernels(Kernels):
             self._task = None
 
     async def create(self, spec: KernelContainerSpec) -> Launched:
-        launched = Launched(self, spec.name)
+        launched = Launched(self, spec.name, kernel_id=spec.kernel_id)
         try:
             image = await self.api.image(spec.image) or {}
             refuse_root(spec, image)
@@ -90,9 +90,24 @@ class ServiceKernels(Kernels):
         except BaseException:  # cancelled half-way: the service may exist all the same
             launched.discard_soon()
             raise
-        self._followed.add(spec.name)
-        self._look_now.set()
+        self.follow(spec.name)
         return launched
+
+    def follow(self, *names: str) -> None:
+        """Look at the tasks of these services from now on."""
+        self._followed.update(names)
+        self._look_now.set()
+
+    async def workloads(self) -> list[str]:
+        return await self.api.list_services(self._filters)
+
+    async def secrets(self) -> list[str]:
+        """The names of the services that have a secret, or had one when they were made.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        return await self.api.list_secrets(self._filters)
 
     def address(self, name: str) -> str | None:
         state = self.state(name) or {}

@@ -11,6 +11,7 @@ from typing import Any
 from gateway_provisioners.errors import ClusterError, ConfigurationError
 from gateway_provisioners.host import settings
 from gateway_provisioners.host.announcements import Announcements
+from gateway_provisioners.host.engine import response_server_check
 from gateway_provisioners.host.health import Check, HealthChecks
 from gateway_provisioners.host.kernel_manager import GatewayKernelManager
 from gateway_provisioners.host.kernelspecs import GatewayKernelSpecManager
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class Cluster:
-    """Follows the cluster from `attach` to `detach`; what `Sharing` asks of the other gateways."""
+    """Follows the cluster, as an `Engine` does; what `Sharing` asks of the other gateways."""
 
     def __init__(self, parent: Any) -> None:
         self._services = KubernetesServices.of_running_loop(parent)
@@ -55,7 +56,7 @@ class Cluster:
         try:
             await _patiently(self._services.acquire)
             health.add("pods", self._check_pods)
-            health.add("response server", self._check_response_server)
+            health.add("response server", response_server_check(self._services))
             await self._follow_kernelspecs(kernelspecs)
             self._announcements = Announcements(self._services.pods.annotate)
             if name := settings.text("GP_LEASE"):
@@ -132,10 +133,6 @@ class Cluster:
     def _check_pods(self) -> Check:
         fresh = self._services.pods.pods.fresh
         return Check(fresh, "" if fresh else "the watch of pods is broken")
-
-    def _check_response_server(self) -> Check:
-        server = self._services.response_server
-        return Check(server.listening, server.response_address)
 
 
 async def _patiently(step: Callable[[], Awaitable[None]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from gateway_provisioners.dockerd.kernels import Kernels
 from gateway_provisioners.model.container_config import KernelContainerSpec
@@ -16,6 +17,13 @@ from gateway_provisioners.provisioners.workload import Launch, Workload
 
 class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[metaclass]
     """Runs a kernel in a container of the kernelspec's image."""
+
+    async def adopt(self, name: str, record: dict[str, Any]) -> None:
+        """Take over the kernel of container or service `name` with what its record holds."""
+        await self._acquire_services()
+        await self.load_provisioner_info(record)
+        self._workload = self._kernels.adopt(name, kernel_id=self.kernel_id)
+        self._forget_keys_of_earlier_attempt()
 
     @property
     def _services(self) -> DockerServices:

@@ -18,7 +18,7 @@ class DockerServices(EngineServices, DockerTraits):
 
     @property
     def outlives_process(self) -> bool:
-        return False
+        return self.instance_is_lasting and bool(self.state_dir)
 
     @property
     def engine(self) -> DockerEngine:
@@ -28,6 +28,7 @@ class DockerServices(EngineServices, DockerTraits):
     async def _start_engine(self) -> None:
         self._engine = await DockerEngine.connect(
             instance=self.instance,
+            state_dir=self.state_dir if self.outlives_process else "",
             keep=not self.remove_container,
         )
         await self._engine.start()

@@ -125,6 +125,15 @@ class Host:
             assert time.monotonic() < deadline, left
             time.sleep(ASK_SECONDS)
 
+    def remove_all(self):
+        """Remove whatever is left."""
+        kinds = {("ps", "--all"): ("rm", "--force", "--volumes")}
+        if self.is_swarm:  # whose containers go with their services
+            kinds = {("service", "ls"): ("service", "rm"), ("secret", "ls"): ("secret", "rm")}
+        for found, remove in kinds.items():
+            if names := self._found(*found):
+                self.engine.cli(*remove, *names)
+
     def left(self):
         """What this host's kernels have left on the engine."""
         kinds = [("ps", "--all")]
