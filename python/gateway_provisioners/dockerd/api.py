@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import aiodocker
 import aiohttp
 
+from gateway_provisioners.dockerd.credentials import registry_and_credentials
 from gateway_provisioners.errors import ConfigurationError, EngineError
 
 Object = dict[str, Any]
@@ -19,6 +20,7 @@ T = TypeVar("T")
 _NOT_FOUND = 404
 _NO_CONNECTION = 900  # the library's own status
 _REQUEST_SECONDS = 60.0
+_PULL_SECONDS = 3600.0
 _NO_ANSWER = "The Docker engine does not answer"
 SERVICE_NAME_LABEL = "com.docker.swarm.service.name"
 _EVENTS = ("create", "start", "die", "oom", "destroy", "remove")
@@ -64,11 +66,6 @@ class DockerApi:
         text = f"{str(info['SystemTime'])[:19]}+00:00"
         return dt.datetime.fromisoformat(text).timestamp()
 
-    async def is_swarm_manager(self) -> bool:
-        """Whether the engine can be asked for services."""
-        info = await _answer(self._docker.system.info())
-        return bool((info.get("Swarm") or {}).get("ControlAvailable"))
-
     async def events(self, since: float) -> AsyncGenerator[Object, None]:
         """What happens to containers and services after `since`, until the stream breaks.
 
@@ -97,7 +94,9 @@ class DockerApi:
         return await _found(self._docker.images.inspect(name))
 
     async def pull(self, name: str) -> None:
-        await _answer(self._docker.images.pull(name))
+        """Have the engine pull an image, with the credentials that this process has for its registry."""
+        full_name, credentials = await asyncio.to_thread(registry_and_credentials, name)
+        await _answer(self._docker.images.pull(full_name, auth=credentials, timeout=_PULL_SECONDS))
 
     # Containers.
 
@@ -158,17 +157,15 @@ class DockerApi:
         """Remove a Swarm secret; one that is gone is as good."""
         await _found(self._docker.secrets.delete(name))
 
-    async def list_secrets(self, labels: Sequence[str]) -> list[str]:
-        """The names of all Swarm secrets that have these labels."""
-        found = await _answer(self._docker.secrets.list(filters={"label": list(labels)}))
-        return [str(secret["Spec"]["Name"]) for secret in found]
-
     async def create_service(self, service: Object) -> None:
         template = dict(service["TaskTemplate"])
         container = dict(template["ContainerSpec"])
         # The library makes it the list again that it was.
         container["Env"] = dict(each.split("=", 1) for each in container["Env"])
         template["ContainerSpec"] = container
+        full_name, credentials = await asyncio.to_thread(
+            registry_and_credentials, container["Image"]
+        )
         await _answer(
             self._docker.services.create(
                 template,
@@ -177,13 +174,20 @@ class DockerApi:
                 mode=service["Mode"],
                 networks=service.get("Networks"),
                 endpoint_spec=service["EndpointSpec"],
+                auth=credentials,  # for the nodes, each of which pulls by itself
+                registry=full_name.partition("/")[0],
             )
         )
 
     async def list_services(self, labels: Sequence[str]) -> list[str]:
-        """The names of all services that have these labels."""
-        found = await _answer(self._docker.services.list(filters={"label": list(labels)}))
-        return [str(service["Spec"]["Name"]) for service in found]
+        """The names of the services that have these labels."""
+        services: Any = self._docker.services.list(filters={"label": list(labels)})
+        return [str(service["Spec"]["Name"]) for service in await _answer(services)]
+
+    async def list_secrets(self, labels: Sequence[str]) -> list[str]:
+        """The names of the Swarm secrets that have these labels."""
+        secrets: Any = self._docker.secrets.list(filters={"label": list(labels)})
+        return [str(secret["Spec"]["Name"]) for secret in await _answer(secrets)]
 
     async def list_tasks(self, labels: Sequence[str]) -> list[Object]:
         """The tasks whose containers have these labels, those of removed services included."""

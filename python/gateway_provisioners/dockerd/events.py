@@ -52,14 +52,10 @@ class EventStream:
         self._listener = listener
         self._pause = pause
         self._synced = asyncio.Event()
-        self._fresh = False
         self._failures = 0
+        self.fresh = False
+        """Whether the stream is there, and everything was listed before it began."""
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def fresh(self) -> bool:
-        """Whether what is known is as new as the engine's last event."""
-        return self._fresh
 
     async def start(self) -> None:
         """Begin to follow; returns when everything has been listed."""
@@ -81,13 +77,13 @@ class EventStream:
                 since = await self._source.clock()
                 await self._relist()
                 self._failures = 0
-                self._fresh = True
                 self._synced.set()
+                self.fresh = True
                 async with contextlib.aclosing(self._source.events(since)) as events:
                     async for event in events:
                         self._listener(event)
             except EngineError as error:
-                self._fresh = False
+                self.fresh = False
                 self._failures += 1
                 pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**self._failures)
                 _log.warning("the engine's stream of events broke (%s); going on shortly", error)

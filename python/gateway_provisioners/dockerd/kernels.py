@@ -26,11 +26,11 @@ class Kernels(ABC):
 
     Args:
         instance: whose kernels: a value of a label.
-        records: what a later process will know of them.
+        records: where what a later process has to know of them is stored.
         keep: whether what has ended stays on the engine, for somebody to look at.
     """
 
-    def __init__(self, api: DockerApi, records: Records, *, instance: str, keep: bool) -> None:
+    def __init__(self, api: DockerApi, *, instance: str, records: Records, keep: bool) -> None:
         self.api = api
         self.records = records
         self.background = Background()
@@ -70,8 +70,24 @@ class Kernels(ABC):
         """
 
     @abstractmethod
-    async def workloads(self) -> list[str]:
-        """The names of all there are, whatever their state.
+    async def existing(self) -> set[str]:
+        """The names of all there are, in whatever state, that are to be kernels or to be removed.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+
+    async def remains(self) -> set[str]:
+        """The names of those of which only parts are left, for `end` to remove.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        return set()
+
+    @abstractmethod
+    async def adopt(self, name: str) -> Launched:
+        """Follow what another process has made, dead, gone or alive as it may be.
 
         Raises:
             EngineError: the engine did not answer.
@@ -111,10 +127,6 @@ class Kernels(ABC):
                 self._listeners.pop(name, None)
 
         return unsubscribe
-
-    def adopt(self, name: str, *, kernel_id: str) -> Launched:
-        """The handle of one that another process made; it may be gone by now."""
-        return Launched(self, name, kernel_id=kernel_id, was_there=True)
 
     def end_soon(self, name: str, *, grace_seconds: int) -> None:
         """Like `end`, in the background, again and again until the engine confirms it."""

@@ -21,21 +21,14 @@ _log = logging.getLogger(__name__)
 
 
 class Launched:
-    """A `Workload`: see there.
-
-    Args:
-        was_there: another process made it.
-    """
+    """A `Workload`: see there. No other process has a hand in it while this one lives."""
 
     is_busy_elsewhere = False
 
-    def __init__(
-        self, kernels: Kernels, name: str, *, kernel_id: str, was_there: bool = False
-    ) -> None:
+    def __init__(self, kernels: Kernels, name: str, *, adopted: bool = False) -> None:
         self.name = name
         self._kernels = kernels
-        self._kernel_id = kernel_id
-        self._was_there = was_there
+        self._was_there = adopted
         self._ending = False
         self._changes = Changes()
         self._unsubscribe = kernels.subscribe(name, self._on_change)
@@ -92,43 +85,36 @@ class Launched:
             return ""
         return "\n".join(log.splitlines()[-lines:])
 
-    # What is done for a later process, if there will be one (`EngineServices.outlives_process`).
-
     async def remember(self, record: Mapping[str, Any]) -> None:
-        await self._kernels.records.remember(self._kernel_id, self.name, record)
+        await self._kernels.records.write(self.name, record)
 
     async def begin_restart(self) -> None:
-        await self._kernels.records.mark_restarting(self._kernel_id)
+        await self._kernels.records.change(self.name, restarting=True)
 
     async def give_up_restart(self) -> None:
-        """It stays marked: nothing may be left of it, and it still is the kernel."""
+        """A later process finds it as it is, and begins anew."""
 
     async def stop(self) -> None:
         self._end_soon(GRACE_SECONDS)
 
     async def replaced(self) -> None:
-        """It was removed when it ended."""
+        await self._kernels.records.remove(self.name)
 
     def discard_soon(self) -> None:
-        # It may have been remembered, and its client not been told so.
-        self._kernels.background.begin(f"forget {self.name}", self._forget_record)
         self._end_soon(0)
 
     async def remove(self, *, grace_seconds: int) -> None:
-        # The record first: what has none is removed by a process that starts, and never a kernel again.
-        await self._forget_record()
+        # First, or a later process would take it for a kernel that died.
+        await self._kernels.records.remove(self.name)
         self._end_soon(grace_seconds)
 
-    async def _forget_record(self) -> None:
-        await self._kernels.records.forget(self._kernel_id, workload=self.name)
+    def forget(self) -> None:
+        self._unsubscribe()
 
     def _end_soon(self, grace_seconds: int) -> None:
         self._ending = True
         self._kernels.end_soon(self.name, grace_seconds=grace_seconds)
         self._changes.changed()
-
-    def forget(self) -> None:
-        self._unsubscribe()
 
     def _on_change(self) -> None:
         self._was_there = self._was_there or self._state is not None

@@ -1,190 +1,135 @@
-"""What a later process must know of kernels: a folder that is this process's alone, a file a kernel.
+"""What a later gateway has to know of kernels: a folder that nobody else may read, a file a workload.
 
-The records hold keys and the variables of clients. Labels and environments of containers are no place for
-them, since an engine shows those to whoever asks; and what lies in a container its user can change.
+It holds keys and the variables of clients. Labels and environments of containers are no place for them,
+since an engine shows those to whoever asks; and what lies in a container its user can change.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import fcntl
 import json
-import logging
 import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from gateway_provisioners.errors import ConfigurationError
-from gateway_provisioners.model.names import MAX_LABEL, slug
-from gateway_provisioners.model.recovery import KernelRecord
+from gateway_provisioners.errors import ConfigurationError, EngineError
+from gateway_provisioners.model.recovery import StoredKernel
 
 _SUFFIX = ".json"
-_UNFINISHED_SUFFIX = ".new"
-
-_log = logging.getLogger(__name__)
+_LOCK = ".lock"
 
 
 class Records:
-    """The records of one instance's kernels, from `open` to `close`; without a folder, none are kept.
+    """The stored kernels of one instance, by the name of the workload; without a folder, none.
 
-    What is to be written is written by a thread, in the order in which it was asked for.
+    They are read once, by `open`: until `close` the folder is this process's alone.
     """
 
-    def __init__(self, folder: Path | None, *, instance: str) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._instance = instance
-        self._records: dict[str, KernelRecord] = {}
-        self._lock: int | None = None
-        self._writer: ThreadPoolExecutor | None = None
+        self._stored: dict[str, StoredKernel] = {}
+        self._lock_fd: int | None = None
+        # Of two changes of one file the later one has to come last.
+        self._order = asyncio.Lock()
+
+    @property
+    def stored(self) -> Mapping[str, StoredKernel]:
+        return self._stored
 
     async def open(self) -> None:
-        """Take the folder, which is made where there is none, and read what is in it.
+        """Make the folder, make sure that it is ours alone, and read what is in it.
 
         Raises:
-            ConfigurationError: it cannot be used, or another process has it.
+            ConfigurationError: that cannot be done, or another process has it.
         """
         if self._folder is not None:
-            self._writer = ThreadPoolExecutor(1, thread_name_prefix="records of kernels")
-            await self._in_order(partial(self._take, self._folder))
+            self._stored = await asyncio.to_thread(self._open, self._folder)
 
-    async def close(self) -> None:
-        """Finish what was asked for, and leave the folder to others."""
-        if self._writer is not None:
-            await asyncio.to_thread(self._writer.shutdown)
-            self._writer = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def close(self) -> None:
+        """Leave the folder to another process."""
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
 
-    def all(self) -> dict[str, KernelRecord]:
-        """All records, by the kernels' ids."""
-        return dict(self._records)
-
-    async def remember(self, kernel_id: str, workload: str, content: Mapping[str, Any]) -> None:
-        """Store in one step that `workload` is the kernel from now on, and what belongs to it.
+    async def write(self, name: str, record: Mapping[str, Any]) -> None:
+        """Store a new kernel, in one step.
 
         Raises:
-            ConfigurationError: it cannot be stored.
+            EngineError: it cannot be written.
         """
-        before = self._records.get(kernel_id)
-        record = KernelRecord(
-            workload=workload,
-            content=content,
-            started=before.started if before else datetime.now(timezone.utc).isoformat(),
-            last_activity=before.last_activity if before else "",
-        )
-        await self._keep(kernel_id, record)
+        await self._write(name, StoredKernel(record))
 
-    async def mark_restarting(self, kernel_id: str) -> None:
-        """Have a later process start the kernel anew even if nothing is left of its workload.
+    async def change(self, name: str, **changes: Any) -> None:
+        """Change attributes of a `StoredKernel`, if there is one.
 
         Raises:
-            ConfigurationError: it cannot be stored.
+            EngineError: it cannot be written.
         """
-        if record := self._records.get(kernel_id):
-            await self._keep(kernel_id, dataclasses.replace(record, restarting=True))
+        if name in self._stored:
+            await self._write(name, replace(self._stored[name], **changes))
 
-    def note(self, kernel_id: str, *, started: str = "", last_activity: str = "") -> None:
-        """Store soon when that was, unless it is stored already; "" leaves what is known."""
-        record = self._records.get(kernel_id)
-        if record is None:
+    async def remove(self, name: str) -> None:
+        """Forget a kernel, if there is one."""
+        if self._folder is not None and self._stored.pop(name, None) is not None:
+            path = _path(self._folder, name)
+            async with self._order:
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _write(self, name: str, kernel: StoredKernel) -> None:
+        if self._folder is None:
             return
-        noted = dataclasses.replace(
-            record,
-            started=started or record.started,
-            last_activity=last_activity or record.last_activity,
-        )
-        if noted != record:
-            self._keep(kernel_id, noted).add_done_callback(_log_failure)
+        self._stored[name] = kernel
+        async with self._order:
+            if name in self._stored:  # or it was removed meanwhile
+                await asyncio.to_thread(_replace, _path(self._folder, name), self._stored[name])
 
-    async def forget(self, kernel_id: str, *, workload: str) -> None:
-        """Remove the record of a kernel, if it is this workload."""
-        record = self._records.get(kernel_id)
-        if record is None or record.workload != workload:
-            return
-        del self._records[kernel_id]
+    def _open(self, folder: Path) -> dict[str, StoredKernel]:
         try:
-            await self._in_order(partial(self._remove, kernel_id))
-        except ConfigurationError as error:  # of a kernel that is gone, it does no harm
-            _log.warning("%s", error)
-
-    def _keep(self, kernel_id: str, record: KernelRecord) -> asyncio.Future[None]:
-        self._records[kernel_id] = record
-        return self._in_order(partial(self._write, kernel_id, record.to_json(self._instance)))
-
-    def _in_order(self, step: Callable[[], None]) -> asyncio.Future[None]:
-        if self._writer is None:
-            nothing = asyncio.get_running_loop().create_future()
-            nothing.set_result(None)
-            return nothing
-        return asyncio.wrap_future(self._writer.submit(self._explained, step))
-
-    # In the thread.
-
-    def _explained(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except OSError as error:
-            msg = (
-                f"GP_STATE_DIR: the folder {self._folder} cannot be used: {error.strerror}. It holds "
-                "what a gateway that starts again has to know of its kernels."
-            )
-            raise ConfigurationError(msg) from error
-
-    def _take(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        if os.fstat(self._lock).st_uid != os.geteuid():
-            msg = f"GP_STATE_DIR: the folder {folder} belongs to another user. It will hold keys."
-            raise ConfigurationError(msg)
-        os.fchmod(self._lock, 0o700)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.stat().st_mode & 0o077:
+                folder.chmod(0o700)
+            self._lock_fd = os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            msg = (
-                f"GP_STATE_DIR: another process uses the folder {folder}. End that one first, or give "
-                "this one a folder and a GP_INSTANCE of its own."
-            )
+            self.close()
+            msg = f"GP_STATE_DIR: another gateway uses the folder {folder}; each needs one of its own."
             raise ConfigurationError(msg) from error
-        for unfinished in folder.glob(f"*{_SUFFIX}{_UNFINISHED_SUFFIX}"):
-            unfinished.unlink()
-        for path in folder.glob(f"*{_SUFFIX}"):
-            self._read(path)
+        except OSError as error:
+            self.close()
+            msg = f"GP_STATE_DIR: the folder {folder} cannot be used: {error.strerror or error}."
+            raise ConfigurationError(msg) from error
+        for leftover in folder.glob(f"*{_SUFFIX}.new"):
+            leftover.unlink()
+        found = {
+            path.name.removesuffix(_SUFFIX): _read(path) for path in folder.glob(f"*{_SUFFIX}")
+        }
+        return {name: kernel for name, kernel in found.items() if kernel is not None}
 
-    def _read(self, path: Path) -> None:
-        try:
-            record = KernelRecord.from_json(json.loads(path.read_bytes()), self._instance)
-        except ValueError as error:
-            # Not what a parser says: it may quote the file.
-            reason = "it is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
-            _log.warning("The record %s is left alone: %s.", path, reason)
-            return
-        if record is not None:
-            self._records[record.content["kernel_id"]] = record
 
-    def _write(self, kernel_id: str, stored: Mapping[str, Any]) -> None:
-        path = self._path(kernel_id)
-        unfinished = path.with_name(path.name + _UNFINISHED_SUFFIX)
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}{_SUFFIX}"
+
+
+def _read(path: Path) -> StoredKernel | None:
+    """What a file holds, or None where it is none of ours: the workload, if there is one, is removed."""
+    try:
+        kernel = StoredKernel(**json.loads(path.read_text()))
+        complete = kernel.kernel_id and kernel.attempt
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+    return kernel if complete else None
+
+
+def _replace(path: Path, kernel: StoredKernel) -> None:
+    new = path.with_name(f"{path.name}.new")
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            json.dump(stored, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-
-    def _remove(self, kernel_id: str) -> None:
-        self._path(kernel_id).unlink(missing_ok=True)
-
-    def _path(self, kernel_id: str) -> Path:
-        assert self._folder is not None  # noqa: S101 - there is no writer without one
-        return self._folder / f"{slug(kernel_id, max_length=MAX_LABEL)}{_SUFFIX}"
-
-
-def _log_failure(written: asyncio.Future[None]) -> None:
-    if not written.cancelled() and (error := written.exception()):
-        _log.warning("%s", error)
+            json.dump(asdict(kernel), file)
+        new.replace(path)
+    except OSError as error:
+        msg = f"The kernel cannot be stored in GP_STATE_DIR: {error.strerror or error}."
+        raise EngineError(msg) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
@@ -31,6 +32,7 @@ Object = dict[str, Any]
 
 _LOOK_SECONDS = 1.0
 _IDLE_SECONDS = 3600.0
+_NO_SWARM = 503
 _CONTAINER = "Container"  # where a task's state holds what this node's engine says of its container
 
 _log = logging.getLogger(__name__)
@@ -75,7 +77,7 @@ class ServiceKernels(Kernels):
             self._task = None
 
     async def create(self, spec: KernelContainerSpec) -> Launched:
-        launched = Launched(self, spec.name, kernel_id=spec.kernel_id)
+        launched = Launched(self, spec.name)
         try:
             image = await self.api.image(spec.image) or {}
             refuse_root(spec, image)
@@ -90,24 +92,24 @@ class ServiceKernels(Kernels):
         except BaseException:  # cancelled half-way: the service may exist all the same
             launched.discard_soon()
             raise
-        self.follow(spec.name)
+        self._followed.add(spec.name)
+        self._look_now.set()
         return launched
 
-    def follow(self, *names: str) -> None:
-        """Look at the tasks of these services from now on."""
-        self._followed.update(names)
-        self._look_now.set()
+    async def existing(self) -> set[str]:
+        return set(await self._if_there_is_a_swarm(self.api.list_services))
 
-    async def workloads(self) -> list[str]:
-        return await self.api.list_services(self._filters)
+    async def remains(self) -> set[str]:
+        secrets = await self._if_there_is_a_swarm(self.api.list_secrets)
+        return set(secrets) - await self.existing()
 
-    async def secrets(self) -> list[str]:
-        """The names of the services that have a secret, or had one when they were made.
-
-        Raises:
-            EngineError: the engine did not answer.
-        """
-        return await self.api.list_secrets(self._filters)
+    async def adopt(self, name: str) -> Launched:
+        launched = Launched(self, name, adopted=True)
+        self._followed.add(name)
+        await self.relist()
+        if name not in self._states:
+            self._followed.discard(name)  # its service is gone
+        return launched
 
     def address(self, name: str) -> str | None:
         state = self.state(name) or {}
@@ -156,6 +158,16 @@ class ServiceKernels(Kernels):
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
         if (attributes.get(SERVICE_NAME_LABEL) or attributes.get("name")) in self._followed:
             self._look_now.set()
+
+    async def _if_there_is_a_swarm(
+        self, ask: Callable[[Sequence[str]], Awaitable[list[str]]]
+    ) -> list[str]:
+        try:
+            return await ask(self._filters)
+        except EngineError as error:
+            if error.status == _NO_SWARM:
+                return []
+            raise
 
     async def _follow_forever(self) -> None:
         while True:

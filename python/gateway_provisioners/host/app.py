@@ -18,7 +18,7 @@ from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.host import origins, settings, tls
 from gateway_provisioners.host.access_log import log_request
 from gateway_provisioners.host.auth import TokenIdentityProvider
-from gateway_provisioners.host.engine import Engine, chosen_engine
+from gateway_provisioners.host.engine import Engine, engine_of_settings
 from gateway_provisioners.host.failures import known_cause
 from gateway_provisioners.host.health import Check, HealthChecks
 from gateway_provisioners.host.kernel_manager import GatewayKernelManager
@@ -196,8 +196,8 @@ class GatewayApp(KernelGatewayApp):
         self.init_configurables()
         self._read_every_setting()
         self._add_checks()
-        self._engine = chosen_engine(parent=self)
-        if self._engine and not await self._attached_before_stopping(self._engine):
+        self._engine = engine_of_settings(self)
+        if self._engine is not None and not await self._attached_before_stopping(self._engine):
             return
         self.init_webapp()
         self.init_http_server()

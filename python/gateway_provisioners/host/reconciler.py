@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway_provisioners.errors import ClusterError
-from gateway_provisioners.host.adoption import adopt, restoring
+from gateway_provisioners.host.engine import adopt, restore
 from gateway_provisioners.host.failures import in_one_line
 from gateway_provisioners.host.kernel_manager import GatewayKernelManager
 from gateway_provisioners.kube.gateways import Gateways
@@ -30,7 +30,6 @@ from gateway_provisioners.model.kernel_state import (
     kernel_id_of,
     started,
 )
-from gateway_provisioners.provisioners.kubernetes import KubernetesProvisioner
 
 _NOT_FOUND = 404
 # Enough to keep the API server busy, and no more.
@@ -179,9 +178,7 @@ class Reconciler:
         try:
             if managed:
                 await self._kernels.follow(
-                    kernel_id,
-                    replaces=followed,
-                    restore=restoring(KubernetesProvisioner, pod.name, record),
+                    kernel_id, replaces=followed, restore=restore(pod.name, record)
                 )
             else:
                 await self._adopt(pod.name, record)
@@ -198,10 +195,10 @@ class Reconciler:
         known = self._pods.pods.objects.get(pod)
         await adopt(
             self._kernels,
+            pod,
             record,
             last_activity=annotation(known, LAST_ACTIVITY_ANNOTATION) if known else "",
             started=started(known) if known else "",
-            restore=restoring(KubernetesProvisioner, pod, record),
         )
 
     def _is_given_up(self, kernel_id: str, pods: list[PodState]) -> bool:

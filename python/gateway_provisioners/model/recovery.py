@@ -1,92 +1,66 @@
-"""What is stored of a kernel for a later process, and what that one does with what it finds: pure."""
+"""What a gateway that starts does with what it finds on its engine: pure."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
-class KernelRecord:
-    """What a later process has to know of one kernel.
+class StoredKernel:
+    """What is stored of one workload.
 
     Attributes:
-        workload: the name of the container or service that is the kernel.
-        content: what its provisioner stored; holds keys and the client's variables.
-        restarting: a restart was begun, so the workload may be gone and the kernel is not.
-        started, last_activity: when that was, in ISO 8601; "" if nobody knows.
+        record: as a provisioner's `get_provisioner_info` gives it; it holds keys.
+        restarting: whether another workload was to be the kernel in its place.
+        last_activity, started: in ISO 8601, or "" where nobody has told.
     """
 
-    workload: str
-    content: Mapping[str, Any] = field(repr=False)
+    record: Mapping[str, Any] = field(repr=False)
     restarting: bool = False
-    started: str = ""
     last_activity: str = ""
+    started: str = ""
 
-    def to_json(self, instance: str) -> dict[str, Any]:
-        """As JSON, with the name of whose kernel it is."""
-        return {"version": 1, "instance": instance, **dataclasses.asdict(self)}
+    @property
+    def kernel_id(self) -> str:
+        return str(self.record["kernel_id"])
 
-    @classmethod
-    def from_json(cls, stored: Any, instance: str) -> KernelRecord | None:
-        """What `to_json` made; None where it is another instance's.
-
-        Raises:
-            ValueError: it is something else.
-        """
-        try:
-            if stored["version"] != 1:
-                raise ValueError("its version is not 1")
-            if stored["instance"] != instance:
-                return None
-            content = stored["content"]
-            return cls(
-                workload=str(stored["workload"]),
-                content={**content, "kernel_id": str(content["kernel_id"])},
-                restarting=bool(stored["restarting"]),
-                started=str(stored["started"]),
-                last_activity=str(stored["last_activity"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError("it is no record of a kernel") from error
+    @property
+    def attempt(self) -> int:
+        return int(self.record["attempt"])
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """What to do.
+    """What to do, by names of workloads.
 
     Attributes:
-        adopt: the ids of kernels that are there, or whose restart was never finished.
-        drop: the ids of kernels that are gone, whose records nobody needs.
-        remove: the names of workloads that are no kernel, or only part of one.
+        adopt: kernels that are there, dead or alive, and those whose restart was never finished.
+        forget: what is stored of kernels that nobody can come back to.
+        remove: workloads that are nobody's kernel.
     """
 
-    adopt: tuple[str, ...]
-    drop: tuple[str, ...]
-    remove: tuple[str, ...]
+    adopt: frozenset[str]
+    forget: frozenset[str]
+    remove: frozenset[str]
 
 
-def plan_recovery(
-    records: Mapping[str, KernelRecord], *, workloads: Iterable[str], parts: Iterable[str] = ()
-) -> Recovery:
+def plan_recovery(stored: Mapping[str, StoredKernel], existing: Iterable[str]) -> Recovery:
     """Decide.
 
     Args:
-        records: by the kernels' ids.
-        workloads: the names of the containers and services that there are.
-        parts: the names of the workloads of which at least something is there.
+        stored: by names of workloads.
+        existing: the names of the workloads that there are.
     """
-    there = set(workloads)
-    adopt = {
-        kernel_id
-        for kernel_id, record in records.items()
-        if record.workload in there or record.restarting
-    }
-    needed = there & {records[kernel_id].workload for kernel_id in adopt}
-    return Recovery(
-        adopt=tuple(sorted(adopt)),
-        drop=tuple(sorted(records.keys() - adopt)),
-        remove=tuple(sorted((there | set(parts)) - needed)),
-    )
+    there = frozenset(existing)
+    kernels: dict[str, str] = {}
+    for name, kernel in stored.items():
+        if name not in there and not kernel.restarting:
+            continue
+        other = kernels.get(kernel.kernel_id)
+        # Of two there are while one replaces the other, the later one is the kernel.
+        if other is None or stored[other].attempt < kernel.attempt:
+            kernels[kernel.kernel_id] = name
+    adopt = frozenset(kernels.values())
+    return Recovery(adopt=adopt, forget=frozenset(stored) - adopt, remove=there - adopt)

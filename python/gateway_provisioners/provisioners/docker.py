@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from gateway_provisioners.dockerd.kernels import Kernels
 from gateway_provisioners.model.container_config import KernelContainerSpec
@@ -18,13 +17,6 @@ from gateway_provisioners.provisioners.workload import Launch, Workload
 class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[metaclass]
     """Runs a kernel in a container of the kernelspec's image."""
 
-    async def adopt(self, name: str, record: dict[str, Any]) -> None:
-        """Take over the kernel of container or service `name` with what its record holds."""
-        await self._acquire_services()
-        await self.load_provisioner_info(record)
-        self._workload = self._kernels.adopt(name, kernel_id=self.kernel_id)
-        self._forget_keys_of_earlier_attempt()
-
     @property
     def _services(self) -> DockerServices:
         return DockerServices.of_running_loop(self.parent)
@@ -32,6 +24,9 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
     @property
     def _kernels(self) -> Kernels:
         return self._services.engine.containers
+
+    async def _adopt_workload(self, name: str) -> Workload:
+        return await self._kernels.adopt(name)
 
     def _administrators_settings(self) -> Mapping[str, str]:
         ids = {"KERNEL_UID": self.run_as_user, "KERNEL_GID": self.run_as_group}
@@ -50,6 +45,7 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
             secret_environment=launch.secret_environment,
             attempt=launch.attempt,
             network=self._services.network,
+            pull_timeout=launch.timeout,
             **container_options(self, request),
         )
         return await self._kernels.create(spec)

@@ -297,8 +297,8 @@ class DockerTraits(EngineTraits):
     ).tag(config=True)
 
     state_dir = Unicode(
-        help="A folder for what a later process has to know of the kernels: with it, and with a "
-        "GP_INSTANCE, they outlive this one. (GP_STATE_DIR)"
+        help="A folder of this process's own: with it, and with an instance, a later process finds the "
+        "kernels again. (GP_STATE_DIR)"
     ).tag(config=True)
 
     @default("network")
