@@ -1,15 +1,18 @@
-"""Install Debian packages, as root and after saying which: for what needs no more than a Debian machine.
+"""Debian packages, for what needs no more than a Debian machine, as root and after saying which.
 
-That is CLUSTER=local, and a Docker engine where nobody named one.
+That is CLUSTER=local, and the engines of tests where nobody named one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ci.commands import UserError, run
+from ci.paths import cache
 from ci.progress import step
 
 # What builds images where neither docker nor podman does: program -> package.
@@ -35,3 +38,37 @@ def install_missing(programs: Mapping[str, str], whose: str = "CLUSTER=local") -
     with step(f"Install the Debian packages {listed}"):
         run("apt-get", "update", "--quiet", env=env)
         run("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *packages, env=env)
+
+
+def unpacked(packages: Sequence[str]) -> Path:
+    """Return a folder that holds packages, and what this machine lacks for them, without installing them.
+
+    For a program that others would take for the user's choice if it were installed: images are built with
+    the podman that is there. What is installed already is not in the folder. Raises CommandError where
+    they cannot be had.
+    """
+    words = ("install", "--quiet", "--quiet", "--yes", "--no-install-recommends")
+    listing = ("apt-get", *words, "--print-uris", *packages)
+    # Each file with its version, as they are wanted here and now.
+    folder = cache() / f"debian/{packages[0]}-{_hash(run(*listing))}"
+    if folder.exists():
+        return folder
+    with step(f"Unpack the Debian packages {' '.join(packages)}"):
+        run("apt-get", "update", "--quiet")
+        folder = folder.with_name(f"{packages[0]}-{_hash(run(*listing))}")
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        archives = partial / "archives"
+        (archives / "partial").mkdir(parents=True)
+        options = ("--download-only", f"--option=Dir::Cache::archives={archives}")
+        run("apt-get", *words, *options, *packages)
+        for archive in archives.glob("*.deb"):
+            run("dpkg-deb", "--extract", archive, partial)
+        shutil.rmtree(archives)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    return folder
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,7 +1,8 @@
-"""The Docker engine that the tests use.
+"""The engines that the tests use: Docker's, and podman's, which has the same API.
 
-It is the one that ENGINE_HOST names, as DOCKER_HOST would, and no other. Where that is not set it is one of
-this project's own, without a way out of the machine, made when it is needed (as root, on Debian).
+Docker's is the one that ENGINE_HOST names, as DOCKER_HOST would, and no other. Where that is not set it is
+one of this project's own, as podman's always is: without a way out of the machine, made when it is needed (as
+root, on Debian).
 
 Run as ``python -m ci.docker_engine up|down|status|load``.
 """
@@ -23,11 +24,14 @@ from typing import IO, cast
 
 from ci import images
 from ci.commands import CommandError, UserError, exit_code
-from ci.dockerd import ASK_SECONDS, Dockerd
+from ci.dockerd import Dockerd
 from ci.engines import Docker
+from ci.own_engine import ASK_SECONDS, OwnEngine
+from ci.podman_service import PodmanService
 from ci.progress import say, step
 
 OWN = Dockerd("gateway-provisioners-engine")
+PODMAN = PodmanService("gateway-provisioners-podman")
 REMOVAL_SECONDS = 15
 
 
@@ -114,8 +118,7 @@ def ensure(own: Dockerd = OWN) -> DockerEngine:
     """
     host = named()
     if not host:
-        own.up()
-        return DockerEngine(own.host, own.addresses.host)
+        return brought_up(own)
     template = "{{(index .IPAM.Config 0).Gateway}}"
     try:
         gateway = Docker(host).cli("network", "inspect", "--format", template, "bridge").strip()
@@ -126,11 +129,18 @@ def ensure(own: Dockerd = OWN) -> DockerEngine:
     return DockerEngine(host, gateway)
 
 
+def brought_up(own: OwnEngine) -> DockerEngine:
+    """Return a closed one of our own, brought up now unless it is; raises what its ``up`` does."""
+    own.up()
+    return DockerEngine(own.host, own.addresses.host)
+
+
 def _up() -> None:
     say(f"export DOCKER_HOST={ensure().host}")
 
 
 def _down() -> None:
+    PODMAN.down()
     if named():
         raise UserError(f"ENGINE_HOST={named()} is yours: take it down yourself")
     OWN.down()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import aiodocker
@@ -13,6 +14,7 @@ import aiohttp
 
 from gateway_provisioners.dockerd.credentials import registry_and_credentials
 from gateway_provisioners.errors import ConfigurationError, EngineError
+from gateway_provisioners.model import container_status
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -23,7 +25,8 @@ _REQUEST_SECONDS = 60.0
 _PULL_SECONDS = 3600.0
 _NO_ANSWER = "The Docker engine does not answer"
 SERVICE_NAME_LABEL = "com.docker.swarm.service.name"
-_EVENTS = ("create", "start", "die", "oom", "destroy", "remove")
+# podman says "remove" for "destroy", and until 4.3 has to be asked for "died" to tell of "die".
+_EVENTS = ("create", "start", "die", "died", "oom", "destroy", "remove")
 
 
 class DockerApi:
@@ -31,6 +34,7 @@ class DockerApi:
 
     def __init__(self, docker: aiodocker.Docker) -> None:
         self._docker = docker
+        self._info: Mapping[str, Any] = {}
 
     @classmethod
     async def connect(cls) -> DockerApi:
@@ -50,7 +54,7 @@ class DockerApi:
             raise ConfigurationError(msg) from error
         api = cls(docker)
         try:
-            await api.clock()
+            api._info = dict(await _answer(docker.system.info()))
         except BaseException:
             await api.close()
             raise
@@ -58,6 +62,11 @@ class DockerApi:
 
     async def close(self) -> None:
         await self._docker.close()
+
+    @property
+    def is_podman(self) -> bool:
+        """Whether it is podman that answers: with the same API, but without a swarm."""
+        return container_status.is_podman(self._info)
 
     async def clock(self) -> float:
         """The engine's time, in seconds since 1970."""
@@ -111,7 +120,10 @@ class DockerApi:
         await _answer(self._container(name).start())
 
     async def inspect_container(self, name: str) -> Object | None:
-        return await _found(self._container(name).show())
+        container = await _found(self._container(name).show())
+        if container is None or container_status.tells_oom(self._info):
+            return container
+        return container_status.with_likely_oom(container)
 
     async def list_containers(self, labels: Sequence[str]) -> list[str]:
         """The names of all containers that have these labels, whatever their state, but no service's."""
@@ -223,6 +235,8 @@ async def _answer(call: Awaitable[T]) -> T:
 def _translated_errors() -> Iterator[None]:
     try:
         yield
+    except aiodocker.DockerStreamError as error:  # an answer that began well
+        raise EngineError(str(error.message), status=HTTPStatus.INTERNAL_SERVER_ERROR) from error
     except aiodocker.DockerError as error:
         if error.status == _NO_CONNECTION:
             raise EngineError(f"{_NO_ANSWER}: {error.message}") from error

@@ -54,7 +54,10 @@ class ContainerKernels(Kernels):
                 spec.image, pull_policy=spec.image_pull_policy, timeout=spec.pull_timeout
             )
             refuse_root(spec, image)
-            await self.api.create_container(spec.name, build_container(spec, image))
+            config = build_container(spec, image)
+            if self.api.is_podman:
+                _refuse_ignored(config)
+            await self.api.create_container(spec.name, config)
             await self.api.put_archive(spec.name, secrets_archive(spec))
             self._learn(spec.name, {})  # events are heeded from here on
             await self.api.start_container(spec.name)
@@ -135,3 +138,13 @@ class ContainerKernels(Kernels):
             if name in self._states:  # or it was removed meanwhile
                 self._learn(name, state)
         self._looking.discard(name)
+
+
+def _refuse_ignored(config: Object) -> None:
+    """Let pass what podman does not ignore.
+
+    Raises:
+        LaunchFailed: it would make a container without what was asked for.
+    """
+    if failure := container_status.podman_would_ignore(config):
+        raise LaunchFailed(failure.reason, failure.message)

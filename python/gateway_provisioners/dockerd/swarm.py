@@ -77,6 +77,9 @@ class ServiceKernels(Kernels):
             self._task = None
 
     async def create(self, spec: KernelContainerSpec) -> Launched:
+        if self.api.is_podman:
+            failure = container_status.podman_has_no_swarm()
+            raise LaunchFailed(failure.reason, failure.message)
         launched = Launched(self, spec.name)
         try:
             image = await self.api.image(spec.image) or {}
@@ -162,6 +165,8 @@ class ServiceKernels(Kernels):
     async def _if_there_is_a_swarm(
         self, ask: Callable[[Sequence[str]], Awaitable[list[str]]]
     ) -> list[str]:
+        if self.api.is_podman:
+            return []
         try:
             return await ask(self._filters)
         except EngineError as error:

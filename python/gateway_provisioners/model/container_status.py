@@ -1,7 +1,7 @@
 """What a Docker engine says of a container, in words for the kernel's user.
 
 The form is that of `docker inspect` (https://docs.docker.com/reference/api/engine/): State, Config,
-NetworkSettings.
+HostConfig, NetworkSettings. Podman's differs in what is said of it here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from gateway_provisioners.model.kernel_end import (
     sentence,
 )
 
-_ENDED = frozenset({"exited", "dead", "removing"})
+# "stopped" is podman's for one that it has not cleaned up after; the exit code is known.
+_ENDED = frozenset({"exited", "dead", "removing", "stopped"})
+
+_FIRST_PODMAN_THAT_TELLS_OOM = 5
+_EXIT_CODE_OF_KILLED = 137
 
 
 def exit_code(container: Mapping[str, Any]) -> int | None:
@@ -45,6 +49,25 @@ def start_failure(container: Mapping[str, Any]) -> StartFailure | None:
 def end_cause(container: Mapping[str, Any]) -> str | None:
     """Why a kernel that was running ended, or None where nothing but its exit code is known."""
     return OUT_OF_MEMORY if _state(container).get("OOMKilled") else None
+
+
+def is_podman(info: Mapping[str, Any]) -> bool:
+    """Whether an engine that says this of itself (`docker info`) is podman."""
+    return "BuildahVersion" in info
+
+
+def tells_oom(info: Mapping[str, Any]) -> bool:
+    """Whether that engine says of containers that memory ran out: podman before 5 says that it never did."""
+    major = str(info.get("ServerVersion", "")).partition(".")[0]
+    is_old = major.isdecimal() and int(major) < _FIRST_PODMAN_THAT_TELLS_OOM
+    return not (is_podman(info) and is_old)
+
+
+def with_likely_oom(container: Mapping[str, Any]) -> dict[str, Any]:
+    """A container of an engine that does not tell: one with a limit that was killed had too little memory."""
+    limit = (container.get("HostConfig") or {}).get("Memory")
+    oom = bool(limit) and exit_code(container) == _EXIT_CODE_OF_KILLED
+    return {**container, "State": {**_state(container), "OOMKilled": oom}}
 
 
 def progress(container: Mapping[str, Any]) -> str:
@@ -81,6 +104,26 @@ def refusal(status: int, message: str, *, image: str, network: str) -> StartFail
     if "mount" in lower:
         return volume_missing(message)
     return StartFailure("ContainerCannotRun", f"Its container cannot be made or started: {message}")
+
+
+def podman_has_no_swarm() -> StartFailure:
+    """A service was asked for where there never is one."""
+    return StartFailure(
+        "NoSwarm",
+        "The engine runs no services: it is podman. Use a kernelspec of the docker-provisioner.",
+    )
+
+
+def podman_would_ignore(config: Mapping[str, Any]) -> StartFailure | None:
+    """What the body of a container's creation asks for in vain, or None."""
+    requests = (config.get("HostConfig") or {}).get("DeviceRequests") or ()
+    if not any(request.get("Capabilities") for request in requests):
+        return None
+    return StartFailure(
+        "ContainerCannotRun",
+        "Its container cannot be made or started: the Docker API of podman gives no GPUs to containers. "
+        "Ask for none, or use another engine.",
+    )
 
 
 def image_missing(image: str, message: str) -> StartFailure:

@@ -1,4 +1,4 @@
-"""One Docker engine for all tests: that of ENGINE_HOST, or one of our own (see ci/docker_engine.py).
+"""One engine of each kind for all tests: see ci/docker_engine.py.
 
 One that cannot be had is a failure. Tests remove what they make: the engine stays for the next run.
 """
@@ -13,8 +13,17 @@ from ci import docker_engine, images
 
 @pytest.fixture(scope="session")
 def engine():
-    """The engine, with the image of the Python kernel in it."""
-    engine = docker_engine.ensure()
+    """Docker's, with the image of the Python kernel in it."""
+    return _with_kernel(docker_engine.ensure())
+
+
+@pytest.fixture(scope="session")
+def podman():
+    """podman's, likewise."""
+    return _with_kernel(docker_engine.brought_up(docker_engine.PODMAN))
+
+
+def _with_kernel(engine):
     engine.load(images.ensure([images.KERNEL_PY.reference]))
     return engine
 
@@ -27,11 +36,12 @@ def swarm_network(engine):
 
 
 @pytest.fixture
-async def hosts(request, engine, monkeypatch, tmp_path):
+async def hosts(request, monkeypatch, tmp_path):
     """A function that makes a host of kernels of a provisioner; nothing of them may remain."""
     made = []
 
-    def make(provisioner):
+    def make(provisioner, on="engine"):
+        engine = request.getfixturevalue(on)
         host = Host(engine, tmp_path, provisioner)
         made.append(host)
         if host.is_swarm:

@@ -12,9 +12,15 @@ from jupyter_client.manager import AsyncKernelManager
 from tornado import web
 
 from ci import images
-from ci.dockerd import ASK_SECONDS
+from ci.own_engine import ASK_SECONDS
 
 PATIENCE_SECONDS = 60
+# The arguments of `hosts` for everything that kernels run in; podman has no services.
+EVERY_ENGINE = {
+    "docker-provisioner": ("docker-provisioner", "engine"),
+    "docker-swarm-provisioner": ("docker-swarm-provisioner", "engine"),
+    "podman": ("docker-provisioner", "podman"),
+}
 
 
 async def wait_until(condition):

@@ -11,6 +11,7 @@ from ci import docker_engine, images
 from ci.commands import UserError
 from ci.dockerd import Dockerd
 from ci.engines import Docker
+from ci.podman_service import PodmanService
 
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).recv(1)"
 
@@ -78,16 +79,19 @@ def test_a_task_of_a_swarm_reaches_this_machine_under_its_own_address(engine, sw
             engine.cli("service", "rm", name)
 
 
-def test_an_engine_of_our_own_comes_and_goes_and_leaves_nothing():
+@pytest.mark.parametrize("kind", [Dockerd, PodmanService])
+def test_an_engine_of_our_own_comes_and_goes_and_leaves_nothing(kind):
     name = f"gp-test-{uuid.uuid4().hex[:8]}"
-    own = Dockerd(name)
+    own = kind(name)
+    [archive] = (built.archive for built in images.ensure([images.KERNEL_PY.reference]))
     try:
         own.up()
         own.up()  # nothing to do
-        others = Docker(docker_engine.ensure().host)
-        assert Docker(own.host).cli("info", "--format", "{{.ID}}") != others.cli(
-            "info", "--format", "{{.ID}}"
-        )
+        cli = Docker(own.host).cli
+        assert cli("image", "ls", "--quiet") == ""  # those of others are not its own
+        cli("load", "--quiet", "--input", archive)
+        container = cli("run", "--detach", images.KERNEL_PY.reference, "sleep", "600").strip()
+        assert list(Path("/sys/fs/cgroup").rglob(f"*{container}"))
         link = f"gpe{own.addresses.slot}host"
         assert Path(f"/sys/class/net/{link}").exists()
     finally:
@@ -95,13 +99,15 @@ def test_an_engine_of_our_own_comes_and_goes_and_leaves_nothing():
     assert not own.answers()
     left = [
         *Path("/sys/fs/cgroup").glob(f"*/{name}"),
+        *Path("/sys/fs/cgroup").rglob(f"*{container}"),
         *Path("/run/netns").glob(name),
         *Path("/sys/class/net").glob(link),
         *Path(own.folder.parent).glob(name),
     ]
     assert left == []
     assert name not in Path("/proc/self/mounts").read_text()
-    assert [path for path in Path("/proc").glob("[0-9]*/cmdline") if name in _text(path)] == []
+    processes = [path for path in Path("/proc").glob("[0-9]*/cmdline") if name in _text(path)]
+    assert processes == []
 
 
 def _text(path):

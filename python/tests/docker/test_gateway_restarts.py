@@ -9,7 +9,7 @@ import stat
 import aiohttp
 import pytest
 from gateway_host import TOKEN, GatewayHost
-from kernel_host import wait_until
+from kernel_host import EVERY_ENGINE, wait_until
 
 from cluster.gateway_client import Refused
 
@@ -21,9 +21,9 @@ STEPS = {
 BUSY_LOOP = "print('begun', flush=True)\nwhile True: pass"
 
 
-@pytest.fixture(params=list(STEPS))
+@pytest.fixture(params=EVERY_ENGINE)
 def host(request, hosts):
-    return hosts(request.param)
+    return hosts(*EVERY_ENGINE[request.param])
 
 
 @pytest.fixture
@@ -95,26 +95,26 @@ async def test_when_a_kernel_was_started_and_last_used_is_known_to_the_next_gate
         host.wait_gone()
 
 
-async def test_a_kernel_that_died_meanwhile_is_started_anew(host, gateway, engine):
+async def test_a_kernel_that_died_meanwhile_is_started_anew(host, gateway):
     async with gateway.running() as client:
         kernel_id = await client.start("test")
         await gateway.end(signal.SIGTERM)
     [container] = host.containers()
-    engine.cli("kill", container["Id"])
+    host.engine.cli("kill", container["Id"])
     async with gateway.running() as client:
         assert await alive(client, kernel_id) == "None"
         await client.delete(kernel_id)
         host.wait_gone()
 
 
-async def test_what_is_gone_is_forgotten_and_what_is_nobodys_removed(host, gateway, engine):
+async def test_what_is_gone_is_forgotten_and_what_is_nobodys_removed(host, gateway):
     async with gateway.running() as client:
         gone, nobodys = [await client.start("test") for _ in range(2)]
         await gateway.end(signal.SIGTERM)
     records = gateway.state.glob("*.json")
     names = {json.loads(path.read_text())["record"]["kernel_id"]: path for path in records}
     remove = ("service", "rm") if host.is_swarm else ("rm", "--force")
-    engine.cli(*remove, names[gone].stem)
+    host.engine.cli(*remove, names[gone].stem)
     names[nobodys].write_text("{")
     async with gateway.running() as client:
         assert await client.kernels() == {}

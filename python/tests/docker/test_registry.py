@@ -2,13 +2,16 @@
 
 import base64
 import json
+import subprocess
 import uuid
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import pytest
 from kernel_host import PATIENCE_SECONDS
 
-from ci import images
+from ci import docker_engine, images
+from ci.podman_service import PodmanService
 
 USER, PASSWORD = "ada", "Anal:ytical 'Engine'"
 REGISTRY = images.Image(
@@ -22,7 +25,8 @@ REGISTRY = images.Image(
 class Registry:
     """A registry that the engine reaches at `address`, and what `docker login` leaves for it."""
 
-    def __init__(self, engine, name, folder):
+    def __init__(self, engine, place, name, folder):
+        self.place = place
         self._engine = engine
         self._name = name
         self._folder = folder
@@ -47,6 +51,11 @@ class Registry:
         self._engine.cli("rmi", name)
         return name
 
+    def forget(self, name):
+        """Remove an image of the engine's, if it has it."""
+        if self._engine.cli("images", "--quiet", name):
+            self._engine.cli("rmi", "--force", name)
+
     def pause(self):
         self._engine.cli("pause", self._name)
 
@@ -55,44 +64,61 @@ class Registry:
 
 
 @pytest.fixture(scope="module")
-def registry(engine, tmp_path_factory):
+def podman_with_registry():
+    """A podman that pulls from this one port of its own without TLS."""
+    own = PodmanService(f"gp-test-{uuid.uuid4().hex[:8]}", insecure=["127.0.0.1:5000"])
+    try:
+        engine = docker_engine.brought_up(own)
+        engine.load(images.ensure([images.KERNEL_PY.reference]))
+        yield engine
+    finally:
+        own.down()
+
+
+@pytest.fixture(scope="module", params=["engine", "podman_with_registry"])
+def registry(request, tmp_path_factory):
+    engine = request.getfixturevalue(request.param)
     engine.load(images.archives([REGISTRY]))
     name = f"gp-test-{uuid.uuid4().hex[:8]}"
+    # dockerd pulls from loopback without TLS, whatever the port.
+    port = "" if request.param == "engine" else "5000"
     variables = (f"--env=REGISTRY_USER={USER}", f"--env=REGISTRY_PASSWORD={PASSWORD}")
     try:
-        # Engines pull from loopback without TLS.
         engine.cli(
-            *("run", "--detach", "--name", name, "--publish=127.0.0.1::5000"),
+            *("run", "--detach", "--name", name, f"--publish=127.0.0.1:{port}:5000"),
             *(*variables, REGISTRY.reference),
         )
-        yield Registry(engine, name, tmp_path_factory.mktemp("registry"))
+        argv = ["docker", f"--host={engine.host}", "logs", "--follow", name]
+        with subprocess.Popen(argv, stdout=PIPE, stderr=STDOUT, text=True) as log:
+            assert any("listening on" in line for line in log.stdout)
+            log.kill()
+        yield Registry(engine, request.param, name, tmp_path_factory.mktemp("registry"))
     finally:
         engine.cli("rm", "--force", "--volumes", name)
 
 
 @pytest.fixture
-def image(engine, registry):
+def image(registry):
     name = registry.push_kernel()
     yield name
-    if engine.cli("images", "--quiet", name):
-        engine.cli("rmi", "--force", name)
-
-
-@pytest.fixture(params=["docker-provisioner", "docker-swarm-provisioner"])
-def host_of_both(request, hosts):
-    return hosts(request.param)
+    registry.forget(name)
 
 
 @pytest.fixture
-def host(hosts):
-    return hosts("docker-provisioner")
+def host(hosts, registry):
+    return hosts("docker-provisioner", registry.place)
 
 
-async def test_an_image_is_pulled_with_what_docker_login_stored(
-    host_of_both, registry, image, monkeypatch
-):
+async def test_an_image_is_pulled_with_what_docker_login_stored(host, registry, image, monkeypatch):
     monkeypatch.setenv("DOCKER_CONFIG", str(registry.login()))
-    async with host_of_both.kernel(image_name=image) as kernel:
+    async with host.kernel(image_name=image) as kernel:
+        assert (await kernel.run("print(6 * 7)"))[1] == "42\n"
+
+
+@pytest.mark.parametrize("registry", ["engine"], indirect=True)
+async def test_the_nodes_of_a_swarm_pull_it_likewise(hosts, registry, image, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", str(registry.login()))
+    async with hosts("docker-swarm-provisioner").kernel(image_name=image) as kernel:
         assert (await kernel.run("print(6 * 7)"))[1] == "42\n"
 
 
@@ -108,9 +134,7 @@ async def test_a_registry_that_does_not_let_the_engine_in(
     assert "wrong" not in refusal
 
 
-async def test_an_image_that_takes_too_long_is_there_later(
-    host, engine, registry, image, monkeypatch
-):
+async def test_an_image_that_takes_too_long_is_there_later(host, registry, image, monkeypatch):
     monkeypatch.setenv("DOCKER_CONFIG", str(registry.login()))
     registry.pause()
     try:

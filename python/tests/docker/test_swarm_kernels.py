@@ -33,6 +33,13 @@ async def test_no_node_can_take_it(host):
     assert "scheduling constraints" in refusal
 
 
+async def test_podman_has_no_swarm(hosts):
+    host = hosts("docker-provisioner", "podman")
+    host.provisioner = "docker-swarm-provisioner"
+    assert "it is podman. Use a kernelspec of the docker-provisioner" in await host.refusal()
+    assert host.engine.cli("secret", "ls", "--quiet") == ""
+
+
 async def test_a_service_that_somebody_removes_is_a_kernel_that_has_ended(host, engine):
     async with host.kernel() as kernel:
         workload = kernel.manager.provisioner._workload

@@ -4,9 +4,13 @@ from gateway_provisioners.model.container_status import (
     address,
     end_cause,
     exit_code,
+    is_podman,
+    podman_would_ignore,
     progress,
     refusal,
     start_failure,
+    tells_oom,
+    with_likely_oom,
 )
 
 RUNNING = {"State": {"Status": "running", "ExitCode": 0}}
@@ -22,6 +26,7 @@ def test_only_a_container_that_has_ended_has_an_exit_code():
     assert exit_code({"State": {"Status": "paused", "ExitCode": 0}}) is None
     assert exit_code(ended(3)) == 3
     assert exit_code(ended(0)) == 0
+    assert exit_code({"State": {"Status": "stopped", "ExitCode": 3}}) == 3  # podman's, for a moment
 
 
 def test_why_a_container_became_no_kernel():
@@ -36,6 +41,39 @@ def test_why_a_container_became_no_kernel():
 def test_why_a_kernel_ended():
     assert end_cause(ended(1)) is None
     assert "OOMKilled" in end_cause(ended(137, OOMKilled=True))
+
+
+@pytest.mark.parametrize(
+    ("info", "podman", "tells"),
+    [
+        ({"ServerVersion": "20.10.24+dfsg1"}, False, True),
+        ({"ServerVersion": "4.3.1", "BuildahVersion": "1.28.2"}, True, False),
+        ({"ServerVersion": "5.0.0", "BuildahVersion": "1.35.0"}, True, True),
+        ({"ServerVersion": "main", "BuildahVersion": "1.35.0"}, True, True),
+    ],
+)
+def test_which_engine_it_is_and_whether_it_tells_that_memory_ran_out(info, podman, tells):
+    assert is_podman(info) is podman
+    assert tells_oom(info) is tells
+
+
+def test_a_limit_and_a_kill_are_taken_for_too_little_memory_where_the_engine_does_not_tell():
+    def seen(container, limit):
+        return with_likely_oom({**container, "HostConfig": {"Memory": limit}})
+
+    limit = 24 * 2**20
+    assert start_failure(seen(ended(137, OOMKilled=False), limit)).reason == "OOMKilled"
+    assert start_failure(seen(ended(137, OOMKilled=False), 0)).reason == "ContainerExited"
+    assert start_failure(seen(ended(1, OOMKilled=False), limit)).reason == "ContainerExited"
+    assert start_failure(seen(RUNNING, limit)) is None
+    assert start_failure(with_likely_oom(ended(137))).reason == "ContainerExited"
+
+
+def test_podman_would_ignore_a_gpu():
+    gpu = {"HostConfig": {"DeviceRequests": [{"Count": 1, "Capabilities": [["gpu"]]}]}}
+    assert podman_would_ignore(gpu).reason == "ContainerCannotRun"
+    assert podman_would_ignore({"HostConfig": {}}) is None
+    assert podman_would_ignore({"HostConfig": {"DeviceRequests": [{"Driver": "cdi"}]}}) is None
 
 
 def test_how_far_it_came():

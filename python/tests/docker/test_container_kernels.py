@@ -1,4 +1,4 @@
-"""Kernels in containers of a real engine: what Swarm services do not have, or have in another way."""
+"""Kernels in containers of real engines: what Swarm services do not have, or have in another way."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
 
 
-@pytest.fixture
-def host(hosts):
-    return hosts("docker-provisioner")
+@pytest.fixture(params=["engine", "podman"])
+def host(request, hosts):
+    return hosts("docker-provisioner", request.param)
 
 
-async def test_resources_volumes_and_ids_of_the_kernelspec_and_the_client(host, engine):
+async def test_resources_volumes_and_ids_of_the_kernelspec_and_the_client(host):
     volume = f"gp-test-{uuid.uuid4().hex[:8]}-ada"
     try:
         async with host.kernel(
@@ -48,19 +48,19 @@ async def test_resources_volumes_and_ids_of_the_kernelspec_and_the_client(host, 
             assert (await kernel.run("print(len(os.listdir('/shared')) > 0)"))[1] == "True\n"
             reply, _ = await kernel.run("open('/shared/new', 'w')")
             assert "Read-only file system" in reply["evalue"]
+            code = "print(*re.findall(r'(?:CapBnd|NoNewPrivs):\\s*(\\w+)', open('/proc/self/status').read()))"
+            assert (await kernel.run(f"import re; {code}"))[1] == f"{0:016} 1\n"
             [container] = host.containers()
             config = container["HostConfig"]
             assert (config["NanoCpus"], config["CpuShares"]) == (1_500_000_000, 256)
             assert config["Memory"] == config["MemorySwap"] == 300 * 2**20
-            assert config["CapDrop"] == ["ALL"]
-            assert config["SecurityOpt"] == ["no-new-privileges"]
     finally:
-        engine.cli("volume", "rm", "--force", volume)
+        host.engine.cli("volume", "rm", "--force", volume)
 
 
-async def test_a_kernel_is_reached_on_the_network_that_is_named(host, engine, monkeypatch):
+async def test_a_kernel_is_reached_on_the_network_that_is_named(host, monkeypatch):
     network = f"gp-test-{uuid.uuid4().hex[:8]}"
-    engine.cli("network", "create", network)
+    host.engine.cli("network", "create", network)
     monkeypatch.setenv("GP_DOCKER_NETWORK", network)
     try:
         async with host.kernel() as kernel:
@@ -70,21 +70,27 @@ async def test_a_kernel_is_reached_on_the_network_that_is_named(host, engine, mo
             assert kernel.manager.get_connection_info()["ip"] == address["IPAddress"]
             assert (await kernel.run("print(1)"))[1] == "1\n"
     finally:
-        engine.cli("network", "rm", network)
+        host.engine.cli("network", "rm", network)
 
 
-async def test_a_container_that_shall_be_kept_is_kept(host, engine, monkeypatch):
+async def test_a_container_that_shall_be_kept_is_kept(host, monkeypatch):
     monkeypatch.setenv("GP_REMOVE_CONTAINER", "False")
     async with host.kernel() as kernel:
         await kernel.run("print(1)")
     [container] = host.containers()
     assert container["State"]["Status"] == "exited"
-    engine.cli("rm", container["Name"])
+    host.engine.cli("rm", container["Name"])
 
 
 async def test_an_image_that_must_not_be_pulled(host):
     never = await host.refusal(image_name="acme/nowhere:1", image_pull_policy="Never")
     assert "the engine does not have it" in never
+
+
+async def test_a_gpu_that_no_container_gets(host):
+    refusal = await host.refusal(resources={"limits": {"nvidia.com/gpu": "1"}})
+    assert "cannot be made or started" in refusal
+    assert "gpu" in refusal.lower()
 
 
 async def test_a_network_that_does_not_exist(host, monkeypatch):
@@ -94,8 +100,9 @@ async def test_a_network_that_does_not_exist(host, monkeypatch):
     assert "GP_DOCKER_NETWORK" in refusal
 
 
-async def test_a_path_that_does_not_exist_cannot_be_mounted(host):
-    refusal = await host.refusal(volumes=["/no/such/path:/data"])
+async def test_a_path_that_does_not_exist_cannot_be_mounted(hosts):
+    # podman makes it.
+    refusal = await hosts("docker-provisioner").refusal(volumes=["/no/such/path:/data"])
     assert "/no/such/path" in refusal
     assert "cannot be mounted" in refusal
 
@@ -119,9 +126,9 @@ async def test_a_kernelspec_that_the_command_made(host, installed):
         assert (await kernel.run("print(6 * 7)"))[1] == "42\n"
 
 
-async def test_the_launch_script_by_hand(host, engine, installed):
+async def test_the_launch_script_by_hand(host, installed):
     key = await asyncio.to_thread(GatewayKey.generate)
-    server = ResponseServer(engine.host_address, 0, 0, key)
+    server = ResponseServer(host.engine.host_address, 0, 0, key)
     await server.start()
     try:
         launch_key, kernel_id = new_launch_key(), str(uuid.uuid4())
@@ -143,7 +150,7 @@ async def test_the_launch_script_by_hand(host, engine, installed):
         assert arrival.protocol == 2
     finally:
         await server.stop()
-        engine.cli("rm", "--force", f"ada-{kernel_id}-1")
+        host.engine.cli("rm", "--force", f"ada-{kernel_id}-1")
 
 
 async def test_the_launch_script_says_why_it_did_not(host, installed):

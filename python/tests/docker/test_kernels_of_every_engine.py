@@ -1,17 +1,17 @@
-"""What holds for kernels in containers and in Swarm services alike, on a real engine."""
+"""What holds for kernels in containers, of Docker or podman, and in Swarm services alike, on real engines."""
 
 import asyncio
 import json
 
 import pytest
-from kernel_host import PATIENCE_SECONDS
+from kernel_host import EVERY_ENGINE, PATIENCE_SECONDS
 
 BUSY_LOOP = "begun = True\nprint(begun)\nwhile True: pass"
 
 
-@pytest.fixture(params=["docker-provisioner", "docker-swarm-provisioner"])
+@pytest.fixture(params=EVERY_ENGINE)
 def host(request, hosts):
-    return hosts(request.param)
+    return hosts(*EVERY_ENGINE[request.param])
 
 
 async def test_a_kernel_runs_code_and_leaves_nothing(host):

@@ -1,0 +1,243 @@
+"""A container engine of this project's own: started by hand and out of everybody's way.
+
+All of it lives in namespaces: processes, mounts and /run are gone when its first process is. A ``closed`` one
+has a network namespace as well, with one cable to the host and no way out: for tests. One that is not closed
+shares the host's network and changes nothing of it: for builds, which need package registries.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import shutil
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from ci import debian
+from ci.commands import LAST_LINES, CommandError, UserError, run
+from ci.engine_cable import Addresses, Cable, free_slot
+from ci.paths import cache
+from ci.progress import step
+
+CGROUPS = Path("/sys/fs/cgroup")
+# For an engine to answer, and for the kernel to take away what is left of killed processes; in seconds.
+START_SECONDS = 30
+END_SECONDS = 15
+ASK_SECONDS = 0.1
+
+
+def _identity(pid: int) -> str:
+    """Return what tells a process from a later one with the same id; "" when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    started, boot = fields[19], Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{started} {boot}"
+
+
+def _children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def _ended(pidfd: int, seconds: float) -> bool:
+    """Tell whether a process ends within the time."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))
+
+
+@dataclass(frozen=True)
+class OwnEngine(ABC):
+    """One engine by its name, whether it runs or not."""
+
+    name: str
+    closed: bool = True
+
+    # What people call it, the name of its socket, and which program each Debian package is needed for.
+    kind: ClassVar[str]
+    socket: ClassVar[str]
+    tools: ClassVar[Mapping[str, str]]
+    # A script for the first process in its namespaces: it mounts, and becomes one that reaps and runs
+    # the words after it.
+    init: ClassVar[str]
+
+    @abstractmethod
+    def _prepare(self) -> tuple[Sequence[str], Mapping[str, str]]:
+        """Make its files; return the words that start it, and their environment.
+
+        Raises UserError for what the machine lacks.
+        """
+
+    @abstractmethod
+    def _cgroups(self) -> Iterable[Path]:
+        """Return the topmost cgroups of its containers, wherever there are such."""
+
+    @property
+    def folder(self) -> Path:
+        """Where all its files are."""
+        root = os.environ.get("GP_ENGINE_STATE") or "/var/lib/gateway-provisioners-engines"
+        return Path(root) / self.name
+
+    @property
+    def host(self) -> str:
+        """Where it answers, as DOCKER_HOST has it."""
+        return f"unix://{self.folder}/{self.socket}"
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.folder / "engine.log"
+
+    @property
+    def addresses(self) -> Addresses:
+        """The addresses of a closed one that is up."""
+        return Addresses(self._cable.slot)
+
+    def answers(self) -> bool:
+        """Tell whether it is up."""
+        if not (self.folder / self.socket).exists():
+            return False
+        with suppress(CommandError):
+            run("docker", f"--host={self.host}", "version")
+            return True
+        return False
+
+    def up(self) -> None:
+        """Bring it up, unless it is.
+
+        Raises UserError for what the machine lacks, CommandError when it does not start.
+        """
+        if self.answers():
+            return
+        debian.install_missing(self.tools, f"a {self.kind} of our own")
+        if os.geteuid() != 0:
+            raise UserError(f"a {self.kind} of our own needs root; or name yours: ENGINE_HOST=...")
+        with self._locked():
+            if not self.answers():
+                with step(f"Start the {self.kind} {self.name}"):
+                    self._end()  # what is left of one that died
+                    self._start()
+
+    def down(self) -> None:
+        """Take it down, with all that it holds, and leave nothing.
+
+        Raises CommandError when something is left.
+        """
+        if not self.folder.exists():
+            return
+        with self._locked(), step(f"Remove the {self.kind} {self.name}"):
+            self._end()
+            if self._slot.exists():
+                self._cable.remove()
+            _remove_cgroups(self._cgroups())
+            shutil.rmtree(self.folder)
+            with suppress(OSError):  # others have theirs in it
+                self.folder.parent.rmdir()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        cache().mkdir(parents=True, exist_ok=True)
+        with (cache() / "own-engines.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @property
+    def _slot(self) -> Path:
+        return self.folder / "slot"
+
+    @property
+    def _cable(self) -> Cable:
+        return Cable(self.name, int(self._slot.read_text()))
+
+    def _start(self) -> None:
+        self.folder.mkdir(exist_ok=True, parents=True)
+        words = ["unshare", "--mount", "--propagation=slave", "--pid", "--mount-proc"]
+        words += ["--kill-child", f"--wd={self.folder}", "sh", "-c", self.init, self.name]
+        if self.closed:
+            if not self._slot.exists():
+                self._slot.write_text(str(free_slot()))
+            self._cable.connect()
+            words = ["nsenter", f"--net={self._cable.namespace}", *words]
+        command, environment = self._prepare()
+        words += command
+        pid = os.posix_spawnp(
+            words[0],
+            words,
+            # Not the proxies of whoever starts it.
+            {"PATH": os.environ["PATH"], **environment},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(self.log), os.O_WRONLY | os.O_CREAT, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+        (self.folder / "process").write_text(f"{pid} {_identity(pid)}")
+        deadline = time.monotonic() + START_SECONDS
+        while not self.answers():
+            if not self._pid() or time.monotonic() > deadline:
+                self._end()
+                last = "\n".join(self.log.read_text().splitlines()[-LAST_LINES:])
+                raise CommandError(
+                    f"the {self.kind} did not get ready; {self.log} ends with:\n{last}"
+                )
+            time.sleep(ASK_SECONDS)
+
+    def _pid(self) -> int:
+        """Return the id of its living process, whose death is that of all others; 0 when there is none."""
+        try:
+            pid, _, identity = (self.folder / "process").read_text().partition(" ")
+        except OSError:
+            return 0
+        return int(pid) if _identity(int(pid)) == identity else 0
+
+    def _first_process(self) -> int:
+        """Return the id of the first process in its namespaces, while it is up."""
+        [first] = _children(self._pid())
+        return first
+
+    def _end(self) -> None:
+        """End all its processes, and with them their mounts and their /run."""
+        pid = self._pid()
+        if not pid:
+            return
+        with ExitStack() as stack, suppress(ProcessLookupError):
+            held = [os.pidfd_open(number) for number in (pid, *_children(pid))]
+            for pidfd in held:
+                stack.callback(os.close, pidfd)
+            if not self._pid():  # held, and no longer the same
+                return
+            signal.pidfd_send_signal(held[0], signal.SIGKILL)
+            # The child is the first process of its namespace: when it is gone, so are all.
+            if not all(_ended(pidfd, END_SECONDS) for pidfd in held):
+                raise CommandError(f"the processes of the {self.kind} {self.name} do not end")
+
+
+def _remove_cgroups(tops: Iterable[Path]) -> None:
+    """Remove cgroups and those in them; the kernel frees them a moment after their processes."""
+    deadline = time.monotonic() + END_SECONDS
+    for top in tops:
+        for cgroup in sorted((path for path in top.rglob("*/") if path.is_dir()), reverse=True):
+            _remove_cgroup(cgroup, deadline)
+        if top.exists():
+            _remove_cgroup(top, deadline)
+
+
+def _remove_cgroup(cgroup: Path, deadline: float) -> None:
+    while True:
+        try:
+            cgroup.rmdir()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise CommandError(f"left behind: {cgroup}: {error.strerror}") from error
+            time.sleep(ASK_SECONDS)
+        else:
+            return

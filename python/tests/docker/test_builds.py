@@ -1,0 +1,113 @@
+"""ENGINE=docker and podman: an image is built, tried and checked as with buildah."""
+
+import sys
+import uuid
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from ci import check_image, images
+from ci.commands import CommandError
+from ci.dockerd import Dockerd
+from ci.engines import Docker, Podman
+from ci.images import Builder
+from ci.podman_service import PodmanService
+
+# Where a build of this image has mounts: apt's sources, a package index's settings, our wheel.
+# podman leaves empty files that it mounted onto.
+LEFT = """
+find /var/tmp /etc/apt/sources.list.d -type f -size +0
+grep --extended-regexp 'index|cert|constraint' /etc/pip.conf || true
+"""
+
+
+@contextmanager
+def docker(patch):
+    """The docker CLI, on an engine of its own."""
+    # Debian's CLI, which has BuildKit in it: others need a plugin for that.
+    patch.setenv("PATH", "/usr/bin", prepend=":")
+    with service(Dockerd) as own:
+        patch.setenv("DOCKER_HOST", own.host)
+        yield Docker()
+
+
+@contextmanager
+def podman(patch):
+    """Likewise the podman CLI."""
+    with service(PodmanService) as own:
+        patch.setenv("PATH", str(own.command()), prepend=":")
+        yield Podman()
+
+
+@contextmanager
+def service(kind):
+    """An engine that can reach package registries, and that goes with all that is in it."""
+    own = kind(f"gp-test-{uuid.uuid4().hex[:8]}", closed=False)
+    try:
+        own.up()
+        yield own
+    finally:
+        own.down()
+
+
+@pytest.fixture(scope="module", params=[docker, podman])
+def engine(request):
+    """The engine that ENGINE chooses."""
+    with pytest.MonkeyPatch.context() as patch, request.param(patch) as engine:
+        patch.setenv("ENGINE", engine.name)
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def built(engine):
+    """An image that somebody brings along, built on the stand-in for docker-stacks."""
+    builder = Builder(engine, "foundation")
+    try:
+        builder.build(images.FROM_DOCKER_STACKS)
+        yield images.FROM_DOCKER_STACKS
+    finally:
+        builder.close()
+
+
+def test_what_a_build_mounts_is_not_in_the_image(engine, built):
+    assert engine.run(built.reference, LEFT) == ""
+
+
+def test_an_image_is_found_again_by_what_it_was_built_from(engine, built):
+    again = Builder(engine, "foundation")
+    try:
+        assert engine.inputs_of(built.reference) == again.inputs(built)
+    finally:
+        again.close()
+
+
+def test_a_build_that_fails_its_smoke_test_leaves_no_image(engine, built, tmp_path):
+    (tmp_path / "Dockerfile").write_text(f"FROM {built.reference}\n")
+    (tmp_path / "smoke-test.sh").write_text("echo broken; exit 3\n")
+    broken = replace(built, reference="gp-test/broken:1", folder=tmp_path, parent=built.reference)
+    builder = Builder(engine, "foundation")
+    try:
+        with pytest.raises(CommandError, match="broken"):
+            builder.build(broken)
+    finally:
+        builder.close()
+    assert engine.image_id(broken.reference) is None
+
+
+def test_a_kernel_of_it_runs_as_the_gateway_would_start_it(built, monkeypatch, capsys):
+    argv = [
+        "check_image",
+        built.reference,
+        "--language=python",
+        f"--user={check_image.USERS[0].ids}",
+    ]
+    monkeypatch.setattr(sys, "argv", argv)
+    assert check_image.main() == 0
+    assert f"Kernels can run in {built.reference}: python." in capsys.readouterr().out
+
+
+def test_its_archive_is_one_that_a_cluster_can_load(engine, built, tmp_path):
+    archive = tmp_path / "image.tar"
+    engine.export(built.reference, archive)
+    assert images._unpacked_size(archive) > 100e6
