@@ -198,4 +198,8 @@ class Gateway:
     async def delete_all(self) -> None:
         """Delete every kernel that the gateway lists."""
         for kernel_id in await self.kernels():
-            await self._ask("DELETE", f"/api/kernels/{kernel_id}")
+            await self.delete(kernel_id)
+
+    async def delete(self, kernel_id: str) -> None:
+        """Delete a kernel."""
+        await self._ask("DELETE", f"/api/kernels/{kernel_id}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from ci.bench import docker_sides
-from ci.bench.docker_sides import MISSING, DockerSide, DockerSides
+from ci.bench.docker_sides import ENDING, MISSING, DockerSide, DockerSides
 from ci.bench.measure import (
     IDLE_MANY,
     SETTLE_IDLE_SECONDS,
@@ -28,7 +28,7 @@ from ci.docker_engine import DockerEngine
 from ci.progress import step
 
 ROUNDS = 6
-MISSING_ROUNDS = 3
+FAILING_ROUNDS = 3
 IDLE_SECONDS = 60
 
 
@@ -67,25 +67,26 @@ async def _shutdowns(samples: Samples, sides: DockerSides) -> None:
     with step(f"Shutdowns, {ROUNDS} rounds"):
         for turn in turns(ROUNDS, sides):
             for side in turn:
-                await side.gateway.start_and_execute()
+                kernel_id = (await side.gateway.start_and_execute()).kernel_id
                 gone = await side.containers.removal()
                 await asyncio.sleep(SETTLE_SECONDS)
                 begin = time.perf_counter()
-                await side.gateway.delete_all()
+                await side.gateway.delete(kernel_id)
                 await gone
                 samples["shutdown"][side.name] += [time.perf_counter() - begin]
                 await asyncio.sleep(SETTLE_SECONDS)
 
 
-async def _missing_images(samples: Samples, sides: DockerSides) -> None:
-    """Start a kernel whose image nobody has, until the client is told."""
-    with step(f"Kernels without an image, {MISSING_ROUNDS} rounds"):
-        for turn in turns(MISSING_ROUNDS, sides):
-            for side in turn:
-                took = await side.gateway.with_kernel(MISSING).refusal()
-                samples["missing_image"][side.name] += [took]
-                await side.remove_kernels()
-                await asyncio.sleep(SETTLE_SECONDS)
+async def _failures(samples: Samples, sides: DockerSides) -> None:
+    """Start kernels that cannot start, until the client is told."""
+    for kernel in (MISSING, ENDING):
+        with step(f"Failing kernels ({kernel}), {FAILING_ROUNDS} rounds"):
+            for turn in turns(FAILING_ROUNDS, sides):
+                for side in turn:
+                    took = await side.gateway.with_kernel(kernel).refusal()
+                    samples[f"refusal_{kernel}"][side.name] += [took]
+                    await side.remove_kernels()
+                    await asyncio.sleep(SETTLE_SECONDS)
 
 
 def _cpu_seconds(side: DockerSide) -> float:
@@ -126,7 +127,7 @@ async def measure(engine: DockerEngine) -> tuple[Samples, list[str]]:
         await _restarts(samples, sides)
         await _shutdowns(samples, sides)
         await cold_starts(samples, sides, sides.bare, rounds=3, count=10)
-        await _missing_images(samples, sides)
+        await _failures(samples, sides)
         await _idle(samples, sides)
         for side in sides:
             samples["failed_starts"][side.name] += [len(side.gateway.failures)]

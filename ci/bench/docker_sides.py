@@ -8,7 +8,7 @@ import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,8 +28,9 @@ from ci.progress import step
 KERNEL = "bench"
 # As on the cluster: ten kernels at once may take the peer more than half of the default's 30 seconds.
 _LAUNCH_SECONDS = "120"
-# A kernelspec whose image nobody has, with the default.
-MISSING, _MISSING_IMAGE = "missing", "gp-bench/nobody-has-this:1.0"
+# Kernels that cannot start, with the default: nobody has the first one's image; the other's has no launcher
+# for Scala and ends at once.
+MISSING, ENDING = "missing", "ending"
 _LOOPBACK = "127.0.0.1"
 _END_SECONDS = 30
 
@@ -75,12 +76,14 @@ class _Installation:
 
     def kernelspecs(self, prefix: Path) -> None:
         """Make them with the side's own `jupyter docker-spec`; both take the same words."""
-        for kernel, words in (
-            (KERNEL, ("--image-name", self.image, "--launch-timeout", _LAUNCH_SECONDS)),
-            (MISSING, ("--image-name", _MISSING_IMAGE)),
+        for kernel, image, *words in (
+            (KERNEL, self.image, "--launch-timeout", _LAUNCH_SECONDS),
+            (MISSING, "gp-bench/nobody-has-this:1.0"),
+            (ENDING, self.image, "--language", "Scala"),
         ):
-            command = (self.commands / "jupyter-docker-spec", "install", "--kernel-name", kernel)
-            run(*command, *words, "--prefix", prefix, env=self._environment(prefix))
+            command = (self.commands / "jupyter-docker-spec", "install", "--prefix", prefix)
+            options = ("--kernel-name", kernel, "--image-name", image, *words)
+            run(*command, *options, env=self._environment(prefix))
 
     def _environment(self, home: Path) -> dict[str, str]:
         path = f"{self.commands}:{os.environ['PATH']}"
@@ -88,13 +91,18 @@ class _Installation:
 
     @asynccontextmanager
     async def running(
-        self, engine: DockerEngine, home: Path, port: int, token: str
+        self, engine: DockerEngine, home: Path, ports: tuple[int, int], token: str
     ) -> AsyncIterator[int]:
-        """Run the gateway for the length of the block; give its process id."""
+        """Run the gateway for the length of the block; give its process id.
+
+        Its ports are for clients and for kernels.
+        """
+        port, response_port = ports
         environment = {
             **self._environment(home),
             "DOCKER_HOST": engine.host,
             "GP_RESPONSE_IP": engine.host_address,
+            "GP_RESPONSE_PORT": str(response_port),
             "KG_IP": _LOOPBACK,
             "KG_PORT": str(port),
             "KG_LIST_KERNELS": "True",
@@ -159,12 +167,11 @@ def _last_lines(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
 
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((_LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("", 0))
+        other.bind(("", 0))
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 @asynccontextmanager
@@ -178,13 +185,14 @@ async def running(engine: DockerEngine) -> AsyncIterator[DockerSides]:
         await everything.remove()  # what a killed bench may have left
         stack.push_async_callback(everything.remove)
         sides: list[DockerSide] = []
-        for installation, port in zip(installations, _free_ports(len(installations)), strict=True):
+        for installation in installations:
+            ports = _free_ports()
             name, token = installation.name, secrets.token_hex(24)
             home = Path(stack.enter_context(TemporaryDirectory(prefix=f"gp-bench-{name}-")))
             with step(f"Start the gateway of {name} beside the Docker engine"):
                 installation.kernelspecs(home)
                 pid = await stack.enter_async_context(
-                    installation.running(engine, home, port, token)
+                    installation.running(engine, home, ports, token)
                 )
             # A connection for each request, as Jupyter's own clients have it.
             session = await stack.enter_async_context(
@@ -194,7 +202,7 @@ async def running(engine: DockerEngine) -> AsyncIterator[DockerSides]:
                 )
             )
             user = f"{USERNAME}-{name}"
-            gateway = Gateway(session, f"http://{_LOOPBACK}:{port}", KERNEL, user)
+            gateway = Gateway(session, f"http://{_LOOPBACK}:{ports[0]}", KERNEL, user)
             sides.append(DockerSide(name, gateway, Containers(docker, f"{user}-"), pid))
         bare = BareContainers(docker, f"{USERNAME}-bare-", images.KERNEL_PY.reference)
         ours, peer = sides
