@@ -322,9 +322,9 @@ def container(image: Image, folder: Path) -> Iterator[list[str]]:
 
 
 def ensure(references: Sequence[str] = ()) -> list[Built]:
-    """Build what has changed and return the archives of the images named, or of all that are deployed.
+    """Return the archives of the images named, or of all that are deployed.
 
-    Raises UserError for a name that is none or a machine that cannot build, CommandError when a build fails.
+    Raises UserError for a name that is none, and what ``archives`` raises.
     """
     unknown = [reference for reference in references if reference not in IMAGES]
     if unknown:
@@ -332,6 +332,14 @@ def ensure(references: Sequence[str] = ()) -> list[Built]:
     wanted = [IMAGES[reference] for reference in references] or [
         image for image in IMAGES.values() if image.deployed
     ]
+    return archives(wanted)
+
+
+def archives(wanted: Sequence[Image]) -> list[Built]:
+    """Build what has changed and return the archives of images.
+
+    Raises UserError for a machine that cannot build, CommandError when a build fails.
+    """
     with _builder(wanted) as builder:
         return [builder.archive(image) for image in wanted]
 

@@ -82,6 +82,8 @@ def package(parts: list[str]) -> None:
     """Make the parts that are named, or all, and tell the sum of each file."""
     if unknown := [part for part in parts if part not in PARTS]:
         raise UserError(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}")
+    if not parts and DIST.exists():
+        shutil.rmtree(DIST)  # of another version, perhaps
     DIST.mkdir(exist_ok=True)
     for part in parts or PARTS:
         with step(f"Package the {part}"):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import aiodocker
 import aiohttp
 
+from gateway_provisioners.dockerd.credentials import registry_and_credentials
 from gateway_provisioners.errors import ConfigurationError, EngineError
 
 Object = dict[str, Any]
@@ -19,6 +20,7 @@ T = TypeVar("T")
 _NOT_FOUND = 404
 _NO_CONNECTION = 900  # the library's own status
 _REQUEST_SECONDS = 60.0
+_PULL_SECONDS = 3600.0
 _NO_ANSWER = "The Docker engine does not answer"
 SERVICE_NAME_LABEL = "com.docker.swarm.service.name"
 _EVENTS = ("create", "start", "die", "oom", "destroy", "remove")
@@ -92,7 +94,9 @@ class DockerApi:
         return await _found(self._docker.images.inspect(name))
 
     async def pull(self, name: str) -> None:
-        await _answer(self._docker.images.pull(name))
+        """Have the engine pull an image, with the credentials that this process has for its registry."""
+        full_name, credentials = await asyncio.to_thread(registry_and_credentials, name)
+        await _answer(self._docker.images.pull(full_name, auth=credentials, timeout=_PULL_SECONDS))
 
     # Containers.
 
@@ -159,6 +163,9 @@ class DockerApi:
         # The library makes it the list again that it was.
         container["Env"] = dict(each.split("=", 1) for each in container["Env"])
         template["ContainerSpec"] = container
+        full_name, credentials = await asyncio.to_thread(
+            registry_and_credentials, container["Image"]
+        )
         await _answer(
             self._docker.services.create(
                 template,
@@ -167,8 +174,20 @@ class DockerApi:
                 mode=service["Mode"],
                 networks=service.get("Networks"),
                 endpoint_spec=service["EndpointSpec"],
+                auth=credentials,  # for the nodes, each of which pulls by itself
+                registry=full_name.partition("/")[0],
             )
         )
+
+    async def list_services(self, labels: Sequence[str]) -> list[str]:
+        """The names of the services that have these labels."""
+        services: Any = self._docker.services.list(filters={"label": list(labels)})
+        return [str(service["Spec"]["Name"]) for service in await _answer(services)]
+
+    async def list_secrets(self, labels: Sequence[str]) -> list[str]:
+        """The names of the Swarm secrets that have these labels."""
+        secrets: Any = self._docker.secrets.list(filters={"label": list(labels)})
+        return [str(secret["Spec"]["Name"]) for secret in await _answer(secrets)]
 
     async def list_tasks(self, labels: Sequence[str]) -> list[Object]:
         """The tasks whose containers have these labels, those of removed services included."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
+from gateway_provisioners.dockerd.images import Images
 from gateway_provisioners.dockerd.kernels import Kernels, refuse_root
 from gateway_provisioners.dockerd.launched import Launched
 from gateway_provisioners.errors import EngineError, LaunchFailed
@@ -27,6 +28,7 @@ class ContainerKernels(Kernels):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.images = Images(self.api)
         self._due: set[str] = set()
         self._looking: set[str] = set()
 
@@ -48,7 +50,10 @@ class ContainerKernels(Kernels):
     async def create(self, spec: KernelContainerSpec) -> Launched:
         launched = Launched(self, spec.name)
         try:
-            image = await self._image(spec)
+            image = await self.images.get(
+                spec.image, pull_policy=spec.image_pull_policy, timeout=spec.pull_timeout
+            )
+            refuse_root(spec, image)
             await self.api.create_container(spec.name, build_container(spec, image))
             await self.api.put_archive(spec.name, secrets_archive(spec))
             self._learn(spec.name, {})  # events are heeded from here on
@@ -63,6 +68,16 @@ class ContainerKernels(Kernels):
             launched.discard_soon()
             raise
         return launched
+
+    async def existing(self) -> set[str]:
+        return {
+            name
+            for name, state in self._states.items()
+            if not self._keep or name in self.records.stored or self.exit_code(state) is None
+        }
+
+    async def adopt(self, name: str) -> Launched:
+        return Launched(self, name, adopted=True)
 
     def address(self, name: str) -> str | None:
         return container_status.address(self.state(name) or {})
@@ -120,26 +135,3 @@ class ContainerKernels(Kernels):
             if name in self._states:  # or it was removed meanwhile
                 self._learn(name, state)
         self._looking.discard(name)
-
-    async def _image(self, spec: KernelContainerSpec) -> Object:
-        """The inspected image, pulled where the policy says so.
-
-        Raises:
-            LaunchFailed: it cannot be had, or no kernel may run in it.
-        """
-        image = await self.api.image(spec.image)
-        missing = image is None and spec.image_pull_policy != "Never"
-        if missing or spec.image_pull_policy == "Always":
-            try:
-                await self.api.pull(spec.image)
-            except EngineError as error:
-                if not error.status:
-                    raise
-                failure = container_status.image_missing(spec.image, str(error))
-                raise LaunchFailed(failure.reason, failure.message) from error
-            image = await self.api.image(spec.image)
-        if image is None:
-            failure = container_status.image_missing(spec.image, "the engine does not have it")
-            raise LaunchFailed(failure.reason, failure.message)
-        refuse_root(spec, image)
-        return image

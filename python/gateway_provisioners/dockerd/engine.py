@@ -3,39 +3,61 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.dockerd.containers import ContainerKernels
 from gateway_provisioners.dockerd.events import EventStream
+from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.dockerd.swarm import ServiceKernels
+from gateway_provisioners.model.recovery import StoredKernel, plan_recovery
+
+_log = logging.getLogger(__name__)
 
 
 class DockerEngine:
     """Follows an engine from `start` to `stop`; make it with `connect`."""
 
-    def __init__(self, api: DockerApi, *, instance: str, keep: bool) -> None:
+    def __init__(self, api: DockerApi, *, instance: str, records: Records, keep: bool) -> None:
         self._api = api
-        self.containers = ContainerKernels(api, instance=instance, keep=keep)
-        self.services = ServiceKernels(api, instance=instance, keep=keep)
+        self.records = records
+        self.containers = ContainerKernels(api, instance=instance, records=records, keep=keep)
+        self.services = ServiceKernels(api, instance=instance, records=records, keep=keep)
         self._events = EventStream(api, relist=self._relist, listener=self._on_event)
 
     @classmethod
-    async def connect(cls, *, instance: str, keep: bool) -> DockerEngine:
+    async def connect(
+        cls, *, instance: str, state_folder: Path | None = None, keep: bool
+    ) -> DockerEngine:
         """Connect.
 
         Args:
             instance: whose kernels.
+            state_folder: where what a later process has to know of them is stored; None: nowhere.
             keep: whether containers that have ended stay.
 
         Raises:
             ConfigurationError: there is no engine.
             EngineError: the engine does not answer.
         """
-        return cls(await DockerApi.connect(), instance=instance, keep=keep)
+        records = Records(state_folder)
+        return cls(await DockerApi.connect(), instance=instance, records=records, keep=keep)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what is known is what there is; not while the stream of events is broken."""
+        return self._events.fresh
 
     async def start(self) -> None:
-        """Begin to follow; returns when the kernels' containers are known."""
+        """Begin to follow; returns when the kernels' containers are known.
+
+        Raises:
+            ConfigurationError: the state folder cannot be used.
+        """
+        await self.records.open()
         self.services.start()
         await self._events.start()
 
@@ -44,7 +66,27 @@ class DockerEngine:
         await asyncio.gather(self.containers.background.finish(), self.services.background.finish())
         await self.services.stop()
         await self._events.stop()
+        self.records.close()
         await self._api.close()
+
+    async def recover(self) -> Mapping[str, StoredKernel]:
+        """Remove what earlier processes left half done; return the kernels to adopt, by workload.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        kinds = (self.containers, self.services)
+        existing = {name: kernels for kernels in kinds for name in await kernels.existing()}
+        plan = plan_recovery(self.records.stored, existing)
+        for name in plan.forget:
+            await self.records.remove(name)
+        for name in plan.remove:
+            _log.warning("Removing %s, which is nobody's kernel.", name)
+            existing[name].end_soon(name, grace_seconds=0)
+        for kernels in kinds:
+            for name in await kernels.remains():
+                kernels.end_soon(name, grace_seconds=0)
+        return {name: self.records.stored[name] for name in plan.adopt}
 
     async def _relist(self) -> None:
         await self.containers.relist()

@@ -53,6 +53,8 @@ class EventStream:
         self._pause = pause
         self._synced = asyncio.Event()
         self._failures = 0
+        self.fresh = False
+        """Whether the stream is there, and everything was listed before it began."""
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -76,10 +78,12 @@ class EventStream:
                 await self._relist()
                 self._failures = 0
                 self._synced.set()
+                self.fresh = True
                 async with contextlib.aclosing(self._source.events(since)) as events:
                     async for event in events:
                         self._listener(event)
             except EngineError as error:
+                self.fresh = False
                 self._failures += 1
                 pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**self._failures)
                 _log.warning("the engine's stream of events broke (%s); going on shortly", error)

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.dockerd.launched import Launched
+from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.container_config import (
     KernelContainerSpec,
@@ -25,11 +26,13 @@ class Kernels(ABC):
 
     Args:
         instance: whose kernels: a value of a label.
+        records: where what a later process has to know of them is stored.
         keep: whether what has ended stays on the engine, for somebody to look at.
     """
 
-    def __init__(self, api: DockerApi, *, instance: str, keep: bool) -> None:
+    def __init__(self, api: DockerApi, *, instance: str, records: Records, keep: bool) -> None:
         self.api = api
+        self.records = records
         self.background = Background()
         self._filters = label_filters(instance)
         self._instance = instance
@@ -64,6 +67,30 @@ class Kernels(ABC):
 
         Raises:
             LaunchFailed: the engine refused; nothing is left behind.
+        """
+
+    @abstractmethod
+    async def existing(self) -> set[str]:
+        """The names of all there are, in whatever state, that are to be kernels or to be removed.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+
+    async def remains(self) -> set[str]:
+        """The names of those of which only parts are left, for `end` to remove.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        return set()
+
+    @abstractmethod
+    async def adopt(self, name: str) -> Launched:
+        """Follow what another process has made, dead, gone or alive as it may be.
+
+        Raises:
+            EngineError: the engine did not answer.
         """
 
     @abstractmethod

@@ -21,14 +21,14 @@ _log = logging.getLogger(__name__)
 
 
 class Launched:
-    """A `Workload`: see there. It is this process's alone: no other one takes over what it leaves."""
+    """A `Workload`: see there. No other process has a hand in it while this one lives."""
 
     is_busy_elsewhere = False
 
-    def __init__(self, kernels: Kernels, name: str) -> None:
+    def __init__(self, kernels: Kernels, name: str, *, adopted: bool = False) -> None:
         self.name = name
         self._kernels = kernels
-        self._was_there = False
+        self._was_there = adopted
         self._ending = False
         self._changes = Changes()
         self._unsubscribe = kernels.subscribe(name, self._on_change)
@@ -85,35 +85,36 @@ class Launched:
             return ""
         return "\n".join(log.splitlines()[-lines:])
 
-    # What is done for a later process: there is none for it (`EngineServices.outlives_process`).
-
     async def remember(self, record: Mapping[str, Any]) -> None:
-        """Nothing is remembered."""
+        await self._kernels.records.write(self.name, record)
 
     async def begin_restart(self) -> None:
-        """Nobody else is told."""
+        await self._kernels.records.change(self.name, restarting=True)
 
     async def give_up_restart(self) -> None:
-        """Nobody was told."""
+        """A later process finds it as it is, and begins anew."""
 
     async def stop(self) -> None:
-        await self.remove(grace_seconds=GRACE_SECONDS)
+        self._end_soon(GRACE_SECONDS)
 
     async def replaced(self) -> None:
-        """It was removed when it ended."""
+        await self._kernels.records.remove(self.name)
 
     def discard_soon(self) -> None:
-        self._ending = True
-        self._kernels.end_soon(self.name, grace_seconds=0)
-        self._changes.changed()
+        self._end_soon(0)
 
     async def remove(self, *, grace_seconds: int) -> None:
-        self._ending = True
-        self._kernels.end_soon(self.name, grace_seconds=grace_seconds)
-        self._changes.changed()
+        # First, or a later process would take it for a kernel that died.
+        await self._kernels.records.remove(self.name)
+        self._end_soon(grace_seconds)
 
     def forget(self) -> None:
         self._unsubscribe()
+
+    def _end_soon(self, grace_seconds: int) -> None:
+        self._ending = True
+        self._kernels.end_soon(self.name, grace_seconds=grace_seconds)
+        self._changes.changed()
 
     def _on_change(self) -> None:
         self._was_there = self._was_there or self._state is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
@@ -31,6 +32,7 @@ Object = dict[str, Any]
 
 _LOOK_SECONDS = 1.0
 _IDLE_SECONDS = 3600.0
+_NO_SWARM = 503
 _CONTAINER = "Container"  # where a task's state holds what this node's engine says of its container
 
 _log = logging.getLogger(__name__)
@@ -94,6 +96,21 @@ class ServiceKernels(Kernels):
         self._look_now.set()
         return launched
 
+    async def existing(self) -> set[str]:
+        return set(await self._if_there_is_a_swarm(self.api.list_services))
+
+    async def remains(self) -> set[str]:
+        secrets = await self._if_there_is_a_swarm(self.api.list_secrets)
+        return set(secrets) - await self.existing()
+
+    async def adopt(self, name: str) -> Launched:
+        launched = Launched(self, name, adopted=True)
+        self._followed.add(name)
+        await self.relist()
+        if name not in self._states:
+            self._followed.discard(name)  # its service is gone
+        return launched
+
     def address(self, name: str) -> str | None:
         state = self.state(name) or {}
         # On a network of one node only that node knows.
@@ -141,6 +158,16 @@ class ServiceKernels(Kernels):
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
         if (attributes.get(SERVICE_NAME_LABEL) or attributes.get("name")) in self._followed:
             self._look_now.set()
+
+    async def _if_there_is_a_swarm(
+        self, ask: Callable[[Sequence[str]], Awaitable[list[str]]]
+    ) -> list[str]:
+        try:
+            return await ask(self._filters)
+        except EngineError as error:
+            if error.status == _NO_SWARM:
+                return []
+            raise
 
     async def _follow_forever(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Tells the other gateways what they have to know of a kernel, in annotations of its pod."""
+"""Writes beside a kernel what other gateways, or the next one, have to know of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 
-from gateway_provisioners.errors import ClusterError
+from gateway_provisioners.errors import EngineError
 
 _NOT_FOUND = 404
 _PAUSE_SECONDS = 5.0
@@ -21,7 +21,7 @@ class Announcements:
     """Writes in the background what `announce` is told: each value once, the newest of several.
 
     Args:
-        annotate: sets annotations of a pod; None removes one.
+        annotate: sets annotations of a workload; None removes one.
     """
 
     def __init__(
@@ -32,15 +32,17 @@ class Announcements:
         self._written: dict[tuple[str, str], str | None] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def announce(self, pod: str, annotation: str, value: str | None) -> None:
-        """Set an annotation of a pod soon, unless it has that value since the last time."""
-        pending = self._due.get(pod, {})
-        current = pending.get(annotation, self._written.get((pod, annotation)))
+    def announce(self, workload: str, annotation: str, value: str | None) -> None:
+        """Set an annotation of a workload soon, unless it has that value since the last time."""
+        pending = self._due.get(workload, {})
+        current = pending.get(annotation, self._written.get((workload, annotation)))
         if current == value:
             return
-        self._due[pod][annotation] = value
-        if pod not in self._tasks:
-            self._tasks[pod] = asyncio.create_task(self._write(pod), name=f"annotate {pod}")
+        self._due[workload][annotation] = value
+        if workload not in self._tasks:
+            self._tasks[workload] = asyncio.create_task(
+                self._write(workload), name=f"annotate {workload}"
+            )
 
     async def finish(self) -> None:
         """Write what is due, within a bounded time."""
@@ -49,25 +51,25 @@ class Announcements:
             for task in late:
                 task.cancel()
 
-    async def _write(self, pod: str) -> None:
+    async def _write(self, workload: str) -> None:
         try:
-            while values := self._due.pop(pod, None):
+            while values := self._due.pop(workload, None):
                 try:
-                    await self._annotate(pod, values)
-                except ClusterError as error:
+                    await self._annotate(workload, values)
+                except EngineError as error:
                     if error.status == _NOT_FOUND:
-                        self._forget(pod)
+                        self._forget(workload)
                         return
-                    _log.info("pod %s cannot be annotated yet: %s", pod, error)
-                    self._due[pod] = {**values, **self._due.get(pod, {})}
-                    await asyncio.sleep(
-                        _PAUSE_SECONDS
-                    )  # no event tells that the API server is back
+                    _log.info("%s cannot be annotated yet: %s", workload, error)
+                    self._due[workload] = {**values, **self._due.get(workload, {})}
+                    await asyncio.sleep(_PAUSE_SECONDS)  # no event tells that the engine is back
                 else:
-                    self._written.update({(pod, name): value for name, value in values.items()})
+                    self._written.update(
+                        {(workload, name): value for name, value in values.items()}
+                    )
         finally:
-            del self._tasks[pod]
+            del self._tasks[workload]
 
-    def _forget(self, pod: str) -> None:
-        for key in [key for key in self._written if key[0] == pod]:
+    def _forget(self, workload: str) -> None:
+        for key in [key for key in self._written if key[0] == workload]:
             del self._written[key]

@@ -18,7 +18,7 @@ from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.host import origins, settings, tls
 from gateway_provisioners.host.access_log import log_request
 from gateway_provisioners.host.auth import TokenIdentityProvider
-from gateway_provisioners.host.cluster import Cluster
+from gateway_provisioners.host.engine import Engine, engine_of_settings
 from gateway_provisioners.host.failures import known_cause
 from gateway_provisioners.host.health import Check, HealthChecks
 from gateway_provisioners.host.kernel_manager import GatewayKernelManager
@@ -78,7 +78,7 @@ class GatewayApp(KernelGatewayApp):
         self.health = HealthChecks()
         self.serving = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._cluster: Cluster | None = None
+        self._engine: Engine | None = None
         self._tls: ssl.SSLContext | None = None
         self.log.addFilter(_is_news)
 
@@ -196,10 +196,9 @@ class GatewayApp(KernelGatewayApp):
         self.init_configurables()
         self._read_every_setting()
         self._add_checks()
-        if settings.text("GP_INSTANCE"):
-            self._cluster = Cluster(parent=self)
-            if not await self._attached_before_stopping(self._cluster):
-                return
+        self._engine = engine_of_settings(self)
+        if self._engine is not None and not await self._attached_before_stopping(self._engine):
+            return
         self.init_webapp()
         self.init_http_server()
         self.log.info(
@@ -247,9 +246,9 @@ class GatewayApp(KernelGatewayApp):
             loop.add_signal_handler(number, self.request_stop)
         await self.serve()
 
-    async def _attached_before_stopping(self, cluster: Cluster) -> bool:
+    async def _attached_before_stopping(self, engine: Engine) -> bool:
         attaching = asyncio.create_task(
-            cluster.attach(self.kernel_manager, self.kernel_spec_manager, self.health)
+            engine.attach(self.kernel_manager, self.kernel_spec_manager, self.health)
         )
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({attaching, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -285,16 +284,16 @@ class GatewayApp(KernelGatewayApp):
     async def _drain(self) -> None:
         """Stop without ending a kernel that somebody may come back to."""
         self.http_server.stop()
-        if self._cluster is not None:
-            await self._cluster.yield_duties()
+        if self._engine is not None:
+            await self._engine.yield_duties()
         await asyncio.gather(
             self.kernel_manager.finish_starts(self.drain_seconds),
             self.kernel_manager.close_websockets(self.drain_seconds, _GOODBYE_SECONDS),
         )
         await self.kernel_manager.let_go(shut_down_all=self.shutdown_kernels_on_exit)
         await self.http_server.close_all_connections()
-        if self._cluster is not None:
-            await self._cluster.detach()
+        if self._engine is not None:
+            await self._engine.detach()
         self.log.info("Stopped.")
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import Any
 
 from gateway_provisioners.errors import ClusterError, ConfigurationError
 from gateway_provisioners.host import settings
 from gateway_provisioners.host.announcements import Announcements
+from gateway_provisioners.host.engine import check_response_server, patiently
 from gateway_provisioners.host.health import Check, HealthChecks
 from gateway_provisioners.host.kernel_manager import GatewayKernelManager
 from gateway_provisioners.host.kernelspecs import GatewayKernelSpecManager
@@ -25,14 +22,9 @@ from gateway_provisioners.model.kernel_state import (
 )
 from gateway_provisioners.provisioners.services import KubernetesServices
 
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 5.0
-
-_log = logging.getLogger(__name__)
-
 
 class Cluster:
-    """Follows the cluster from `attach` to `detach`; what `Sharing` asks of the other gateways."""
+    """An `Engine`, and what `Sharing` asks of the other gateways."""
 
     def __init__(self, parent: Any) -> None:
         self._services = KubernetesServices.of_running_loop(parent)
@@ -47,13 +39,8 @@ class Cluster:
         kernelspecs: GatewayKernelSpecManager,
         health: HealthChecks,
     ) -> None:
-        """Begin to follow the cluster; take over the kernels that run there.
-
-        Raises:
-            ConfigurationError: the cluster cannot be reached, or does not let us in.
-        """
         try:
-            await _patiently(self._services.acquire)
+            await patiently(self._services.acquire)
             health.add("pods", self._check_pods)
             health.add("response server", self._check_response_server)
             await self._follow_kernelspecs(kernelspecs)
@@ -66,19 +53,17 @@ class Cluster:
                 kernels, self._services.pods, self._services.gateways, self.leads
             )
             kernels.sharing = self
-            await _patiently(self._reconciler.start)
+            await patiently(self._reconciler.start)
         except ClusterError as error:
             raise ConfigurationError(f"The cluster cannot be used: {error}") from error
 
     async def yield_duties(self) -> None:
-        """Leave dead and idle kernels to the other gateways from now on."""
         if self._lease is not None:
             await self._lease.release()
         if self._reconciler is not None:
             await self._reconciler.stop()
 
     async def detach(self) -> None:
-        """Stop following; kernels go on."""
         await self.yield_duties()
         if self._announcements is not None:
             await self._announcements.finish()
@@ -134,28 +119,4 @@ class Cluster:
         return Check(fresh, "" if fresh else "the watch of pods is broken")
 
     def _check_response_server(self) -> Check:
-        server = self._services.response_server
-        return Check(server.listening, server.response_address)
-
-
-async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
-    """Take a step that needs an API server, and wait for one that does not answer.
-
-    Raises:
-        ClusterError: it answered, and refused.
-    """
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            await step()
-        except ClusterError as error:
-            refused = HTTPStatus.BAD_REQUEST <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR
-            if (
-                refused and error.status != HTTPStatus.TOO_MANY_REQUESTS
-            ):  # one that has just started
-                raise
-            _log.warning("The cluster cannot be used yet: %s", error)
-            await asyncio.sleep(pause)  # no event tells that the API server is back
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-        else:
-            return
+        return check_response_server(self._services.response_server)

@@ -14,10 +14,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
-
-from gateway_provisioners.errors import ClusterError, GatewayProvisionersError
+from gateway_provisioners.errors import ClusterError
+from gateway_provisioners.host.engine import adopt, restore
 from gateway_provisioners.host.failures import in_one_line
 from gateway_provisioners.host.kernel_manager import GatewayKernelManager
 from gateway_provisioners.kube.gateways import Gateways
@@ -32,7 +30,6 @@ from gateway_provisioners.model.kernel_state import (
     kernel_id_of,
     started,
 )
-from gateway_provisioners.provisioners.kubernetes import KubernetesProvisioner
 
 _NOT_FOUND = 404
 # Enough to keep the API server busy, and no more.
@@ -181,7 +178,7 @@ class Reconciler:
         try:
             if managed:
                 await self._kernels.follow(
-                    kernel_id, replaces=followed, restore=_restore(pod.name, record)
+                    kernel_id, replaces=followed, restore=restore(pod.name, record)
                 )
             else:
                 await self._adopt(pod.name, record)
@@ -196,14 +193,12 @@ class Reconciler:
 
     async def _adopt(self, pod: str, record: dict[str, Any]) -> None:
         known = self._pods.pods.objects.get(pod)
-        await self._kernels.adopt(
-            kernel_id=record["kernel_id"],
-            kernel_name=record["kernel_name"],
-            kernel_spec=KernelSpec(resource_dir="", **record["kernel_spec"]),
-            env=record["environment"],
+        await adopt(
+            self._kernels,
+            pod,
+            record,
             last_activity=annotation(known, LAST_ACTIVITY_ANNOTATION) if known else "",
             started=started(known) if known else "",
-            restore=_restore(pod, record),
         )
 
     def _is_given_up(self, kernel_id: str, pods: list[PodState]) -> bool:
@@ -220,13 +215,3 @@ class Reconciler:
     def _found(self, kernel_id: str) -> None:
         if timer := self._lost.pop(kernel_id, None):
             timer.cancel()
-
-
-def _restore(pod: str, record: dict[str, Any]) -> Callable[[KernelProvisionerBase], Any]:
-    async def restore(provisioner: KernelProvisionerBase) -> None:
-        if not isinstance(provisioner, KubernetesProvisioner):
-            msg = f"the kernelspec of pod {pod} names another provisioner"
-            raise GatewayProvisionersError(msg)
-        await provisioner.adopt(pod, record)
-
-    return restore

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import signal
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -11,23 +10,23 @@ from typing import Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
-from tornado import web
 
-from gateway_provisioners.errors import (
-    ConfigurationError,
-    GatewayProvisionersError,
-    LaunchFailed,
-)
+from gateway_provisioners.errors import ConfigurationError, GatewayProvisionersError
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 from gateway_provisioners.handshake.payload import new_launch_key
-from gateway_provisioners.handshake.response_server import Expectation, ResponseServer
+from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.kernel_end import GRACE_SECONDS
 from gateway_provisioners.model.launch_request import LaunchRequest, parse_launch_request
 from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
 from gateway_provisioners.provisioners.client_environment import client_environment
 from gateway_provisioners.provisioners.engine_services import EngineServices
+from gateway_provisioners.provisioners.host_errors import as_http_error, of_kernel
 from gateway_provisioners.provisioners.kernel_environment import kernel_environment
+from gateway_provisioners.provisioners.launch_outcome import (
+    LaunchTerms,
+    first_of_connection_or_failure,
+)
 from gateway_provisioners.provisioners.policy import check_user
 from gateway_provisioners.provisioners.traits import LaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
@@ -67,6 +66,10 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
     @abstractmethod
     async def _create_workload(self, launch: Launch) -> Workload:
         """Make the workload, or raise `LaunchFailed` and leave nothing behind."""
+
+    @abstractmethod
+    async def _adopt_workload(self, name: str) -> Workload:
+        """Follow a workload that another process made."""
 
     @abstractmethod
     def _administrators_settings(self) -> Mapping[str, str]:
@@ -113,7 +116,7 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
                 unauthorized=self.unauthorized_users,
             )
         except GatewayProvisionersError as error:
-            raise _as_http_error(error) from error
+            raise as_http_error(error) from error
         kwargs["env"] = {}  # hosts expect one; the kernel's is made in `launch_kernel`
         kwargs.setdefault("cmd", self.kernel_spec.argv)
         return kwargs
@@ -132,14 +135,16 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             with response_server.expect(self.kernel_id, self._launch_key) as expectation:
                 launch = self._launch(self._request, response_server)
                 self._workload = await self._create_workload(launch)
-                self._connection = await self._first_of_connection_or_failure(expectation)
+                self._connection = await first_of_connection_or_failure(
+                    self._workload, expectation, self._terms(launch)
+                )
             await self._workload.remember(self._record())
             await self._replace_predecessor()
         except BaseException as error:
             await self._abandon_launch()
             if isinstance(error, GatewayProvisionersError):
-                told = self._of_this_kernel(error)
-                raise _as_http_error(told) from told
+                told = of_kernel(error, self._kernel_name, self.kernel_id)
+                raise as_http_error(told) from told
             raise
         self._forget_keys_of_earlier_attempt()
         self.connection_info = cast(KernelConnectionInfo, self._connection.to_jupyter())
@@ -184,7 +189,7 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             await send_signal(endpoint, signum)
         except GatewayProvisionersError as error:
             if not shutting_down:
-                raise _as_http_error(error) from error
+                raise as_http_error(error) from error
             self.log.info("Kernel %s did not take signal %s: %s", self.kernel_id, signum, error)
 
     async def shutdown_requested(self, restart: bool = False) -> None:  # noqa: ARG002
@@ -243,6 +248,19 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             workload.forget()
         if not restart:
             await self._release_services()
+
+    async def adopt(self, name: str, record: Mapping[str, Any]) -> None:
+        """Take over the kernel that is workload `name`, with what `remember` was given of it.
+
+        Raises:
+            GatewayProvisionersError, KeyError: it is not there.
+        """
+        await self._acquire_services()
+        await self.load_provisioner_info(dict(record))
+        if self._workload is not None:
+            self._workload.forget()
+        self._workload = await self._adopt_workload(name)
+        self._forget_keys_of_earlier_attempt()
 
     async def let_go(self) -> None:
         """Follow the kernel no longer, and leave it as it is."""
@@ -332,67 +350,22 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             kernel_id=self.kernel_id,
             kernel_name=self._kernel_name,
             attempt=self._attempt,
+            # JupyterLab's server sends a limit with every start, which is its own patience and not a wish
+            # to have a slow image refused; so a client can wait longer, and not shorter.
+            timeout=max(request.launch_timeout or 0, self.launch_timeout),
             request=request,
             environment=environment,
             secret_environment=secret,
         )
 
-    async def _first_of_connection_or_failure(self, expectation: Expectation) -> ConnectionInfo:
-        assert self._workload is not None  # noqa: S101
-        assert self._request is not None  # noqa: S101
-        connection = asyncio.create_task(self._connection_of(self._workload, expectation))
-        failure = asyncio.create_task(
-            self._workload.start_failure(unschedulable_grace=self._services.unschedulable_grace)
+    def _terms(self, launch: Launch) -> LaunchTerms:
+        return LaunchTerms(
+            kernel_id=self.kernel_id,
+            image=self.image_name,
+            timeout=launch.timeout,
+            unschedulable_grace=self._services.unschedulable_grace,
+            encryption_required=self.transport_encryption == "required",
         )
-        # JupyterLab's server sends a limit with every start, which is its own patience and not a wish to
-        # have a slow image refused; so a client can wait longer, and not shorter.
-        timeout = max(self._request.launch_timeout or 0, self.launch_timeout)
-        try:
-            done, _ = await asyncio.wait(
-                {connection, failure}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-            )
-            if connection in done:
-                return connection.result()
-            if failure in done:
-                found = failure.result()
-                log = await self._workload.log_tail() if found.container_ran else ""
-                raise LaunchFailed(found.reason, _with_log(found.message, log))
-            progress = f"It did not start within {timeout} seconds. {self._workload.progress}"
-            raise LaunchFailed("Timeout", _with_log(progress, await self._workload.log_tail()))
-        finally:
-            connection.cancel()
-            failure.cancel()
-
-    async def _connection_of(self, workload: Workload, expectation: Expectation) -> ConnectionInfo:
-        while True:
-            arrival = await expectation.next_arrival()
-            # Version 1 proves nothing about its sender: only the pod's own address may speak for it.
-            if arrival.protocol == 1 and arrival.peer_ip != await workload.wait_address():
-                self.log.warning(
-                    "Kernel %s: connection info from %s, which is not its pod, is ignored.",
-                    self.kernel_id,
-                    arrival.peer_ip,
-                )
-                continue
-            connection = arrival.connection_info
-            if self.transport_encryption == "required" and not connection.curve_publickey:
-                msg = (
-                    "Encrypted channels are required (transport_encryption), and the launcher in "
-                    f"its image {self.image_name!r} offers none. It needs ipykernel 7.3 or later."
-                )
-                raise LaunchFailed("Unencrypted", msg)
-            if arrival.protocol > 1:
-                return connection
-            return dataclasses.replace(connection, ip=arrival.peer_ip)
-
-    def _of_this_kernel(self, error: GatewayProvisionersError) -> GatewayProvisionersError:
-        """`error`, in words that say which kernel it happened to."""
-        if not isinstance(error, LaunchFailed):
-            return error
-        kernel = f"Kernel {self._kernel_name!r} ({self.kernel_id})"
-        told = LaunchFailed(error.reason, f"{kernel} did not start. {error}")
-        told.__cause__ = error
-        return told
 
     def _record(self) -> dict[str, Any]:
         assert self._connection is not None  # noqa: S101
@@ -422,12 +395,3 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         for name in ("curve_publickey", "curve_secretkey"):
             if hasattr(self.parent, name):
                 setattr(self.parent, name, None)
-
-
-def _with_log(message: str, log: str) -> str:
-    return f"{message}\nThe last lines of its log:\n{log.rstrip()}" if log.strip() else message
-
-
-def _as_http_error(error: GatewayProvisionersError) -> web.HTTPError:
-    """`error` as hosts know it: they answer an HTTPError with its words, and anything else without."""
-    return web.HTTPError(error.http_status, str(error))

@@ -25,6 +25,9 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
     def _kernels(self) -> Kernels:
         return self._services.engine.containers
 
+    async def _adopt_workload(self, name: str) -> Workload:
+        return await self._kernels.adopt(name)
+
     def _administrators_settings(self) -> Mapping[str, str]:
         ids = {"KERNEL_UID": self.run_as_user, "KERNEL_GID": self.run_as_group}
         return {name: str(value) for name, value in ids.items() if value is not None}
@@ -42,6 +45,7 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
             secret_environment=launch.secret_environment,
             attempt=launch.attempt,
             network=self._services.network,
+            pull_timeout=launch.timeout,
             **container_options(self, request),
         )
         return await self._kernels.create(spec)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from gateway_provisioners.dockerd.engine import DockerEngine
+from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.provisioners.engine_services import EngineServices
 from gateway_provisioners.provisioners.traits import DockerTraits
 
@@ -18,7 +20,7 @@ class DockerServices(EngineServices, DockerTraits):
 
     @property
     def outlives_process(self) -> bool:
-        return False
+        return bool(self.state_dir) and self.instance_is_lasting
 
     @property
     def engine(self) -> DockerEngine:
@@ -26,8 +28,12 @@ class DockerServices(EngineServices, DockerTraits):
         return self._engine
 
     async def _start_engine(self) -> None:
+        if self.state_dir and not self.instance_is_lasting:
+            msg = "GP_STATE_DIR needs GP_INSTANCE: by its label a later process finds the kernels."
+            raise ConfigurationError(msg)
         self._engine = await DockerEngine.connect(
             instance=self.instance,
+            state_folder=Path(self.state_dir) if self.state_dir else None,
             keep=not self.remove_container,
         )
         await self._engine.start()

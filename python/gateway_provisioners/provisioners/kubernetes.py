@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
 
 from gateway_provisioners.model.launch_request import request_variables
 from gateway_provisioners.model.names import pod_name
@@ -20,22 +19,12 @@ from gateway_provisioners.provisioners.workload import Launch, Workload
 class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type: ignore[metaclass]
     """Runs a kernel in a Pod of the kernelspec's image."""
 
-    async def adopt(self, name: str, record: dict[str, Any]) -> None:
-        """Take over the running kernel of pod `name` with what its Secret holds.
-
-        Raises:
-            KeyError: there is no such pod.
-        """
-        await self._acquire_services()
-        await self.load_provisioner_info(record)
-        if self._workload is not None:
-            self._workload.forget()
-        self._workload = self._services.pods.adopt(name)
-        self._forget_keys_of_earlier_attempt()
-
     @property
     def _services(self) -> KubernetesServices:
         return KubernetesServices.of_running_loop(self.parent)
+
+    async def _adopt_workload(self, name: str) -> Workload:
+        return self._services.pods.adopt(name)
 
     def _administrators_settings(self) -> Mapping[str, str]:
         return {

@@ -296,6 +296,11 @@ class DockerTraits(EngineTraits):
         help="Remove the container of a kernel that has ended. (GP_REMOVE_CONTAINER, true)"
     ).tag(config=True)
 
+    state_dir = Unicode(
+        help="A folder of this process's own: with it, and with an instance, a later process finds the "
+        "kernels again. (GP_STATE_DIR)"
+    ).tag(config=True)
+
     @default("network")
     def _default_network(self) -> str:
         return os.environ.get("GP_DOCKER_NETWORK", "") or "bridge"
@@ -303,6 +308,10 @@ class DockerTraits(EngineTraits):
     @default("remove_container")
     def _default_remove_container(self) -> bool:
         return flag("GP_REMOVE_CONTAINER", fallback=True)
+
+    @default("state_dir")
+    def _default_state_dir(self) -> str:
+        return os.environ.get("GP_STATE_DIR", "")
 
 
 def _outward_address() -> str:

@@ -19,6 +19,7 @@ class Launch:
 
     Attributes:
         attempt: 1 for the start, one more for each restart.
+        timeout: seconds that it may take.
         environment: literal variables of the container; nothing secret.
         secret_environment: the launch key and the client's variables.
     """
@@ -26,6 +27,7 @@ class Launch:
     kernel_id: str
     kernel_name: str
     attempt: int
+    timeout: float
     request: LaunchRequest
     environment: Mapping[str, str]
     secret_environment: Mapping[str, str] = field(repr=False)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from dataclasses import dataclass
+
+from jupyter_client import localinterfaces
 
 from cluster.gateway_client import Gateway
 from gateway_provisioners.host.app import GatewayApp
@@ -31,12 +34,24 @@ class Running:
         ]
 
 
+def _address_of_kernels():
+    """An address of the loopback that is this process's alone.
+
+    A port of 127.0.0.1 that jupyter_client found free may be another's when the kernel binds it.
+    """
+    address = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+    if not localinterfaces.is_local_ip(address):
+        localinterfaces.local_ips().append(address)
+    return address
+
+
 @contextlib.asynccontextmanager
 async def running_gateway(*, port=0, **traits):
     """A gateway with these traits; its kernels end with it."""
     traits = {"auth_token": TOKEN, "default_kernel_name": "local", **traits}
     app = GatewayApp(ip="127.0.0.1", port=port, **traits)
     app.initialize([])
+    app.config.KernelManager.ip = _address_of_kernels()
     serving = asyncio.create_task(app.serve())
     started = asyncio.create_task(app.serving.wait())
     await asyncio.wait({serving, started}, return_when=asyncio.FIRST_COMPLETED)

@@ -21,7 +21,7 @@ def steps(count):
 @pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
 async def crashing(chart, namespace):
     """The release's gateway with crash_at.py built in."""
-    code = (Path(__file__).parent / "crash_at.py").read_text()
+    code = (Path(__file__).parents[1] / "crash_at.py").read_text()
     configmap = {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -17,6 +17,15 @@ from ci.dockerd import ASK_SECONDS
 PATIENCE_SECONDS = 60
 
 
+async def wait_until(condition):
+    """Wait until the coroutine function gives something; return that."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := await condition()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(ASK_SECONDS)
+    return found
+
+
 class Kernel:
     """One kernel and the client that talks to it."""
 
@@ -59,8 +68,8 @@ class Host:
         self.engine = engine
         self.instance = f"gp-test-{uuid.uuid4().hex[:8]}"
         self._specs = KernelSpecManager(kernel_dirs=[str(folder)])
-        self._folder = folder
-        self._provisioner = provisioner
+        self.folder = folder
+        self.provisioner = provisioner
         self.is_swarm = "swarm" in provisioner
 
     def manager(self, name="test", **config):
@@ -71,11 +80,11 @@ class Host:
             "display_name": name,
             "language": "python",
             "metadata": {
-                "kernel_provisioner": {"provisioner_name": self._provisioner, "config": config}
+                "kernel_provisioner": {"provisioner_name": self.provisioner, "config": config}
             },
         }
-        (self._folder / name).mkdir(exist_ok=True)
-        (self._folder / name / "kernel.json").write_text(json.dumps(spec))
+        (self.folder / name).mkdir(exist_ok=True)
+        (self.folder / name / "kernel.json").write_text(json.dumps(spec))
         return AsyncKernelManager(kernel_name=name, kernel_spec_manager=self._specs)
 
     @contextlib.asynccontextmanager

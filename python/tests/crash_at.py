@@ -1,7 +1,8 @@
 """Put on a gateway's PYTHONPATH as sitecustomize.py: kills the process in the middle of an operation, once.
 
 The file CRASH_AT holds `OPERATION NUMBER MOMENT`: start, restart or shutdown of a kernel, which of its
-calls that change something in the cluster (the first is 1), and whether `before` or `after` that call.
+calls that change something on its engine or in its state folder (the first is 1), and whether `before` or
+`after` that call.
 """
 
 import contextvars
@@ -11,9 +12,8 @@ import signal
 from pathlib import Path
 
 from gateway_provisioners.host.kernel_manager import GatewayKernelManager
-from gateway_provisioners.kube.api import KubeApi
 
-CRASH_AT = Path("/tmp/crash-at")
+CRASH_AT = Path(os.environ.get("CRASH_AT", "/tmp/crash-at"))
 
 operation = contextvars.ContextVar("operation", default="")
 calls = itertools.count(1)
@@ -52,9 +52,25 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def calls_that_change_something():
+    if os.environ.get("GP_ENGINE") == "docker":
+        from gateway_provisioners.dockerd.api import DockerApi
+        from gateway_provisioners.dockerd.records import Records
+
+        containers = ("create_container", "put_archive", "start_container", "remove_container")
+        services = ("create_secret", "create_service", "remove_service", "remove_secret")
+        yield from ((DockerApi, name) for name in (*containers, *services))
+        yield from ((Records, name) for name in ("write", "change", "remove"))
+    else:
+        from gateway_provisioners.kube.api import KubeApi
+
+        pods = ("create_pod", "patch_pod", "delete_pod")
+        yield from ((KubeApi, name) for name in (*pods, "create_secret", "patch_secret"))
+
+
 for name in ("start", "restart", "shutdown"):
     attribute = f"{name}_kernel"
     method = getattr(GatewayKernelManager, attribute)
     setattr(GatewayKernelManager, attribute, within(name, method))
-for name in ("create_pod", "patch_pod", "delete_pod", "create_secret", "patch_secret"):
-    setattr(KubeApi, name, counted(getattr(KubeApi, name)))
+for owner, name in calls_that_change_something():
+    setattr(owner, name, counted(getattr(owner, name)))

@@ -1,24 +1,24 @@
-"""The gateway's hold on its cluster, without one."""
+"""The gateway's hold on its engine, without one."""
 
 import asyncio
 
 import pytest
 
-from gateway_provisioners.errors import ClusterError
-from gateway_provisioners.host import cluster as module
+from gateway_provisioners.errors import ClusterError, ConfigurationError
+from gateway_provisioners.host import engine
 from gateway_provisioners.host.app import GatewayApp
 from gateway_provisioners.host.cluster import Cluster
 
 
 async def test_an_api_server_that_does_not_answer_is_waited_for(monkeypatch):
-    monkeypatch.setattr(module, "_FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(engine, "_FIRST_PAUSE_SECONDS", 0)
     answers = [ClusterError("no answer"), ClusterError("unavailable", status=503), None]
 
     async def step():
         if answer := answers.pop(0):
             raise answer
 
-    await module._patiently(step)
+    await engine.patiently(step)
     assert answers == []
 
 
@@ -27,7 +27,7 @@ async def test_an_api_server_that_refuses_is_not(monkeypatch):
         raise ClusterError("forbidden", status=403)
 
     with pytest.raises(ClusterError, match="forbidden"):
-        await module._patiently(step)
+        await engine.patiently(step)
 
 
 async def test_a_gateway_can_be_stopped_while_it_waits_for_its_cluster(monkeypatch, tmp_path):
@@ -50,3 +50,14 @@ async def test_a_gateway_can_be_stopped_while_it_waits_for_its_cluster(monkeypat
     app.request_stop()
     await serving
     assert cancelled
+
+
+def test_an_engine_that_there_is_not(monkeypatch):
+    monkeypatch.setenv("GP_ENGINE", "podman")
+    with pytest.raises(ConfigurationError, match="GP_ENGINE='podman' is no engine; there are"):
+        engine.engine_of_settings(None)
+
+
+def test_without_an_instance_nothing_is_followed(monkeypatch):
+    monkeypatch.delenv("GP_INSTANCE", raising=False)
+    assert engine.engine_of_settings(None) is None

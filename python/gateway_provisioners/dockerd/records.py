@@ -1,0 +1,135 @@
+"""What a later gateway has to know of kernels: a folder that nobody else may read, a file a workload.
+
+It holds keys and the variables of clients. Labels and environments of containers are no place for them,
+since an engine shows those to whoever asks; and what lies in a container its user can change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from gateway_provisioners.errors import ConfigurationError, EngineError
+from gateway_provisioners.model.recovery import StoredKernel
+
+_SUFFIX = ".json"
+_LOCK = ".lock"
+
+
+class Records:
+    """The stored kernels of one instance, by the name of the workload; without a folder, none.
+
+    They are read once, by `open`: until `close` the folder is this process's alone.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._stored: dict[str, StoredKernel] = {}
+        self._lock_fd: int | None = None
+        # Of two changes of one file the later one has to come last.
+        self._order = asyncio.Lock()
+
+    @property
+    def stored(self) -> Mapping[str, StoredKernel]:
+        return self._stored
+
+    async def open(self) -> None:
+        """Make the folder, make sure that it is ours alone, and read what is in it.
+
+        Raises:
+            ConfigurationError: that cannot be done, or another process has it.
+        """
+        if self._folder is not None:
+            self._stored = await asyncio.to_thread(self._open, self._folder)
+
+    def close(self) -> None:
+        """Leave the folder to another process."""
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    async def write(self, name: str, record: Mapping[str, Any]) -> None:
+        """Store a new kernel, in one step.
+
+        Raises:
+            EngineError: it cannot be written.
+        """
+        await self._write(name, StoredKernel(record))
+
+    async def change(self, name: str, **changes: Any) -> None:
+        """Change attributes of a `StoredKernel`, if there is one.
+
+        Raises:
+            EngineError: it cannot be written.
+        """
+        if name in self._stored:
+            await self._write(name, replace(self._stored[name], **changes))
+
+    async def remove(self, name: str) -> None:
+        """Forget a kernel, if there is one."""
+        if self._folder is not None and self._stored.pop(name, None) is not None:
+            path = _path(self._folder, name)
+            async with self._order:
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _write(self, name: str, kernel: StoredKernel) -> None:
+        if self._folder is None:
+            return
+        self._stored[name] = kernel
+        async with self._order:
+            if name in self._stored:  # or it was removed meanwhile
+                await asyncio.to_thread(_replace, _path(self._folder, name), self._stored[name])
+
+    def _open(self, folder: Path) -> dict[str, StoredKernel]:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.stat().st_mode & 0o077:
+                folder.chmod(0o700)
+            self._lock_fd = os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            msg = f"GP_STATE_DIR: another gateway uses the folder {folder}; each needs one of its own."
+            raise ConfigurationError(msg) from error
+        except OSError as error:
+            self.close()
+            msg = f"GP_STATE_DIR: the folder {folder} cannot be used: {error.strerror or error}."
+            raise ConfigurationError(msg) from error
+        for leftover in folder.glob(f"*{_SUFFIX}.new"):
+            leftover.unlink()
+        found = {
+            path.name.removesuffix(_SUFFIX): _read(path) for path in folder.glob(f"*{_SUFFIX}")
+        }
+        return {name: kernel for name, kernel in found.items() if kernel is not None}
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}{_SUFFIX}"
+
+
+def _read(path: Path) -> StoredKernel | None:
+    """What a file holds, or None where it is none of ours: the workload, if there is one, is removed."""
+    try:
+        kernel = StoredKernel(**json.loads(path.read_text()))
+        complete = kernel.kernel_id and kernel.attempt
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+    return kernel if complete else None
+
+
+def _replace(path: Path, kernel: StoredKernel) -> None:
+    new = path.with_name(f"{path.name}.new")
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(asdict(kernel), file)
+        new.replace(path)
+    except OSError as error:
+        msg = f"The kernel cannot be stored in GP_STATE_DIR: {error.strerror or error}."
+        raise EngineError(msg) from error

@@ -1,0 +1,158 @@
+"""Kernels on a Docker engine are found again by the gateway that comes after the one that started them."""
+
+import contextlib
+import json
+import signal
+import stat
+
+import aiohttp
+import pytest
+from gateway_host import TOKEN, GatewayHost
+from kernel_host import wait_until
+
+from cluster.gateway_client import Refused
+
+# As many as there are calls that change something; see crash_at.py.
+STEPS = {
+    "docker-provisioner": {"start": 4, "restart": 7, "shutdown": 2},
+    "docker-swarm-provisioner": {"start": 3, "restart": 7, "shutdown": 3},
+}
+BUSY_LOOP = "print('begun', flush=True)\nwhile True: pass"
+
+
+@pytest.fixture(params=list(STEPS))
+def host(request, hosts):
+    return hosts(request.param)
+
+
+@pytest.fixture
+def gateway(host, tmp_path, unused_tcp_port):
+    return GatewayHost(host, tmp_path / "gateway", unused_tcp_port)
+
+
+def steps():
+    for provisioner, operations in STEPS.items():
+        for operation, count in operations.items():
+            moments = [(1, "before"), *((number, "after") for number in range(1, count + 1))]
+            yield from ((provisioner, operation, *moment) for moment in moments)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_kernel_goes_on_without_its_gateway(host, gateway, signum):
+    async with gateway.running() as client:
+        kernel_id = await client.start("test", GREETING="hello")
+        async with client.channels(kernel_id) as kernel:
+            assert (await kernel.execute("x = 41")).status == "ok"
+        before = (await client.kernels())[kernel_id]
+        await gateway.end(signum)
+    assert len(host.containers()) == 1
+    [record] = gateway.state.glob("*.json")
+    assert stat.S_IMODE(gateway.state.stat().st_mode) == 0o700
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    async with gateway.running() as client:
+        after = (await client.kernels())[kernel_id]
+        assert after["name"] == before["name"]
+        async with client.channels(kernel_id) as kernel:
+            assert (await kernel.execute("print(x + 1)")).text == "42\n"
+            result = await kernel.execute(BUSY_LOOP, on_busy=lambda: client.interrupt(kernel_id))
+            assert result.error == "KeyboardInterrupt"
+            assert (await kernel.execute("print(x)")).text == "41\n"
+        await client.restart(kernel_id)
+        async with client.channels(kernel_id) as kernel:
+            code = "import os; print(globals().get('x'), os.environ['GREETING'])"
+            assert (await kernel.execute(code)).text == "None hello\n"
+        [record] = gateway.state.glob("*.json")
+        await client.delete(kernel_id)
+        assert await client.kernels() == {}
+        assert list(gateway.state.glob("*.json")) == []
+        host.wait_gone()
+    assert TOKEN not in gateway.log.read_text()
+    assert "Traceback" not in gateway.log.read_text()
+
+
+async def test_a_kernel_that_died_meanwhile_is_started_anew(host, gateway, engine):
+    async with gateway.running() as client:
+        kernel_id = await client.start("test")
+        await gateway.end(signal.SIGTERM)
+    [container] = host.containers()
+    engine.cli("kill", container["Id"])
+    async with gateway.running() as client:
+        assert await alive(client, kernel_id) == "None"
+        await client.delete(kernel_id)
+        host.wait_gone()
+
+
+async def test_what_is_gone_is_forgotten_and_what_is_nobodys_removed(host, gateway, engine):
+    async with gateway.running() as client:
+        gone, nobodys = [await client.start("test") for _ in range(2)]
+        await gateway.end(signal.SIGTERM)
+    records = gateway.state.glob("*.json")
+    names = {json.loads(path.read_text())["record"]["kernel_id"]: path for path in records}
+    remove = ("service", "rm") if host.is_swarm else ("rm", "--force")
+    engine.cli(*remove, names[gone].stem)
+    names[nobodys].write_text("{")
+    async with gateway.running() as client:
+        assert await client.kernels() == {}
+        host.wait_gone()
+    assert list(gateway.state.glob("*.json")) == [names[nobodys]]
+
+
+async def test_without_a_state_folder_kernels_end_with_their_gateway(host, gateway):
+    async with gateway.running(GP_STATE_DIR="") as client:
+        await client.start("test")
+        await gateway.end(signal.SIGTERM)
+    host.wait_gone()
+
+
+async def test_a_second_gateway_is_refused(gateway):
+    async with gateway.running():
+        second = await gateway.spawn(KG_PORT="0")
+        assert await second.wait() != 0
+    assert "another gateway uses the folder" in gateway.log.read_text()
+
+
+async def alive(client, kernel_id):
+    """Wait until a kernel answers; return the value of x."""
+
+    async def answers():
+        with contextlib.suppress(Refused, aiohttp.ClientError, ConnectionError):
+            async with client.channels(kernel_id) as kernel:
+                return (await kernel.execute("print(globals().get('x'))")).text.strip()
+
+    return await wait_until(answers)
+
+
+@pytest.mark.parametrize(
+    ("host", "operation", "number", "moment"), list(steps()), indirect=["host"]
+)
+async def test_a_gateway_that_is_killed_at_a_step_leaves_nothing_half_done(
+    host, gateway, operation, number, moment
+):
+    kernel_id = None
+    with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+        async with gateway.running() as client:
+            gateway.crash_at.write_text(f"{operation} {number} {moment}")
+            kernel_id = await client.start("test")
+            async with client.channels(kernel_id) as kernel:
+                await kernel.execute("x = 1")
+            await (client.restart if operation == "restart" else client.delete)(kernel_id)
+            await gateway.process.wait()  # the last steps come after the answer
+    assert not gateway.crash_at.exists()
+    last = number == STEPS[host.provisioner][operation]
+    async with gateway.running() as client:
+        kernels = await client.kernels()
+        if operation == "start":
+            # The last step makes it a kernel like any other, of which only its client was not told.
+            assert bool(kernels) == last
+            kernel_id = next(iter(kernels), None)
+        elif operation == "restart" or moment == "before":
+            # Until something was done to the kernel, it has its variables, if it has not been told to end.
+            value = await alive(client, kernel_id)
+            assert value == ("1" if operation == "restart" and number == 1 else "None")
+        else:
+            assert kernels == {}
+            kernel_id = None
+        if kernel_id:
+            await client.delete(kernel_id)
+        host.wait_gone()
+        assert list(gateway.state.glob("*.json")) == []

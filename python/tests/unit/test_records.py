@@ -1,0 +1,126 @@
+"""What is stored of kernels on a Docker engine, and what a gateway that starts does with it."""
+
+import asyncio
+import json
+import stat
+
+import pytest
+
+from gateway_provisioners.dockerd.records import Records
+from gateway_provisioners.errors import ConfigurationError, EngineError
+from gateway_provisioners.model.recovery import StoredKernel, plan_recovery
+
+
+def kernel(kernel_id="k", attempt=1, **attributes):
+    return StoredKernel(
+        {"kernel_id": kernel_id, "attempt": attempt, "launch_key": "s3cr3t"}, **attributes
+    )
+
+
+@pytest.fixture
+async def open_records(tmp_path):
+    opened = []
+
+    async def open_records(folder=tmp_path / "state"):
+        records = Records(folder)
+        await records.open()
+        opened.append(records)
+        return records
+
+    yield open_records
+    for records in opened:
+        records.close()
+
+
+async def test_what_is_written_is_there_for_the_next_process(open_records, tmp_path):
+    records = await open_records()
+    await records.write("a", kernel().record)
+    await records.change("a", restarting=True, last_activity="2026-01-01T00:00:00+00:00")
+    await records.write("b", kernel("other").record)
+    await records.remove("b")
+    await records.change("b", restarting=True)
+    records.close()
+    again = await open_records()
+    assert again.stored == {"a": kernel(restarting=True, last_activity="2026-01-01T00:00:00+00:00")}
+    folder = tmp_path / "state"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert [stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.json")] == [0o600]
+
+
+async def test_a_folder_that_others_may_read_is_closed_to_them(open_records, tmp_path):
+    (tmp_path / "state").mkdir(mode=0o755)
+    await open_records()
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    "garbage", ["", "{", "[]", "{}", '{"record": {}}', '{"record": 7, "x": 1}']
+)
+async def test_what_is_no_record_is_left_out(open_records, tmp_path, garbage):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "a.json").write_text(garbage)
+    (tmp_path / "state" / "b.json.new").write_text("half")
+    assert (await open_records()).stored == {}
+    assert [path.name for path in (tmp_path / "state").glob("[!.]*")] == ["a.json"]
+
+
+async def test_a_folder_is_one_process_s_alone(open_records):
+    records = await open_records()
+    with pytest.raises(ConfigurationError, match="another gateway uses the folder"):
+        await open_records()
+    records.close()
+    await open_records()
+
+
+async def test_a_folder_that_cannot_be_made(open_records, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        ConfigurationError, match=r"GP_STATE_DIR: the folder .* cannot be used: Not a dir"
+    ):
+        await open_records(tmp_path / "file" / "state")
+
+
+async def test_a_record_that_cannot_be_written(open_records, tmp_path):
+    records = await open_records()
+    (tmp_path / "state" / "a.json.new").mkdir()
+    with pytest.raises(EngineError, match="cannot be stored in GP_STATE_DIR") as failure:
+        await records.write("a", kernel().record)
+    assert "s3cr3t" not in str(failure.value)
+    assert "s3cr3t" not in repr(records.stored)
+
+
+async def test_the_last_of_many_changes_stays(open_records, tmp_path):
+    records = await open_records()
+    await records.write("a", kernel().record)
+    await asyncio.gather(*(records.change("a", started=str(number)) for number in range(50)))
+    assert json.loads((tmp_path / "state" / "a.json").read_text())["started"] == "49"
+
+
+async def test_without_a_folder_nothing_is_stored():
+    records = Records(None)
+    await records.open()
+    await records.write("a", kernel().record)
+    await records.change("a", restarting=True)
+    await records.remove("a")
+    assert records.stored == {}
+
+
+@pytest.mark.parametrize(
+    ("stored", "existing", "adopt", "forget", "remove"),
+    [
+        ({}, "", "", "", ""),
+        ({"a": kernel()}, "a", "a", "", ""),
+        ({"a": kernel()}, "", "", "a", ""),
+        ({}, "a", "", "", "a"),
+        # A restart, from its announcement until the old workload is forgotten.
+        ({"a": kernel(restarting=True)}, "a", "a", "", ""),
+        ({"a": kernel(restarting=True)}, "", "a", "", ""),
+        ({"a": kernel(restarting=True)}, "b", "a", "", "b"),
+        ({"a": kernel(restarting=True), "b": kernel(attempt=2)}, "b", "b", "a", ""),
+        ({"b": kernel(attempt=2), "a": kernel(restarting=True)}, "ab", "b", "a", "a"),
+        ({"a": kernel("x"), "b": kernel("y")}, "ab", "ab", "", ""),
+    ],
+)
+def test_what_is_found_is_adopted_forgotten_or_removed(stored, existing, adopt, forget, remove):
+    plan = plan_recovery(stored, existing)
+    assert (plan.adopt, plan.forget, plan.remove) == (set(adopt), set(forget), set(remove))
