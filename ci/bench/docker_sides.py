@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import sys
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -148,7 +149,12 @@ def _installations() -> list[_Installation]:
             Path(sys.executable).parent,
             ("jupyter-gateway",),
             images.KERNEL_PY.reference,
-            {},
+            # As docs/docker.md has it for a gateway whose kernels outlive it.
+            {
+                "GP_ENGINE": "docker",
+                "GP_INSTANCE": f"gp-bench-{uuid.uuid4()}",
+                "GP_STATE_DIR": "state",
+            },
         ),
         _Installation(
             "peer",
