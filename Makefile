@@ -6,7 +6,7 @@ help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 env:
 	@ci/env
-demo: env ## run the example notebooks on kernel pods of a custom image
+demo: env ## run the example notebooks on kernel pods of a custom image, or in containers: ENGINE=docker
 	@$(python) -m ci.demo
 clean-demo: env ## remove the demo, and the cluster that was made for it
 	@$(python) -m ci.demo clean

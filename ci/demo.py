@@ -2,7 +2,7 @@
 
 What it does is what a platform team and a data scientist would: install the chart, add a kernel with one
 flag, run notebooks from outside the cluster, each on the kernel that it names. ``python -m ci.demo clean``
-removes it.
+removes it. With ENGINE=docker it is demo_docker's.
 """
 
 from __future__ import annotations
@@ -10,33 +10,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shlex
 import sys
 import time
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyhelm3  # type: ignore[import-untyped]
 
-from ci import clusters, images
+from ci import clusters, demo_docker, images
 from ci.clusters import Cluster
-from ci.commands import CommandError, exit_code
-from ci.gateway_access import Release, forwarded, jupyter_server
-from ci.notebooks import execute, kernel_name
+from ci.commands import CommandError, UserError, exit_code
+from ci.demo_notebooks import CUSTOM, OWN_KERNELS, SCALA_VARIABLES, run_notebooks
+from ci.gateway_access import Release, forwarded
 from ci.paths import ROOT
 from ci.progress import say, step
 
 NAMESPACE = "gateway-demo"
 RELEASE = "gateway"
-# What is added to the kernels that the chart knows.
-CUSTOM = "custom"
-OWN_KERNELS = {"python3": images.KERNEL_PY, "r": images.KERNEL_R, "scala": images.KERNEL_SCALA}
 # Who brought the cluster up, if the demo did.
 OWNER = "demo"
 CHART = "charts/gateway-provisioners"
-RESULTS = ROOT / "build/demo"
-LISTED_SECONDS = 60
 
 
 def _make_namespace(release: Release) -> None:
@@ -57,8 +52,7 @@ def _images(cluster: Cluster) -> dict[str, object]:
         name: {"enabled": True, "image": cluster.image(image.reference)}
         for name, image in OWN_KERNELS.items()
     }
-    # A JVM that starts in half the time, and computes more slowly, is the better one for a short notebook.
-    kernels["scala"]["env"] = {"SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}
+    kernels["scala"]["env"] = SCALA_VARIABLES
     if cluster.registry:
         repository = images.GATEWAY.reference.rpartition(":")[0]
         return {
@@ -93,36 +87,14 @@ async def _deploy(release: Release, values: dict[str, object]) -> None:
         await helm.run([*upgrade, *flags, "--wait"])
 
 
-def _wait_for_kernels(server_url: str, names: set[str]) -> None:
-    """Wait until the gateway lists the kernels that were added: within seconds, and without a restart."""
-    deadline = time.monotonic() + LISTED_SECONDS
-    while True:
-        with urllib.request.urlopen(f"{server_url}/api/kernelspecs", timeout=10) as answer:  # noqa: S310
-            missing = names - json.load(answer)["kernelspecs"].keys()
-        if not missing:
-            return
-        if time.monotonic() > deadline:
-            raise CommandError(f"the gateway does not list the kernel {min(missing)}")
-        time.sleep(0.2)
-
-
 def _run_notebooks(release: Release) -> list[Path]:
-    results: list[Path] = []
-    with (
-        forwarded(release) as gateway_url,
-        jupyter_server(gateway_url, release.token()) as server_url,
-    ):
-        with step("Wait until the gateway lists the kernels"):
-            _wait_for_kernels(server_url, {CUSTOM, *OWN_KERNELS})
-        for notebook in sorted((ROOT / "examples/notebooks").glob("*.ipynb")):
-            kernel = kernel_name(notebook)
-            with step(f"Execute {notebook.relative_to(ROOT)} on a pod of the kernel {kernel}"):
-                try:
-                    results += execute(notebook, server_url, kernel, RESULTS)
-                except CommandError as error:
-                    last = release.kubectl("logs", f"service/{release.service()}", "--tail=10")
-                    raise CommandError(f"{error}\nThe gateway's last lines:\n{last}") from error
-    return results
+    with forwarded(release) as gateway_url:
+        return run_notebooks(
+            gateway_url,
+            release.token(),
+            "on a pod",
+            lambda: release.kubectl("logs", f"service/{release.service()}", "--tail=10"),
+        )
 
 
 def _tell_how_to_go_on(release: Release, results: Sequence[Path]) -> None:
@@ -183,8 +155,18 @@ def main() -> int:
     parser.add_argument("verb", nargs="?", choices=("run", "clean"), default="run")
     parser.add_argument("--namespace", default=NAMESPACE, help="where (default %(default)s)")
     arguments = parser.parse_args()
-    action = clean if arguments.verb == "clean" else demo
-    return exit_code(lambda: action(arguments.namespace))
+    return exit_code(lambda: _act(arguments.verb, arguments.namespace))
+
+
+def _act(verb: str, namespace: str) -> None:
+    # What runs the kernels here; for `make images`, what builds them.
+    engine = os.environ.pop("ENGINE", "") or "kubernetes"
+    if engine == "docker":
+        (demo_docker.clean if verb == "clean" else demo_docker.demo)()
+    elif engine == "kubernetes":
+        (clean if verb == "clean" else demo)(namespace)
+    else:
+        raise UserError(f"ENGINE={engine}: kernels of the demo run on kubernetes or docker")
 
 
 if __name__ == "__main__":

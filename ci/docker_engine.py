@@ -107,15 +107,15 @@ def named() -> str:
     return os.environ.get("ENGINE_HOST", "")
 
 
-def ensure() -> DockerEngine:
-    """Return the chosen engine; our own is brought up now unless it is.
+def ensure(own: Dockerd = OWN) -> DockerEngine:
+    """Return the named engine, or else our own, which is brought up now unless it is.
 
     Raises UserError for what the user has to decide or install, CommandError when it does not come up.
     """
     host = named()
     if not host:
-        OWN.up()
-        return DockerEngine(OWN.host, OWN.addresses.host)
+        own.up()
+        return DockerEngine(own.host, own.addresses.host)
     template = "{{(index .IPAM.Config 0).Gateway}}"
     try:
         gateway = Docker(host).cli("network", "inspect", "--format", template, "bridge").strip()

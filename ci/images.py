@@ -78,6 +78,12 @@ GATEWAY = Image(
     f"elyra/gateway:{VERSION}", ROOT / "images/gateway", FOUNDATION.reference, wheel=True
 )
 DEBIAN = Image(f"elyra/debian:{VERSION}", ROOT / "images/debian", parent=None, deployed=False)
+ENGINE_PROXY = Image(
+    f"elyra/engine-proxy:{VERSION}",
+    ROOT / "examples/docker/engine-proxy",
+    DEBIAN.reference,
+    deployed=False,
+)
 DATA_SCI_PY = Image("acme/data-sci-py:2.0", ROOT / "examples/data-sci-py", KERNEL_PY.reference)
 
 
@@ -96,7 +102,7 @@ IMAGES = {
     image.reference: image
     for image in (
         *(FOUNDATION, KERNEL_PY, KERNEL_R, KERNEL_SCALA, GATEWAY),
-        *(DEBIAN, DATA_SCI_PY, *BROUGHT),
+        *(DEBIAN, ENGINE_PROXY, DATA_SCI_PY, *BROUGHT),
     )
 }
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from ci import go_programs
 from ci.bench.api import Api, wait_until
 from ci.clusters import Cluster
 from ci.commands import CommandError, run
-from ci.paths import ROOT, cache
-from ci.progress import step
+from ci.paths import ROOT
 
 NAME = "gp-bench-fake"
 LABELS = {"gp-bench/fake": "true"}
@@ -27,29 +24,9 @@ _STAGES = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-dele
 _POD_ADDRESSES = "198.18.0.0/16"
 
 
-def _go(verb: str, *words: str | Path) -> str:
-    return run("go", verb, "-C", _SOURCE, *words)
-
-
 def build() -> Path:
-    """Build kwok unless that is done; return its folder, named after what it is made from."""
-    sources = [(_SOURCE / name).read_bytes() for name in ("go.mod", "go.sum")]
-    compiler = run("go", "env", "-C", _SOURCE, "GOVERSION", "GOOS", "GOARCH").encode()
-    key = hashlib.sha256(b"\n".join([compiler, *sources])).hexdigest()[:16]
-    folder = cache() / "kwok" / key
-    if folder.exists():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with step("Build kwok"), TemporaryDirectory(dir=folder.parent) as unfinished:
-        target = Path(unfinished) / "built"
-        target.mkdir()
-        flags = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w")
-        _go("build", *flags, "-o", target / "kwok", f"{_MODULE}/cmd/kwok")
-        module = Path(_go("list", "-m", "-f={{.Dir}}", _MODULE).strip())
-        for stage in _STAGES:
-            shutil.copy(module / f"kustomize/stage/{stage}.yaml", target)
-        target.rename(folder)
-    return folder
+    """Build kwok unless that is done; return the program."""
+    return go_programs.ensure(_SOURCE, f"{_MODULE}/cmd/kwok", "kwok")
 
 
 def remove(cluster: Cluster, namespace: str) -> None:
@@ -66,7 +43,8 @@ def remove(cluster: Cluster, namespace: str) -> None:
 @asynccontextmanager
 async def fake_node(cluster: Cluster, api: Api, namespace: str) -> AsyncIterator[None]:
     """Have the node for the length of the block; pods in `namespace` may be on it."""
-    folder = await asyncio.to_thread(build)
+    kwok = await asyncio.to_thread(build)
+    stages = go_programs.module_folder(_SOURCE, _MODULE) / "kustomize/stage"
     await api.post(
         "/api/v1/nodes",
         {
@@ -77,12 +55,12 @@ async def fake_node(cluster: Cluster, api: Api, namespace: str) -> AsyncIterator
         },
     )
     process = await asyncio.create_subprocess_exec(
-        str(folder / "kwok"),
+        kwok,
         f"--kubeconfig={cluster.kubeconfig}",
         f"--manage-single-node={NAME}",
         f"--cidr={_POD_ADDRESSES}",
         "--node-port=0",  # it would serve logs and shells there
-        *(f"--config={stage}" for stage in folder.glob("*.yaml")),
+        *(f"--config={stages / stage}.yaml" for stage in _STAGES),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )

@@ -13,11 +13,11 @@ resolve "$@" --strip-extras --extra test --extra lint --extra release python/pyp
 
 # The images install with the same versions, and only what their registry files hash to.
 for image in kernel-py kernel-r kernel-scala gateway; do
-  # The folders's own wishes beside our wheel's: `gateway` has none, it is the wheel's extra of that name.
+  # The folders's own wishes beside our wheel's: `gateway` has none, it is two extras of the wheel.
   case "${image}" in
     kernel-r | kernel-scala) wishes=(python/pyproject.toml) ;; # while it is built
     kernel-py) wishes=(python/pyproject.toml images/kernel-py/requirements.in) ;;
-    gateway) wishes=(--extra gateway python/pyproject.toml) ;;
+    gateway) wishes=(--extra gateway --extra docker python/pyproject.toml) ;;
   esac
   resolve "$@" --generate-hashes --constraint python/constraints.txt "${wishes[@]}" \
     --output-file "images/${image}/requirements.txt"

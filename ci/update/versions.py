@@ -13,6 +13,7 @@ PLACES = ("README.md", "charts", "ci/peer", "docs", "examples", "images", "pytho
 BEFORE = {
     "Dockerfile": r"^ARG VERSION=",
     "Chart.yaml": r'^(?:version: |appVersion: "|      image: elyra/[a-z-]+:)',
+    "compose.yaml": r"\belyra/[a-z-]+:",
     ".md": r"\belyra/[a-z-]+:|is the one of gateway_provisioners ",
 }
 

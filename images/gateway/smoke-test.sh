@@ -9,8 +9,10 @@ jupyter-gateway --version
 python - <<'PYTHON'
 from importlib.metadata import entry_points
 
-(provisioner,) = entry_points(group="jupyter_client.kernel_provisioners", name="kubernetes-provisioner")
-provisioner.load()
+for engine in ("kubernetes", "docker", "docker-swarm"):
+    name = f"{engine}-provisioner"
+    (provisioner,) = entry_points(group="jupyter_client.kernel_provisioners", name=name)
+    provisioner.load()
 PYTHON
 
 leftovers="$(find /root "${HOME}/.cache" /tmp /var/lib/apt/lists \( -name '*.whl' -o -path '*/.cache/*' -o -path '*/lists/*' \) \

@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 
-from ci.demo import CUSTOM, OWN_KERNELS
+from ci.demo_notebooks import CUSTOM, OWN_KERNELS
 from ci.notebooks import kernel_name
 from ci.paths import ROOT
 

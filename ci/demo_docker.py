@@ -1,0 +1,91 @@
+"""`make demo ENGINE=docker`: the demo's notebooks in containers, by a gateway of examples/docker.
+
+On the engine that ENGINE_HOST names, or else on one of the demo's own, which goes with it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ci import docker_engine, images
+from ci.compose import IMAGES, Project
+from ci.demo_notebooks import CUSTOM, OWN_KERNELS, SCALA_VARIABLES, run_notebooks
+from ci.docker_engine import DockerEngine
+from ci.dockerd import Dockerd
+from ci.gateway_access import free_port
+from ci.paths import ROOT
+from ci.progress import say, step
+
+OWN_ENGINE = Dockerd("gateway-provisioners-demo")
+NAME = "gateway-demo"
+FOLDER = ROOT / "build/demo-docker"
+TITLES = {"python3": "Python 3", "r": "R", "scala": "Scala"}
+
+
+def _project(engine: DockerEngine) -> Project:
+    return Project(engine, NAME, FOLDER)
+
+
+def _add_kernels(project: Project) -> None:
+    for name, image in OWN_KERNELS.items():
+        language = "python" if name == "python3" else name
+        project.add_kernel(name, image.reference, TITLES[name], language)
+    project.add_kernel(CUSTOM, images.DATA_SCI_PY.reference, "Data Science 2.0")
+    file = project.folder / "kernelspecs/scala/kernel.json"
+    spec = json.loads(file.read_text())
+    spec["env"] = {**SCALA_VARIABLES, "KERNEL_SPARK_CONTEXT_INIT_MODE": "lazy"}
+    spec["metadata"]["kernel_provisioner"]["config"]["launch_timeout"] = 60
+    file.write_text(json.dumps(spec, indent=2))
+
+
+def _tell_how_to_go_on(project: Project, results: Sequence[Path]) -> None:
+    listed = "\n".join(f"  {path}" for path in results)
+    say(
+        f"""
+Executed, with all outputs:
+{listed}
+
+Go on with JupyterLab (pip install jupyterlab): open a notebook, such as {results[0]}
+  export JUPYTER_GATEWAY_AUTH_TOKEN="$(sed -n s/^KG_AUTH_TOKEN=//p {project.folder}/.env)"
+  jupyter lab --gateway-url {project.gateway_url()}
+
+Each open notebook is a container: docker --host {project.engine.host} ps
+Take everything down: make clean-demo ENGINE=docker"""
+    )
+
+
+def demo() -> None:
+    """Bring everything up, execute the notebooks, say where the results are."""
+    start = time.monotonic()
+    say("Gateway Provisioners: notebooks on kernels in Docker containers")
+    engine = docker_engine.ensure(OWN_ENGINE)
+    wanted = [*IMAGES, *OWN_KERNELS.values(), images.DATA_SCI_PY]
+    engine.load(images.archives(wanted))
+    project = _project(engine)
+    project.write_files(free_port())
+    with step(f"docker compose up ({FOLDER.relative_to(ROOT)})"):
+        project.up()
+    with step("jupyter docker-spec install, for each kernel"):
+        _add_kernels(project)
+    results = run_notebooks(
+        project.gateway_url(),
+        project.token,
+        "in a container",
+        lambda: project.compose("logs", "--no-log-prefix", "--tail=10", "gateway"),
+    )
+    say(f"  done in {time.monotonic() - start:.0f} s")
+    _tell_how_to_go_on(project, results)
+
+
+def clean() -> None:
+    """Remove the project with its kernels, and the engine if it is the demo's own."""
+    if docker_engine.named() or OWN_ENGINE.answers():
+        project = _project(docker_engine.ensure(OWN_ENGINE))
+        if project.folder.exists():
+            with step("docker compose down, and its kernels with it"):
+                project.down()
+    if not docker_engine.named():
+        OWN_ENGINE.down()

@@ -1,0 +1,64 @@
+"""The demo's kernels and notebooks, on whatever engine: what they are, and how they are executed."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from ci import images
+from ci.commands import CommandError
+from ci.gateway_access import jupyter_server
+from ci.notebooks import execute, kernel_name
+from ci.paths import ROOT
+from ci.progress import step
+
+# What is added to the kernels that there are.
+CUSTOM = "custom"
+OWN_KERNELS = {"python3": images.KERNEL_PY, "r": images.KERNEL_R, "scala": images.KERNEL_SCALA}
+# A JVM that starts in half the time, and computes more slowly, is the better one for a short notebook.
+SCALA_VARIABLES = {"SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}
+RESULTS = ROOT / "build/demo"
+LISTED_SECONDS = 60
+
+
+def run_notebooks(
+    gateway_url: str, token: str, where: str, last_lines: Callable[[], str]
+) -> list[Path]:
+    """Execute the example notebooks at a gateway; return the files that hold the results.
+
+    Args:
+        where: what a kernel runs in, for people.
+        last_lines: gives the end of the gateway's log, for when a notebook fails.
+
+    Raises CommandError when one fails.
+    """
+    results: list[Path] = []
+    with jupyter_server(gateway_url, token) as server_url:
+        with step("Wait until the gateway lists the kernels"):
+            _wait_for_kernels(server_url, {CUSTOM, *OWN_KERNELS})
+        for notebook in sorted((ROOT / "examples/notebooks").glob("*.ipynb")):
+            kernel = kernel_name(notebook)
+            with step(f"Execute {notebook.relative_to(ROOT)} {where} of the kernel {kernel}"):
+                try:
+                    results += execute(notebook, server_url, kernel, RESULTS)
+                except CommandError as error:
+                    raise CommandError(
+                        f"{error}\nThe gateway's last lines:\n{last_lines()}"
+                    ) from error
+    return results
+
+
+def _wait_for_kernels(server_url: str, names: set[str]) -> None:
+    """Wait until the gateway lists the kernels that were added: within seconds, and without a restart."""
+    deadline = time.monotonic() + LISTED_SECONDS
+    while True:
+        with urllib.request.urlopen(f"{server_url}/api/kernelspecs", timeout=10) as answer:  # noqa: S310
+            missing = names - json.load(answer)["kernelspecs"].keys()
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            raise CommandError(f"the gateway does not list the kernel {min(missing)}")
+        time.sleep(0.2)

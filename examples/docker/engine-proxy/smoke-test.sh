@@ -1,0 +1,4 @@
+#!/bin/bash
+# Run inside the image: the configuration is one.
+set -euo pipefail
+haproxy -c -f /etc/haproxy/haproxy.cfg
