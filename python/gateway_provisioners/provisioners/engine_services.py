@@ -100,7 +100,8 @@ class EngineServices(EngineTraits):
 
     async def _start_response_server(self) -> None:
         # A tenth of a second, which a process whose kernels come and go need not spend again.
-        self._gateway_key = self._gateway_key or await asyncio.to_thread(GatewayKey.generate)
+        if self._gateway_key is None:
+            self._gateway_key = await asyncio.to_thread(GatewayKey.generate)
         self._response_server = ResponseServer(
             ip=self.response_ip,
             port=self.response_port,
