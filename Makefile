@@ -28,7 +28,7 @@ images: env ## build the images: ENGINE=docker, podman or buildah, BASE_IMAGE=..
 	@$(python) -m ci.images
 check-image: env ## check an image as the gateway would start it: IMAGE=acme/data-sci-py:2.0 [LANGUAGE=python]
 	@$(python) -m ci.check_image $(IMAGE) $(LANGUAGE:%=--language=%)
-bench: env cluster ## compare with gateway-provisioners 0.5.0, side by side
-	@$(python) -m ci.bench
+bench: env ## compare with gateway-provisioners 0.5.0, side by side; ONLY=docker without a cluster
+	@$(python) -m ci.bench $(ONLY)
 package: env ## put what a release publishes into dist/; PARTS=distributions makes the wheel and the sdist only
 	@$(python) -m ci.package $(PARTS)

@@ -1,1 +1,1 @@
-"""`make bench`: this product beside its peer on one cluster, and beside what the cluster itself takes."""
+"""`make bench`: this product beside its peer, on a cluster and beside a Docker engine, and their floors."""

@@ -1,4 +1,4 @@
-"""Run the bench, or some of its measurements: ``python -m ci.bench [adoption rollout ...]``.
+"""Run the bench, or some of its measurements: ``python -m ci.bench [adoption rollout docker ...]``.
 
 Missed targets are told in words; the exit code is 1 only when something could not be measured.
 """
@@ -13,36 +13,44 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
+import aiodocker
 import aiohttp
 import pyhelm3  # type: ignore[import-untyped]
 
-from ci import clusters
-from ci.bench import fake_node, plot, results, schedule
+from ci import clusters, docker_engine
+from ci.bench import docker, fake_node, plot, results, schedule
 from ci.bench.api import connected
 from ci.bench.deploy import deployed
 from ci.bench.floors import BarePods
 from ci.bench.measure import Samples
+from ci.bench.results import Row
 from ci.clusters import Cluster
 from ci.commands import CommandError, UserError, exit_code, run
+from ci.docker_engine import DockerEngine
 from ci.images import KERNEL_PY
 from ci.paths import ROOT, cache
 from ci.peer import images as peer_images
 from ci.progress import say
 
 RESULTS = ROOT / "build/bench"
+_UNMEASURED = (
+    *(aiohttp.ClientError, aiodocker.DockerError),
+    *(asyncio.TimeoutError, pyhelm3.errors.Error),
+)
 
 
-def _circumstances(cluster: Cluster) -> dict[str, Any]:
+def _circumstances(engine: str) -> dict[str, Any]:
     gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{os.cpu_count()} cores, {gibibytes:.0f} GiB, {platform.machine()}",
-        "cluster": cluster.choice,
+        "engine": engine,
         "commit": run("git", "-C", ROOT, "describe", "--always", "--dirty").strip(),
         "load_before": os.getloadavg()[0],
     }
@@ -58,46 +66,79 @@ async def _measure(cluster: Cluster, names: Collection[str]) -> Samples:
         return samples
 
 
-def _tell(samples: Samples, about: dict[str, Any]) -> None:
-    table = results.rows(samples)
-    caption = f"{about['date']}, {about['machine']}, {about['cluster']} cluster, {about['commit']}."
+def _tell(name: str, samples: Samples, table: Sequence[Row], about: dict[str, Any]) -> None:
+    caption = f"{about['date']}, {about['machine']}, {about['engine']}, {about['commit']}."
     RESULTS.mkdir(parents=True, exist_ok=True)
     document = {**about, "samples": samples}
-    (RESULTS / "results.json").write_text(json.dumps(document, indent=1) + "\n")
-    (RESULTS / "results.md").write_text(f"{results.markdown(table)}\n{caption}\n")
-    plot.draw(table, caption, [RESULTS / "results.png", RESULTS / "results.svg"])
-    say(f"\n{results.text(table)}\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    (RESULTS / f"{name}.md").write_text(f"{results.markdown(table)}\n{caption}\n")
+    plot.draw(table, caption, [RESULTS / f"{name}.png", RESULTS / f"{name}.svg"])
+    say(f"\n{caption}\n\n{results.text(table)}\n")
     missed = results.misses(table)
     say(
         "\n".join(["Missed:", *(f"  {words}" for words in missed)])
         if missed
         else "All targets reached."
     )
-    say(f"The samples, the table and a plot: {RESULTS}/results.*")
+    say(f"The samples, the table and a plot: {RESULTS}/{name}.*")
 
 
 def _possible(names: Collection[str]) -> Collection[str]:
     """Return what is to be measured on the chosen cluster: all that can be, where nothing is named."""
-    if unknown := set(names) - schedule.MEASUREMENTS.keys():
-        known = ", ".join(schedule.MEASUREMENTS)
+    if unknown := set(names) - set(schedule.NAMES):
+        known = ", ".join(schedule.NAMES)
         raise UserError(f"no measurement {', '.join(sorted(unknown))}: there are {known}")
-    if clusters.choose() == "local":
-        return names or schedule.MEASUREMENTS.keys()
-    impossible = ", ".join(sorted(schedule.LOCAL_ONLY))
-    if schedule.LOCAL_ONLY & set(names):
-        raise UserError(f"{impossible} can be measured with CLUSTER=local only")
-    if not names:
-        say(f"  left out, as they need CLUSTER=local: {impossible}")
-    return names or schedule.MEASUREMENTS.keys() - schedule.LOCAL_ONLY
-
-
-def bench(names: Collection[str]) -> None:
-    """Measure both sides on the chosen cluster, and leave nothing on it."""
+    if set(names) == {schedule.DOCKER}:
+        return names
     if clusters.choose() == "current":
         raise UserError(
             "the bench puts its images onto the node, which CLUSTER=current does not allow: "
             "use CLUSTER=local or CLUSTER=kind"
         )
+    if clusters.choose() == "local":
+        return names or schedule.NAMES
+    impossible = ", ".join(sorted(schedule.LOCAL_ONLY))
+    if schedule.LOCAL_ONLY & set(names):
+        raise UserError(f"{impossible} can be measured with CLUSTER=local only")
+    if not names:
+        say(f"  left out, as they need CLUSTER=local: {impossible}")
+    return names or set(schedule.NAMES) - schedule.LOCAL_ONLY
+
+
+@contextmanager
+def _told(engine: str) -> Iterator[dict[str, Any]]:
+    """Say how busy the machine is before and after; give what the table is to say of both."""
+    start = time.monotonic()
+    about = _circumstances(engine)
+    say(f"  {about['machine']}; load {about['load_before']:.1f}: the less, the better the numbers")
+    try:
+        yield about
+    except _UNMEASURED as error:
+        raise CommandError(f"could not be measured: {type(error).__name__} {error}") from error
+    about["load_after"] = os.getloadavg()[0]
+    say(f"  measured in {time.monotonic() - start:.0f} s; load {about['load_after']:.1f}")
+
+
+def _bench_cluster(names: Collection[str]) -> None:
+    cluster = clusters.ensure()
+    if "adoption" in names:
+        fake_node.build()
+    with _told(f"{cluster.choice} cluster") as about:
+        samples = asyncio.run(_measure(cluster, names))
+    _tell("results", samples, results.rows(samples), about)
+
+
+def _bench_docker(engine: DockerEngine) -> None:
+    version = engine.cli("version", "--format", "{{.Server.Version}}").strip()
+    with _told(f"Docker engine {version}") as about:
+        samples, failures = asyncio.run(docker.measure(engine))
+    for failure in failures:
+        say(f"  failed, {failure}")
+    _tell("docker", samples, results.docker_rows(samples), about)
+
+
+def bench(names: Collection[str]) -> None:
+    """Measure both sides on the chosen cluster and on the Docker engine, and leave nothing there."""
     names = _possible(names)
     peer_images.register()
     cache().mkdir(parents=True, exist_ok=True)
@@ -106,27 +147,19 @@ def bench(names: Collection[str]) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError("another bench runs") from error
-        start = time.monotonic()
-        cluster = clusters.ensure()
-        if "adoption" in names:
-            fake_node.build()
-        about = _circumstances(cluster)
-        say(
-            f"  {about['machine']}; load {about['load_before']:.1f}: the less, the better the numbers"
-        )
-        try:
-            samples = asyncio.run(_measure(cluster, names))
-        except (aiohttp.ClientError, asyncio.TimeoutError, pyhelm3.errors.Error) as error:
-            raise CommandError(f"could not be measured: {type(error).__name__} {error}") from error
-        say(f"  measured in {time.monotonic() - start:.0f} s; load {os.getloadavg()[0]:.1f}")
-        _tell(samples, about)
+        # Whether there is one is better known before an hour's quarter than after it.
+        engine = docker_engine.ensure() if schedule.DOCKER in names else None
+        if on_cluster := set(names) - {schedule.DOCKER}:
+            _bench_cluster(on_cluster)
+        if engine is not None:
+            _bench_docker(engine)
 
 
 def main() -> int:
     """Run the bench."""
     parser = argparse.ArgumentParser(prog="python -m ci.bench", description=__doc__)
     parser.add_argument(
-        "measurements", nargs="*", help=f"{', '.join(schedule.MEASUREMENTS)}; default: all"
+        "measurements", nargs="*", help=f"{', '.join(schedule.NAMES)}; default: all"
     )
     return exit_code(partial(bench, parser.parse_args().measurements))
 

@@ -97,10 +97,13 @@ class Channels:
 class Gateway:
     """A gateway, and the kernel that is started at it."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, kernel_name: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, kernel_name: str, username: str = USERNAME
+    ) -> None:
         self._session = session
         self._url = url
         self._kernel_name = kernel_name
+        self._username = username
         self.failures: list[str] = []
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -124,7 +127,7 @@ class Gateway:
 
     async def _start(self) -> str:
         # With `env` Jupyter Kernel Gateway gives the kernel these variables; without it, its own.
-        body = {"name": self._kernel_name, "env": {"KERNEL_USERNAME": USERNAME}}
+        body = {"name": self._kernel_name, "env": {"KERNEL_USERNAME": self._username}}
         kernel: dict[str, Any] = await self._ask("POST", "/api/kernels", body)
         kernel_id: str = kernel["id"]
         return kernel_id
@@ -134,10 +137,28 @@ class Gateway:
         begin = time.perf_counter()
         kernel_id = await self.start()
         answered = time.perf_counter() - begin
+        return Start(kernel_id, answered, await self._first_result(kernel_id, code, begin))
+
+    async def restart_and_execute(self, kernel_id: str) -> float:
+        """Restart a kernel, connect to it anew and run 1+1; return the seconds until its result."""
+        begin = time.perf_counter()
+        await self._ask("POST", f"/api/kernels/{kernel_id}/restart")
+        return await self._first_result(kernel_id, CODE, begin)
+
+    async def _first_result(self, kernel_id: str, code: str, begin: float) -> float:
         async with self.channels(kernel_id) as channels:
             connected = time.perf_counter() - begin
             result, _ = await channels.execute(code)
-        return Start(kernel_id, answered, connected + result)
+        return connected + result
+
+    async def refusal(self) -> float:
+        """Start a kernel that cannot start; return the seconds until the client is told."""
+        begin = time.perf_counter()
+        try:
+            kernel_id = await self._start()
+        except CommandError:
+            return time.perf_counter() - begin
+        raise CommandError(f"the kernel {kernel_id} started, and should not have")
 
     @asynccontextmanager
     async def channels(self, kernel_id: str, session_id: str = "") -> AsyncIterator[Channels]:
@@ -149,11 +170,11 @@ class Gateway:
 
     def at(self, url: str) -> Gateway:
         """Return the same at another address, such as that of one of its pods."""
-        return Gateway(self._session, url, self._kernel_name)
+        return Gateway(self._session, url, self._kernel_name, self._username)
 
     def with_kernel(self, name: str) -> Gateway:
         """Return the same for another kernel of it."""
-        return Gateway(self._session, self._url, name)
+        return Gateway(self._session, self._url, name, self._username)
 
     async def is_ready(self) -> bool:
         """Ask it."""
@@ -177,4 +198,8 @@ class Gateway:
     async def delete_all(self) -> None:
         """Delete every kernel that the gateway lists."""
         for kernel_id in await self.kernels():
-            await self._ask("DELETE", f"/api/kernels/{kernel_id}")
+            await self.delete(kernel_id)
+
+    async def delete(self, kernel_id: str) -> None:
+        """Delete a kernel."""
+        await self._ask("DELETE", f"/api/kernels/{kernel_id}")

@@ -7,14 +7,23 @@ import base64
 import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar
 
 from ci.bench import floors, idle_requests, node_view
 from ci.bench.api import labels
-from ci.bench.client import Start
+from ci.bench.client import Channels, Gateway, Start
 from ci.bench.deploy import Side, Sides
-from ci.bench.floors import BarePods, DirectZmq
+from ci.bench.floors import DirectZmq
 from ci.bench.reach import reach
 from ci.clusters import Cluster
 from ci.commands import CommandError
@@ -35,17 +44,41 @@ SETTLE_IDLE_SECONDS = 10.0
 Samples = defaultdict[str, dict[str, list[float]]]
 
 
+class AnySide(Protocol):
+    """A gateway on whatever engine."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def gateway(self) -> Gateway: ...
+
+    async def remove_kernels(self) -> None: ...
+
+
+class Bare(Protocol):
+    """What an engine needs to start something that does nothing."""
+
+    async def start(self) -> float: ...
+
+    async def remove(self) -> None: ...
+
+
+S = TypeVar("S", bound=AnySide)
+
+
 def no_samples() -> Samples:
     """Where samples are added."""
     return defaultdict(lambda: defaultdict(list))
 
 
-def _turns(rounds: int, sides: Sides) -> Iterator[Sequence[Side]]:
+def turns(rounds: int, sides: Iterable[S]) -> Iterator[Sequence[S]]:
+    """Give both sides once a round, each first in every other one."""
     for number in range(rounds):
         yield tuple(sides) if number % 2 == 0 else tuple(sides)[::-1]
 
 
-async def warm_up(sides: Sides, bare: BarePods) -> None:
+async def warm_up(sides: Iterable[AnySide], bare: Bare) -> None:
     """Start one of each that is not counted: images and modules are in the page cache from then on."""
     with step("Warm up"):
         for side in sides:
@@ -61,13 +94,13 @@ async def _together(count: int, start: Callable[[], Awaitable[float]]) -> list[f
 
 
 async def cold_starts(
-    samples: Samples, sides: Sides, bare: BarePods, *, rounds: int, count: int
+    samples: Samples, sides: Iterable[AnySide], bare: Bare, *, rounds: int, count: int
 ) -> None:
     """Start `count` kernels at once, wait for their results and remove them: on each side, in rounds."""
     suffix = "" if count == 1 else f"_{count}_at_once"
     first_result, answered = samples[f"first_result{suffix}"], samples[f"answered{suffix}"]
     with step(f"Cold starts, {count} at once, {rounds} rounds"):
-        for turn in _turns(rounds, sides):
+        for turn in turns(rounds, sides):
             for side in turn:
                 starts: list[Start] = await asyncio.gather(
                     *(side.gateway.start_and_execute() for _ in range(count))
@@ -76,7 +109,7 @@ async def cold_starts(
                 answered[side.name] += [start.answered for start in starts]
                 await side.remove_kernels()
                 await asyncio.sleep(SETTLE_SECONDS)
-            first_result["bare_pod"] += await _together(count, bare.start)
+            first_result["bare"] += await _together(count, bare.start)
             await bare.remove()
             await asyncio.sleep(SETTLE_SECONDS)
             first_result["local_kernel"] += await _together(count, floors.start_local_kernel)
@@ -104,9 +137,23 @@ async def _direct(cluster: Cluster, side: Side, kernel_id: str) -> AsyncIterator
             direct.close()
 
 
+async def execute_in_turns(
+    round_trip: dict[str, list[float]],
+    all_channels: Mapping[str, Channels],
+    direct: DirectZmq | None = None,
+) -> None:
+    """Run 1+1 over and over, a few times each in turn."""
+    for _ in range(EXECUTE_ROUNDS):
+        # The first of a few finds caches and cores as the others left them: not counted.
+        for name, channels in all_channels.items():
+            took = [(await channels.execute())[1] for _ in range(1 + EXECUTIONS)]
+            round_trip[name] += took[1:]
+        if direct is not None:
+            round_trip["direct_zmq"] += [direct.execute() for _ in range(1 + EXECUTIONS)][1:]
+
+
 async def executions(samples: Samples, cluster: Cluster, sides: Sides) -> None:
     """Run 1+1 over and over: through each gateway, and on the ZMQ channels of another kernel of ours."""
-    round_trip = samples["round_trip"]
     ours, peer = sides.ours.gateway, sides.peer.gateway
     with step(f"Execute through the gateways and directly, {EXECUTE_ROUNDS} rounds"):
         async with (
@@ -114,17 +161,14 @@ async def executions(samples: Samples, cluster: Cluster, sides: Sides) -> None:
             peer.channels(await peer.start()) as peer_channels,
             _direct(cluster, sides.ours, await ours.start()) as direct,
         ):
-            for _ in range(EXECUTE_ROUNDS):
-                # The first of a few finds caches and cores as the others left them: not counted.
-                for name, channels in (("ours", our_channels), ("peer", peer_channels)):
-                    took = [(await channels.execute())[1] for _ in range(1 + EXECUTIONS)]
-                    round_trip[name] += took[1:]
-                round_trip["direct_zmq"] += [direct.execute() for _ in range(1 + EXECUTIONS)][1:]
+            await execute_in_turns(
+                samples["round_trip"], {"ours": our_channels, "peer": peer_channels}, direct
+            )
         for side in sides:
             await side.remove_kernels()
 
 
-async def fill(side: Side, count: int) -> None:
+async def fill(side: AnySide, count: int) -> None:
     """Start that many kernels, a few at a time."""
     for started in range(0, count, BATCH):
         batch = min(BATCH, count - started)

@@ -25,6 +25,9 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "adoption": lambda samples, cluster, sides, _: adoption(samples, cluster, sides.ours),
     "rollout": lambda samples, _cluster, sides, _bare: rollout(samples, sides),
 }
+# On the Docker engine, see ci.bench.docker: no cluster is needed for these.
+DOCKER = "docker"
+NAMES = (*MEASUREMENTS, DOCKER)
 # From this host straight to pods and Services, which come and go meanwhile.
 LOCAL_ONLY = frozenset({"adoption", "rollout"})
 

@@ -43,7 +43,7 @@ class DockerEngine:
             ConfigurationError: there is no engine.
             EngineError: the engine does not answer.
         """
-        records = Records(state_folder)
+        records = Records(state_folder, instance=instance)
         return cls(await DockerApi.connect(), instance=instance, records=records, keep=keep)
 
     @property

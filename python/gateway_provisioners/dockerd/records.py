@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ class Records:
     They are read once, by `open`: until `close` the folder is this process's alone.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, *, instance: str) -> None:
         self._folder = folder
+        self._instance = instance
         self._stored: dict[str, StoredKernel] = {}
         self._lock_fd: int | None = None
         # Of two changes of one file the later one has to come last.
@@ -43,7 +45,8 @@ class Records:
         """Make the folder, make sure that it is ours alone, and read what is in it.
 
         Raises:
-            ConfigurationError: that cannot be done, or another process has it.
+            ConfigurationError: that cannot be done, another process has it, or another instance's kernels
+                are in it.
         """
         if self._folder is not None:
             self._stored = await asyncio.to_thread(self._open, self._folder)
@@ -55,12 +58,16 @@ class Records:
             self._lock_fd = None
 
     async def write(self, name: str, record: Mapping[str, Any]) -> None:
-        """Store a new kernel, in one step.
+        """Store a new kernel, or where one is from now on, in one step.
 
         Raises:
             EngineError: it cannot be written.
         """
-        await self._write(name, StoredKernel(record))
+        kernel = StoredKernel(record, started=datetime.now(timezone.utc).isoformat())
+        for before in self._stored.values():
+            if before.kernel_id == kernel.kernel_id:  # a restart is no new kernel
+                kernel = replace(kernel, started=before.started, last_activity=before.last_activity)
+        await self._write(name, kernel)
 
     async def change(self, name: str, **changes: Any) -> None:
         """Change attributes of a `StoredKernel`, if there is one.
@@ -91,7 +98,7 @@ class Records:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if folder.stat().st_mode & 0o077:
                 folder.chmod(0o700)
-            self._lock_fd = os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock_fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self.close()
@@ -106,7 +113,22 @@ class Records:
         found = {
             path.name.removesuffix(_SUFFIX): _read(path) for path in folder.glob(f"*{_SUFFIX}")
         }
-        return {name: kernel for name, kernel in found.items() if kernel is not None}
+        stored = {name: kernel for name, kernel in found.items() if kernel is not None}
+        self._become_owner(self._lock_fd, is_empty=not stored)
+        return stored
+
+    def _become_owner(self, lock: int, *, is_empty: bool) -> None:
+        """Write down whose folder it is; with another GP_INSTANCE, its kernels would not be found."""
+        owner = os.pread(lock, 4096, 0).decode(errors="replace")
+        if owner not in {"", self._instance} and not is_empty:
+            self.close()
+            msg = (
+                f"GP_STATE_DIR: the folder {self._folder} holds kernels of GP_INSTANCE={owner!r}, and "
+                f"this is {self._instance!r}: it needs a folder of its own."
+            )
+            raise ConfigurationError(msg)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, self._instance.encode(), 0)
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -47,6 +47,19 @@ class CullingKernelManager(AsyncMappingKernelManager):
     def _cull_connected_default(self) -> bool:
         return settings.boolean("GP_CULL_CONNECTED", default=False)
 
+    @default("untracked_message_types")
+    def _untracked_message_types_default(self) -> list[str]:
+        # How a kernel greets whoever begins to listen is no use of it: each gateway that starts does.
+        upstream = AsyncMappingKernelManager.untracked_message_types
+        return [*upstream.default(), "iopub_welcome"]
+
+    def track_message_type(self, message_type: str | None) -> bool:
+        """Whether such a message tells of use; None stands for the request where there was none.
+
+        Upstream takes whatever answers no request for activity, that greeting as well.
+        """
+        return message_type is not None and bool(super().track_message_type(message_type))
+
     def initialize_culler(self) -> None:
         """Begin to look at the kernels, once.
 

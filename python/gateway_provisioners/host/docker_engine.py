@@ -52,7 +52,10 @@ class DockerHold(Alone):
         """There is nobody to yield them to."""
 
     async def detach(self) -> None:
-        if self._announcements is not None:
+        if self._announcements is not None and self._kernels is not None:
+            for kernel_id in self._kernels.list_kernel_ids():
+                last_activity = self._kernels.get_kernel(kernel_id).last_activity
+                self.tell_activity(kernel_id, last_activity.isoformat())
             await self._announcements.finish()
         await self._services.close()
 

@@ -54,7 +54,7 @@ def engine_of_settings(parent: Any) -> Engine | None:
     """The engine that the environment names; None: kernels end with the gateway.
 
     Raises:
-        ConfigurationError: it names none that there is.
+        ConfigurationError: it names none that there is, or its client library is not installed.
     """
     name = settings.text("GP_ENGINE", "kubernetes")
     if name not in {"kubernetes", "docker"}:
@@ -64,13 +64,17 @@ def engine_of_settings(parent: Any) -> Engine | None:
     if not settings.text("GP_INSTANCE"):
         return None
     # Only one of them need be installed.
-    if name == "docker":
-        from gateway_provisioners.host.docker_engine import DockerHold
+    try:
+        if name == "docker":
+            from gateway_provisioners.host.docker_engine import DockerHold
 
-        return DockerHold(parent)
-    from gateway_provisioners.host.cluster import Cluster
+            return DockerHold(parent)
+        from gateway_provisioners.host.cluster import Cluster
 
-    return Cluster(parent)
+        return Cluster(parent)
+    except ModuleNotFoundError as error:
+        msg = f"GP_ENGINE={name} needs pip install 'gateway_provisioners[{name}]'."
+        raise ConfigurationError(msg) from error
 
 
 async def patiently(step: Callable[[], Awaitable[None]]) -> None:

@@ -30,6 +30,7 @@ class EngineServices(EngineTraits):
         self._holders = 0
         self._lock = asyncio.Lock()
         self._response_server: ResponseServer | None = None
+        self._gateway_key: GatewayKey | None = None
 
     # What an engine provides.
 
@@ -98,11 +99,14 @@ class EngineServices(EngineTraits):
             await self._stop()
 
     async def _start_response_server(self) -> None:
+        # A tenth of a second, which a process whose kernels come and go need not spend again.
+        if self._gateway_key is None:
+            self._gateway_key = await asyncio.to_thread(GatewayKey.generate)
         self._response_server = ResponseServer(
             ip=self.response_ip,
             port=self.response_port,
             port_retries=self.response_port_retries,
-            gateway_key=await asyncio.to_thread(GatewayKey.generate),
+            gateway_key=self._gateway_key,
             bind_any=self.response_addr_any,
         )
         await self._response_server.start()

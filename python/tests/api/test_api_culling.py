@@ -50,6 +50,13 @@ def aged(gateway, kernel_id, seconds):
     return kernel
 
 
+async def test_how_a_kernel_greets_who_listens_is_no_activity(gateway):
+    manager = gateway.app.kernel_manager
+    greetings = ["iopub_welcome", None, "status", "kernel_info_reply"]
+    assert not any(map(manager.track_message_type, greetings))
+    assert manager.track_message_type("execute_request")
+
+
 async def culled(gateway):
     """The kernels that are there when the gateway has looked, and its counts of those that are not."""
     await gateway.app.kernel_manager.cull_kernels()

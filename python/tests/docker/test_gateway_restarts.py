@@ -1,6 +1,7 @@
 """Kernels on a Docker engine are found again by the gateway that comes after the one that started them."""
 
 import contextlib
+import datetime as dt
 import json
 import signal
 import stat
@@ -68,6 +69,30 @@ async def test_a_kernel_goes_on_without_its_gateway(host, gateway, signum):
         host.wait_gone()
     assert TOKEN not in gateway.log.read_text()
     assert "Traceback" not in gateway.log.read_text()
+
+
+async def test_when_a_kernel_was_started_and_last_used_is_known_to_the_next_gateway(host, gateway):
+    def stored():
+        [path] = gateway.state.glob("*.json")
+        return json.loads(path.read_text())
+
+    async with gateway.running() as client:
+        kernel_id = await client.start("test")
+        started = stored()["started"]
+        assert started
+        await client.restart(kernel_id)
+        async with client.channels(kernel_id) as kernel:
+            await kernel.execute("x = 1")
+        await gateway.end(signal.SIGTERM)
+    before = stored()
+    assert before["started"] == started
+    async with gateway.running() as client:
+        told = (await client.kernels())[kernel_id]["last_activity"]
+        assert dt.datetime.fromisoformat(told.replace("Z", "+00:00")) == dt.datetime.fromisoformat(
+            before["last_activity"]
+        )
+        await client.delete(kernel_id)
+        host.wait_gone()
 
 
 async def test_a_kernel_that_died_meanwhile_is_started_anew(host, gateway):

@@ -11,12 +11,19 @@ ROLLOUTS = {
 }
 
 
-def table(**measured):
+DOCKER = {
+    "first_result": {"ours": [0.5], "peer": [1], "bare": [0.25], "local_kernel": [0.25]},
+    "answered": {"ours": [0.5], "peer": [1]},
+    "restart": {"ours": [0.5], "peer": [2]},
+}
+
+
+def table(make=results.rows, **measured):
     samples = no_samples()
     samples["failed_starts"].update(ours=[0], peer=[0])
     for name, of in measured.items():
         samples[name].update(of)
-    return {row.title: row for row in results.rows(samples)}
+    return {row.title: row for row in make(samples)}
 
 
 def test_what_was_not_measured_has_no_row():
@@ -43,3 +50,16 @@ def test_the_floor_of_an_adoption_is_a_start_without_kernels():
     row = table(**measured, **memory)["Adoption of 500 kernels, simulated"]
     assert row.of_floor == 6
     assert row.of_peer is None
+
+
+def test_the_floor_of_a_start_on_docker_is_a_bare_container():
+    row = table(results.docker_rows, **DOCKER)["Cold start, first result"]
+    assert (row.of_peer, row.of_floor) == (0.5, 1)
+    assert row.floor_is == "bare container started + kernel start on this host"
+
+
+def test_a_peer_whose_kernels_do_not_come_back_from_a_restart_has_words_for_a_number():
+    fails = {**DOCKER, "restart": {"ours": [0.5], "peer": []}}
+    for measured, peer, words in ((DOCKER, 2, ""), (fails, None, "fails")):
+        row = table(results.docker_rows, **measured)["Restart, first result"]
+        assert (row.peer, row.peer_is, row.missed()) == (peer, words, [])

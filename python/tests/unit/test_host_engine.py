@@ -1,6 +1,8 @@
 """The gateway's hold on its engine, without one."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -56,6 +58,22 @@ def test_an_engine_that_there_is_not(monkeypatch):
     monkeypatch.setenv("GP_ENGINE", "podman")
     with pytest.raises(ConfigurationError, match="GP_ENGINE='podman' is no engine; there are"):
         engine.engine_of_settings(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "library"), [("docker", "aiodocker"), ("kubernetes", "kubernetes")]
+)
+def test_an_engine_whose_library_is_not_installed_is_told_in_one_line(name, library):
+    # In a process of its own: this one has imported the library.
+    code = f"import sys; sys.modules[{library!r}] = None\n"
+    code += "from gateway_provisioners.host.app import main; main([])"
+    environment = {"GP_ENGINE": name, "GP_INSTANCE": "test", "KG_AUTH_TOKEN": "x"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.endswith(f"GP_ENGINE={name} needs pip install 'gateway_provisioners[{name}]'.")
 
 
 def test_without_an_instance_nothing_is_followed(monkeypatch):

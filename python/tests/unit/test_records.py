@@ -1,6 +1,7 @@
 """What is stored of kernels on a Docker engine, and what a gateway that starts does with it."""
 
 import asyncio
+import datetime as dt
 import json
 import stat
 
@@ -21,8 +22,8 @@ def kernel(kernel_id="k", attempt=1, **attributes):
 async def open_records(tmp_path):
     opened = []
 
-    async def open_records(folder=tmp_path / "state"):
-        records = Records(folder)
+    async def open_records(folder=tmp_path / "state", instance="team-a"):
+        records = Records(folder, instance=instance)
         await records.open()
         opened.append(records)
         return records
@@ -41,10 +42,28 @@ async def test_what_is_written_is_there_for_the_next_process(open_records, tmp_p
     await records.change("b", restarting=True)
     records.close()
     again = await open_records()
-    assert again.stored == {"a": kernel(restarting=True, last_activity="2026-01-01T00:00:00+00:00")}
+    stored = again.stored["a"]
+    assert dt.datetime.fromisoformat(stored.started).tzinfo
+    assert again.stored == {
+        "a": kernel(
+            restarting=True,
+            last_activity="2026-01-01T00:00:00+00:00",
+            started=stored.started,
+        )
+    }
     folder = tmp_path / "state"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.json")] == [0o600]
+
+
+async def test_a_restart_is_no_new_kernel(open_records):
+    records = await open_records()
+    await records.write("a-1", kernel().record)
+    await records.change("a-1", started="then", last_activity="later")
+    await records.write("b-1", kernel("other").record)
+    await records.write("a-2", kernel(attempt=2).record)
+    assert records.stored["a-2"] == kernel(attempt=2, started="then", last_activity="later")
+    assert records.stored["b-1"].started != "then"
 
 
 async def test_a_folder_that_others_may_read_is_closed_to_them(open_records, tmp_path):
@@ -72,6 +91,18 @@ async def test_a_folder_is_one_process_s_alone(open_records):
     await open_records()
 
 
+async def test_a_folder_with_kernels_is_one_instance_s_alone(open_records):
+    records = await open_records()
+    await records.write("a", kernel().record)
+    records.close()
+    with pytest.raises(ConfigurationError, match="holds kernels of GP_INSTANCE='team-a', and this"):
+        await open_records(instance="team-b")
+    records = await open_records()
+    await records.remove("a")
+    records.close()
+    await open_records(instance="team-b")
+
+
 async def test_a_folder_that_cannot_be_made(open_records, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
@@ -97,7 +128,7 @@ async def test_the_last_of_many_changes_stays(open_records, tmp_path):
 
 
 async def test_without_a_folder_nothing_is_stored():
-    records = Records(None)
+    records = Records(None, instance="team-a")
     await records.open()
     await records.write("a", kernel().record)
     await records.change("a", restarting=True)
