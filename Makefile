@@ -8,7 +8,7 @@ env:
 	@ci/env
 demo: env ## run the example notebooks on kernel pods of a custom image, or in containers: ENGINE=docker
 	@$(python) -m ci.demo
-clean-demo: env ## remove the demo, and the cluster that was made for it
+clean-demo: env ## remove the demo, and the cluster or engine that was made for it: ENGINE=docker
 	@$(python) -m ci.demo clean
 test: env ## run every test, on a cluster that is made when there is none
 	@ci/test.sh

@@ -3,6 +3,7 @@
 import nbformat
 import pytest
 
+from ci import demo
 from ci.demo_notebooks import CUSTOM, OWN_KERNELS
 from ci.notebooks import kernel_name
 from ci.paths import ROOT
@@ -18,3 +19,12 @@ def test_a_notebook_is_valid_and_kept_without_outputs(path):
     assert kernel_name(path) in {CUSTOM, *OWN_KERNELS}
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not [cell.id for cell in cells if cell.outputs or cell.execution_count]
+
+
+@pytest.mark.parametrize("verb", ["run", "clean"])
+def test_the_demo_refuses_an_engine_that_it_does_not_know(verb, monkeypatch, capsys):
+    monkeypatch.setenv("ENGINE", "podman")
+    monkeypatch.setattr("sys.argv", ["demo", verb])
+    assert demo.main() == 1
+    error = capsys.readouterr().err
+    assert error == "error: ENGINE=podman: kernels of the demo run on kubernetes or docker\n"
