@@ -49,4 +49,7 @@ def archive(path: str, content: bytes) -> bytes:
         file.size = len(content)
         file.mode = 0o444
         tar.addfile(file, io.BytesIO(content))
-    return buffer.getvalue()
+        end = tar.offset
+    # Without the zeros that fill up a record of tapes: podman stops reading where the archive ends, and
+    # fails when that is before the last byte has come.
+    return buffer.getvalue()[:end] + bytes(2 * tarfile.BLOCKSIZE)

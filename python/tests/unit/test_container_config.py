@@ -207,6 +207,8 @@ def test_the_file_holds_what_is_secret_and_nothing_that_the_kernelspec_sets():
     assert (folder.name, folder.mode) == (".gateway-provisioners", 0o777)
     assert (file.name, file.mode) == (".gateway-provisioners/environment", 0o444)
     assert content == b"API_TOKEN=s3cret\n"
+    # Two headers, the content, and the end: not a byte that nobody reads.
+    assert len(secrets_archive(spec)) == 5 * tarfile.BLOCKSIZE
     # No shell lets anybody assign to this one.
     assert build_container(spec, IMAGE)["Env"] == ["UID=7", f"KERNEL_ID={KERNEL_ID}"]
 
