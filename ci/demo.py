@@ -32,6 +32,7 @@ RELEASE = "gateway"
 # Who brought the cluster up, if the demo did.
 OWNER = "demo"
 CHART = "charts/gateway-provisioners"
+RESULTS = ROOT / "build/demo"
 
 
 def _make_namespace(release: Release) -> None:
@@ -92,6 +93,7 @@ def _run_notebooks(release: Release) -> list[Path]:
         return run_notebooks(
             gateway_url,
             release.token(),
+            RESULTS,
             "on a pod",
             lambda: release.kubectl("logs", f"service/{release.service()}", "--tail=10"),
         )
@@ -153,7 +155,11 @@ def main() -> int:
     """Run the demo, or remove it."""
     parser = argparse.ArgumentParser(prog="python -m ci.demo", description="Run the demo.")
     parser.add_argument("verb", nargs="?", choices=("run", "clean"), default="run")
-    parser.add_argument("--namespace", default=NAMESPACE, help="where (default %(default)s)")
+    parser.add_argument(
+        "--namespace",
+        default=NAMESPACE,
+        help="where; on Docker, what it is called there (default %(default)s)",
+    )
     arguments = parser.parse_args()
     return exit_code(lambda: _act(arguments.verb, arguments.namespace))
 
@@ -162,7 +168,7 @@ def _act(verb: str, namespace: str) -> None:
     # What runs the kernels here; for `make images`, what builds them.
     engine = os.environ.pop("ENGINE", "") or "kubernetes"
     if engine == "docker":
-        (demo_docker.clean if verb == "clean" else demo_docker.demo)()
+        (demo_docker.clean if verb == "clean" else demo_docker.demo)(namespace)
     elif engine == "kubernetes":
         (clean if verb == "clean" else demo)(namespace)
     else:

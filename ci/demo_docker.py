@@ -6,6 +6,7 @@ On the engine that ENGINE_HOST names, or else on one of the demo's own, which go
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,14 +20,12 @@ from ci.gateway_access import free_port
 from ci.paths import ROOT
 from ci.progress import say, step
 
-OWN_ENGINE = Dockerd("gateway-provisioners-demo")
-NAME = "gateway-demo"
-FOLDER = ROOT / "build/demo-docker"
+RESULTS = ROOT / "build/demo-docker"
 TITLES = {"python3": "Python 3", "r": "R", "scala": "Scala"}
 
 
-def _project(engine: DockerEngine) -> Project:
-    return Project(engine, NAME, FOLDER)
+def _project(engine: DockerEngine, name: str) -> Project:
+    return Project(engine, name, ROOT / "build" / name)
 
 
 def _add_kernels(project: Project) -> None:
@@ -57,22 +56,26 @@ Take everything down: make clean-demo ENGINE=docker"""
     )
 
 
-def demo() -> None:
-    """Bring everything up, execute the notebooks, say where the results are."""
+def demo(name: str) -> None:
+    """Bring everything up, execute the notebooks, say where the results are.
+
+    The project has that name, and an engine of the demo's own as well.
+    """
     start = time.monotonic()
     say("Gateway Provisioners: notebooks on kernels in Docker containers")
-    engine = docker_engine.ensure(OWN_ENGINE)
+    engine = docker_engine.ensure(Dockerd(name))
     wanted = [*IMAGES, *OWN_KERNELS.values(), images.DATA_SCI_PY]
     engine.load(images.archives(wanted))
-    project = _project(engine)
+    project = _project(engine, name)
     project.write_files(free_port())
-    with step(f"docker compose up ({FOLDER.relative_to(ROOT)})"):
+    with step(f"docker compose up ({project.folder.relative_to(ROOT)})"):
         project.up()
     with step("jupyter docker-spec install, for each kernel"):
         _add_kernels(project)
     results = run_notebooks(
         project.gateway_url(),
         project.token,
+        RESULTS,
         "in a container",
         lambda: project.compose("logs", "--no-log-prefix", "--tail=10", "gateway"),
     )
@@ -80,12 +83,14 @@ def demo() -> None:
     _tell_how_to_go_on(project, results)
 
 
-def clean() -> None:
+def clean(name: str) -> None:
     """Remove the project with its kernels, and the engine if it is the demo's own."""
-    if docker_engine.named() or OWN_ENGINE.answers():
-        project = _project(docker_engine.ensure(OWN_ENGINE))
+    own = Dockerd(name)
+    if docker_engine.named() or own.answers():
+        project = _project(docker_engine.ensure(own), name)
         if project.folder.exists():
             with step("docker compose down, and its kernels with it"):
                 project.down()
     if not docker_engine.named():
-        OWN_ENGINE.down()
+        own.down()
+    shutil.rmtree(ROOT / "build" / name, ignore_errors=True)  # of an engine that is gone already

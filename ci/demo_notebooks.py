@@ -20,16 +20,16 @@ CUSTOM = "custom"
 OWN_KERNELS = {"python3": images.KERNEL_PY, "r": images.KERNEL_R, "scala": images.KERNEL_SCALA}
 # A JVM that starts in half the time, and computes more slowly, is the better one for a short notebook.
 SCALA_VARIABLES = {"SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}
-RESULTS = ROOT / "build/demo"
 LISTED_SECONDS = 60
 
 
 def run_notebooks(
-    gateway_url: str, token: str, where: str, last_lines: Callable[[], str]
+    gateway_url: str, token: str, into: Path, where: str, last_lines: Callable[[], str]
 ) -> list[Path]:
     """Execute the example notebooks at a gateway; return the files that hold the results.
 
     Args:
+        into: the folder for these.
         where: what a kernel runs in, for people.
         last_lines: gives the end of the gateway's log, for when a notebook fails.
 
@@ -43,7 +43,7 @@ def run_notebooks(
             kernel = kernel_name(notebook)
             with step(f"Execute {notebook.relative_to(ROOT)} {where} of the kernel {kernel}"):
                 try:
-                    results += execute(notebook, server_url, kernel, RESULTS)
+                    results += execute(notebook, server_url, kernel, into)
                 except CommandError as error:
                     raise CommandError(
                         f"{error}\nThe gateway's last lines:\n{last_lines()}"

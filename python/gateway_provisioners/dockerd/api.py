@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import os
 from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -47,9 +48,11 @@ class DockerApi:
         try:
             docker = aiodocker.Docker(timeout=aiohttp.ClientTimeout(total=_REQUEST_SECONDS))
         except (AssertionError, ValueError, OSError, aiodocker.DockerError) as error:
+            cause = "there is no socket at the usual place. Set DOCKER_HOST to the engine's address"
+            if os.environ.get("DOCKER_HOST"):
+                cause = "DOCKER_HOST is no address. It has another form"
             msg = (
-                "No Docker engine to start kernels on: there is no socket at the usual place. "
-                "Set DOCKER_HOST to the engine's address, as in unix:///var/run/docker.sock."
+                f"No Docker engine to start kernels on: {cause}, as in unix:///var/run/docker.sock."
             )
             raise ConfigurationError(msg) from error
         api = cls(docker)

@@ -48,8 +48,7 @@ class ContainerKernels(Kernels):
         return container_status.start_failure(state)
 
     async def create(self, spec: KernelContainerSpec) -> Launched:
-        launched = Launched(self, spec.name)
-        try:
+        with self._whole_or_not_at_all(spec) as launched:
             image = await self.images.get(
                 spec.image, pull_policy=spec.image_pull_policy, timeout=spec.pull_timeout
             )
@@ -61,15 +60,6 @@ class ContainerKernels(Kernels):
             await self.api.put_archive(spec.name, secrets_archive(spec))
             self._learn(spec.name, {})  # events are heeded from here on
             await self.api.start_container(spec.name)
-        except EngineError as error:
-            launched.discard_soon()
-            failure = container_status.refusal(
-                error.status, str(error), image=spec.image, network=spec.network
-            )
-            raise LaunchFailed(failure.reason, failure.message) from error
-        except BaseException:  # cancelled half-way: the container may exist all the same
-            launched.discard_soon()
-            raise
         return launched
 
     async def existing(self) -> set[str]:

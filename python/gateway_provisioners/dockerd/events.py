@@ -53,14 +53,25 @@ class EventStream:
         self._pause = pause
         self._synced = asyncio.Event()
         self._failures = 0
-        self.fresh = False
-        """Whether the stream is there, and everything was listed before it began."""
+        self._streaming = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to follow; returns when everything has been listed."""
+        """Begin to follow; returns when everything has been listed.
+
+        What is unforeseen is raised: nobody would list anything any more.
+        """
         self._task = asyncio.create_task(self._follow_forever(), name="events of the Docker engine")
-        await self._synced.wait()
+        synced = asyncio.create_task(self._synced.wait())
+        await asyncio.wait({self._task, synced}, return_when=asyncio.FIRST_COMPLETED)
+        synced.cancel()
+        if self._task.done():
+            self._task.result()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the stream is there, and everything was listed before it began."""
+        return self._streaming and self._task is not None and not self._task.done()
 
     async def stop(self) -> None:
         """Stop following."""
@@ -78,12 +89,12 @@ class EventStream:
                 await self._relist()
                 self._failures = 0
                 self._synced.set()
-                self.fresh = True
+                self._streaming = True
                 async with contextlib.aclosing(self._source.events(since)) as events:
                     async for event in events:
                         self._listener(event)
             except EngineError as error:
-                self.fresh = False
+                self._streaming = False
                 self._failures += 1
                 pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**self._failures)
                 _log.warning("the engine's stream of events broke (%s); going on shortly", error)

@@ -22,12 +22,12 @@ class Images:
         self._api = api
         self._pulls: dict[str, asyncio.Task[None]] = {}
 
-    async def get(self, name: str, *, pull_policy: str, timeout: float) -> Object:
+    async def get(self, name: str, *, pull_policy: str, timeout: float | None) -> Object:
         """The inspected image, pulled where the policy says so.
 
         Args:
             pull_policy: as in a container's spec on Kubernetes.
-            timeout: seconds to wait for a pull, which goes on after them.
+            timeout: seconds to wait for a pull, which goes on after them; None: as long as it takes.
 
         Raises:
             LaunchFailed: it cannot be had, or not in time.
@@ -43,7 +43,7 @@ class Images:
             raise LaunchFailed(failure.reason, failure.message)
         return image
 
-    async def _pulled(self, name: str, timeout: float) -> None:
+    async def _pulled(self, name: str, timeout: float | None) -> None:
         pull = self._pulls.get(name)
         if pull is None:
             pull = asyncio.create_task(self._pull(name), name=f"pull {name}")

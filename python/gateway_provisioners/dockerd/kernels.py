@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.dockerd.launched import Launched
 from gateway_provisioners.dockerd.records import Records
-from gateway_provisioners.errors import LaunchFailed
+from gateway_provisioners.errors import EngineError, LaunchFailed
+from gateway_provisioners.model import container_status
 from gateway_provisioners.model.container_config import (
     KernelContainerSpec,
     label_filters,
@@ -17,6 +19,7 @@ from gateway_provisioners.model.container_config import (
 )
 from gateway_provisioners.model.kernel_end import StartFailure
 from gateway_provisioners.tasks.background import Background
+from gateway_provisioners.tasks.listeners import Listeners
 
 Object = dict[str, Any]
 
@@ -38,7 +41,7 @@ class Kernels(ABC):
         self._instance = instance
         self._keep = keep
         self._states: dict[str, Object] = {}
-        self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._listeners: Listeners[str, Callable[[], None]] = Listeners()
 
     # What each kind says of one of its states.
 
@@ -109,6 +112,26 @@ class Kernels(ABC):
             EngineError: the engine did not confirm.
         """
 
+    @contextlib.contextmanager
+    def _whole_or_not_at_all(self, spec: KernelContainerSpec) -> Iterator[Launched]:
+        """Give what the block makes; remove whatever there is of it when the block fails.
+
+        Raises:
+            LaunchFailed: the engine refused.
+        """
+        launched = Launched(self, spec.name)
+        try:
+            yield launched
+        except EngineError as error:
+            launched.discard_soon()
+            failure = container_status.refusal(
+                error.status, str(error), image=spec.image, network=spec.network
+            )
+            raise LaunchFailed(failure.reason, failure.message) from error
+        except BaseException:  # cancelled half-way: it may exist all the same
+            launched.discard_soon()
+            raise
+
     # Following.
 
     def state(self, name: str) -> Object | None:
@@ -117,27 +140,22 @@ class Kernels(ABC):
 
     def subscribe(self, name: str, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` on each change; returns what ends that."""
-        self._listeners.setdefault(name, []).append(listener)
-
-        def unsubscribe() -> None:
-            remaining = self._listeners.get(name, [])
-            if listener in remaining:
-                remaining.remove(listener)
-            if not remaining:
-                self._listeners.pop(name, None)
-
-        return unsubscribe
+        return self._listeners.add(name, listener)
 
     def end_soon(self, name: str, *, grace_seconds: int) -> None:
         """Like `end`, in the background, again and again until the engine confirms it."""
         self.background.begin(f"end {name}", lambda: self.end(name, grace_seconds=grace_seconds))
+
+    def forget_soon(self, name: str) -> None:
+        """Remove what is stored of it, in the background."""
+        self.background.begin(f"forget {name}", lambda: self.records.remove(name))
 
     def _learn(self, name: str, state: Object | None) -> None:
         if state is None:
             self._states.pop(name, None)
         else:
             self._states[name] = state
-        for listener in list(self._listeners.get(name, ())):
+        for listener in self._listeners.of(name):
             listener()
 
 

@@ -102,6 +102,8 @@ class Launched:
 
     def discard_soon(self) -> None:
         self._end_soon(0)
+        # Where it was remembered, and the launch failed all the same.
+        self._kernels.forget_soon(self.name)
 
     async def remove(self, *, grace_seconds: int) -> None:
         # First, or a later process would take it for a kernel that died.

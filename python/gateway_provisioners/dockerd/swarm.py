@@ -80,21 +80,11 @@ class ServiceKernels(Kernels):
         if self.api.is_podman:
             failure = container_status.podman_has_no_swarm()
             raise LaunchFailed(failure.reason, failure.message)
-        launched = Launched(self, spec.name)
-        try:
+        with self._whole_or_not_at_all(spec) as launched:
             image = await self.api.image(spec.image) or {}
             refuse_root(spec, image)
             secret_id = await self.api.create_secret(spec.name, secrets_file(spec), labels(spec))
             await self.api.create_service(build_service(spec, image, secret_id=secret_id))
-        except EngineError as error:
-            launched.discard_soon()
-            failure = container_status.refusal(
-                error.status, str(error), image=spec.image, network=spec.network
-            )
-            raise LaunchFailed(failure.reason, failure.message) from error
-        except BaseException:  # cancelled half-way: the service may exist all the same
-            launched.discard_soon()
-            raise
         self._followed.add(spec.name)
         self._look_now.set()
         return launched

@@ -89,9 +89,8 @@ async def patiently(step: Callable[[], Awaitable[None]]) -> None:
             await step()
         except EngineError as error:
             refused = HTTPStatus.BAD_REQUEST <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR
-            if (
-                refused and error.status != HTTPStatus.TOO_MANY_REQUESTS
-            ):  # one that has just started
+            has_just_started = error.status == HTTPStatus.TOO_MANY_REQUESTS
+            if refused and not has_just_started:
                 raise
             _log.warning("Kernels cannot be managed yet: %s", error)
             await asyncio.sleep(pause)  # no event tells that the engine is back

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from gateway_provisioners.errors import ClusterError
+from gateway_provisioners.tasks.listeners import Listeners
 
 Object = dict[str, Any]
 # Called with (ADDED | MODIFIED | DELETED, object), on the event loop; must not block.
@@ -51,7 +52,7 @@ class ObjectCache:
         self._source = source
         self._pause = pause
         self._objects: dict[str, Object] = {}
-        self._listeners: dict[str | None, list[Listener]] = {}
+        self._listeners: Listeners[str | None, Listener] = Listeners()
         self._synced = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
@@ -95,16 +96,7 @@ class ObjectCache:
         Returns:
             a function that ends the subscription.
         """
-        self._listeners.setdefault(name, []).append(listener)
-
-        def unsubscribe() -> None:
-            remaining = self._listeners.get(name, [])
-            if listener in remaining:
-                remaining.remove(listener)
-            if not remaining:
-                self._listeners.pop(name, None)
-
-        return unsubscribe
+        return self._listeners.add(name, listener)
 
     def learn(self, item: Object) -> None:
         """Take in what the API answered about one object, unless the watch has come further."""
@@ -167,7 +159,7 @@ class ObjectCache:
             self._objects.pop(name, None)
         else:
             self._objects[name] = item
-        for listener in [*self._listeners.get(name, ()), *self._listeners.get(None, ())]:
+        for listener in [*self._listeners.of(name), *self._listeners.of(None)]:
             listener(change, item)
 
 

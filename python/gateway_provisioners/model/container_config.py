@@ -46,7 +46,7 @@ class KernelContainerSpec:
         secret_environment: variables that `docker inspect` must not show.
         attempt: 1 for the start, one more for each restart.
         network: the container network that it is reached on.
-        pull_timeout: seconds to wait for the image to be pulled.
+        pull_timeout: seconds to wait for the image to be pulled; None: as long as it takes.
         resources: requests and limits as Kubernetes writes them.
         gpu_resource: what they call a GPU.
         run_as_user, run_as_group: numeric ids, or None to use the image's.
@@ -66,7 +66,7 @@ class KernelContainerSpec:
     attempt: int = 1
     network: str = "bridge"
     image_pull_policy: str = "IfNotPresent"
-    pull_timeout: float = 30.0
+    pull_timeout: float | None = None
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     gpu_resource: str = DEFAULT_GPU_RESOURCE
     run_as_user: int | None = 1000

@@ -35,21 +35,23 @@ for method, path in (line.split() for line in sys.argv[1].splitlines()):
     connection.close()
 """
 PASSED_ON = ("GET /v1.41/info", "GET /containers/none/json", "DELETE /v1.41/containers/none")
-REFUSED = (
-    *("POST /containers/none/exec", "POST /v1.41/exec/none/start", "GET /volumes", "GET /networks"),
-    *(
-        "POST /build",
-        "POST /containers/none/update",
-        "GET /containers/none/export",
-        "POST /swarm/leave",
-    ),
-    *("POST /v1.41/services/create", "DELETE /images/none", "POST /volumes/create", "GET /plugins"),
-    *(
-        "GET /containers/none/archive?path=/",
-        "POST /containers/none/attach",
-        "GET /info/../volumes",
-    ),
-)
+REFUSED = """
+POST /containers/none/exec
+POST /v1.41/exec/none/start
+POST /containers/none/attach
+POST /containers/none/update
+GET /containers/none/export
+GET /containers/none/archive?path=/
+GET /info/../volumes
+GET /volumes
+POST /volumes/create
+GET /networks
+GET /plugins
+POST /build
+DELETE /images/none
+POST /swarm/leave
+POST /v1.41/services/create
+""".strip().splitlines()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Kernels on a Docker engine are found again by the gateway that comes after the one that started them."""
 
+import asyncio
 import contextlib
 import datetime as dt
 import json
@@ -9,7 +10,7 @@ import stat
 import aiohttp
 import pytest
 from gateway_host import TOKEN, GatewayHost
-from kernel_host import EVERY_ENGINE, wait_until
+from kernel_host import EVERY_ENGINE, PATIENCE_SECONDS, wait_until
 
 from cluster.gateway_client import Refused
 
@@ -161,7 +162,8 @@ async def test_a_gateway_that_is_killed_at_a_step_leaves_nothing_half_done(
             async with client.channels(kernel_id) as kernel:
                 await kernel.execute("x = 1")
             await (client.restart if operation == "restart" else client.delete)(kernel_id)
-            await gateway.process.wait()  # the last steps come after the answer
+            # The last steps come after the answer.
+            await asyncio.wait_for(gateway.process.wait(), PATIENCE_SECONDS)
     assert not gateway.crash_at.exists()
     last = number == STEPS[host.provisioner][operation]
     async with gateway.running() as client:

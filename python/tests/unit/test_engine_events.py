@@ -64,3 +64,14 @@ async def test_a_stream_that_breaks_begins_with_a_list(lists, streams, told, pau
     assert engine.told == told
     assert pauses == paused
     await stream.stop()
+
+
+async def test_what_is_unforeseen_is_raised_and_not_waited_for():
+    async def relist():
+        raise KeyError("Names")
+
+    engine = ScriptedEngine(lists=[], streams=[])
+    stream = EventStream(engine, relist=relist, listener=engine.told.append)
+    with pytest.raises(KeyError):
+        await stream.start()
+    assert not stream.fresh

@@ -1,0 +1,45 @@
+"""The demo as it is run, and what it must have left of its notebooks."""
+
+import asyncio
+import os
+import sys
+
+import nbformat
+
+from ci.paths import ROOT
+
+# At least so many a notebook draws.
+PICTURES = {"cars": 2, "licences": 3, "wine": 3}
+NOTEBOOKS = sorted((ROOT / "examples/notebooks").glob("*.ipynb"))
+
+
+async def demo(*arguments, **variables):
+    """Run it; return what it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ci.demo", *arguments),
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+def check_results(said, folder):
+    """Every notebook has run to its end, without an error, and has drawn what it draws."""
+    assert NOTEBOOKS
+    for notebook in NOTEBOOKS:
+        result, page = (folder / f"{notebook.stem}{end}" for end in (".ipynb", ".html"))
+        assert f"  {result}\n  {page}\n" in said
+        executed = nbformat.read(result, as_version=4)
+        cells = [cell for cell in executed.cells if cell.cell_type == "code"]
+        assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+        outputs = [output for cell in cells for output in cell.outputs]
+        assert not [output for output in outputs if output.output_type in ("error", "stream")]
+        data = [mime for output in outputs for mime in output.get("data", {})]
+        assert "text/html" in data
+        pictures = [mime for mime in data if mime.startswith("image/")]
+        assert len(pictures) >= PICTURES[notebook.stem]
+        assert page.read_text().count("data:image/") >= PICTURES[notebook.stem]

@@ -1,0 +1,41 @@
+"""`make demo ENGINE=docker` and its `make clean-demo`, as they are run, on an engine of the demo's own."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from ci.compose import Project
+from ci.docker_engine import DockerEngine
+from ci.dockerd import Dockerd
+from ci.paths import ROOT
+from demo_runs import check_results, demo
+
+
+@pytest.fixture
+async def name(monkeypatch):
+    """Of everything that the demo makes."""
+    monkeypatch.delenv("ENGINE_HOST", raising=False)
+    name = f"gp-test-demo-{uuid.uuid4().hex[:8]}"
+    yield name
+    await demo("clean", "--namespace", name, ENGINE="docker")
+
+
+async def test_the_demo_runs_every_notebook_and_leaves_nothing(name):
+    said = await demo("--namespace", name, ENGINE="docker")
+    check_results(said, ROOT / "build/demo-docker")
+    own, folder = Dockerd(name), ROOT / "build" / name
+    engine = DockerEngine(own.host, own.addresses.host)
+    project = Project(engine, name, folder)
+    assert project.token not in said
+    assert f"jupyter lab --gateway-url {project.gateway_url()}\n" in said
+    # Kernels end with their notebooks.
+    assert sorted(engine.cli("ps", "--format", "{{.Names}}").split()) == [
+        f"{name}-engine-1",
+        f"{name}-gateway-1",
+    ]
+
+    await demo("clean", "--namespace", name, ENGINE="docker")
+    assert not own.folder.exists()
+    assert not folder.exists()
+    assert not (Path("/run/netns") / name).exists()
