@@ -133,16 +133,24 @@ class OwnEngine(ABC):
 
         Raises CommandError when something is left.
         """
-        if not self.folder.exists():
+        if not self.folder.exists() and not self._going.exists():
             return
         with self._locked(), step(f"Remove the {self.kind} {self.name}"):
             self._end()
             if self._slot.exists():
                 self._cable.remove()
             _remove_cgroups(self._cgroups())
-            shutil.rmtree(self.folder)
+            self._remove_files()
             with suppress(OSError):  # others have theirs in it
                 self.folder.parent.rmdir()
+
+    def _remove_files(self) -> None:
+        """Remove its files as one, for the next to find all of them or none when this is interrupted."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._going)
+        with suppress(FileNotFoundError):
+            self.folder.rename(self._going)
+            shutil.rmtree(self._going)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -150,6 +158,11 @@ class OwnEngine(ABC):
         with (cache() / "own-engines.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    @property
+    def _going(self) -> Path:
+        """Where its files are while they are being removed."""
+        return self.folder.with_name(f"{self.name}.going")
 
     @property
     def _slot(self) -> Path:

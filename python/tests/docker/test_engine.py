@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ci import docker_engine, images
-from ci.commands import CommandError, UserError
+from ci.commands import CommandError, UserError, run
 from ci.dockerd import Dockerd
 from ci.engines import Docker
 from ci.podman_service import PodmanService
@@ -102,7 +102,7 @@ def test_an_engine_of_our_own_comes_and_goes_and_leaves_nothing(kind):
         *Path("/sys/fs/cgroup").rglob(f"*{container}"),
         *Path("/run/netns").glob(name),
         *Path("/sys/class/net").glob(link),
-        *Path(own.folder.parent).glob(name),
+        *Path(own.folder.parent).glob(f"{name}*"),
     ]
     assert left == []
     assert name not in Path("/proc/self/mounts").read_text()
@@ -119,6 +119,28 @@ def test_an_engine_that_does_not_start_says_why(kind, monkeypatch):
             own.up()
     finally:
         own.down()
+
+
+def test_after_a_removal_that_did_not_come_to_its_end_an_engine_begins_anew():
+    own = Dockerd(f"gp-test-{uuid.uuid4().hex[:8]}")
+    try:
+        own.up()
+        Docker(own.host).cli("network", "create", "of-the-first")
+        [stuck] = own.folder.rglob("local-kv.db")  # which tells of networks
+        with stuck.open() as held:  # by whatever name it has then
+            run("chattr", "+i", stuck)
+            try:
+                with pytest.raises(OSError, match=r"local-kv\.db"):
+                    own.down()
+            finally:
+                run("chattr", "-i", Path(f"/proc/self/fd/{held.fileno()}").readlink())
+
+        own.up()
+
+        assert "of-the-first" not in Docker(own.host).cli("network", "ls")
+    finally:
+        own.down()
+    assert list(own.folder.parent.glob(f"{own.name}*")) == []
 
 
 def _text(path):

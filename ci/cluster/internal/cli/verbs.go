@@ -34,15 +34,13 @@ func up(c *call) error {
 			report.Say("cluster %s is up; kubeconfig %s", n.Name, n.Kubeconfig())
 			return c.noteOtherPrograms(n, report)
 		}
-		n.TellDeaths()
+		if !n.Going() {
+			n.TellDeaths()
+		}
 	} else if !errors.Is(err, node.ErrNone) {
 		return err
 	}
-	n, err := c.plan(report)
-	if err != nil {
-		return err
-	}
-	unlock, err := n.Lock()
+	n, unlock, err := c.claim(report)
 	if err != nil {
 		return err
 	}
@@ -74,6 +72,37 @@ func (c *call) noteOtherPrograms(n *node.Node, report *steps.Reporter) error {
 		report.Say("note: its programs (%s) are not those of this checkout (%s); `down` and `up` would change them", filepath.Base(n.Bin), key)
 	}
 	return err
+}
+
+// claim plans the cluster and keeps other runs from changing it until unlock is called. What an interrupted `down` has
+// left is taken away first.
+func (c *call) claim(report *steps.Reporter) (n *node.Node, unlock func(), err error) {
+	for {
+		if n, err = c.plan(report); err != nil {
+			return nil, nil, err
+		}
+		if unlock, err = n.Lock(); err != nil {
+			return nil, nil, err
+		}
+		if !n.Going() {
+			return n, unlock, nil
+		}
+		report.Say("an earlier `down` of cluster %s was interrupted: it is finished now", n.Name)
+		err = c.takeDown(n)
+		unlock()
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// takeDown removes a cluster that this run has locked.
+func (c *call) takeDown(n *node.Node) error {
+	root, err := stateRoot()
+	if err != nil {
+		return err
+	}
+	return n.Down(c.ctx, root)
 }
 
 // plan checks the machine, builds the binaries, and reads or makes the cluster's plan.
@@ -109,10 +138,6 @@ func down(c *call) error {
 	if err := preflight.Root(); err != nil {
 		return err
 	}
-	root, err := stateRoot()
-	if err != nil {
-		return err
-	}
 	n, err := c.open()
 	if errors.Is(err, node.ErrNone) {
 		fmt.Fprintf(c.stderr, "cluster %s is not there; nothing to do\n", c.name)
@@ -126,7 +151,7 @@ func down(c *call) error {
 		return err
 	}
 	defer unlock()
-	return n.Down(c.ctx, root)
+	return c.takeDown(n)
 }
 
 func status(c *call) error {

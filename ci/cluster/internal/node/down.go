@@ -26,6 +26,9 @@ const killPatience = 15 * time.Second
 
 // Down removes the cluster from the machine, in whatever state it is, and checks that nothing is left.
 func (n *Node) Down(ctx context.Context, root string) error {
+	if err := writeFile(n.Path(goingFile), nil); err != nil {
+		return err
+	}
 	work := []struct {
 		what string
 		do   func() error
@@ -117,12 +120,31 @@ func (n *Node) clear(ctx context.Context, root string) error {
 	defer cancel()
 	problems = append(problems, poll(patience, n.tree.Remove))
 	if len(n.mounts()) == 0 {
-		problems = append(problems, os.RemoveAll(n.Dir))
+		problems = append(problems, n.removeFiles())
 	}
 	if others, err := planned(root); err == nil && len(others) == 0 {
 		problems = append(problems, restoreHost(root))
 	}
 	return errors.Join(problems...)
+}
+
+// removeFiles removes the state folder. Its plan and the mark that it is going stay until the rest is gone, for a Down
+// that has to be done again.
+func (n *Node) removeFiles() error {
+	entries, err := os.ReadDir(n.Dir)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, entry := range entries {
+		if name := entry.Name(); name != planFile && name != goingFile {
+			problems = append(problems, os.RemoveAll(n.Path(name)))
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	return os.RemoveAll(n.Dir)
 }
 
 // removeTraces removes what the cluster's programs filed in folders that they share with others of their kind.

@@ -59,7 +59,18 @@ func with(p plan.Plan, report *steps.Reporter) (*Node, error) {
 	return &Node{Plan: p, tree: tree, report: report}, nil
 }
 
-const planFile = "cluster.json"
+const (
+	planFile = "cluster.json"
+	// goingFile is there from the moment that Down begins.
+	goingFile = "going"
+)
+
+// Going tells whether a Down has begun that did not come to its end. What is left is no cluster to go on with: call
+// Down again.
+func (n *Node) Going() bool {
+	_, err := os.Stat(n.Path(goingFile))
+	return err == nil
+}
 
 // save stores the plan.
 func (n *Node) save() error {

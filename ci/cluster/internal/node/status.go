@@ -65,6 +65,10 @@ func (n *Node) Status(ctx context.Context) Status {
 		})
 	}
 	_ = parallel(questions...)
+	if n.Going() {
+		status.Problem = "it is being taken down, or a `down` was interrupted"
+		return status
+	}
 	for _, component := range status.Components {
 		if component.State == "stopped" && n.onDemand(component.Name) {
 			continue
