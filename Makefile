@@ -13,7 +13,7 @@ clean-demo: env ## remove the demo, and the cluster or engine that was made for 
 test: env ## run every test, on a cluster that is made when there is none
 	@ci/test.sh
 soak: env ## break a cluster a hundred times in a row and look after kernels: CLUSTER=local
-	@GP_FAULTS=100 GP_FAULTS_SEED=$${GP_FAULTS_SEED:-$$(date +%s)} ci/test.sh tests/cluster/test_faults.py -k many --log-cli-level=WARNING
+	@GP_FAULTS=100 GP_FAULTS_SEED=$${GP_FAULTS_SEED:-$$(date +%s)} ci/test.sh tests/cluster/alone/test_faults.py -k many --log-cli-level=WARNING
 lint: env ## run every check that needs no cluster
 	@ci/verify/all.sh
 cluster: env ## bring up the cluster: CLUSTER=local, kind or current

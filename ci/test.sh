@@ -2,6 +2,7 @@
 # Every test: the Go program of the local cluster, then pytest on the package, the protocol, Docker and a cluster.
 # Arguments go to pytest, which then runs once.
 set -euo pipefail
+shopt -s extglob
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Most tests wait most of the time, each module for a release of its own.
@@ -16,5 +17,9 @@ if (($# > 0)); then
 fi
 .venv/bin/python -m ci.docker_engine up
 cd python
-../.venv/bin/pytest --numprocesses="${AT_ONCE}" --dist=loadfile -m "not alone"
-exec ../.venv/bin/pytest -m alone
+at_once() {
+  ../.venv/bin/pytest --numprocesses="${AT_ONCE}" --dist=loadfile --no-loadscope-reorder "$@"
+}
+# Tests that break the cluster would break those that share it. Beside them are those that have nothing to do with it.
+at_once tests/cluster --ignore=tests/cluster/alone
+at_once tests/cluster/alone tests/!(cluster)/

@@ -1,9 +1,38 @@
 """What holds for all tests."""
 
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 # No test measures time, and others run beside it.
 settings.register_profile(
     "patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("patient")
+
+# These break the cluster, each for the others as well.
+_ALONE = "tests/cluster/alone"
+# Begun last, these would be what all wait for: each takes minutes.
+_LONGEST = (
+    _ALONE,
+    "tests/cluster/test_gateway_crashes.py",
+    "tests/cluster/test_replicas.py",
+    "tests/cluster/test_rollouts.py",
+    "tests/cluster/test_scala_kernels.py",
+    "tests/docker/test_gateway_restarts.py",
+    "tests/protocol/test_scala_launcher.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return _Modules(config, log)
+
+
+class _Modules(LoadFileScheduling):
+    """Each module at one worker, whose fixtures are made once; those of `_ALONE` at the same one."""
+
+    def _split_scope(self, nodeid):
+        return _ALONE if nodeid.startswith(_ALONE) else super()._split_scope(nodeid)

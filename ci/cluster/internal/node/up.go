@@ -295,6 +295,7 @@ func (n *Node) awaitReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	hint := "see `kubectl describe` and the logs in " + n.Path("logs")
 	exists := func([]byte) bool { return true }
 	awaits := []struct {
 		what, collection, name string
@@ -306,11 +307,11 @@ func (n *Node) awaitReady(ctx context.Context) error {
 	}
 	for _, await := range awaits {
 		if err := client.Await(ctx, await.collection, await.name, await.done); err != nil {
-			return fmt.Errorf("wait for %s: %w (%w); see `kubectl describe` and the logs in %s", await.what, err, context.Cause(ctx), n.Path("logs"))
+			return fmt.Errorf("wait for %s: %w (%w); %s", await.what, err, context.Cause(ctx), hint)
 		}
 	}
 	if err := poll(ctx, func() error { return n.askDNS(ctx) }); err != nil {
-		return fmt.Errorf("wait for an answer of the cluster's DNS: %w", err)
+		return fmt.Errorf("wait for an answer of the cluster's DNS, deployment kube-system/coredns: %w; %s", err, hint)
 	}
 	return nil
 }
@@ -324,6 +325,10 @@ func (n *Node) askDNS(ctx context.Context) error {
 		return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(n.DNSIP.String(), "53"))
 	}}
 	_, err := resolver.LookupHost(ctx, "kubernetes.default.svc.cluster.local.")
+	if failed := new(net.DNSError); errors.As(err, &failed) {
+		// It names the host's name server, which was not asked.
+		failed.Server = ""
+	}
 	return err
 }
 

@@ -12,8 +12,6 @@ from patience import patiently, until
 
 from ci.commands import run
 
-pytestmark = pytest.mark.alone
-
 OUTAGE_SECONDS = 60
 
 

@@ -13,9 +13,6 @@ from patience import PATIENCE_SECONDS
 
 from ci.commands import run
 
-# For as long as they are enforced here, they are for all releases.
-pytestmark = pytest.mark.alone
-
 # Whatever is not let through is dropped without an answer.
 PROBE = """
 import socket
@@ -36,7 +33,7 @@ PORT = 8000  # of the pods below
 
 @pytest.fixture(scope="module", autouse=True)
 def enforced(cluster):
-    """NetworkPolicies are enforced meanwhile."""
+    """NetworkPolicies are enforced meanwhile, for all releases."""
     if cluster.choice != "local":
         yield
         return

@@ -20,8 +20,6 @@ from patience import patiently, until
 
 from ci.commands import run
 
-pytestmark = pytest.mark.alone
-
 FAULTS = int(os.environ.get("GP_FAULTS", "8"))
 KERNELS = 3
 REPLICAS = 2
