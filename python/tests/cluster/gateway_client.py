@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 # A guard against hanging for ever; no test measures it.
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 
 
 class Refused(Exception):

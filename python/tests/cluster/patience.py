@@ -2,7 +2,7 @@
 
 import asyncio
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 
 
 async def patiently(awaitable):

@@ -3,13 +3,12 @@
 import asyncio
 
 import pytest_asyncio
-from patience import patiently, until
+from patience import PATIENCE_SECONDS, patiently, until
 
 from ci import images
+from ci.demo_notebooks import SCALA_VARIABLES
 
 COUNT_TO_TEN = "println(sc.parallelize(1 to 10).map(_ * 2).sum)"
-# Half the CPU time of a start.
-QUICKLY = {"SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}
 # Until the container's limit, which is below what the heap may become.
 FILL_MEMORY = "val all = Iterator.continually(new Array[Byte](16 << 20)).map(_.clone).toList"
 
@@ -20,12 +19,16 @@ async def gateway(chart):
     await chart.upgrade(
         {
             "kernels": {
-                "scala": {"enabled": True, "env": {"SPARK_DRIVER_MEMORY": "500m", **QUICKLY}},
+                "scala": {
+                    "enabled": True,
+                    "launchTimeout": PATIENCE_SECONDS,
+                    "env": {"SPARK_DRIVER_MEMORY": "500m", **SCALA_VARIABLES},
+                },
                 "greedy_scala": {
                     "image": images.KERNEL_SCALA.reference,
                     "language": "scala",
-                    "launchTimeout": 120,
-                    "env": {"SPARK_DRIVER_MEMORY": "4g", **QUICKLY},
+                    "launchTimeout": PATIENCE_SECONDS,
+                    "env": {"SPARK_DRIVER_MEMORY": "4g", **SCALA_VARIABLES},
                     "resources": limited,
                 },
             }

@@ -5,9 +5,11 @@ import subprocess
 
 from launched import KERNEL_ID, Launched
 
+from ci.demo_notebooks import SCALA_VARIABLES
+
 USER = "1000:100"
 # Not the default: it is on the host's network, and 1 GiB of heap is more than these tests need.
-VARIABLES = {"RESPONSE_ATTEMPTS": "2", "SPARK_DRIVER_MEMORY": "600m"}
+VARIABLES = {"RESPONSE_ATTEMPTS": "2", "SPARK_DRIVER_MEMORY": "600m", **SCALA_VARIABLES}
 
 
 class ScalaImage:
