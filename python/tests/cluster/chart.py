@@ -10,6 +10,7 @@ import subprocess
 import pyhelm3
 from gateway_client import Gateway
 from kubectl import PATIENCE_SECONDS
+from patience import patiently, until
 
 from ci.paths import ROOT
 
@@ -130,9 +131,19 @@ class Chart:
         return base64.b64decode(data["token"]).decode()
 
     async def wait_rolled_out(self):
-        """Return when the gateways are those of the newest values, and no others."""
+        """Return when the gateways are those of the newest values, all ready, and no others."""
         target = f"deployment/{self.fullname}"
         await self._namespace.run("rollout", "status", target, f"--timeout={PATIENCE_SECONDS}s")
+        # That goes by what was last counted; a pod that was deleted a moment ago may be in it.
+        replicas = int(
+            await self._namespace.run("get", target, "--output=jsonpath={.spec.replicas}")
+        )
+
+        async def are_ready():
+            pods = await self.gateway_pods()
+            return len(pods) == replicas and all(map(_is_ready, pods))
+
+        await patiently(until(are_ready))
 
     async def service_url(self):
         """Where the release's Service leads to any of its gateways, for whom it can be reached."""
@@ -175,6 +186,11 @@ class Chart:
                 await stack.enter_async_context(self.gateway(f"pod/{pod['metadata']['name']}"))
                 for pod in await self.gateway_pods()
             ]
+
+
+def _is_ready(pod):
+    conditions = pod["status"].get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def _merged(base, changes):
