@@ -141,7 +141,8 @@ class Chart:
 
         async def are_ready():
             pods = await self.gateway_pods()
-            return len(pods) == replicas and all(map(_is_ready, pods))
+            its_own = [pod for pod in pods if "ownerReferences" in pod["metadata"]]
+            return len(its_own) == replicas and all(map(_is_ready, its_own))
 
         await patiently(until(are_ready))
 
