@@ -143,8 +143,8 @@ class Channels:
 
         Args:
             answer: what to say when the kernel asks for input.
-            on_busy: awaited when the code has printed something: an interrupt that comes before the code
-                runs hits ipykernel itself, which then never replies.
+            on_busy: awaited once, when the code has printed something: an interrupt that comes before the
+                code runs, or after it, hits ipykernel itself, which then never replies.
         """
         request = await self.send(
             "shell",
@@ -172,6 +172,7 @@ class Channels:
                 result.text += content["text"]
                 if on_busy is not None:
                     await on_busy()
+                    on_busy = None
             elif msg_type in {"execute_result", "display_data"}:
                 result.data.append(content["data"])
             elif msg_type == "error":
