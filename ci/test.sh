@@ -5,7 +5,7 @@ set -euo pipefail
 shopt -s extglob
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Most tests wait most of the time, each module for a release of its own.
+# Two cores are busy with that many; more would make kernels miss their start.
 readonly AT_ONCE=3
 
 go test -C ci/cluster ./...

@@ -1,12 +1,11 @@
 """The demo as it is run, and what it must have left of its notebooks."""
 
-import asyncio
-import os
 import sys
 
 import nbformat
 
 from ci.paths import ROOT
+from programs import program
 
 # At least so many a notebook draws.
 PICTURES = {"cars": 2, "licences": 3, "wine": 3}
@@ -15,16 +14,7 @@ NOTEBOOKS = sorted((ROOT / "examples/notebooks").glob("*.ipynb"))
 
 async def demo(*arguments, **variables):
     """Run it; return what it said."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ci.demo", *arguments),
-        cwd=ROOT,
-        env={**os.environ, **variables},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    return output.decode()
+    return await program(sys.executable, "-m", "ci.demo", *arguments, cwd=ROOT, **variables)
 
 
 def check_results(said, folder):

@@ -63,8 +63,10 @@ class EventStream:
         """
         self._task = asyncio.create_task(self._follow_forever(), name="events of the Docker engine")
         synced = asyncio.create_task(self._synced.wait())
-        await asyncio.wait({self._task, synced}, return_when=asyncio.FIRST_COMPLETED)
-        synced.cancel()
+        try:
+            await asyncio.wait({self._task, synced}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            synced.cancel()
         if self._task.done():
             self._task.result()
 

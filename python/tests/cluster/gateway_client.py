@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-# A guard against hanging for ever; no test measures it.
-PATIENCE_SECONDS = 240
+from cluster.patience import PATIENCE_SECONDS
 
 
 class Refused(Exception):

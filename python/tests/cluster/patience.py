@@ -2,6 +2,7 @@
 
 import asyncio
 
+# A guard against hanging for ever; no test measures it.
 PATIENCE_SECONDS = 240
 
 

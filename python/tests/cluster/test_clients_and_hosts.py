@@ -19,6 +19,7 @@ from kubectl import PATIENCE_SECONDS
 
 from ci import images
 from ci.gateway_access import jupyter_server
+from programs import program
 
 NOTEBOOK_CLIENT = """
 import sys
@@ -32,19 +33,6 @@ notebook = nbformat.read(sys.argv[2], as_version=4)
 NotebookClient(notebook, kernel_name="python3", kernel_manager_class=GatewayKernelManager).execute()
 nbformat.write(notebook, sys.argv[2])
 """
-
-
-async def program(executable, *arguments, **environment):
-    process = await asyncio.create_subprocess_exec(
-        executable,
-        *arguments,
-        env={**os.environ, **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    return output.decode()
 
 
 @pytest.fixture

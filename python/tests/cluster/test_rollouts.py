@@ -12,9 +12,10 @@ import nbformat
 import pytest
 from gateway_client import Gateway
 from host_network import local_cluster
-from test_clients_and_hosts import NOTEBOOK_CLIENT, program
+from test_clients_and_hosts import NOTEBOOK_CLIENT
 
 from ci.gateway_access import jupyter_server
+from programs import program
 
 KERNELS = 10
 LINES = 100

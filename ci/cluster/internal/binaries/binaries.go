@@ -14,8 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"gateway-provisioners/ci/cluster/internal/filelock"
 	"gateway-provisioners/ci/cluster/internal/image"
 	"gateway-provisioners/ci/cluster/internal/run"
 	"gateway-provisioners/ci/cluster/internal/steps"
@@ -107,11 +106,11 @@ func (s Store) Ensure(ctx context.Context, report *steps.Reporter) (string, erro
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", fmt.Errorf("make the cache folder: %w", err)
 	}
-	unlock, err := lock(filepath.Dir(dir))
+	held, err := filelock.Hold(filepath.Dir(dir))
 	if err != nil {
 		return "", fmt.Errorf("lock the cache folder: %w", err)
 	}
-	defer unlock()
+	defer held.Close()
 	if complete(dir) { // while this run waited for the lock
 		return dir, nil
 	}
@@ -231,17 +230,4 @@ func (s Store) command(ctx context.Context, argv ...string) *exec.Cmd {
 func quietly(command *exec.Cmd) error {
 	_, err := run.Command(command)
 	return err
-}
-
-// lock waits until no other run builds.
-func lock(dir string) (unlock func(), err error) {
-	folder, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX); err != nil {
-		folder.Close()
-		return nil, err
-	}
-	return func() { folder.Close() }, nil
 }

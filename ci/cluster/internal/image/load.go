@@ -15,8 +15,7 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"gateway-provisioners/ci/cluster/internal/filelock"
 	"gateway-provisioners/ci/cluster/internal/run"
 )
 
@@ -36,16 +35,16 @@ type Loader struct {
 // Load imports an archive unless it was loaded before and its names still stand for what it holds. Of several runs that
 // load the same archive at once, one imports it.
 func (l Loader) Load(ctx context.Context, path string) (images []Image, already bool, err error) {
+	held, err := filelock.Hold(path)
+	if err != nil {
+		return nil, false, err
+	}
+	defer held.Close()
 	sum, err := fileDigest(path)
 	if err != nil {
 		return nil, false, err
 	}
 	record := filepath.Join(l.Records, sum+".json")
-	unlock, err := l.lock(record + ".lock")
-	if err != nil {
-		return nil, false, err
-	}
-	defer unlock()
 	if images, err = l.recorded(ctx, record); err != nil {
 		return nil, false, err
 	}
@@ -60,21 +59,6 @@ func (l Loader) Load(ctx context.Context, path string) (images []Image, already 
 		return nil, false, fmt.Errorf("import %s: it holds no named image: write it with `buildah push NAME docker-archive:FILE:NAME`, or `docker save NAME`", path)
 	}
 	return images, false, l.remember(record, images)
-}
-
-func (l Loader) lock(path string) (unlock func(), err error) {
-	if err := os.MkdirAll(l.Records, 0o700); err != nil {
-		return nil, err
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return func() { file.Close() }, nil
 }
 
 // recorded returns what a loaded archive brought, or nothing where that is no longer what the node has: a later
@@ -106,6 +90,9 @@ func (l Loader) recorded(ctx context.Context, record string) ([]Image, error) {
 func (l Loader) remember(record string, images []Image) error {
 	raw, err := json.Marshal(images)
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(l.Records, 0o700); err != nil {
 		return err
 	}
 	if err := os.WriteFile(record+".new", raw, 0o600); err != nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gateway-provisioners/ci/cluster/internal/config"
+	"gateway-provisioners/ci/cluster/internal/filelock"
 	"gateway-provisioners/ci/cluster/internal/netns"
 )
 
@@ -106,14 +107,11 @@ func ignoreGone(err error) error {
 
 // clear removes everything that is not a process.
 func (n *Node) clear(ctx context.Context, root string) error {
-	folder, err := os.Open(root)
+	held, err := filelock.Hold(root)
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
-	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", root, err)
-	}
+	defer held.Close()
 	problems := []error{n.removeTraces(), n.unmountAll(), netns.Remove(ctx, n.Plan)}
 	// The kernel frees the cgroup of a killed process a moment after the process is gone.
 	patience, cancel := context.WithTimeout(ctx, killPatience)

@@ -9,10 +9,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"gateway-provisioners/ci/cluster/internal/cgroup"
 	"gateway-provisioners/ci/cluster/internal/config"
+	"gateway-provisioners/ci/cluster/internal/filelock"
 	"gateway-provisioners/ci/cluster/internal/image"
 	"gateway-provisioners/ci/cluster/internal/plan"
 	"gateway-provisioners/ci/cluster/internal/proc"
@@ -84,12 +83,8 @@ func (n *Node) save() error {
 // Lock keeps other runs from changing the cluster until unlock is called. It fails where the folder is taken away
 // meanwhile: then there is no cluster any more.
 func (n *Node) Lock() (unlock func(), err error) {
-	folder, err := os.Open(n.Dir)
+	folder, err := filelock.Hold(n.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("lock cluster %s: %w", n.Name, err)
-	}
-	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX); err != nil {
-		folder.Close()
 		return nil, fmt.Errorf("lock cluster %s: %w", n.Name, err)
 	}
 	held, errHeld := folder.Stat()

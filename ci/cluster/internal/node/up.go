@@ -13,9 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"gateway-provisioners/ci/cluster/internal/config"
+	"gateway-provisioners/ci/cluster/internal/filelock"
 	"gateway-provisioners/ci/cluster/internal/kube"
 	"gateway-provisioners/ci/cluster/internal/netns"
 	"gateway-provisioners/ci/cluster/internal/plan"
@@ -36,14 +35,11 @@ func Plan(root, name, bin string, report *steps.Reporter) (*Node, error) {
 	if err := plan.CheckName(name); err != nil {
 		return nil, err
 	}
-	folder, err := os.Open(root)
+	held, err := filelock.Hold(root)
 	if err != nil {
 		return nil, err
 	}
-	defer folder.Close()
-	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX); err != nil {
-		return nil, fmt.Errorf("lock %s: %w", root, err)
-	}
+	defer held.Close()
 	existing, err := Open(root, name, report)
 	if err == nil {
 		return existing, existing.renewPrograms(bin)

@@ -1,0 +1,19 @@
+"""Programs that tests run to their end."""
+
+import asyncio
+import os
+
+
+async def program(executable, *arguments, cwd=None, **environment):
+    """Run it with these variables added; return what it said."""
+    process = await asyncio.create_subprocess_exec(
+        executable,
+        *arguments,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
