@@ -21,7 +21,7 @@ from ci.progress import say
 from gateway_provisioners.cli.finding import Finding, Level
 from gateway_provisioners.cli.trial import try_kernel
 from gateway_provisioners.model.kernelspec import is_language_name
-from gateway_provisioners.model.pod_manifest import KernelPodSpec
+from gateway_provisioners.model.pod.manifest import KernelPodSpec
 
 
 @dataclass(frozen=True)

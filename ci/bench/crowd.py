@@ -19,7 +19,9 @@ from ci.bench import fake_node, stand_ins
 from ci.bench.api import Api, Object, labels, wait_until
 from ci.clusters import Cluster
 from gateway_provisioners.model.connection_info import ConnectionInfo
-from gateway_provisioners.model.kernel_state import (
+from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
+from gateway_provisioners.model.names import pod_name
+from gateway_provisioners.model.pod.kernel_state import (
     INSTANCE_LABEL,
     KERNEL_ID_LABEL,
     OPERATOR_ANNOTATION,
@@ -29,9 +31,7 @@ from gateway_provisioners.model.kernel_state import (
     annotation,
     annotations_patch,
 )
-from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
-from gateway_provisioners.model.names import pod_name
-from gateway_provisioners.model.pod_manifest import (
+from gateway_provisioners.model.pod.manifest import (
     KernelPodSpec,
     build_pod,
     build_record_patch,

@@ -16,7 +16,7 @@ from ci.bench.deploy import Side, Sides
 from ci.bench.measure import SETTLE_SECONDS, Samples
 from ci.commands import CommandError
 from ci.progress import step
-from gateway_provisioners.model.kernel_state import KERNEL_ID_LABEL
+from gateway_provisioners.model.pod.kernel_state import KERNEL_ID_LABEL
 
 CLIENTS = 5
 REPLICAS = (1, 3)

@@ -11,7 +11,7 @@ import os
 import signal
 from pathlib import Path
 
-from gateway_provisioners.host.kernel_manager import GatewayKernelManager
+from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 
 CRASH_AT = Path(os.environ.get("CRASH_AT", "/tmp/crash-at"))
 

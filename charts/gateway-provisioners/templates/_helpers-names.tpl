@@ -158,7 +158,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: gateway
 {{- end -}}
 
-{{- /* What its kernels' pods are found by: model/pod_manifest.py gives them these labels. */ -}}
+{{- /* What its kernels' pods are found by: model/pod/manifest.py gives them these labels. */ -}}
 {{- define "gateway-provisioners.kernels.selectorLabels" -}}
 app.kubernetes.io/name: gateway-provisioners-kernel
 app.kubernetes.io/instance: {{ include "gateway-provisioners.fullname" . | quote }}

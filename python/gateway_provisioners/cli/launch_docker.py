@@ -26,7 +26,7 @@ from gateway_provisioners.cli.launch_script_input import (
 from gateway_provisioners.dockerd.engine import DockerEngine
 from gateway_provisioners.errors import GatewayProvisionersError
 from gateway_provisioners.model import names
-from gateway_provisioners.model.container_config import KernelContainerSpec
+from gateway_provisioners.model.container.config import KernelContainerSpec
 from gateway_provisioners.provisioners.container_options import container_options
 from gateway_provisioners.provisioners.traits import DockerLaunchTraits, DockerTraits
 

@@ -28,8 +28,8 @@ from gateway_provisioners.errors import GatewayProvisionersError
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model import names
-from gateway_provisioners.model.admission import Limits
-from gateway_provisioners.model.pod_manifest import KernelPodSpec, build_pod
+from gateway_provisioners.model.pod.admission import Limits
+from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
 from gateway_provisioners.provisioners.pod_options import pod_options
 from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits, KubernetesTraits
 

@@ -12,15 +12,15 @@ from typing import Any, Generic, TypeVar
 from traitlets import TraitError
 
 from gateway_provisioners.errors import ConfigurationError
-from gateway_provisioners.model.client_policy import ClientPolicy
-from gateway_provisioners.model.launch_request import (
-    SPARK_INIT_MODES,
-    LaunchRequest,
-    parse_launch_request,
-)
 from gateway_provisioners.model.launcher_environment import (
     LAUNCH_KEY_VARIABLE,
     launcher_environment,
+)
+from gateway_provisioners.model.request.client_policy import ClientPolicy
+from gateway_provisioners.model.request.launch_request import (
+    SPARK_INIT_MODES,
+    LaunchRequest,
+    parse_launch_request,
 )
 from gateway_provisioners.provisioners.traits import LaunchTraits
 

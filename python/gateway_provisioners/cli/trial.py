@@ -28,7 +28,7 @@ from gateway_provisioners.handshake.command_client import CommandEndpoint, send_
 from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
 from gateway_provisioners.handshake.response_server import Arrival, Expectation, ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
-from gateway_provisioners.model.kernel_end import GRACE_SECONDS
+from gateway_provisioners.model.failures import GRACE_SECONDS
 from gateway_provisioners.model.kernelspec import DEFAULT_KERNEL_CLASS
 from gateway_provisioners.model.launcher_environment import (
     LAUNCH_KEY_VARIABLE,

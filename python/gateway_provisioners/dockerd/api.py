@@ -15,7 +15,7 @@ import aiohttp
 
 from gateway_provisioners.dockerd.credentials import registry_and_credentials
 from gateway_provisioners.errors import ConfigurationError, EngineError
-from gateway_provisioners.model import container_status
+from gateway_provisioners.model.container import status as container_status
 
 Object = dict[str, Any]
 T = TypeVar("T")

@@ -8,17 +8,17 @@ from typing import Any
 from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
 from gateway_provisioners.dockerd.images import Images
 from gateway_provisioners.dockerd.kernels import Kernels, refuse_root
-from gateway_provisioners.dockerd.launched import Launched
+from gateway_provisioners.dockerd.launched_container import LaunchedContainer
 from gateway_provisioners.errors import EngineError, LaunchFailed
-from gateway_provisioners.model import container_status
-from gateway_provisioners.model.container_config import (
+from gateway_provisioners.model.container import status as container_status
+from gateway_provisioners.model.container.config import (
     INSTANCE_LABEL,
     NAME_LABEL,
     KernelContainerSpec,
     build_container,
     secrets_archive,
 )
-from gateway_provisioners.model.kernel_end import StartFailure
+from gateway_provisioners.model.failures import StartFailure
 
 Object = dict[str, Any]
 
@@ -47,7 +47,7 @@ class ContainerKernels(Kernels):
     def start_failure(self, state: Object, *, unschedulable_is_final: bool) -> StartFailure | None:  # noqa: ARG002
         return container_status.start_failure(state)
 
-    async def create(self, spec: KernelContainerSpec) -> Launched:
+    async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
         with self._whole_or_not_at_all(spec) as launched:
             image = await self.images.get(
                 spec.image, pull_policy=spec.image_pull_policy, timeout=spec.pull_timeout
@@ -69,8 +69,8 @@ class ContainerKernels(Kernels):
             if not self._keep or name in self.records.stored or self.exit_code(state) is None
         }
 
-    async def adopt(self, name: str) -> Launched:
-        return Launched(self, name, adopted=True)
+    async def adopt(self, name: str) -> LaunchedContainer:
+        return LaunchedContainer(self, name, adopted=True)
 
     def address(self, name: str) -> str | None:
         return container_status.address(self.state(name) or {})

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.errors import EngineError, LaunchFailed
-from gateway_provisioners.model import container_status
+from gateway_provisioners.model.container import status as container_status
 
 Object = dict[str, Any]
 

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gateway_provisioners.dockerd.api import DockerApi
-from gateway_provisioners.dockerd.launched import Launched
+from gateway_provisioners.dockerd.launched_container import LaunchedContainer
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import EngineError, LaunchFailed
-from gateway_provisioners.model import container_status
-from gateway_provisioners.model.container_config import (
+from gateway_provisioners.model.container import status as container_status
+from gateway_provisioners.model.container.config import (
     KernelContainerSpec,
     label_filters,
     runs_as_root,
 )
-from gateway_provisioners.model.kernel_end import StartFailure
+from gateway_provisioners.model.failures import StartFailure
 from gateway_provisioners.tasks.background import Background
 from gateway_provisioners.tasks.listeners import Listeners
 
@@ -65,7 +65,7 @@ class Kernels(ABC):
     # What each kind does.
 
     @abstractmethod
-    async def create(self, spec: KernelContainerSpec) -> Launched:
+    async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
         """Make and start it.
 
         Raises:
@@ -89,7 +89,7 @@ class Kernels(ABC):
         return set()
 
     @abstractmethod
-    async def adopt(self, name: str) -> Launched:
+    async def adopt(self, name: str) -> LaunchedContainer:
         """Follow what another process has made, dead, gone or alive as it may be.
 
         Raises:
@@ -113,13 +113,13 @@ class Kernels(ABC):
         """
 
     @contextlib.contextmanager
-    def _whole_or_not_at_all(self, spec: KernelContainerSpec) -> Iterator[Launched]:
+    def _whole_or_not_at_all(self, spec: KernelContainerSpec) -> Iterator[LaunchedContainer]:
         """Give what the block makes; remove whatever there is of it when the block fails.
 
         Raises:
             LaunchFailed: the engine refused.
         """
-        launched = Launched(self, spec.name)
+        launched = LaunchedContainer(self, spec.name)
         try:
             yield launched
         except EngineError as error:

@@ -15,17 +15,18 @@ from typing import Any
 
 from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
 from gateway_provisioners.dockerd.kernels import Kernels, refuse_root
-from gateway_provisioners.dockerd.launched import Launched
+from gateway_provisioners.dockerd.launched_container import LaunchedContainer
 from gateway_provisioners.errors import EngineError, LaunchFailed
-from gateway_provisioners.model import container_status, task_status
-from gateway_provisioners.model.container_config import (
+from gateway_provisioners.model.container import status as container_status
+from gateway_provisioners.model.container import task_status
+from gateway_provisioners.model.container.config import (
     NAME_LABEL,
     KernelContainerSpec,
     build_service,
     labels,
     secrets_file,
 )
-from gateway_provisioners.model.kernel_end import OUT_OF_MEMORY, StartFailure, out_of_memory
+from gateway_provisioners.model.failures import OUT_OF_MEMORY, StartFailure, out_of_memory
 from gateway_provisioners.tasks.waiting import within
 
 Object = dict[str, Any]
@@ -76,7 +77,7 @@ class ServiceKernels(Kernels):
                 await self._task
             self._task = None
 
-    async def create(self, spec: KernelContainerSpec) -> Launched:
+    async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
         if self.api.is_podman:
             failure = container_status.podman_has_no_swarm()
             raise LaunchFailed(failure.reason, failure.message)
@@ -96,8 +97,8 @@ class ServiceKernels(Kernels):
         secrets = await self._if_there_is_a_swarm(self.api.list_secrets)
         return set(secrets) - await self.existing()
 
-    async def adopt(self, name: str) -> Launched:
-        launched = Launched(self, name, adopted=True)
+    async def adopt(self, name: str) -> LaunchedContainer:
+        launched = LaunchedContainer(self, name, adopted=True)
         self._followed.add(name)
         await self.relist()
         if name not in self._states:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
-from gateway_provisioners.model.kernel_state import annotation, annotations_patch
+from gateway_provisioners.model.pod.kernel_state import annotation, annotations_patch
 
 Object = dict[str, Any]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
-from gateway_provisioners.model import pod_status
-from gateway_provisioners.model.kernel_end import EXIT_CODE_OF_LOST, StartFailure
-from gateway_provisioners.model.kernel_state import (
+from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, StartFailure
+from gateway_provisioners.model.pod import status as pod_status
+from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
     OPERATOR_ANNOTATION,
     RESTARTING,
@@ -18,7 +18,7 @@ from gateway_provisioners.model.kernel_state import (
     STATE_ANNOTATION,
     read_state,
 )
-from gateway_provisioners.model.pod_manifest import build_owned_secret, build_record_patch
+from gateway_provisioners.model.pod.manifest import build_owned_secret, build_record_patch
 from gateway_provisioners.tasks.changes import Changes
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed, 
 from gateway_provisioners.kube.api import JSON_PATCH, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.launched_pod import LaunchedPod
-from gateway_provisioners.model.admission import Limits
-from gateway_provisioners.model.api_refusal import creation_failure
-from gateway_provisioners.model.kernel_state import (
+from gateway_provisioners.model.pod.admission import Limits
+from gateway_provisioners.model.pod.api_refusal import creation_failure
+from gateway_provisioners.model.pod.kernel_state import (
     KERNEL_ID_LABEL,
     RUNNING,
     PodState,
@@ -23,7 +23,7 @@ from gateway_provisioners.model.kernel_state import (
     read_state,
     state_change,
 )
-from gateway_provisioners.model.pod_manifest import (
+from gateway_provisioners.model.pod.manifest import (
     COMPONENT,
     COMPONENT_LABEL,
     KernelPodSpec,

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway_provisioners.model.launch_request import SPARK_INIT_MODES
+from gateway_provisioners.model.request.launch_request import SPARK_INIT_MODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

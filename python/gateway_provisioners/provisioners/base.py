@@ -16,9 +16,9 @@ from gateway_provisioners.handshake.command_client import CommandEndpoint, send_
 from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
-from gateway_provisioners.model.kernel_end import GRACE_SECONDS
-from gateway_provisioners.model.launch_request import LaunchRequest, parse_launch_request
+from gateway_provisioners.model.failures import GRACE_SECONDS
 from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
+from gateway_provisioners.model.request.launch_request import LaunchRequest, parse_launch_request
 from gateway_provisioners.provisioners.client_environment import client_environment
 from gateway_provisioners.provisioners.engine_services import EngineServices
 from gateway_provisioners.provisioners.host_errors import as_http_error, of_kernel

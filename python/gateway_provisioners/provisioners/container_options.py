@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway_provisioners.model.client_policy import USER_PLACEHOLDER
-from gateway_provisioners.model.docker_volumes import client_mounts, parse_volumes
-from gateway_provisioners.model.launch_request import LaunchRequest
+from gateway_provisioners.model.container.volumes import client_mounts, parse_volumes
 from gateway_provisioners.model.names import user_label
-from gateway_provisioners.model.resources import merged
+from gateway_provisioners.model.request.client_policy import USER_PLACEHOLDER
+from gateway_provisioners.model.request.launch_request import LaunchRequest
+from gateway_provisioners.model.request.resources import merged
 from gateway_provisioners.provisioners.traits import DockerLaunchTraits
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway_provisioners.dockerd.kernels import Kernels
-from gateway_provisioners.model.container_config import KernelContainerSpec
+from gateway_provisioners.model.container.config import KernelContainerSpec
 from gateway_provisioners.model.names import pod_name
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 from gateway_provisioners.provisioners.container_options import container_options

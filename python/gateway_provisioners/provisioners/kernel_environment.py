@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jupyter_client.kernelspec import KernelSpec
 
-from gateway_provisioners.model.launch_request import LaunchRequest
 from gateway_provisioners.model.launcher_environment import launcher_environment
+from gateway_provisioners.model.request.launch_request import LaunchRequest
 
 _CLASS_NAME_OPTION = "--kernel-class-name"
 _SPARK_MODE_OPTION = "--spark-context-initialization-mode"

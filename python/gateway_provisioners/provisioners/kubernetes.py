@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from gateway_provisioners.model.launch_request import request_variables
 from gateway_provisioners.model.names import pod_name
-from gateway_provisioners.model.pod_manifest import KernelPodSpec, build_marks
+from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_marks
+from gateway_provisioners.model.request.launch_request import request_variables
 from gateway_provisioners.provisioners.base import RemoteProvisioner
+from gateway_provisioners.provisioners.kubernetes_services import KubernetesServices
 from gateway_provisioners.provisioners.launch_script import replaced_script, run_launch_script
 from gateway_provisioners.provisioners.pod_options import pod_options
-from gateway_provisioners.provisioners.services import KubernetesServices
 from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from gateway_provisioners.model.client_policy import USER_PLACEHOLDER
-from gateway_provisioners.model.launch_request import LaunchRequest
 from gateway_provisioners.model.names import user_label
-from gateway_provisioners.model.resources import merged
+from gateway_provisioners.model.request.client_policy import USER_PLACEHOLDER
+from gateway_provisioners.model.request.launch_request import LaunchRequest
+from gateway_provisioners.model.request.resources import merged
 from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
 
 T = TypeVar("T")

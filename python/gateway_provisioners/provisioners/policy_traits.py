@@ -7,7 +7,7 @@ from dataclasses import fields
 from traitlets import Bool, List, Unicode, default
 from traitlets.config import LoggingConfigurable
 
-from gateway_provisioners.model.client_policy import DEFAULT_GPU_RESOURCE, ClientPolicy
+from gateway_provisioners.model.request.client_policy import DEFAULT_GPU_RESOURCE, ClientPolicy
 from gateway_provisioners.provisioners.variables import flag, names, text
 
 

@@ -1,6 +1,6 @@
 """What the life of a kernel needs of an engine: one pod or container, and a way to make it.
 
-Kubernetes implements it with `kube.launched_pod.LaunchedPod`, Docker with `dockerd.launched.Launched`.
+`kube.launched_pod.LaunchedPod` and `dockerd.launched_container.LaunchedContainer` implement it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gateway_provisioners.model.kernel_end import StartFailure
-from gateway_provisioners.model.launch_request import LaunchRequest
+from gateway_provisioners.model.failures import StartFailure
+from gateway_provisioners.model.request.launch_request import LaunchRequest
 
 
 @dataclass(frozen=True)

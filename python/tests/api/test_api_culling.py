@@ -6,20 +6,20 @@ import aiohttp
 import pytest
 
 from api.running import running_gateway
-from gateway_provisioners.host.sharing import Alone
+from gateway_provisioners.gateway.kernels.peers import NoPeers
 
 
-class Told(Alone):
+class Told(NoPeers):
     """Remembers what the other gateways are told, and lets another one lead if the test says so."""
 
-    def __init__(self, *, leads=True, connected=0):
+    def __init__(self, *, is_leader=True, connected=0):
         self.started = {}
         self.activity = {}
-        self._leads = leads
+        self._is_leader = is_leader
         self._connected = connected
 
-    def leads(self):
-        return self._leads
+    def is_leader(self):
+        return self._is_leader
 
     def connections_elsewhere(self, kernel_id):
         return self._connected
@@ -99,9 +99,9 @@ async def test_a_kernel_is_not_idle_whose_client_is_connected_to_another_gateway
     async with running_gateway() as gateway:
         soon = await gateway.client.start("soon")
         aged(gateway, soon, 61)
-        gateway.app.kernel_manager.sharing = Told(connected=1)
+        gateway.app.kernel_manager.peers = Told(connected=1)
         assert (await culled(gateway))[0] == {soon}
-        gateway.app.kernel_manager.sharing = Told()
+        gateway.app.kernel_manager.peers = Told()
         assert (await culled(gateway))[0] == set()
 
 
@@ -136,7 +136,7 @@ async def test_a_restart_is_no_new_kernel(add_limited):
         kernel_id = await gateway.client.start("short")
         aged(gateway, kernel_id, 3500)
         await gateway.client.restart(kernel_id)
-        gateway.app.kernel_manager.sharing = others = Told()
+        gateway.app.kernel_manager.peers = others = Told()
         assert (await culled(gateway))[0] == {kernel_id}
         kernel = aged(gateway, kernel_id, 101)
         assert others.started == {kernel_id: (kernel.started + timedelta(seconds=101)).isoformat()}
@@ -148,7 +148,7 @@ async def test_only_one_gateway_ends_kernels(add_limited):
     async with running_gateway() as gateway:
         kernel_id = await gateway.client.start("short")
         aged(gateway, kernel_id, 61)
-        gateway.app.kernel_manager.sharing = others = Told(leads=False)
+        gateway.app.kernel_manager.peers = others = Told(is_leader=False)
         assert (await culled(gateway))[0] == {kernel_id}
         assert not others.started
         assert not others.activity

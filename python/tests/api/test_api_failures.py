@@ -14,7 +14,7 @@ from cluster.gateway_client import Refused
 @pytest.fixture
 def kernels_die_fast(monkeypatch):
     """A watch that notices a death soon."""
-    from gateway_provisioners.host.kernel import GatewayKernelRestarter
+    from gateway_provisioners.gateway.kernels.kernel import GatewayKernelRestarter
 
     monkeypatch.setattr(GatewayKernelRestarter, "time_to_dead", 0.05)
     monkeypatch.setattr(GatewayKernelRestarter, "restart_limit", 2)

@@ -9,10 +9,10 @@ from api.provisioners import Launched, LaunchedSlowly
 from api.running import running_gateway
 from api.test_api_jupyterlab import jupyter_server
 from cluster.gateway_client import Channels
+from gateway_provisioners.gateway.kernels.kernel import GatewayKernel
+from gateway_provisioners.gateway.websocket import connection as websockets
 from gateway_provisioners.handshake.payload import GatewayKey
 from gateway_provisioners.handshake.response_server import ResponseServer
-from gateway_provisioners.host import websocket as websockets
-from gateway_provisioners.host.kernel import GatewayKernel
 
 SESSION = "a-session-of-the-clients"
 GUARD = 60  # seconds after which something hangs

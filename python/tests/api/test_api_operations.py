@@ -13,7 +13,7 @@ from api.provisioners import Failing, Lasting, Slow
 from api.running import running_gateway
 from cluster.gateway_client import Refused
 from gateway_provisioners.errors import ConfigurationError
-from gateway_provisioners.host.health import Check
+from gateway_provisioners.gateway.process.health import Check
 
 
 class ConfigMaps:

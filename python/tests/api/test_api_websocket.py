@@ -13,7 +13,7 @@ from api.provisioners import Moving
 from api.running import TOKEN, running_gateway
 from cluster.gateway_client import Channels, Gateway
 from cluster.patience import patiently, until
-from gateway_provisioners.host.websocket import GatewayWebsocketConnection
+from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 
 
 def nodelay(sock):

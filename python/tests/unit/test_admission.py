@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway_provisioners.model.admission import Limits
+from gateway_provisioners.model.pod.admission import Limits
 
 
 def a_pod(kernel_id, username="alice", state="running", instance="ours"):

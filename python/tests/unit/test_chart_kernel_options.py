@@ -6,7 +6,7 @@ import pytest
 import yaml
 from chart_rendering import HELMS, REPOSITORY, refusal, render
 
-from gateway_provisioners.model.client_policy import ClientPolicy
+from gateway_provisioners.model.request.client_policy import ClientPolicy
 
 CUSTOM = {"image": "acme/data-sci-py:2.0"}
 PAGE = (REPOSITORY / "docs" / "kernels.md").read_text()

@@ -9,7 +9,7 @@ import yaml
 from chart_rendering import executable, render
 
 from ci.check_manifests import Loader, kubernetes_versions, problems
-from gateway_provisioners.model.pod_manifest import KernelPodSpec, build_pod
+from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
 
 
 def thing(api_version, kind, **fields):

@@ -10,7 +10,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway_provisioners.errors import ClusterError
-from gateway_provisioners.host.metrics import GatewayMetrics
+from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 
 # What Prometheus itself adds, and what its operator does.
 OF_PROMETHEUS = {"up": set()}

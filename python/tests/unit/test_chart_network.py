@@ -3,7 +3,7 @@
 import pytest
 from chart_rendering import chart_values, render
 
-from gateway_provisioners.model.pod_manifest import labels
+from gateway_provisioners.model.pod.manifest import labels
 
 TLS = {"gateway": {"tls": {"existingSecret": "certificate"}}}
 ISSUER = {"kind": "ClusterIssuer", "name": "internal"}

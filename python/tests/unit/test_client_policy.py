@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_provisioners.errors import ConfigurationError, InvalidRequest, PolicyViolation
-from gateway_provisioners.model.client_policy import ClientPolicy
-from gateway_provisioners.model.launch_request import parse_launch_request
-from gateway_provisioners.model.quantity import amount
+from gateway_provisioners.model.request.client_policy import ClientPolicy
+from gateway_provisioners.model.request.launch_request import parse_launch_request
+from gateway_provisioners.model.request.quantity import amount
 
 IN_FORCE = {
     "KERNEL_UID": "1000",

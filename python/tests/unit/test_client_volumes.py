@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_provisioners.errors import InvalidRequest, PolicyViolation
-from gateway_provisioners.model.client_policy import ClientPolicy
-from gateway_provisioners.model.launch_request import parse_launch_request
 from gateway_provisioners.model.names import user_label
+from gateway_provisioners.model.request.client_policy import ClientPolicy
+from gateway_provisioners.model.request.launch_request import parse_launch_request
 
 POLICY = ClientPolicy(client_claims=("datasets", "home-{username}"))
 

@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_provisioners.errors import InvalidRequest, PolicyViolation
-from gateway_provisioners.model.client_policy import ClientPolicy
-from gateway_provisioners.model.container_config import (
+from gateway_provisioners.model.container.config import (
     KernelContainerSpec,
     build_container,
     build_service,
     runs_as_root,
     secrets_archive,
 )
-from gateway_provisioners.model.docker_volumes import client_mounts
-from gateway_provisioners.model.launch_request import parse_launch_request
+from gateway_provisioners.model.container.secrets_script import command_with_file, file_content
+from gateway_provisioners.model.container.volumes import client_mounts
 from gateway_provisioners.model.names import pod_name
-from gateway_provisioners.model.secrets_script import command_with_file, file_content
+from gateway_provisioners.model.request.client_policy import ClientPolicy
+from gateway_provisioners.model.request.launch_request import parse_launch_request
 
 KERNEL_ID = "0f2f4c7e-6f9c-4f0e-8a55-1f6c4a5e0b11"
 IMAGE = {"Config": {"Entrypoint": None, "Cmd": ["bootstrap-kernel.sh"], "User": "1000"}}

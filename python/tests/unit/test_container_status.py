@@ -1,6 +1,6 @@
 import pytest
 
-from gateway_provisioners.model.container_status import (
+from gateway_provisioners.model.container.status import (
     address,
     end_cause,
     exit_code,

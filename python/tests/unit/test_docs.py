@@ -12,8 +12,9 @@ import yaml
 
 import gateway_provisioners
 from gateway_provisioners import errors
-from gateway_provisioners.host.failures import describe
-from gateway_provisioners.model import kernel_end, pod_status
+from gateway_provisioners.gateway.failures import describe
+from gateway_provisioners.model import failures as kernel_end
+from gateway_provisioners.model.pod import status as pod_status
 from gateway_provisioners.provisioners.policy_traits import ClientPolicyTraits
 
 ROOT = Path(__file__).parents[3]
@@ -69,7 +70,7 @@ def reasons_of_calls():
 
 def other_reasons():
     """Reasons that are computed: of pods that say none, of errors nobody foresaw, of a wrong token."""
-    from gateway_provisioners.host.metrics import _reason
+    from gateway_provisioners.gateway.process.metrics import _reason
 
     failed = pod_status.start_failure({"status": {"phase": "Failed"}}, unschedulable_is_final=True)
     return {failed.reason, _reason(RuntimeError()), describe(None, 401).reason}

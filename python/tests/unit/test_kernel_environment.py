@@ -3,7 +3,7 @@
 import pytest
 from jupyter_client.kernelspec import KernelSpec
 
-from gateway_provisioners.model.launch_request import LaunchRequest
+from gateway_provisioners.model.request.launch_request import LaunchRequest
 from gateway_provisioners.provisioners.kernel_environment import kernel_environment
 
 MODE = "KERNEL_SPARK_CONTEXT_INIT_MODE"

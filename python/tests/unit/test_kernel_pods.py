@@ -3,7 +3,7 @@
 import pytest
 
 from gateway_provisioners.kube.pods import KernelPods
-from gateway_provisioners.model.admission import Limits
+from gateway_provisioners.model.pod.admission import Limits
 
 
 class Api:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway_provisioners.model.kernel_state import (
+from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
     LAUNCHING,
     RESTARTING,

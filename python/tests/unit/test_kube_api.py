@@ -5,7 +5,7 @@ from kubernetes.aio import client
 
 from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.kube.api import KubeApi
-from gateway_provisioners.model.api_refusal import creation_failure
+from gateway_provisioners.model.pod.api_refusal import creation_failure
 
 
 @pytest.fixture

@@ -3,7 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_provisioners.errors import InvalidRequest, PolicyViolation
-from gateway_provisioners.model.launch_request import MAX_ENVIRONMENT_BYTES, parse_launch_request
+from gateway_provisioners.model.request.launch_request import (
+    MAX_ENVIRONMENT_BYTES,
+    parse_launch_request,
+)
 
 ADMINISTRATORS = {"KERNEL_UID": "1000", "KERNEL_NAMESPACE": "kernels"}
 

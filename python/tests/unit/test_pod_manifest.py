@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_provisioners.model.pod_manifest import (
+from gateway_provisioners.model.pod.manifest import (
     KernelPodSpec,
     build_pod,
     build_record_patch,

@@ -1,7 +1,7 @@
 import pytest
 
-from gateway_provisioners.model.api_refusal import creation_failure
-from gateway_provisioners.model.pod_status import (
+from gateway_provisioners.model.pod.api_refusal import creation_failure
+from gateway_provisioners.model.pod.status import (
     end_cause,
     event_failure,
     exit_code,

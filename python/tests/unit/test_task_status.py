@@ -1,6 +1,6 @@
 import pytest
 
-from gateway_provisioners.model.task_status import (
+from gateway_provisioners.model.container.task_status import (
     address,
     exit_code,
     is_unschedulable,

@@ -1,0 +1,1 @@
+"""What connects the gateway to Kubernetes or Docker: adoption, reconciliation, annotations."""

@@ -1,0 +1,109 @@
+"""The gateway's hold on its Docker engine: readiness, and the kernels that run there.
+
+No other gateway shares them: whoever comes after this one takes them over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from gateway_provisioners.errors import ConfigurationError, EngineError
+from gateway_provisioners.gateway.backends.annotation_writer import AnnotationWriter
+from gateway_provisioners.gateway.backends.base import adopt, check_response_server, patiently
+from gateway_provisioners.gateway.failures import in_one_line
+from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
+from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
+from gateway_provisioners.gateway.kernels.peers import NoPeers
+from gateway_provisioners.gateway.process.health import Check, HealthChecks
+from gateway_provisioners.provisioners.docker_services import DockerServices
+
+_log = logging.getLogger(__name__)
+
+
+class DockerBackend(NoPeers):
+    """An `Backend`; what is told to `Peers` is for the gateway after this one."""
+
+    def __init__(self, parent: Any) -> None:
+        self._services = DockerServices.of_running_loop(parent)
+        self._kernels: GatewayKernelManager | None = None
+        self._announcements: AnnotationWriter | None = None
+
+    async def attach(
+        self,
+        kernels: GatewayKernelManager,
+        kernelspecs: GatewayKernelSpecManager,  # noqa: ARG002 - they are in folders
+        health: HealthChecks,
+    ) -> None:
+        try:
+            await patiently(self._services.acquire)
+            health.add("engine", self._check_engine)
+            health.add("response server", self._check_response_server)
+            self._announcements = AnnotationWriter(self._store)
+            self._kernels = kernels
+            kernels.peers = self
+            await patiently(self._adopt_all)
+        except EngineError as error:
+            raise ConfigurationError(f"The Docker engine cannot be used: {error}") from error
+
+    async def stop_leading(self) -> None:
+        """There is nobody to yield them to."""
+
+    async def detach(self) -> None:
+        if self._announcements is not None and self._kernels is not None:
+            for kernel_id in self._kernels.list_kernel_ids():
+                last_activity = self._kernels.get_kernel(kernel_id).last_activity
+                self.tell_activity(kernel_id, last_activity.isoformat())
+            await self._announcements.finish()
+        await self._services.close()
+
+    # Peers.
+
+    def tell_activity(self, kernel_id: str, last_activity: str) -> None:
+        self._announce(kernel_id, "last_activity", last_activity)
+
+    def tell_started(self, kernel_id: str, started: str) -> None:
+        self._announce(kernel_id, "started", started)
+
+    def _announce(self, kernel_id: str, name: str, value: str) -> None:
+        if self._announcements is not None and self._kernels is not None:
+            workload = self._kernels.get_kernel(kernel_id).workload_name
+            if workload:
+                self._announcements.announce(workload, name, value)
+
+    async def _store(self, workload: str, values: Mapping[str, str | None]) -> None:
+        records = self._services.engine.records
+        if workload not in records.stored:
+            raise EngineError(f"nothing is stored of {workload}", status=HTTPStatus.NOT_FOUND)
+        await records.change(workload, **values)
+
+    async def _adopt_all(self) -> None:
+        assert self._kernels is not None  # noqa: S101
+        for workload, stored in (await self._services.engine.recover()).items():
+            if stored.kernel_id in self._kernels:
+                continue  # since an earlier try
+            try:
+                await adopt(
+                    self._kernels,
+                    workload,
+                    stored.record,
+                    last_activity=stored.last_activity,
+                    started=stored.started,
+                )
+            except EngineError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one must not keep the gateway from the others
+                _log.error(
+                    "Kernel %s cannot be taken over and is left as it is: %s",
+                    workload,
+                    in_one_line(error),
+                )
+
+    def _check_engine(self) -> Check:
+        fresh = self._services.engine.fresh
+        return Check(fresh, "" if fresh else "the engine's stream of events is broken")
+
+    def _check_response_server(self) -> Check:
+        return check_response_server(self._services.response_server)

@@ -1,0 +1,122 @@
+"""The gateway's hold on its cluster: kernelspecs, readiness, the kernels there, and the other gateways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway_provisioners import settings
+from gateway_provisioners.errors import ClusterError, ConfigurationError
+from gateway_provisioners.gateway.backends.annotation_writer import AnnotationWriter
+from gateway_provisioners.gateway.backends.base import check_response_server, patiently
+from gateway_provisioners.gateway.backends.reconciler import Reconciler
+from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
+from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
+from gateway_provisioners.gateway.process.health import Check, HealthChecks
+from gateway_provisioners.kube.cache import ObjectCache
+from gateway_provisioners.kube.lease import Lease
+from gateway_provisioners.model.pod.kernel_state import (
+    LAST_ACTIVITY_ANNOTATION,
+    STARTED_ANNOTATION,
+    connected_annotation,
+    connections_elsewhere,
+)
+from gateway_provisioners.provisioners.kubernetes_services import KubernetesServices
+
+
+class KubernetesBackend:
+    """An `Backend`, and what `Peers` asks of the other gateways."""
+
+    def __init__(self, parent: Any) -> None:
+        self._services = KubernetesServices.of_running_loop(parent)
+        self._kernelspecs: ObjectCache | None = None
+        self._lease: Lease | None = None
+        self._reconciler: Reconciler | None = None
+        self._announcements: AnnotationWriter | None = None
+
+    async def attach(
+        self,
+        kernels: GatewayKernelManager,
+        kernelspecs: GatewayKernelSpecManager,
+        health: HealthChecks,
+    ) -> None:
+        try:
+            await patiently(self._services.acquire)
+            health.add("pods", self._check_pods)
+            health.add("response server", self._check_response_server)
+            await self._follow_kernelspecs(kernelspecs)
+            self._announcements = AnnotationWriter(self._services.pods.annotate)
+            if name := settings.text("GP_LEASE"):
+                self._lease = self._services.lease(name)
+                self._lease.start()
+                self._services.gateways.subscribe(self._lease.look_again)
+            self._reconciler = Reconciler(
+                kernels, self._services.pods, self._services.gateways, self.is_leader
+            )
+            kernels.peers = self
+            await patiently(self._reconciler.start)
+        except ClusterError as error:
+            raise ConfigurationError(f"The cluster cannot be used: {error}") from error
+
+    async def stop_leading(self) -> None:
+        if self._lease is not None:
+            await self._lease.release()
+        if self._reconciler is not None:
+            await self._reconciler.stop()
+
+    async def detach(self) -> None:
+        await self.stop_leading()
+        if self._announcements is not None:
+            await self._announcements.finish()
+        if self._kernelspecs is not None:
+            await self._kernelspecs.stop()
+        # The kernels that go on hold on to them.
+        await self._services.close()
+
+    # Peers.
+
+    def is_leader(self) -> bool:
+        return self._lease is None or self._lease.held
+
+    def connections_elsewhere(self, kernel_id: str) -> int:
+        pods = self._services.pods
+        return sum(
+            connections_elsewhere(
+                pods.pods.objects[pod.name],
+                own=self._services.process,
+                is_alive=self._services.gateways.is_alive,
+            )
+            for pod in pods.of_kernel(kernel_id)
+        )
+
+    def tell_connections(self, kernel_id: str, count: int) -> None:
+        name = connected_annotation(self._services.process)
+        self._announce(kernel_id, name, str(count) if count else None)
+
+    def tell_activity(self, kernel_id: str, last_activity: str) -> None:
+        self._announce(kernel_id, LAST_ACTIVITY_ANNOTATION, last_activity)
+
+    def tell_started(self, kernel_id: str, started: str) -> None:
+        self._announce(kernel_id, STARTED_ANNOTATION, started)
+
+    async def find(self, kernel_id: str) -> None:
+        if self._reconciler is not None:
+            await self._reconciler.find(kernel_id)
+
+    def _announce(self, kernel_id: str, annotation: str, value: str | None) -> None:
+        if self._announcements is not None:
+            for pod in self._services.pods.of_kernel(kernel_id):
+                self._announcements.announce(pod.name, annotation, value)
+
+    async def _follow_kernelspecs(self, kernelspecs: GatewayKernelSpecManager) -> None:
+        if name := settings.text("GP_KERNELSPECS_CONFIGMAP"):
+            self._kernelspecs = self._services.config_map_cache(name)
+            self._kernelspecs.start()
+            await self._kernelspecs.wait_synced()
+            kernelspecs.follow(self._kernelspecs)
+
+    def _check_pods(self) -> Check:
+        fresh = self._services.pods.pods.fresh
+        return Check(fresh, "" if fresh else "the watch of pods is broken")
+
+    def _check_response_server(self) -> Check:
+        return check_response_server(self._services.response_server)

@@ -1,0 +1,167 @@
+"""The gateway's HTTP handlers: jupyter_server's, behind our token check and with our error answers."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from types import TracebackType
+from typing import Any
+
+from jupyter_client.jsonutil import json_default
+from jupyter_client.kernelspec import NoSuchKernel
+from jupyter_server.auth.decorator import allow_unauthenticated, authorized
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.services.kernels import handlers as kernel_handlers
+from jupyter_server.services.sessions import handlers as session_handlers
+from jupyter_server.utils import url_escape, url_path_join
+from kernel_gateway.mixins import CORSMixin
+from tornado import web
+
+from gateway_provisioners.errors import PolicyViolation
+from gateway_provisioners.gateway.failures import describe, in_one_line, known_cause
+from gateway_provisioners.gateway.http.access_log import request_summary
+from gateway_provisioners.gateway.http.start_request import UnknownKernel, parse_start_request
+
+_log = logging.getLogger(__name__)
+
+
+class GatewayHandlerMixin(CORSMixin):
+    """Goes before a handler class: asks for the token first and tells errors as JSON."""
+
+    async def prepare(self) -> None:
+        """Let nobody in without the token; a CORS preflight never holds one."""
+        if self.request.method != "OPTIONS":
+            if self.settings["identity_provider"].get_user(self) is None:
+                raise web.HTTPError(401, "The token of this gateway is missing or wrong.")
+            if self.settings["draining"].is_set():
+                self.set_header("Connection", "close")
+                raise web.HTTPError(503, "This gateway is shutting down; try again.")
+            await self._find_kernel(self.path_kwargs.get("kernel_id"))
+        prepared = super().prepare()
+        if inspect.isawaitable(prepared):
+            await prepared
+
+    async def _find_kernel(self, kernel_id: str | None) -> None:
+        """Look for a kernel that another gateway may have started a moment ago."""
+        kernels = self.settings["kernel_manager"]
+        if kernel_id and kernel_id not in kernels:
+            await kernels.peers.find(kernel_id)
+
+    @allow_unauthenticated
+    def options(self, *_args: Any, **_kwargs: Any) -> None:
+        """Answer a CORS preflight."""
+        self.finish()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Send `{"reason", "message"}`, which JupyterLab shows to its user."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        failure = describe(error, status_code)
+        self.set_status(failure.status)
+        self.set_header("Content-Type", "application/json")
+        if isinstance(self, JupyterHandler):
+            self.set_cors_headers()  # or a page in a browser could not read it
+        self.finish(json.dumps({"reason": failure.reason, "message": failure.message}))
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Log what was foreseen in one line, and the rest with its traceback."""
+        if value is not None and known_cause(value):
+            _log.warning("%s: %s", self._request_summary(), in_one_line(value))
+        elif isinstance(value, web.HTTPError):
+            super().log_exception(typ, value, tb)
+        else:
+            _log.error(
+                "%s: unforeseen error",
+                self._request_summary(),
+                exc_info=(typ, value, tb),  # type: ignore[arg-type]
+            )
+
+    def _request_summary(self) -> str:
+        return request_summary(self)
+
+
+class MainKernelHandler(GatewayHandlerMixin, kernel_handlers.MainKernelHandler):
+    """Starts and lists kernels.
+
+    Replaces jupyter_kernel_gateway's, which swaps the kernel manager's `start_kernel` while a start is
+    under way, so that the environments of concurrent requests get mixed up.
+    """
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """List the running kernels."""
+        _require_listing(self)
+        self.finish(json.dumps(self.kernel_manager.list_kernels(), default=json_default))
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Start a kernel: `{"name": ..., "env": {...}}`, answered by 201 and its model."""
+        manager = self.kernel_manager
+        wanted = parse_start_request(
+            self.request.body,
+            known_names=lambda: self.kernel_spec_manager.find_kernel_specs().keys(),
+            default_name=manager.default_kernel_name,
+            forced_name=self.settings["forced_kernel_name"],
+            client_variables=self.settings["client_variables"],
+        )
+        await self._find_kernel(wanted.kernel_id)
+        try:
+            kernel_id = await manager.start_kernel(
+                kernel_name=wanted.name,
+                kernel_id=wanted.kernel_id,
+                path=wanted.path,
+                env=dict(wanted.environment),
+            )
+        except NoSuchKernel as error:
+            raise UnknownKernel(
+                f"The kernel {wanted.name!r} cannot be started by this gateway, which has no "
+                f"provisioner for it."
+            ) from error
+        self.set_header(
+            "Location", url_path_join(self.base_url, "api", "kernels", url_escape(kernel_id))
+        )
+        self.set_status(201)
+        self.finish(json.dumps(manager.kernel_model(kernel_id), default=json_default))
+
+
+class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocketHandler):
+    """Connects a client to its kernel."""
+
+    def get_websocket_protocol(self, *args: Any) -> Any:
+        """Leave pings to jupyter_server: tornado would take its milliseconds for seconds."""
+        protocol = super().get_websocket_protocol(*args)
+        if protocol is not None:
+            protocol.params.ping_interval = protocol.params.ping_timeout = None
+        return protocol
+
+
+class SessionRootHandler(GatewayHandlerMixin, session_handlers.SessionRootHandler):
+    """Starts and lists sessions."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """List the sessions."""
+        _require_listing(self)
+        await super().get()
+
+
+class NotFoundHandler(GatewayHandlerMixin, web.RequestHandler):
+    """Whatever the gateway does not have."""
+
+    async def prepare(self) -> None:
+        """Say so to those who hold the token."""
+        await super().prepare()
+        raise web.HTTPError(404)
+
+
+def _require_listing(handler: web.RequestHandler) -> None:
+    if not handler.settings["kg_list_kernels"]:
+        raise PolicyViolation("Listing is switched off on this gateway (KG_LIST_KERNELS).")

@@ -1,0 +1,279 @@
+"""One kernel of the gateway: starts, restarts and ends it, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any, Protocol, cast
+
+from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+from jupyter_events import EventLogger
+from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
+from traitlets import default
+from zmq.eventloop.zmqstream import ZMQStream
+
+from gateway_provisioners.errors import GatewayProvisionersError, KernelBusy
+from gateway_provisioners.gateway.failures import in_one_line
+
+# How soon a kernel that is not busy answers.
+_ANSWER_SECONDS = 0.5
+# States in which a kernel is until it has said something.
+_UNCERTAIN = frozenset({"unknown", "starting"})
+
+
+class KernelGone(GatewayProvisionersError):
+    """The kernel was shut down while somebody asked for something else."""
+
+    reason = "KernelGone"
+    http_status = 404
+
+
+class _Owner(Protocol):
+    """What a kernel expects of its parent, the manager of all kernels."""
+
+    event_logger: EventLogger
+
+    def is_leader(self) -> bool: ...
+
+    def kernel_restarted(self, kernel_id: str) -> None: ...
+
+    def kernel_restart_failed(self, kernel_id: str, error: Exception) -> None: ...
+
+
+class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
+    """Restarts a kernel that died, up to `restart_limit` times in a row.
+
+    Upstream's does so as well when the kernel is being shut down at that moment, and stops watching
+    for good, without a word to anybody, as soon as a restart fails.
+    """
+
+    async def poll(self) -> None:  # type: ignore[override]
+        """Look at the kernel; restart it or give it up."""
+        kernel = cast(GatewayKernel, self.kernel_manager)
+        if kernel.shutting_down or not kernel.is_ours_to_restart:
+            return
+        try:
+            await super().poll()
+        except KernelGone:
+            return
+        except KernelBusy:
+            self.start()  # the attempt may have stopped the watch
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the watch
+            self.log.warning(
+                "Kernel %s died and could not be restarted (%d of %d): %s",
+                kernel.kernel_id,
+                self._restart_count,
+                self.restart_limit,
+                in_one_line(error),
+            )
+            # The failed attempt stopped the watch; it counts, and the next one is due.
+            self._restarting = True
+            self.start()
+
+
+class GatewayKernel(ServerKernelManager):
+    """A kernel manager whose shutdown and restarts do not overlap."""
+
+    restarter_class = GatewayKernelRestarter
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._lifecycle = asyncio.Lock()
+        self._gone = False
+        self._restarted = asyncio.Event()
+        self.told_of_death_of = ""
+        """The pod whose end its clients know of, of a kernel that another gateway restarts."""
+        self.execution_state = "unknown"
+        self.started = datetime.now(timezone.utc)
+        """When it was started first; a restart is no new kernel."""
+        self._question: ZMQStream | None = None
+        self._silence: asyncio.TimerHandle
+
+    @property
+    def _owner(self) -> _Owner:
+        return cast(_Owner, self.parent)
+
+    @default("event_logger")
+    def _event_logger_default(self) -> EventLogger:
+        # Upstream makes one, with a logger that stays for ever, for every kernel.
+        return self._owner.event_logger
+
+    @property
+    def is_ours_to_restart(self) -> bool:
+        """Whether this gateway restarts the kernel when it dies, and no other."""
+        return self._owner.is_leader() and not self.is_moving
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether another gateway is restarting the kernel, or ending it."""
+        return bool(getattr(self.provisioner, "is_busy_elsewhere", False))
+
+    @property
+    def workload_name(self) -> str:
+        """The pod that is the kernel, as far as this gateway knows; "" for one that is no pod."""
+        return str(getattr(self.provisioner, "workload_name", ""))
+
+    @property
+    def ports(self) -> list[Any]:
+        """The ports, and the address that they belong to.
+
+        jupyter_server compares this list to learn whether a restart moved the kernel, and a pod that
+        is started anew may have the old ports at another address.
+        """
+        return [*super().ports, self.ip]
+
+    async def restart_kernel(self, *args: Any, **kwargs: Any) -> None:
+        """Restart the kernel; whoever is connected to it follows it to where it is then.
+
+        Raises:
+            KernelGone: it was shut down meanwhile.
+            KernelBusy: another gateway restarts or ends it.
+        """
+        async with self._lifecycle:
+            if self._gone:
+                raise KernelGone(f"Kernel {self.kernel_id} has been shut down.")
+            try:
+                await self._tell_provisioner("begin_restart")
+                await super().restart_kernel(*args, **kwargs)
+            except Exception as error:
+                await self._tell_provisioner("give_up_restart")
+                self._owner.kernel_restart_failed(self.kernel_id, error)
+                raise
+            self._restarted.set()
+            self._owner.kernel_restarted(self.kernel_id)
+
+    async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
+        """End the kernel and remove what belongs to it; may be called again if that failed."""
+        async with self._lifecycle:
+            await super().shutdown_kernel(*args, **kwargs)
+            self._gone = True
+            self._restarted.set()
+
+    async def adopt(
+        self,
+        kernel_id: str,
+        kernel_spec: KernelSpec,
+        env: dict[str, str],
+        restore: Callable[[KernelProvisionerBase], Awaitable[None]],
+    ) -> None:
+        """Become the manager of a kernel that runs already.
+
+        jupyter_client has no such step: this is its start with `restore` in place of the launch.
+        """
+        self.kernel_id = kernel_id
+        self._kernel_spec = kernel_spec
+        self._attempted_start = True
+        self._launch_args = {"env": env}
+        self.provisioner = KernelProvisionerFactory.instance(
+            parent=self.parent
+        ).create_provisioner_instance(kernel_id, kernel_spec, parent=self)
+        await restore(self.provisioner)
+        # jupyter_client takes a file that is there for one that was read. A process before this one in the
+        # same pod may have left it.
+        with suppress(FileNotFoundError):
+            os.remove(self.connection_file)  # noqa: PTH107 - as jupyter_client does, which holds a str
+        self._reconcile_connection_info(self.provisioner.connection_info)
+        self._ready = asyncio.get_running_loop().create_future()
+        self._ready.set_result(None)
+        await self._async_post_start_kernel()
+
+    async def follow(
+        self, replaces: str, restore: Callable[[KernelProvisionerBase], Awaitable[None]]
+    ) -> None:
+        """Go to where another gateway restarted the kernel.
+
+        Args:
+            replaces: the pod that was the kernel before. If this gateway did something else with it
+                meanwhile, nothing happens.
+            restore: gives the provisioner what the other gateway knows.
+        """
+        async with self._lifecycle:
+            if self._gone or self.workload_name != replaces:
+                return
+            self.stop_restarter()
+            self._close_control_socket()
+            await restore(self.provisioner)
+            self._reconcile_connection_info(self.provisioner.connection_info)
+            self.forget_failure()
+            await self._async_post_start_kernel()
+            self._restarted.set()
+            self._owner.kernel_restarted(self.kernel_id)
+
+    async def let_go(self) -> None:
+        """Manage the kernel no longer, and leave it as it is."""
+        async with self._lifecycle:
+            self._gone = True
+            self._restarted.set()
+            self.stop_restarter()
+            self._stop_asking()
+            self._close_control_socket()
+            self.cleanup_connection_file()
+            await self._tell_provisioner("let_go")
+
+    async def wait_for_operation(self) -> None:
+        """Return when this gateway is not restarting, following or ending the kernel."""
+        async with self._lifecycle:
+            pass
+
+    async def wait_alive(self) -> None:
+        """Return when the kernel lives and it is known where, or when it is gone for good."""
+        while True:
+            await self.wait_for_operation()
+            if self._gone or await self.is_alive():
+                return
+            self._restarted.clear()
+            await self._restarted.wait()
+
+    async def _tell_provisioner(self, method: str) -> None:
+        # A provisioner of somebody else's has no such method, and no kernel that others share.
+        if told := getattr(self.provisioner, method, None):
+            await told()
+
+    def ask_whether_busy(self) -> None:
+        """Learn the state of a kernel that somebody else started: a busy one answers later."""
+        self._stop_asking()
+        loop = asyncio.get_running_loop()
+        self._question = channel = self.connect_shell()
+
+        def answered(_message: Any) -> None:
+            self._stop_asking()
+            if self.execution_state in {*_UNCERTAIN, "busy"}:
+                self.execution_state = "idle"
+
+        def still_silent() -> None:
+            if self.execution_state in _UNCERTAIN:
+                self.execution_state = "busy"
+
+        channel.on_recv(answered)
+        self.session.send(channel, "kernel_info_request")
+        self._silence = loop.call_later(_ANSWER_SECONDS, still_silent)
+
+    def _stop_asking(self) -> None:
+        if self._question is not None:
+            self._question.close()
+            self._question = None
+            self._silence.cancel()
+
+    async def _async_cleanup_resources(self, restart: bool = False) -> None:
+        self._stop_asking()
+        await super()._async_cleanup_resources(restart=restart)
+
+    def forget_failure(self) -> None:
+        """Let a shutdown or restart that failed be tried again.
+
+        jupyter_client drops a kernel whose last attempt failed without ending it.
+        """
+        if self.ready.done() and not self.ready.cancelled() and self.ready.exception():
+            self._ready = asyncio.get_running_loop().create_future()
+            self._ready.set_result(None)
+
+    @property
+    def outlives_gateway(self) -> bool:
+        """Whether a gateway that starts later can find this kernel again: its provisioner says so."""
+        return bool(getattr(self.provisioner, "outlives_host", False))

@@ -1,0 +1,159 @@
+"""The kernelspecs there are: those on disk and those of the release's ConfigMap, live."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from traitlets import TraitError, default
+
+from gateway_provisioners import settings
+from gateway_provisioners.gateway.kernels.culling import IDLE_TIMEOUT, MAX_LIFETIME
+from gateway_provisioners.gateway.process.health import Check
+
+# No such directory has files in it: an empty name would mean the current directory to the handlers
+# that look for logos.
+_NO_RESOURCES = os.devnull
+_SUFFIX = ".json"
+_TEXTS = ("display_name", "language", "mimetype", "interrupt_mode", "kernel_protocol_version")
+
+
+class _Unusable(Exception):
+    """A kernel.json that no kernel can be started from; says why."""
+
+
+class ConfigMapSource(Protocol):
+    """Where the ConfigMap comes from; `kube.cache.ObjectCache` is one."""
+
+    @property
+    def objects(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    @property
+    def synced(self) -> bool: ...
+
+    def subscribe(self, listener: Callable[[str, dict[str, Any]], None]) -> Callable[[], None]: ...
+
+
+class GatewayKernelSpecManager(KernelSpecManager):
+    """Kernelspecs from the standard directories, and over them those of a watched ConfigMap.
+
+    The ConfigMap's are read when it changes, not when somebody asks.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._source: ConfigMapSource | None = None
+        self._watched: dict[str, KernelSpec] = {}
+        self._problems: dict[str, str] = {}
+
+    @default("ensure_native_kernel")
+    def _ensure_native_kernel_default(self) -> bool:
+        # A gateway that has ipykernel for its own use does not offer to run code in itself.
+        return False
+
+    @default("allowed_kernelspecs")
+    def _allowed_kernelspecs_default(self) -> set[str]:
+        return {name.lower() for name in settings.names("GP_ALLOWED_KERNELS")}
+
+    def follow(self, source: ConfigMapSource) -> None:
+        """Take kernelspecs from every key `<kernel name>.json` of the source's ConfigMaps, from now on."""
+        self._source = source
+        source.subscribe(lambda _change, _configmap: self._read(source.objects))
+        self._read(source.objects)
+
+    def check(self) -> Check:
+        """For readiness: a broken kernelspec is told of, and does not take the others away."""
+        if self._source is not None and not self._source.synced:
+            return Check(ok=False, detail="the ConfigMap of kernelspecs has not been read yet")
+        problems = "; ".join(self._problems.values())
+        return Check(ok=True, detail=problems or f"{len(self._watched)} from the ConfigMap")
+
+    def find_kernel_specs(self) -> dict[str, str]:
+        """Resource directories by kernel name; of kernelspecs that clients may start."""
+        found = super().find_kernel_specs()
+        found.update((name, spec.resource_dir) for name, spec in self._allowed_watched().items())
+        return found
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """The kernelspec of that name; unlike upstream only if it is among those allowed.
+
+        Raises:
+            NoSuchKernel: there is none, or its provisioner is not installed.
+        """
+        name = kernel_name.lower()
+        if watched := self._allowed_watched().get(name):
+            return watched
+        directory = super().find_kernel_specs().get(name)
+        if directory is None:
+            raise NoSuchKernel(kernel_name)
+        return self._get_kernel_spec_by_name(name, directory)
+
+    def _allowed_watched(self) -> dict[str, KernelSpec]:
+        if not self.allowed_kernelspecs:
+            return self._watched
+        return {n: spec for n, spec in self._watched.items() if n in self.allowed_kernelspecs}
+
+    def _read(self, configmaps: Mapping[str, Mapping[str, Any]]) -> None:
+        watched: dict[str, KernelSpec] = {}
+        problems: dict[str, str] = {}
+        for configmap in configmaps.values():
+            for key, content in sorted((configmap.get("data") or {}).items()):
+                if not key.endswith(_SUFFIX):
+                    continue
+                name = key.removesuffix(_SUFFIX).lower()
+                try:
+                    watched[name] = self._parsed(content)
+                except _Unusable as error:
+                    problems[key] = f"kernelspec {key} is left out: {error}"
+        for key, problem in problems.items():
+            if self._problems.get(key) != problem:
+                self.log.error("%s", problem)
+        self._watched, self._problems = watched, problems
+
+    def _parsed(self, content: str) -> KernelSpec:
+        """Read a kernel.json.
+
+        Raises:
+            _Unusable: what is wrong with it.
+        """
+        try:
+            model = json.loads(content)
+        except ValueError as error:
+            raise _Unusable(f"not JSON ({error})") from error
+        if not isinstance(model, dict):
+            raise _Unusable("not a JSON object")
+        _check(model)
+        known = {key: model[key] for key in (*_TEXTS, "argv", "env", "metadata") if key in model}
+        try:
+            spec = KernelSpec(resource_dir=_NO_RESOURCES, **known)
+        except TraitError as error:
+            raise _Unusable(str(error)) from error
+        if not KernelProvisionerFactory.instance(parent=self.parent).is_provisioner_available(spec):
+            raise _Unusable("its kernel provisioner is not installed here")
+        return spec
+
+
+def _check(model: Mapping[str, Any]) -> None:
+    """Refuse what would only fail when somebody starts the kernel."""
+    argv, env, metadata = model.get("argv"), model.get("env", {}), model.get("metadata", {})
+    if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
+        raise _Unusable("`argv` is not a list of strings")
+    for key in ("display_name", "language"):
+        if not isinstance(model.get(key), str) or not model[key]:
+            raise _Unusable(f"`{key}` is not a string")
+    if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
+        raise _Unusable("`env` is not an object of strings")
+    provisioner = metadata.get("kernel_provisioner", {}) if isinstance(metadata, dict) else None
+    if not isinstance(provisioner, dict) or not isinstance(provisioner.get("config", {}), dict):
+        raise _Unusable("`metadata.kernel_provisioner` or its `config` is not an object")
+    for key in (IDLE_TIMEOUT, MAX_LIFETIME):
+        if key in metadata and not _is_count(metadata[key]):
+            raise _Unusable(f"`metadata.{key}` is no whole number of seconds")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

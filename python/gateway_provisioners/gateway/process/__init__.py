@@ -1,0 +1,1 @@
+"""The gateway as a process: health, metrics, TLS, open files."""

@@ -1,0 +1,129 @@
+"""Prometheus metrics of the gateway. `kernel` is always the name of a kernelspec there is or was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from jupyter_server.prometheus.metrics import HTTP_REQUEST_DURATION_SECONDS
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client import Counter as CounterMetric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+from tornado import web
+
+from gateway_provisioners.gateway.failures import known_cause
+
+_PREFIX = "gateway_provisioners"
+_START_BUCKETS = (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60, 120, 300)
+
+
+class GatewayMetrics:
+    """The metrics of one gateway, in a registry of its own.
+
+    Args:
+        running_kernels: gives the kernelspec name of every kernel that runs now.
+    """
+
+    def __init__(self, running_kernels: Callable[[], Iterable[str]]) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.registry.register(HTTP_REQUEST_DURATION_SECONDS)
+        self.registry.register(_RunningKernels(running_kernels))
+        self._starts = CounterMetric(
+            f"{_PREFIX}_kernel_starts",
+            "Kernels that were asked for, whatever became of them.",
+            ["kernel"],
+            registry=self.registry,
+        )
+        self._start_failures = CounterMetric(
+            f"{_PREFIX}_kernel_start_failures",
+            "Kernels that did not start, by reason.",
+            ["kernel", "reason"],
+            registry=self.registry,
+        )
+        self._start_seconds = Histogram(
+            f"{_PREFIX}_kernel_start_seconds",
+            "From the request to the kernel's connection information, of kernels that started.",
+            ["kernel"],
+            buckets=_START_BUCKETS,
+            registry=self.registry,
+        )
+        self._restarts = CounterMetric(
+            f"{_PREFIX}_kernel_restarts",
+            "Restarts: `cause` is `request` or, of kernels that ended by themselves, `death`.",
+            ["kernel", "cause"],
+            registry=self.registry,
+        )
+        self._restart_failures = CounterMetric(
+            f"{_PREFIX}_kernel_restart_failures",
+            "Restarts that failed, by reason.",
+            ["kernel", "reason"],
+            registry=self.registry,
+        )
+
+        self._culled = CounterMetric(
+            f"{_PREFIX}_kernels_culled",
+            "Kernels that the gateway ended: `cause` is `idle`, `lifetime` or, of kernels that could not be "
+            "restarted, `dead`.",
+            ["kernel", "cause"],
+            registry=self.registry,
+        )
+
+    def start_requested(self, kernel: str) -> None:
+        """Count a start."""
+        self._starts.labels(kernel).inc()
+
+    def start_succeeded(self, kernel: str, seconds: float) -> None:
+        """Record how long a start took."""
+        self._start_seconds.labels(kernel).observe(seconds)
+
+    def start_failed(self, kernel: str, error: BaseException) -> None:
+        """Count a start that failed."""
+        self._start_failures.labels(kernel, _reason(error)).inc()
+
+    def restart_requested(self, kernel: str, *, died: bool) -> None:
+        """Count a restart."""
+        self._restarts.labels(kernel, "death" if died else "request").inc()
+
+    def restart_failed(self, kernel: str, error: BaseException) -> None:
+        """Count a restart that failed."""
+        self._restart_failures.labels(kernel, _reason(error)).inc()
+
+    def culled(self, kernel: str, cause: str) -> None:
+        """Count a kernel that nobody asked to end."""
+        self._culled.labels(kernel, cause).inc()
+
+
+class _RunningKernels(Collector):
+    """Counts at the time of asking: a gauge that is counted up and down goes wrong over time."""
+
+    def __init__(self, running_kernels: Callable[[], Iterable[str]]) -> None:
+        self._running_kernels = running_kernels
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            f"{_PREFIX}_running_kernels", "Kernels that run now.", labels=["kernel"]
+        )
+        for kernel, count in Counter(self._running_kernels()).items():
+            family.add_metric([kernel], count)
+        yield family
+
+
+class MetricsHandler(web.RequestHandler):
+    """`/metrics`, in Prometheus' text format."""
+
+    def initialize(self, metrics: GatewayMetrics) -> None:
+        """Take the metrics to show."""
+        self._metrics = metrics
+
+    def get(self) -> None:
+        """Show them."""
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(generate_latest(self._metrics.registry))
+
+
+def _reason(error: BaseException) -> str:
+    cause = known_cause(error)
+    return cause.reason if cause else "Unforeseen"

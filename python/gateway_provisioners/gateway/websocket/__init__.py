@@ -1,0 +1,1 @@
+"""A client's websocket and its way to the kernel: channels, mailbox, offline buffer."""

@@ -1,0 +1,1 @@
+"""A kernel's container, service or task on Docker: its configuration and what its state means: pure."""

@@ -1,0 +1,251 @@
+"""A launch as what the Docker API takes. Pure functions from data to data.
+
+What the client set never becomes structure. It reaches the container in a file (`secrets_script`), or as
+the one checked value of a field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway_provisioners.model.container.secrets_script import (
+    archive,
+    command_with_file,
+    file_content,
+    split_environment,
+)
+from gateway_provisioners.model.failures import GRACE_SECONDS
+from gateway_provisioners.model.patch import apply_patch
+from gateway_provisioners.model.request.client_policy import DEFAULT_GPU_RESOURCE
+from gateway_provisioners.model.request.quantity import amount
+
+COMPONENT_LABEL = "component"
+COMPONENT = "kernel"
+KERNEL_ID_LABEL = "kernel_id"
+INSTANCE_LABEL = "gateway-provisioners.instance"
+NAME_LABEL = "gateway-provisioners.name"
+
+_SECRETS_PATH = "/.gateway-provisioners/environment"
+_SERVICE_SECRET = "kernel-environment"  # noqa: S105 - the name of a file below /run/secrets
+_SERVICE_SECRETS_PATH = f"/run/secrets/{_SERVICE_SECRET}"
+
+# What every kernel image starts with, for a service whose image this node does not have.
+_DEFAULT_COMMAND = ("/usr/local/bin/bootstrap-kernel.sh",)
+
+_NANO = 10**9
+
+
+@dataclass(frozen=True)
+class KernelContainerSpec:
+    """Everything a kernel's container or service is made of.
+
+    Attributes:
+        environment: literal variables; nothing secret.
+        secret_environment: variables that `docker inspect` must not show.
+        attempt: 1 for the start, one more for each restart.
+        network: the container network that it is reached on.
+        pull_timeout: seconds to wait for the image to be pulled; None: as long as it takes.
+        resources: requests and limits as Kubernetes writes them.
+        gpu_resource: what they call a GPU.
+        run_as_user, run_as_group: numeric ids, or None to use the image's.
+        mounts: as in the API's HostConfig.Mounts.
+        constraints: Swarm's, on the nodes that may run it.
+        patch: the administrator's patch on what is sent to the API.
+    """
+
+    name: str
+    instance: str
+    kernel_id: str
+    kernel_name: str
+    username: str
+    image: str
+    environment: Mapping[str, str]
+    secret_environment: Mapping[str, str] = field(repr=False)
+    attempt: int = 1
+    network: str = "bridge"
+    image_pull_policy: str = "IfNotPresent"
+    pull_timeout: float | None = None
+    resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    gpu_resource: str = DEFAULT_GPU_RESOURCE
+    run_as_user: int | None = 1000
+    run_as_group: int | None = 100
+    working_dir: str | None = None
+    mounts: Sequence[Mapping[str, Any]] = ()
+    constraints: Sequence[str] = ()
+    patch: Mapping[str, Any] = field(default_factory=dict)
+
+
+def labels(kernel: KernelContainerSpec) -> dict[str, str]:
+    """The labels of a kernel's container; the last two are those of Gateway Provisioners."""
+    return {
+        INSTANCE_LABEL: kernel.instance,
+        NAME_LABEL: kernel.name,
+        "gateway-provisioners.kernel-name": kernel.kernel_name,
+        "gateway-provisioners.username": kernel.username,
+        "gateway-provisioners.attempt": str(kernel.attempt),
+        KERNEL_ID_LABEL: kernel.kernel_id,
+        COMPONENT_LABEL: COMPONENT,
+    }
+
+
+def label_filters(instance: str) -> list[str]:
+    """What `labels` of all kernels of an instance have in common, as the API's filter wants it."""
+    return [f"{COMPONENT_LABEL}={COMPONENT}", f"{INSTANCE_LABEL}={instance}"]
+
+
+def image_command(image: Mapping[str, Any]) -> list[str]:
+    """What a container of an inspected image runs."""
+    config = image.get("Config") or {}
+    return [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
+
+
+def runs_as_root(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> bool:
+    """Whether the kernel would be root."""
+    if kernel.run_as_user is not None:
+        return kernel.run_as_user == 0
+    user = _images_user(image)
+    return user in {"", "root"} or (user.isdecimal() and int(user) == 0)
+
+
+def build_container(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a container's creation.
+
+    Args:
+        image: the inspected image.
+    """
+    limits, requests = _amounts(kernel)
+    host: dict[str, Any] = {
+        "NetworkMode": kernel.network,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges"],
+        "RestartPolicy": {"Name": "no"},
+        "Mounts": [dict(mount) for mount in kernel.mounts],
+    }
+    if "cpu" in limits:
+        host["NanoCpus"] = int(limits["cpu"] * _NANO)
+    if "cpu" in requests:  # its share where CPUs are short, as a kubelet sets it
+        host["CpuShares"] = max(2, int(requests["cpu"] * 1024))
+    if "memory" in limits:
+        # Memory and swap together: a limit that swap goes round is none.
+        host["Memory"] = host["MemorySwap"] = int(limits["memory"])
+    if "memory" in requests:
+        host["MemoryReservation"] = int(requests["memory"])
+    if gpus := int(limits.get(kernel.gpu_resource, 0)):
+        host["DeviceRequests"] = [{"Count": gpus, "Capabilities": [["gpu"]]}]
+    first, *others = command_with_file(_SECRETS_PATH, image_command(image))
+    container: dict[str, Any] = {
+        "Image": kernel.image,
+        "Labels": labels(kernel),
+        "Env": _literal_environment(kernel),
+        "Entrypoint": [first],
+        "Cmd": others,
+        "StopTimeout": GRACE_SECONDS,
+        "HostConfig": host,
+    }
+    if user := _user(kernel, image):
+        container["User"] = user
+    if kernel.working_dir:
+        container["WorkingDir"] = kernel.working_dir
+    return apply_patch(container, kernel.patch)
+
+
+def build_service(
+    kernel: KernelContainerSpec, image: Mapping[str, Any], *, secret_id: str
+) -> dict[str, Any]:
+    """The body of a Swarm service's creation: one task that is never started again.
+
+    Args:
+        image: the inspected image; empty where this node does not have it.
+        secret_id: of the Swarm secret `kernel.name` with what `secrets_file` gives.
+    """
+    limits, requests = _amounts(kernel)
+    container: dict[str, Any] = {
+        "Image": kernel.image,
+        "Labels": labels(kernel),
+        "Env": _literal_environment(kernel),
+        "Command": command_with_file(
+            _SERVICE_SECRETS_PATH, image_command(image) or _DEFAULT_COMMAND
+        ),
+        "Mounts": [dict(mount) for mount in kernel.mounts],
+        "Secrets": [
+            {
+                "SecretID": secret_id,
+                "SecretName": kernel.name,
+                "File": {"Name": _SERVICE_SECRET, "UID": "0", "GID": "0", "Mode": 0o444},
+            }
+        ],
+        "CapabilityDrop": ["ALL"],
+        "StopGracePeriod": GRACE_SECONDS * _NANO,
+    }
+    if user := _user(kernel, image):
+        container["User"] = user
+    if kernel.working_dir:
+        container["Dir"] = kernel.working_dir
+    reservations = _service_amounts(requests)
+    if gpus := int(limits.get(kernel.gpu_resource, 0)):
+        reservations["GenericResources"] = [
+            {"DiscreteResourceSpec": {"Kind": "NVIDIA-GPU", "Value": gpus}}
+        ]
+    service = {
+        "Name": kernel.name,
+        "Labels": labels(kernel),
+        "TaskTemplate": {
+            "ContainerSpec": container,
+            "Resources": {"Limits": _service_amounts(limits), "Reservations": reservations},
+            "RestartPolicy": {"Condition": "none"},
+            "Placement": {"Constraints": list(kernel.constraints)},
+            "Networks": [{"Target": kernel.network}],
+        },
+        "Mode": {"Replicated": {"Replicas": 1}},
+        # Kernels are reached at their tasks' own addresses; a virtual one would be in the way.
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+    return apply_patch(service, kernel.patch)
+
+
+def secrets_file(kernel: KernelContainerSpec) -> bytes:
+    """The file with what the container's environment does not show."""
+    secret, _ = split_environment(kernel.secret_environment)
+    literal = kernel.environment
+    return file_content({name: secret[name] for name in secret if name not in literal})
+
+
+def secrets_archive(kernel: KernelContainerSpec) -> bytes:
+    """A tar of it for the container's root."""
+    return archive(_SECRETS_PATH, secrets_file(kernel))
+
+
+def _literal_environment(kernel: KernelContainerSpec) -> list[str]:
+    _, unassignable = split_environment(kernel.secret_environment)
+    return [f"{name}={value}" for name, value in {**unassignable, **kernel.environment}.items()]
+
+
+def _user(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> str:
+    """`user[:group]` as the API takes it; "" for the image's."""
+    user = _images_user(image) if kernel.run_as_user is None else str(kernel.run_as_user)
+    if kernel.run_as_group is None:
+        return "" if kernel.run_as_user is None else user
+    return f"{user}:{kernel.run_as_group}"
+
+
+def _images_user(image: Mapping[str, Any]) -> str:
+    return str((image.get("Config") or {}).get("User") or "").partition(":")[0]
+
+
+def _amounts(kernel: KernelContainerSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+    def of(kind: str) -> dict[str, Any]:
+        amounts = kernel.resources.get(kind, {})
+        return {resource: amount(str(text)) for resource, text in amounts.items()}
+
+    return of("limits"), of("requests")
+
+
+def _service_amounts(amounts: Mapping[str, Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    if "cpu" in amounts:
+        named["NanoCPUs"] = int(amounts["cpu"] * _NANO)
+    if "memory" in amounts:
+        named["MemoryBytes"] = int(amounts["memory"])
+    return named

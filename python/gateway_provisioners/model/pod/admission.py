@@ -1,0 +1,59 @@
+"""How many kernels there may be: pure.
+
+Several gateways start kernels at once, so the limit is looked at when a kernel's pod is there. The API
+server tells all pods in the order in which they were made: whoever sees its own pod appear has seen all
+that came before it, and of two that do not both fit it is always the later one that yields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway_provisioners.model.pod.kernel_state import (
+    ENDING,
+    STATE_ANNOTATION,
+    USERNAME_ANNOTATION,
+    annotation,
+    kernel_id_of,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many kernels may run, all users together and for each of them; 0 is no limit."""
+
+    most: int = 0
+    most_per_user: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.most or self.most_per_user)
+
+    def refusal(
+        self, pods: Iterable[Mapping[str, Any]], *, instance: str, kernel_id: str, username: str
+    ) -> str:
+        """Why one more kernel is too many; "" where it is not.
+
+        Args:
+            pods: those that came before it, and perhaps its own.
+            kernel_id: of the kernel to start, which counts for nothing here.
+        """
+        users = {
+            other: annotation(pod, USERNAME_ANNOTATION)
+            for pod in pods
+            if (other := kernel_id_of(pod, instance)) not in ("", kernel_id)
+            and annotation(pod, STATE_ANNOTATION) != ENDING
+        }
+        if self.most and len(users) >= self.most:
+            return (
+                f"This gateway runs {self.most} kernels at most and has that many; "
+                "shut one down first."
+            )
+        of_user = sum(user == username for user in users.values())
+        if self.most_per_user and of_user >= self.most_per_user:
+            return (
+                f"A user may run {self.most_per_user} kernels at most, and {username} has that "
+                "many; shut one down first."
+            )
+        return ""

@@ -1,0 +1,160 @@
+"""What the annotations of kernel pods tell every gateway of a release, and what follows from it: pure.
+
+A kernel is one pod; while it is restarted it is two, the old one and the one that replaces it. Whoever
+starts, restarts or ends a kernel writes that down first, with the name of its process. What a process
+that is gone has left half done, another one finishes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway_provisioners.model.pod.status import exit_code
+
+KERNEL_ID_LABEL = "kernel_id"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+
+STATE_ANNOTATION = "gateway-provisioners/state"
+OPERATOR_ANNOTATION = "gateway-provisioners/operator"
+ATTEMPT_ANNOTATION = "gateway-provisioners/attempt"
+USERNAME_ANNOTATION = "gateway-provisioners/username"
+LAST_ACTIVITY_ANNOTATION = "gateway-provisioners/last-activity"
+STARTED_ANNOTATION = "gateway-provisioners/started"
+_CONNECTED_PREFIX = "gateway-provisioners/connected-"
+
+LAUNCHING = "launching"
+RUNNING = "running"
+RESTARTING = "restarting"
+ENDING = "ending"
+
+
+@dataclass(frozen=True)
+class PodState:
+    """One pod of one kernel.
+
+    Attributes:
+        operator: the process that made the state what it is, where it is not RUNNING.
+        attempt: 1 for the kernel's first pod, one more for each that replaced it.
+        ended: the kernel in it has ended, or is about to with its pod.
+    """
+
+    name: str
+    state: str
+    operator: str
+    attempt: int
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a gateway is to do about one kernel.
+
+    Attributes:
+        serve: the pod that is the kernel; None where there is none.
+        ended: somebody ended the kernel on purpose.
+        remove: pods that nobody needs any more, and whose operator is gone.
+        reinstate: the pod whose restart was begun by a process that is gone.
+    """
+
+    serve: PodState | None = None
+    ended: bool = False
+    remove: tuple[PodState, ...] = field(default_factory=tuple)
+    reinstate: PodState | None = None
+
+
+def kernel_id_of(pod: Mapping[str, Any], instance: str) -> str:
+    """The id of the kernel that a pod belongs to; "" for a pod that is none of `instance`."""
+    labels = pod["metadata"].get("labels") or {}
+    return str(labels.get(KERNEL_ID_LABEL, "")) if labels.get(INSTANCE_LABEL) == instance else ""
+
+
+def annotation(pod: Mapping[str, Any], name: str) -> str:
+    """An annotation's value, "" where there is none."""
+    return str((pod["metadata"].get("annotations") or {}).get(name, ""))
+
+
+def started(pod: Mapping[str, Any]) -> str:
+    """When the kernel of a pod was started first, in ISO 8601; "" for a pod that does not say.
+
+    A restart's pod is younger than its kernel, and told so by an annotation.
+    """
+    created = str(pod["metadata"].get("creationTimestamp") or "").replace("Z", "+00:00")
+    return annotation(pod, STARTED_ANNOTATION) or created
+
+
+def read_state(pod: Mapping[str, Any]) -> PodState:
+    """What a kernel pod says of itself; one without an attempt is a first one."""
+    attempt = annotation(pod, ATTEMPT_ANNOTATION)
+    return PodState(
+        name=pod["metadata"]["name"],
+        state=annotation(pod, STATE_ANNOTATION),
+        operator=annotation(pod, OPERATOR_ANNOTATION),
+        attempt=int(attempt) if attempt.isdecimal() else 1,
+        ended=exit_code(pod) is not None,
+    )
+
+
+def decide(pods: Iterable[PodState], *, is_alive: Callable[[str], bool]) -> Decision:
+    """What to do about a kernel with these pods.
+
+    Args:
+        is_alive: whether a process of that name still runs.
+    """
+    states = sorted(pods, key=lambda pod: pod.attempt)
+    abandoned = [pod for pod in states if pod.state != RUNNING and not is_alive(pod.operator)]
+    running = [pod for pod in states if pod.state == RUNNING]
+    restarting = [pod for pod in states if pod.state == RESTARTING]
+    serve = running[-1] if running else restarting[-1] if restarting else None
+    remove = [pod for pod in abandoned if pod is not serve]
+    remove += [pod for pod in running[:-1] if pod not in remove]
+    return Decision(
+        serve=serve,
+        ended=serve is None and any(pod.state == ENDING for pod in states),
+        remove=tuple(remove),
+        reinstate=serve if serve in abandoned else None,
+    )
+
+
+def state_change(before: tuple[str, str], after: tuple[str, str]) -> list[dict[str, Any]]:
+    """A JSON patch from one (state, operator) to another, which fails where it is no longer so."""
+    paths = (_path(STATE_ANNOTATION), _path(OPERATOR_ANNOTATION))
+    return [
+        {"op": operation, "path": path, "value": value}
+        for operation, values in (("test", before), ("replace", after))
+        for path, value in zip(paths, values, strict=True)
+    ]
+
+
+def annotations_patch(annotations: Mapping[str, str | None]) -> dict[str, Any]:
+    """A merge patch that sets annotations, and removes those that are None."""
+    return {"metadata": {"annotations": dict(annotations)}}
+
+
+def ending_patch(operator: str) -> dict[str, Any]:
+    """A merge patch that says: this kernel is ended on purpose, whatever it was before."""
+    return annotations_patch({STATE_ANNOTATION: ENDING, OPERATOR_ANNOTATION: operator})
+
+
+def connected_annotation(process: str) -> str:
+    """The name of the annotation in which a process says how many clients are connected to it."""
+    return _CONNECTED_PREFIX + process
+
+
+def connections_elsewhere(
+    pod: Mapping[str, Any], *, own: str, is_alive: Callable[[str], bool]
+) -> int:
+    """How many clients other processes that still run say they have connected to the kernel."""
+    annotations = pod["metadata"].get("annotations") or {}
+    count = 0
+    for name, value in annotations.items():
+        process = name.removeprefix(_CONNECTED_PREFIX)
+        if process not in (name, own) and is_alive(process) and value.isdecimal():
+            count += int(value)
+    return count
+
+
+def _path(annotation_name: str) -> str:
+    """A JSON pointer (RFC 6901) to an annotation."""
+    return f"/metadata/annotations/{annotation_name.replace('~', '~0').replace('/', '~1')}"

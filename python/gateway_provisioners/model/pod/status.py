@@ -1,0 +1,239 @@
+"""What a Pod's status and Events say about a kernel, in words for its user.
+
+Reasons of waiting containers are the kubelet's (k8s.io/kubernetes pkg/kubelet/container/sync_result.go
+and pkg/kubelet/images/types.go); conditions and Event reasons are those of the API documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway_provisioners.model.failures import (
+    EXIT_CODE_OF_LOST,
+    OUT_OF_MEMORY,
+    StartFailure,
+    container_exited,
+    image_failure,
+    out_of_memory,
+    sentence,
+)
+
+# The container that runs the kernel, in pods of ours.
+CONTAINER = "kernel"
+
+_IMAGE_REASONS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)
+_CONFIG_REASONS = frozenset(
+    {
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+        "PreCreateHookError",
+        "PreStartHookError",
+        "PostStartHookError",
+    }
+)
+# The scheduler's word for a claim that its StorageClass binds at once, but has not yet.
+_UNBOUND_CLAIM = "unbound immediate PersistentVolumeClaims"
+
+
+def pod_ip(pod: Mapping[str, Any]) -> str | None:
+    """The Pod's address, once it has one."""
+    return _status(pod).get("podIP") or None
+
+
+def exit_code(pod: Mapping[str, Any]) -> int | None:
+    """The kernel's exit code, or None while the Pod may be alive.
+
+    A Pod that is being deleted counts as ended: nothing that was running in it will come back.
+    """
+    terminated = _kernel_status(pod).get("state", {}).get("terminated")
+    if terminated:
+        return int(terminated.get("exitCode", EXIT_CODE_OF_LOST))
+    if pod.get("metadata", {}).get("deletionTimestamp"):
+        return EXIT_CODE_OF_LOST
+    phase = _status(pod).get("phase")
+    if phase == "Succeeded":
+        return 0
+    return EXIT_CODE_OF_LOST if phase == "Failed" else None
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether every container has ended, so that the Pod counts for no quota and no node."""
+    return _status(pod).get("phase") in {"Succeeded", "Failed"}
+
+
+def start_failure(pod: Mapping[str, Any], *, unschedulable_is_final: bool) -> StartFailure | None:
+    """Why this Pod will not become a kernel, or None while it still may.
+
+    Args:
+        unschedulable_is_final: False while somebody (a cluster autoscaler) may still make room.
+    """
+    return (
+        _deleted(pod)
+        or _ended(pod)
+        or _waiting(pod)
+        or (_unschedulable(pod) if unschedulable_is_final else None)
+    )
+
+
+def end_cause(pod: Mapping[str, Any]) -> str | None:
+    """Why a kernel that was running ended, or None where nothing but its exit code is known."""
+    terminated = _kernel_status(pod).get("state", {}).get("terminated") or {}
+    status = _status(pod)
+    if terminated.get("reason") == "OOMKilled":
+        return OUT_OF_MEMORY
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return f"Its pod failed ({status['reason']}): {status.get('message', 'no further details')}"
+    return None
+
+
+def is_unschedulable(pod: Mapping[str, Any]) -> bool:
+    """Whether the scheduler has found no node for the Pod so far."""
+    return _unschedulable(pod) is not None
+
+
+def progress(pod: Mapping[str, Any]) -> str:
+    """How far the Pod has come, for somebody who waited too long for it."""
+    waiting = _kernel_status(pod).get("state", {}).get("waiting") or {}
+    if no_node := _no_node(pod):
+        return no_node.message
+    if "running" in _kernel_status(pod).get("state", {}):
+        return "Its container runs, but its launcher has not reported to the gateway."
+    if waiting.get("reason") in {"ContainerCreating", "PodInitializing"}:
+        return "Its node is still making the container; pulling a large image takes long."
+    return f"Its pod is still {_status(pod).get('phase', 'Pending')}."
+
+
+def event_failure(event: Mapping[str, Any]) -> StartFailure | None:
+    """Why the Pod that an Event speaks of will not start, where its status does not say it."""
+    if event.get("type") != "Warning":
+        return None
+    reason = event.get("reason")
+    message = str(event.get("message", "")).strip()
+    if reason in {"FailedMount", "FailedAttachVolume", "FailedMapVolume"} and not _passes(message):
+        return StartFailure(
+            "VolumeMissing",
+            f"A volume of the kernel's pod cannot be mounted: {sentence(message)} "
+            "Check that the claim, Secret or ConfigMap exists in the kernels' namespace.",
+        )
+    return None
+
+
+def _passes(message: str) -> bool:
+    """Whether the kubelet only has to learn of a Secret or ConfigMap that exists, and tries again."""
+    return "failed to sync" in message or "not registered" in message
+
+
+def _status(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    status: Mapping[str, Any] = pod.get("status") or {}
+    return status
+
+
+def kernel_container(pod: Mapping[str, Any]) -> str:
+    """The name of the container that runs the kernel: ours, or the first of a foreign pod."""
+    names = [container["name"] for container in pod.get("spec", {}).get("containers", ())]
+    return CONTAINER if CONTAINER in names or not names else str(names[0])
+
+
+def _kernel_status(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = kernel_container(pod)
+    for status in _status(pod).get("containerStatuses") or ():
+        if status.get("name") == name:
+            found: Mapping[str, Any] = status
+            return found
+    return {}
+
+
+def _deleted(pod: Mapping[str, Any]) -> StartFailure | None:
+    if not pod.get("metadata", {}).get("deletionTimestamp"):
+        return None
+    return StartFailure("Deleted", "Its pod was deleted by somebody else while it was starting.")
+
+
+def _ended(pod: Mapping[str, Any]) -> StartFailure | None:
+    terminated = _kernel_status(pod).get("state", {}).get("terminated")
+    if terminated:
+        return _terminated(terminated)
+    status = _status(pod)
+    if status.get("phase") != "Failed":
+        return None
+    reason = status.get("reason") or "PodFailed"
+    message = status.get("message") or "no further details"
+    if reason == "Evicted":
+        return StartFailure("Evicted", f"Its pod was evicted from the node: {message}")
+    return StartFailure(reason, f"Its pod failed ({reason}): {message}")
+
+
+def _terminated(terminated: Mapping[str, Any]) -> StartFailure:
+    if terminated.get("reason") == "OOMKilled":
+        return out_of_memory()
+    if terminated.get("reason") in {"ContainerCannotRun", "StartError"}:
+        message = terminated.get("message", "no further details")
+        return StartFailure("ContainerCannotRun", f"Its container cannot be started: {message}")
+    return container_exited(int(terminated.get("exitCode", EXIT_CODE_OF_LOST)))
+
+
+def _waiting(pod: Mapping[str, Any]) -> StartFailure | None:
+    status = _status(pod)
+    statuses = [
+        *(status.get("initContainerStatuses") or ()),
+        *(status.get("containerStatuses") or ()),
+    ]
+    for container in statuses:
+        waiting = container.get("state", {}).get("waiting") or {}
+        reason, message = waiting.get("reason"), waiting.get("message", "")
+        if reason in _IMAGE_REASONS:
+            return image_failure(container.get("image"), reason, message, who="the cluster")
+        if reason in _CONFIG_REASONS and not _passes(message):
+            return StartFailure(
+                "ContainerCannotRun", f"Its container cannot be made ({reason}): {message}"
+            )
+        if reason == "CrashLoopBackOff":
+            return StartFailure(
+                "ContainerExited",
+                f"The container {container.get('name')!r} of its pod exits again and again.",
+            )
+    return None
+
+
+def _unschedulable(pod: Mapping[str, Any]) -> StartFailure | None:
+    found = _no_node(pod)
+    # A claim that was just made is bound in a moment, when its volume is there.
+    return None if found and _UNBOUND_CLAIM in found.message else found
+
+
+def _no_node(pod: Mapping[str, Any]) -> StartFailure | None:
+    for condition in _status(pod).get("conditions") or ():
+        if (
+            condition.get("type") == "PodScheduled"
+            and condition.get("status") == "False"
+            and condition.get("reason") == "Unschedulable"
+        ):
+            return StartFailure(
+                "Unschedulable",
+                f"No node of the cluster can take it: {sentence(condition.get('message', ''))} "
+                f"It asks for {_requests(pod)}.",
+            )
+    return None
+
+
+def _requests(pod: Mapping[str, Any]) -> str:
+    name = kernel_container(pod)
+    for container in pod.get("spec", {}).get("containers", ()):
+        if container.get("name") == name:
+            resources = container.get("resources") or {}
+            amounts = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+            if amounts:
+                return ", ".join(f"{name} {amount}" for name, amount in sorted(amounts.items()))
+    return "no particular resources"

@@ -1,0 +1,80 @@
+"""What gateways tell each other in annotations."""
+
+import asyncio
+
+import pytest
+
+from gateway_provisioners.errors import ClusterError
+from gateway_provisioners.gateway.backends import annotation_writer as module
+from gateway_provisioners.gateway.backends.annotation_writer import AnnotationWriter
+
+
+class Api:
+    """Takes annotations, one call after the other, when the test lets it."""
+
+    def __init__(self):
+        self.written = []
+        self.errors = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def __call__(self, pod, values):
+        await self.open.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.written.append((pod, dict(values)))
+
+
+@pytest.fixture
+def api():
+    return Api()
+
+
+async def settled(announcements):
+    while announcements._tasks:
+        await asyncio.wait(set(announcements._tasks.values()))
+
+
+async def test_a_value_is_written_once(api):
+    announcements = AnnotationWriter(api)
+    for _ in range(3):
+        announcements.announce("p", "a", "1")
+        await settled(announcements)
+    assert api.written == [("p", {"a": "1"})]
+
+
+async def test_of_several_values_the_newest_is_written(api):
+    announcements = AnnotationWriter(api)
+    api.open.clear()
+    announcements.announce("p", "a", "1")
+    await asyncio.sleep(0)
+    for value in ("2", "3"):
+        announcements.announce("p", "a", value)
+    announcements.announce("p", "b", None)
+    api.open.set()
+    await settled(announcements)
+    assert api.written == [("p", {"a": "1"}), ("p", {"a": "3"})]
+
+
+async def test_a_failure_is_made_good(api, monkeypatch):
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0)
+    api.errors = [ClusterError("no answer in time")]
+    announcements = AnnotationWriter(api)
+    announcements.announce("p", "a", "1")
+    await settled(announcements)
+    assert api.written == [("p", {"a": "1"})]
+
+
+async def test_a_pod_that_is_gone_needs_no_words(api):
+    api.errors = [ClusterError("not found", status=404)]
+    announcements = AnnotationWriter(api)
+    announcements.announce("p", "a", "1")
+    await settled(announcements)
+    assert api.written == []
+
+
+async def test_the_last_words_are_written(api):
+    announcements = AnnotationWriter(api)
+    announcements.announce("p", "a", "1")
+    await announcements.finish()
+    assert api.written == [("p", {"a": "1"})]

@@ -1,0 +1,305 @@
+"""What a gateway does about the kernels that its watch tells of: pods and kernels of the test's own."""
+
+import asyncio
+import logging
+
+import pytest
+
+from gateway_provisioners.errors import ClusterError
+from gateway_provisioners.gateway.backends import reconciler as module
+from gateway_provisioners.gateway.backends.reconciler import Reconciler
+from gateway_provisioners.kube.cache import ObjectCache
+from gateway_provisioners.model.pod.kernel_state import (
+    ENDING,
+    LAUNCHING,
+    RESTARTING,
+    RUNNING,
+    kernel_id_of,
+    read_state,
+)
+
+OURS, GONE = "process-a", "process-b"
+
+
+def record(kernel_id="k", **changes):
+    return {
+        "kernel_id": kernel_id,
+        "kernel_name": "local",
+        "kernel_spec": {"argv": ["python"], "display_name": "Local", "language": "python"},
+        "environment": {},
+        **changes,
+    }
+
+
+def pod(kernel_id="k", state=RUNNING, operator="", attempt=1):
+    return {
+        "metadata": {
+            "name": f"{kernel_id}-{attempt}",
+            "resourceVersion": "1",
+            "labels": {"kernel_id": kernel_id, "app.kubernetes.io/instance": "ours"},
+            "annotations": {
+                "gateway-provisioners/state": state,
+                "gateway-provisioners/operator": operator,
+                "gateway-provisioners/attempt": str(attempt),
+            },
+        }
+    }
+
+
+class Pods:
+    """What the watch and the API would say."""
+
+    instance = "ours"
+
+    def __init__(self, pods, records):
+        self.pods = ObjectCache("pods", None)
+        for each in pods:
+            self.tell("ADDED", each)
+        self.records = records
+        self.removed = []
+        self.states = []
+
+    def tell(self, change, pod):
+        self.pods._changed(change, pod)
+
+    def kernel_ids(self):
+        return {kernel_id_of(each, "ours") for each in self.pods.objects.values()}
+
+    def of_kernel(self, kernel_id):
+        pods = self.pods.objects.values()
+        return [read_state(each) for each in pods if kernel_id_of(each, "ours") == kernel_id]
+
+    async def record(self, name):
+        answer = self.records.get(name)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def change_state(self, name, before, after, *, operator):
+        self.states.append((name, before, after, operator))
+
+    def remove_soon(self, name):
+        self.removed.append(name)
+
+
+class Gateways:
+    def is_alive(self, process):
+        return process == OURS
+
+    def subscribe(self, listener):
+        self.changed = listener
+        return lambda: None
+
+
+class Kernel:
+    def __init__(self, workload_name):
+        self.workload_name = workload_name
+
+
+class Kernels(dict):
+    """Manages kernels, if they are called `local`."""
+
+    def __init__(self):
+        super().__init__()
+        self.said = []
+        self.started = {}
+        self.busy = {}
+        self.news = asyncio.Event()
+
+    get_kernel = dict.__getitem__
+
+    def _say(self, *words):
+        self.said.append(words)
+        self.news.set()
+
+    async def wait_for_operation(self, kernel_id):
+        if kernel_id in self.busy:
+            await self.busy[kernel_id].wait()
+
+    async def adopt(self, *, kernel_id, kernel_name, restore, started, **_):
+        if kernel_name != "local":
+            raise ModuleNotFoundError(kernel_name)
+        self.started[kernel_id] = started
+        self[kernel_id] = Kernel(f"{kernel_id}-1")
+        self._say("adopt", kernel_id)
+
+    async def follow(self, kernel_id, *, replaces, restore):
+        self._say("follow", kernel_id, replaces)
+
+    def tell_of_death(self, kernel_id):
+        self._say("dead", kernel_id)
+
+    async def forget(self, kernel_id):
+        del self[kernel_id]
+        self._say("forget", kernel_id)
+
+
+class Scene:
+    def __init__(self, pods, records, *, is_leader=True):
+        self.pods = Pods(pods, records)
+        self.gateways = Gateways()
+        self.kernels = Kernels()
+        self.is_leader = is_leader
+        self.reconciler = Reconciler(self.kernels, self.pods, self.gateways, lambda: self.is_leader)
+
+    async def settle(self):
+        """Return when nothing is under way."""
+        while tasks := list(self.reconciler._tasks.values()):
+            await asyncio.wait(tasks)
+
+
+@pytest.fixture
+async def start():
+    scenes = []
+
+    async def start(*pods, is_leader=True, **records):
+        named = {name.replace("_", "-"): answer for name, answer in records.items()}
+        scene = Scene(pods, named, is_leader=is_leader)
+        scenes.append(scene)
+        await scene.reconciler.start()
+        return scene
+
+    yield start
+    for scene in scenes:
+        await scene.reconciler.stop()
+
+
+async def test_all_kernels_are_taken_over_at_the_start(start):
+    scene = await start(pod("a"), pod("b"), a_1=record("a"), b_1=record("b"))
+    assert sorted(scene.kernels.said) == [("adopt", "a"), ("adopt", "b")]
+    assert scene.pods.removed == []
+
+
+async def test_a_kernel_that_is_taken_over_is_as_old_as_it_was(start):
+    first, later = pod("a"), pod("b", attempt=2)
+    for each in (first, later):
+        each["metadata"]["creationTimestamp"] = "2026-11-25T10:00:00Z"
+    later["metadata"]["annotations"]["gateway-provisioners/started"] = "2026-11-24T10:00:00+00:00"
+    scene = await start(first, later, a_1=record("a"), b_2=record("b"))
+    assert scene.kernels.started == {
+        "a": "2026-11-25T10:00:00+00:00",
+        "b": "2026-11-24T10:00:00+00:00",
+    }
+
+
+async def test_a_kernel_that_cannot_be_taken_over_takes_no_other_with_it(start, caplog):
+    caplog.set_level(logging.WARNING)
+    scene = await start(
+        pod("broken"),
+        pod("foreign"),
+        pod("whole"),
+        broken_1={"version": 99, "environment": {"PASSWORD": "s3cret"}},
+        foreign_1=record("foreign", kernel_name="foreign"),
+        whole_1=record("whole"),
+    )
+    assert scene.kernels.said == [("adopt", "whole")]
+    assert scene.pods.removed == []
+    assert "broken" in caplog.text
+    assert "foreign" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+async def test_pods_that_nobody_has_the_keys_of_are_removed(start):
+    scene = await start(
+        pod("unfinished"), pod("bare"), bare_1=ClusterError("not found", status=404)
+    )
+    assert sorted(scene.pods.removed) == ["bare-1", "unfinished-1"]
+
+
+async def test_a_gateway_that_cannot_read_a_record_does_not_start(start):
+    with pytest.raises(ClusterError, match="no answer"):
+        await start(pod(), k_1=ClusterError("no answer"))
+
+
+async def test_a_record_that_cannot_be_read_later_is_read_again(start, monkeypatch):
+    monkeypatch.setattr(module, "_FIRST_PAUSE_SECONDS", 0)
+    scene = await start()
+    answers = [ClusterError("no answer"), record()]
+
+    async def answer(_name):
+        if isinstance(step := answers.pop(0), Exception):
+            raise step
+        return step
+
+    scene.pods.record = answer
+    scene.pods.tell("ADDED", pod())
+    await scene.settle()
+    assert scene.kernels.said == [("adopt", "k")]
+
+
+async def test_what_others_start_restart_and_end_is_followed(start):
+    scene = await start(k_1=record(), k_2=record())
+    scene.pods.tell("ADDED", pod(state=LAUNCHING, operator=OURS))
+    await scene.settle()
+    assert scene.kernels.said == []
+    scene.pods.tell("MODIFIED", pod())
+    await scene.settle()
+    scene.pods.tell("MODIFIED", pod(state=RESTARTING, operator=OURS))
+    scene.pods.tell("ADDED", pod(attempt=2))
+    await scene.settle()
+    scene.pods.tell("DELETED", pod())
+    scene.pods.tell("MODIFIED", pod(state=ENDING, operator=OURS, attempt=2))
+    await scene.settle()
+    assert scene.kernels.said == [("adopt", "k"), ("follow", "k", "k-1"), ("forget", "k")]
+    assert scene.pods.removed == []
+
+
+async def test_what_this_gateway_does_itself_is_waited_for(start):
+    scene = await start(k_1=record())
+    scene.kernels.busy["k"] = asyncio.Event()
+    scene.pods.tell("ADDED", pod())
+    scene.kernels["k"] = Kernel("k-1")
+    scene.kernels.busy["k"].set()
+    await scene.settle()
+    assert scene.kernels.said == []
+
+
+async def test_what_a_gateway_that_is_gone_left_half_done_is_finished(start):
+    scene = await start(pod(state=RESTARTING, operator=GONE), k_1=record())
+    assert scene.pods.states == [("k-1", RESTARTING, RUNNING, GONE)]
+    scene.pods.tell("ADDED", pod("other", state=LAUNCHING, operator=GONE))
+    await scene.settle()
+    assert scene.pods.removed == ["other-1"]
+
+
+async def test_a_gateway_that_goes_is_a_reason_to_look(start):
+    scene = await start(pod(state=LAUNCHING, operator=OURS))
+    assert scene.pods.removed == []
+    scene.gateways.is_alive = lambda _process: False
+    scene.gateways.changed()
+    await scene.settle()
+    assert scene.pods.removed == ["k-1"]
+
+
+async def test_a_kernel_without_a_pod_is_kept_for_whoever_restarts_it(start):
+    scene = await start(pod(), k_1=record())
+    scene.pods.tell("DELETED", pod())
+    await scene.settle()
+    assert "k" in scene.kernels
+
+
+async def test_clients_are_told_of_a_death_that_another_gateway_deals_with(start):
+    scene = await start(pod(), k_1=record(), is_leader=False)
+    scene.pods.tell("MODIFIED", {**pod(), "status": {"phase": "Failed"}})
+    await scene.settle()
+    assert scene.kernels.said == [("adopt", "k"), ("dead", "k")]
+
+
+async def test_a_kernel_that_nobody_restarts_is_forgotten_after_a_while(start, monkeypatch):
+    monkeypatch.setattr(module, "_LOST_SECONDS", 0)
+    scene = await start(pod(), k_1=record(), is_leader=False)
+    scene.pods.tell("DELETED", pod())
+    while "k" in scene.kernels:
+        scene.kernels.news.clear()
+        await scene.kernels.news.wait()
+    assert set(scene.kernels.said) == {("adopt", "k"), ("dead", "k"), ("forget", "k")}
+
+
+async def test_a_kernel_that_is_being_restarted_is_not_lost(start, monkeypatch):
+    monkeypatch.setattr(module, "_LOST_SECONDS", 0)
+    scene = await start(pod(), k_1=record(), is_leader=False)
+    scene.pods.tell("DELETED", pod())
+    scene.pods.tell("ADDED", pod(state=LAUNCHING, operator=OURS, attempt=2))
+    await scene.settle()
+    assert scene.reconciler._lost == {}
+    assert "k" in scene.kernels

@@ -1,0 +1,79 @@
+"""The body of POST /api/kernels: any JSON at all gives a request or one of our refusals."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_provisioners.errors import GatewayProvisionersError, InvalidRequest
+from gateway_provisioners.gateway.http.start_request import StartRequest, parse_start_request
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+nearly_right = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.just("local") | anything,
+        "kernel_id": st.uuids().map(str) | anything,
+        "path": anything,
+        "env": st.dictionaries(st.sampled_from(["KERNEL_A", "EXTRA", "PATH", "a-b"]), anything)
+        | anything,
+    },
+)
+
+
+def parse(body):
+    return parse_start_request(
+        body,
+        known_names=lambda: {"local"},
+        default_name="local",
+        forced_name="",
+        client_variables={"EXTRA"},
+    )
+
+
+def parse_or_refusal(body):
+    try:
+        return parse(body)
+    except GatewayProvisionersError as refusal:
+        return refusal
+
+
+@given(anything | nearly_right)
+def test_every_body_is_understood_or_refused(model):
+    outcome = parse_or_refusal(json.dumps(model).encode())
+    if isinstance(outcome, StartRequest):
+        assert outcome.name == "local"
+        for name, value in outcome.environment.items():
+            assert name.startswith("KERNEL_") or name == "EXTRA"
+            assert isinstance(value, str)
+    else:
+        assert outcome.http_status in {400, 403, 404}
+
+
+@given(st.binary())
+def test_every_byte_string_is_understood_or_refused(body):
+    outcome = parse_or_refusal(body)
+    assert isinstance(outcome, StartRequest) or outcome.http_status in {400, 404}
+
+
+@pytest.mark.parametrize("body", [b"", b"  ", b"null", b"{}"])
+def test_nothing_is_the_default_kernel(body):
+    assert parse(body) == StartRequest(name="local")
+
+
+def test_a_body_nested_too_deeply_is_refused():
+    with pytest.raises(InvalidRequest):
+        parse(b"[" * 100_000)
+
+
+def test_values_are_not_shown():
+    request = parse(json.dumps({"env": {"KERNEL_PASSWORD": "s3cret"}}).encode())
+    assert "s3cret" not in repr(request)
+    with pytest.raises(InvalidRequest) as refusal:
+        parse(json.dumps({"env": {"KERNEL_PASSWORD": "s3cret\0"}}).encode())
+    assert "s3cret" not in str(refusal.value)
