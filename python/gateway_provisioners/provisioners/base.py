@@ -20,6 +20,7 @@ from gateway_provisioners.model.failures import GRACE_SECONDS
 from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
 from gateway_provisioners.model.request.launch_request import LaunchRequest, parse_launch_request
 from gateway_provisioners.provisioners.client_environment import client_environment
+from gateway_provisioners.provisioners.contract import GatewayContract
 from gateway_provisioners.provisioners.engine_services import EngineServices
 from gateway_provisioners.provisioners.host_errors import as_http_error, of_kernel
 from gateway_provisioners.provisioners.kernel_environment import kernel_environment
@@ -35,7 +36,7 @@ from gateway_provisioners.provisioners.workload import Launch, Workload
 _GONE_SECONDS = 60.0
 
 
-class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[metaclass]
+class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  # type: ignore[metaclass]
     """Starts, watches, commands and ends one kernel that runs in a workload of its own.
 
     jupyter_client makes one instance a kernel and keeps it over restarts; each restart is a new
@@ -76,9 +77,6 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         """The value in force of each KERNEL_* setting that clients may repeat and not change."""
 
     # jupyter_client's contract.
-
-    outlives_host: bool = False
-    """Whether a host that starts later finds the kernel again."""
 
     @property
     def mailbox_port(self) -> int | None:
@@ -215,7 +213,7 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             KernelBusy: another host restarts or ends the kernel.
             ClusterError: the announcement could not be made; the kernel is as it was.
         """
-        if self.outlives_host and self._workload is not None:
+        if self.outlives_process and self._workload is not None:
             await self._workload.begin_restart()
             self._restarting = True
 
@@ -262,7 +260,7 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
         self._workload = await self._adopt_workload(name)
         self._forget_keys_of_earlier_attempt()
 
-    async def let_go(self) -> None:
+    async def release(self) -> None:
         """Follow the kernel no longer, and leave it as it is."""
         workload, self._workload = self._workload, None
         if workload is not None:
@@ -290,7 +288,7 @@ class RemoteProvisioner(LaunchTraits, KernelProvisionerBase):  # type: ignore[me
             services = self._services
             await services.acquire()
             self._held = services
-            self.outlives_host = services.outlives_process
+            self.outlives_process = services.outlives_process
         return self._held.response_server
 
     async def _release_services(self) -> None:

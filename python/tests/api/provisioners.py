@@ -15,6 +15,7 @@ from tornado import web
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
+from gateway_provisioners.provisioners.contract import GatewayContract
 
 LAUNCHER = Path(__file__).parents[3] / "launchers/python/scripts/launch_ipykernel.py"
 
@@ -36,16 +37,16 @@ class Moving(LocalProvisioner):
             await super().cleanup(restart=restart)
 
 
-class Lasting(LocalProvisioner):
+class Lasting(GatewayContract, LocalProvisioner):
     """A later gateway could find its kernels again."""
 
-    outlives_host = True
+    outlives_process = True
 
 
-class Launched(LocalProvisioner):
+class Launched(GatewayContract, LocalProvisioner):
     """Started by the launcher, which has a mailbox, as in a pod; each restart is somewhere else."""
 
-    outlives_host = True
+    outlives_process = True
     mailbox_port = None
     server: ResponseServer
 

@@ -20,11 +20,14 @@ from zmq.eventloop.zmqstream import ZMQStream
 
 from gateway_provisioners.errors import GatewayProvisionersError, KernelBusy
 from gateway_provisioners.gateway.failures import in_one_line
+from gateway_provisioners.provisioners.contract import GatewayContract
 
 # How soon a kernel that is not busy answers.
 _ANSWER_SECONDS = 0.5
 # States in which a kernel is until it has said something.
 _UNCERTAIN = frozenset({"unknown", "starting"})
+# For kernels of provisioners that a gateway has no contract with, such as jupyter_client's own.
+_NO_CONTRACT = GatewayContract()
 
 
 class KernelGone(GatewayProvisionersError):
@@ -105,6 +108,11 @@ class GatewayKernel(ServerKernelManager):
         return self._owner.event_logger
 
     @property
+    def _contract(self) -> GatewayContract:
+        provisioner = self.provisioner
+        return provisioner if isinstance(provisioner, GatewayContract) else _NO_CONTRACT
+
+    @property
     def is_ours_to_restart(self) -> bool:
         """Whether this gateway restarts the kernel when it dies, and no other."""
         return self._owner.is_leader() and not self.is_moving
@@ -112,12 +120,12 @@ class GatewayKernel(ServerKernelManager):
     @property
     def is_moving(self) -> bool:
         """Whether another gateway is restarting the kernel, or ending it."""
-        return bool(getattr(self.provisioner, "is_busy_elsewhere", False))
+        return self._contract.is_busy_elsewhere
 
     @property
     def workload_name(self) -> str:
         """The pod that is the kernel, as far as this gateway knows; "" for one that is no pod."""
-        return str(getattr(self.provisioner, "workload_name", ""))
+        return self._contract.workload_name
 
     @property
     def ports(self) -> list[Any]:
@@ -139,10 +147,10 @@ class GatewayKernel(ServerKernelManager):
             if self._gone:
                 raise KernelGone(f"Kernel {self.kernel_id} has been shut down.")
             try:
-                await self._tell_provisioner("begin_restart")
+                await self._contract.begin_restart()
                 await super().restart_kernel(*args, **kwargs)
             except Exception as error:
-                await self._tell_provisioner("give_up_restart")
+                await self._contract.give_up_restart()
                 self._owner.kernel_restart_failed(self.kernel_id, error)
                 raise
             self._restarted.set()
@@ -214,7 +222,7 @@ class GatewayKernel(ServerKernelManager):
             self._stop_asking()
             self._close_control_socket()
             self.cleanup_connection_file()
-            await self._tell_provisioner("let_go")
+            await self._contract.release()
 
     async def wait_for_operation(self) -> None:
         """Return when this gateway is not restarting, following or ending the kernel."""
@@ -229,11 +237,6 @@ class GatewayKernel(ServerKernelManager):
                 return
             self._restarted.clear()
             await self._restarted.wait()
-
-    async def _tell_provisioner(self, method: str) -> None:
-        # A provisioner of somebody else's has no such method, and no kernel that others share.
-        if told := getattr(self.provisioner, method, None):
-            await told()
 
     def ask_whether_busy(self) -> None:
         """Learn the state of a kernel that somebody else started: a busy one answers later."""
@@ -276,4 +279,4 @@ class GatewayKernel(ServerKernelManager):
     @property
     def outlives_gateway(self) -> bool:
         """Whether a gateway that starts later can find this kernel again: its provisioner says so."""
-        return bool(getattr(self.provisioner, "outlives_host", False))
+        return self._contract.outlives_process

@@ -14,6 +14,7 @@ from typing import Any
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection
+from gateway_provisioners.provisioners.contract import GatewayContract
 
 # "Going away" (RFC 6455, 7.4.1): clients connect again after it.
 GOING_AWAY = 1001
@@ -205,7 +206,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     @property
     def _mailbox_port(self) -> int | None:
-        return getattr(self.kernel_manager.provisioner, "mailbox_port", None)
+        provisioner = self.kernel_manager.provisioner
+        return provisioner.mailbox_port if isinstance(provisioner, GatewayContract) else None
 
     def _is_open(self) -> bool:
         connection = self.websocket_handler.ws_connection

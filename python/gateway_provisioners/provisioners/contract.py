@@ -1,0 +1,60 @@
+"""What a gateway may ask of a provisioner beyond jupyter_client's own contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class GatewayContract:
+    """A provisioner whose kernels a gateway can share with other gateways, follow, and adopt.
+
+    The members here are what holds for kernels that end with the process that started them. That is
+    how a gateway manages kernels of provisioners without this class, such as LocalProvisioner.
+    """
+
+    outlives_process: bool = False
+    """Whether a gateway that starts later can find the kernel; read when this gateway stops."""
+
+    @property
+    def mailbox_port(self) -> int | None:
+        """The port of the launcher's mailbox, or None; read whenever a client connects."""
+        return None
+
+    @property
+    def is_busy_elsewhere(self) -> bool:
+        """Whether another gateway is restarting or ending the kernel; read before a restart."""
+        return False
+
+    @property
+    def workload_name(self) -> str:
+        """The engine's name of the pod or container that is the kernel, or ""; read by the reconciler."""
+        return ""
+
+    async def begin_restart(self) -> None:
+        """Announce a restart, so that the kernel is not lost if this process dies in the middle of it.
+
+        Called by `GatewayKernel.restart_kernel`, before the kernel is shut down.
+
+        Raises:
+            KernelBusy: another gateway is restarting or ending the kernel.
+            EngineError: the announcement could not be made; the kernel is as it was.
+        """
+
+    async def give_up_restart(self) -> None:
+        """Take back the announcement of a restart; called by `GatewayKernel` when the restart failed."""
+
+    async def release(self) -> None:
+        """Follow the kernel no longer and leave it running; called when the gateway stops."""
+
+    async def adopt(self, name: str, record: Mapping[str, Any]) -> None:
+        """Take over the kernel that is the workload `name`; called by the gateway's back ends.
+
+        Args:
+            name: the engine's name of the pod or container.
+            record: what the process that started the kernel stored about it.
+
+        Raises:
+            GatewayProvisionersError, KeyError: the workload is not there.
+        """
+        raise NotImplementedError
