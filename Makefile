@@ -1,4 +1,4 @@
-# Aliases only: what a target does stands in the script or module that it calls.
+# Aliases only: the work is done by the script or module that a target calls.
 python := .venv/bin/python
 
 .PHONY: help env demo clean-demo test soak lint cluster clean-cluster engine clean-engine images check-image bench package
@@ -6,11 +6,11 @@ help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 env:
 	@ci/env
-demo: env ## run the example notebooks on kernel pods of a custom image, or in containers: ENGINE=docker
+demo: env ## run the example notebooks on kernel pods, one of a custom image; in containers: ENGINE=docker
 	@$(python) -m ci.demo
 clean-demo: env ## remove the demo, and the cluster or engine that was made for it: ENGINE=docker
 	@$(python) -m ci.demo clean
-test: env ## run every test, on a cluster that is made when there is none
+test: env ## run every test, on a cluster that is made unless one runs
 	@ci/test.sh
 soak: env ## break a cluster a hundred times in a row and look after kernels: CLUSTER=local
 	@GP_FAULTS=100 GP_FAULTS_SEED=$${GP_FAULTS_SEED:-$$(date +%s)} ci/test.sh tests/cluster/alone/test_faults.py -k many --log-cli-level=WARNING
@@ -20,11 +20,11 @@ cluster: env ## bring up the cluster: CLUSTER=local, kind or current
 	@$(python) -m ci.clusters up
 clean-cluster: env ## take that cluster down
 	@$(python) -m ci.clusters down
-engine: env ## bring up a Docker engine of our own for tests, without a way out; or use yours: ENGINE_HOST=...
+engine: env ## bring up a Docker engine for tests, without network access; or use yours: ENGINE_HOST=...
 	@$(python) -m ci.docker_engine up
 clean-engine: env ## take that engine down
 	@$(python) -m ci.docker_engine down
-images: env ## build the images: ENGINE=docker, podman or buildah, BASE_IMAGE=...
+images: env ## build the images: BUILDER=docker, podman or buildah, BASE_IMAGE=...
 	@$(python) -m ci.images
 check-image: env ## check an image as the gateway would start it: IMAGE=acme/data-sci-py:2.0 [LANGUAGE=python]
 	@$(python) -m ci.check_image $(IMAGE) $(LANGUAGE:%=--language=%)

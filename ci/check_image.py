@@ -1,7 +1,7 @@
 """Check an image from outside: ``python -m ci.check_image IMAGE``, or ``make check-image IMAGE=...``.
 
-Starts the image as the gateway would, with the local engine, and uses the kernel through its channels. The
-image needs nothing of ours in it for that.
+Starts the image as the gateway would, with the builder that has it, and uses the kernel through its channels.
+The image needs nothing of ours in it for that.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ci.builders import Builder, find_builder
 from ci.commands import CommandError, UserError, exit_code
-from ci.engines import Engine, find_engine
 from ci.progress import say
 from gateway_provisioners.cli.finding import Finding, Level
 from gateway_provisioners.cli.trial import try_kernel
@@ -26,7 +26,7 @@ from gateway_provisioners.model.pod.manifest import KernelPodSpec
 
 @dataclass(frozen=True)
 class User:
-    """Somebody to run the image as; the kernel of one that is not ``usual`` may fail."""
+    """A user to run the image as; the kernel of one that is not ``usual`` may fail."""
 
     ids: str
     who: str
@@ -37,7 +37,7 @@ USERS = (
     User(f"{KernelPodSpec.run_as_user}:{KernelPodSpec.run_as_group}", "the gateway's choice"),
     User("1000970000:0", "a user id of no account, as OpenShift chooses", usual=False),
 )
-# What bootstrap-kernel.sh would find.
+# The languages that bootstrap-kernel.sh would find.
 _LANGUAGES = """
 shopt -s nullglob
 cd "${KERNEL_LAUNCHERS_DIR:-/usr/local/bin/kernel-launchers}" 2>/dev/null || exit 0
@@ -54,15 +54,15 @@ class Report:
     def __init__(self) -> None:
         self.problems = 0
 
-    def tell(self, finding: Finding) -> None:
-        """Print one."""
+    def add(self, finding: Finding) -> None:
+        """Print a finding."""
         self.problems += finding.level is Level.PROBLEM
         say(str(finding))
 
-    def tell_as_warning(self, finding: Finding) -> None:
-        """Print one that is no problem, whatever it says."""
+    def add_as_warning(self, finding: Finding) -> None:
+        """Print a finding, a problem as a warning."""
         level = Level.WARNING if finding.level is Level.PROBLEM else finding.level
-        self.tell(Finding(level, finding.about, finding.text))
+        self.add(Finding(level, finding.about, finding.text))
 
 
 def _command(config: Mapping[str, Any]) -> Finding:
@@ -77,48 +77,52 @@ def _user(config: Mapping[str, Any]) -> Finding:
     user = str(config.get("User") or "root")
     uid = user.partition(":")[0]
     if uid in ("0", "root"):
-        text = "the image's is root: where nobody names another one, Kubernetes refuses it (runAsNonRoot)"
+        text = (
+            "the image's is root: unless another one is set, Kubernetes refuses it (runAsNonRoot)"
+        )
         return Finding(Level.WARNING, "user", text)
     if not uid.isdecimal():
-        text = f"{user} is a name, for Kubernetes perhaps root's (runAsNonRoot): give USER a number"
+        text = (
+            f"{user} is a name, for Kubernetes perhaps root's (runAsNonRoot): set USER to a number"
+        )
         return Finding(Level.WARNING, "user", text)
     return Finding(Level.OK, "user", f"{user} is not root, and is a number")
 
 
-def _languages(engine: Engine, image: str) -> list[str]:
+def _languages(builder: Builder, image: str) -> list[str]:
     try:
-        return engine.run(image, _LANGUAGES).split()
+        return builder.run(image, _LANGUAGES).split()
     except CommandError:  # no bash, for one
         return []
 
 
-def check(image: str, languages: Iterable[str], users: Iterable[User], patience: float) -> None:
-    """Check an image, and tell all that was found.
+def check(image: str, languages: Iterable[str], users: Iterable[User], timeout: float) -> None:
+    """Check an image, and print the findings.
 
     Raises UserError when a kernel could not run, or when there is nothing to check.
     """
-    engine = find_engine(os.environ.get("ENGINE"))
-    config = engine.config(image)
+    builder = find_builder(os.environ.get("BUILDER"))
+    config = builder.config(image)
     if config is None:
-        raise UserError(f"{engine.name} has no image {image}: build it, or pull it, and try again")
+        raise UserError(f"{builder.name} has no image {image}: build it, or pull it, and try again")
     report = Report()
-    report.tell(_command(config))
-    report.tell(_user(config))
-    chosen = list(languages) or _languages(engine, image)
+    report.add(_command(config))
+    report.add(_user(config))
+    chosen = list(languages) or _languages(builder, image)
     if not chosen:
         raise UserError(
             f"no launcher is below /usr/local/bin/kernel-launchers in {image}: "
-            "if it has a start command of its own, say LANGUAGE=..."
+            "if it has a start command of its own, set LANGUAGE=..."
         )
     for user in users if not report.problems else ():
         say(f"As {user.ids}, {user.who}:")
         for language in chosen:
             asyncio.run(
                 try_kernel(
-                    partial(engine.container, image, user.ids),
+                    partial(builder.container, image, user.ids),
                     language=language,
-                    patience=patience,
-                    tell=report.tell if user.usual else report.tell_as_warning,
+                    patience=timeout,
+                    tell=report.add if user.usual else report.add_as_warning,
                 )
             )
     if report.problems:
@@ -128,21 +132,21 @@ def check(image: str, languages: Iterable[str], users: Iterable[User], patience:
 
 def _language(text: str) -> str:
     if not is_language_name(text.lower()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a language")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid name of a language")
     return text.lower()
 
 
 def _ids(text: str) -> User:
     uid, _, gid = text.partition(":")
     if not (uid.isdecimal() and gid.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} has not the form UID:GID, in numbers")
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form UID:GID, in numbers")
     return User(text, "as you asked for")
 
 
 def main() -> int:
     """Check the image that is named."""
     parser = argparse.ArgumentParser(prog="python -m ci.check_image", description=__doc__)
-    parser.add_argument("image", help="its name, as the engine has it")
+    parser.add_argument("image", help="its name, as the builder has it")
     parser.add_argument(
         *("--language", "-l"),
         action="append",
@@ -157,11 +161,11 @@ def main() -> int:
         help=f"default: {' and '.join(user.ids for user in USERS)}",
     )
     parser.add_argument(
-        "--patience", type=float, default=60, help="seconds to wait for each answer (%(default)s)"
+        "--timeout", type=float, default=60, help="seconds to wait for each answer (%(default)s)"
     )
     given = parser.parse_args()
     languages, users = given.language or (), given.user or USERS
-    return exit_code(lambda: check(given.image, languages, users, given.patience))
+    return exit_code(lambda: check(given.image, languages, users, given.timeout))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci import debian, images, scala_launcher
+from ci.builders import docker_answers
 from ci.commands import CommandError, UserError, exit_code, run
-from ci.engines import docker_answers
 from ci.paths import ROOT, cache
 from ci.progress import say, step
 
@@ -48,7 +48,7 @@ class Cluster:
         return f"{self.registry}/{reference}" if self.registry else reference
 
     def load(self, archives: Iterable[Path]) -> None:
-        """Put images onto the node. A cluster that pulls them from a registry has no use for that."""
+        """Put images onto the node. A cluster that pulls them from a registry does not need that."""
         load = [str(_PROGRAM), "load-image"]
         if self.choice == "kind":
             load = ["kind", "load", "image-archive", f"--name={KIND_NAME}"]
@@ -57,10 +57,10 @@ class Cluster:
 
 
 def choose() -> str:
-    """Return which cluster to use: what CLUSTER says, else what this machine has."""
+    """Return the cluster to use: CLUSTER, else the best that this machine has."""
     wish = os.environ.get("CLUSTER")
     if wish and wish not in CHOICES:
-        raise UserError(f"CLUSTER={wish} is none of {', '.join(CHOICES)}")
+        raise UserError(f"CLUSTER={wish} is not supported; use one of: {', '.join(CHOICES)}")
     if wish:
         return wish
     return "kind" if shutil.which("kind") and docker_answers() else "local"
@@ -134,7 +134,7 @@ def _current() -> Cluster:
 
 
 def running() -> bool:
-    """Tell whether the chosen cluster is up."""
+    """Return whether the chosen cluster is up."""
     choice = choose()
     if choice == "kind":
         if shutil.which("kind") is None or not docker_answers():
@@ -159,14 +159,14 @@ def _owner_file() -> Path:
 
 
 def owner() -> str:
-    """Return for whom the chosen cluster was brought up; "" when nobody said so."""
+    """Return the name that was left when the chosen cluster was brought up; "" when none was."""
     return _owner_file().read_text() if _owner_file().exists() else ""
 
 
 def ensure(for_whom: str = "") -> Cluster:
     """Return the chosen cluster, brought up now unless it is.
 
-    Whoever brings it up may leave a name, and take the cluster down later if it finds that name there.
+    A caller that brings it up may leave a name, and take the cluster down later if that name is still there.
     Raises UserError for what the user has to decide or install, CommandError when it does not come up.
     """
     if not running():

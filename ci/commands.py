@@ -16,11 +16,11 @@ class CommandError(Exception):
 
 
 class UserError(Exception):
-    """Something that whoever runs the command has to decide or mend; the message says what."""
+    """Something that the user has to decide or fix; the message says what."""
 
 
 def exit_code(action: Callable[[], None]) -> int:
-    """Run what a command is about and return its exit code; an error is told in words, without a trace."""
+    """Run a command's action and return its exit code; print an error as a message, without a traceback."""
     try:
         action()
     except (UserError, CommandError) as error:

@@ -66,7 +66,7 @@ class Project:
 
     @property
     def token(self) -> str:
-        """What clients of the gateway show."""
+        """The token that clients of the gateway send."""
         lines = self._settings.read_text().splitlines()
         return dict(line.split("=", 1) for line in lines)["KG_AUTH_TOKEN"]
 
@@ -107,7 +107,7 @@ class Project:
         shutil.rmtree(self.folder)
 
     def gateway_url(self) -> str:
-        """Where this machine reaches the gateway.
+        """The address at which this machine reaches the gateway.
 
         Its published port is one of the engine's machine, which for an engine of ours is another network.
         """

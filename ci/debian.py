@@ -1,6 +1,6 @@
 """Debian packages, for what needs no more than a Debian machine, as root and after saying which.
 
-That is CLUSTER=local, and the engines of tests where nobody named one.
+That is CLUSTER=local, and the engines of tests where ENGINE_HOST is not set.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ci.commands import UserError, run
 from ci.paths import cache
 from ci.progress import step
 
-# What builds images where neither docker nor podman does: program -> package.
+# For builds where there is neither docker nor podman: program -> package.
 IMAGE_TOOLS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
 
 def install_missing(programs: Mapping[str, str], whose: str = "CLUSTER=local") -> None:
-    """Install the packages of the programs that are not on PATH, for ``whose`` sake; say so first.
+    """Install the packages of the programs that are not on PATH, which ``whose`` needs; say so first.
 
     Raises UserError where that cannot be done, naming the packages.
     """
@@ -32,7 +32,7 @@ def install_missing(programs: Mapping[str, str], whose: str = "CLUSTER=local") -
     listed = " ".join(packages)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise UserError(
-            f"{whose} needs {listed}: as root on Debian they are installed by themselves"
+            f"{whose} needs the packages {listed}; as root on Debian they are installed automatically"
         )
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with step(f"Install the Debian packages {listed}"):

@@ -1,8 +1,8 @@
 """`make demo`: notebooks on kernel pods, one of them of a custom image, from nothing but this checkout.
 
-What it does is what a platform team and a data scientist would: install the chart, add a kernel with one
-flag, run notebooks from outside the cluster, each on the kernel that it names. ``python -m ci.demo clean``
-removes it. With ENGINE=docker it is demo_docker's.
+It does what a platform team and a data scientist would: install the chart, add a kernel with one flag, run
+notebooks from outside the cluster, each on the kernel that it names. ``python -m ci.demo clean`` removes it.
+ENGINE chooses what kernels run on: kubernetes, or docker, which is demo_docker's; BUILDER what builds images.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ci.progress import say, step
 
 NAMESPACE = "gateway-demo"
 RELEASE = "gateway"
-# Who brought the cluster up, if the demo did.
+# The name that the demo leaves at a cluster that it brought up.
 OWNER = "demo"
 CHART = "charts/gateway-provisioners"
 RESULTS = ROOT / "build/demo"
@@ -63,7 +63,7 @@ def _images(cluster: Cluster) -> dict[str, object]:
     built = {image.reference: image.archive for image in images.ensure()}
     with step("Put the images onto the node"):
         cluster.load(built.values())
-    # The tag stays when the image is built anew: only this tells Kubernetes to start the new one.
+    # The tag stays when the image is built anew: only this makes Kubernetes start the new one.
     annotations = {"gateway-provisioners/built-as": built[images.GATEWAY.reference].stem}
     return {"gateway": {"podAnnotations": annotations}, "kernels": kernels}
 
@@ -84,7 +84,7 @@ async def _deploy(release: Release, values: dict[str, object]) -> None:
     flags = ["--reset-then-reuse-values", "--set"]
     flags.append(f"kernels.{CUSTOM}.image={cluster.image(images.DATA_SCI_PY.reference)}")
     with step(f"helm upgrade {RELEASE} {CHART} {' '.join(flags)}"):
-        # pyhelm3's install_or_upgrade has no word for --reset-then-reuse-values; its run takes any.
+        # pyhelm3's install_or_upgrade has no option for --reset-then-reuse-values; its run takes any.
         await helm.run([*upgrade, *flags, "--wait"])
 
 
@@ -99,7 +99,7 @@ def _run_notebooks(release: Release) -> list[Path]:
         )
 
 
-def _tell_how_to_go_on(release: Release, results: Sequence[Path]) -> None:
+def _print_next_steps(release: Release, results: Sequence[Path]) -> None:
     programs, secret = release.cluster.kubectl.parent, release.token_secret()
     kubectl = f"kubectl --namespace {release.namespace}"
     template = shlex.quote("{{ .data.token | base64decode }}")
@@ -136,7 +136,7 @@ def demo(namespace: str) -> None:
         raise CommandError(f"helm failed: {error}") from error
     results = _run_notebooks(release)
     say(f"  done in {time.monotonic() - start:.0f} s")
-    _tell_how_to_go_on(release, results)
+    _print_next_steps(release, results)
 
 
 def clean(namespace: str) -> None:
@@ -165,14 +165,13 @@ def main() -> int:
 
 
 def _act(verb: str, namespace: str) -> None:
-    # What runs the kernels here; for `make images`, what builds them.
-    engine = os.environ.pop("ENGINE", "") or "kubernetes"
+    engine = os.environ.get("ENGINE") or "kubernetes"
     if engine == "docker":
         (demo_docker.clean if verb == "clean" else demo_docker.demo)(namespace)
     elif engine == "kubernetes":
         (clean if verb == "clean" else demo)(namespace)
     else:
-        raise UserError(f"ENGINE={engine}: kernels of the demo run on kubernetes or docker")
+        raise UserError(f"ENGINE={engine} is not supported; use kubernetes or docker")
 
 
 if __name__ == "__main__":

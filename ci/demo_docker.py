@@ -40,7 +40,7 @@ def _add_kernels(project: Project) -> None:
     file.write_text(json.dumps(spec, indent=2))
 
 
-def _tell_how_to_go_on(project: Project, results: Sequence[Path]) -> None:
+def _print_next_steps(project: Project, results: Sequence[Path]) -> None:
     listed = "\n".join(f"  {path}" for path in results)
     say(
         f"""
@@ -80,7 +80,7 @@ def demo(name: str) -> None:
         lambda: project.compose("logs", "--no-log-prefix", "--tail=10", "gateway"),
     )
     say(f"  done in {time.monotonic() - start:.0f} s")
-    _tell_how_to_go_on(project, results)
+    _print_next_steps(project, results)
 
 
 def clean(name: str) -> None:

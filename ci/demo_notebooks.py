@@ -1,4 +1,4 @@
-"""The demo's kernels and notebooks, on whatever engine: what they are, and how they are executed."""
+"""The demo's kernels and notebooks, on any engine, and their execution."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ci.notebooks import execute, kernel_name
 from ci.paths import ROOT
 from ci.progress import step
 
-# What is added to the kernels that there are.
+# The kernel that the demo adds.
 CUSTOM = "custom"
 OWN_KERNELS = {"python3": images.KERNEL_PY, "r": images.KERNEL_R, "scala": images.KERNEL_SCALA}
 # A JVM that starts in half the time, and computes more slowly, is the better one for a short notebook.

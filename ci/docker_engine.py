@@ -1,8 +1,8 @@
 """The engines that the tests use: Docker's, and podman's, which has the same API.
 
 Docker's is the one that ENGINE_HOST names, as DOCKER_HOST would, and no other. Where that is not set it is
-one of this project's own, as podman's always is: without a way out of the machine, made when it is needed (as
-root, on Debian).
+one of this project's own, as podman's always is: without network access beyond this machine, made when it is
+needed (as root, on Debian).
 
 Run as ``python -m ci.docker_engine up|down|status|load``.
 """
@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import IO, cast
 
 from ci import images
+from ci.builders import Docker
 from ci.commands import CommandError, UserError, exit_code
 from ci.dockerd import Dockerd
-from ci.engines import Docker
-from ci.own_engine import ASK_SECONDS, OwnEngine
 from ci.podman_service import PodmanService
+from ci.private_engine import ASK_SECONDS, PrivateEngine
 from ci.progress import say, step
 
 OWN = Dockerd("gateway-provisioners-engine")
@@ -74,7 +74,7 @@ class DockerEngine:
         name = f"gp-swarm-{uuid.uuid4().hex[:8]}"
         configuration = f"{name}-configuration"
         try:
-            # This machine shall see the tasks' real addresses.
+            # This machine must see the tasks' real addresses.
             masquerade = "--opt=com.docker.network.bridge.enable_ip_masquerade=false"
             self.cli("network", "create", "--config-only", masquerade, configuration)
             swarm = ("--scope=swarm", "--driver=bridge", f"--config-from={configuration}")
@@ -129,7 +129,7 @@ def ensure(own: Dockerd = OWN) -> DockerEngine:
     return DockerEngine(host, gateway)
 
 
-def brought_up(own: OwnEngine) -> DockerEngine:
+def brought_up(own: PrivateEngine) -> DockerEngine:
     """Return a closed one of our own, brought up now unless it is; raises what its ``up`` does."""
     own.up()
     return DockerEngine(own.host, own.addresses.host)

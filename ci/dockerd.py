@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.own_engine import CGROUPS, OwnEngine
+from ci.private_engine import CGROUPS, PrivateEngine
 
 
 @dataclass(frozen=True)
-class Dockerd(OwnEngine):
-    """See there."""
+class Dockerd(PrivateEngine):
+    """Debian's dockerd as a private engine."""
 
     kind = "Docker engine"
     socket = "docker.sock"
@@ -34,7 +34,7 @@ exec tini -- "$@"
             f"--default-address-pool=base={addresses.pool},size=24",
             # The host sees a container's real address.
             "--ip-masq=false",
-            # Nobody is there to ask: names that are not the engine's do not exist, at once.
+            # There is no name server: names that are not the engine's fail at once.
             "--dns=127.0.0.1",
         ]
         return words, {}

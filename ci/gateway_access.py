@@ -140,8 +140,8 @@ def jupyter_server(gateway_url: str, token: str) -> Iterator[str]:
     """Run a Jupyter server that starts its kernels at the gateway, as JupyterLab's does; yield its URL.
 
     jupyter_server's own client class for scripts (GatewayKernelClient, 2.21) does not show the token when
-    it opens a kernel's websocket; its server does. The URL holds a random path, known to nobody else, in
-    place of a password: that class could not show one of those either.
+    it opens a kernel's websocket; its server does. The URL holds a secret random path in place of a password:
+    that class could not send one of those either.
     """
     port, path = free_port(), secrets.token_hex(24)
     with TemporaryDirectory() as folder:

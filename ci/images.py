@@ -1,7 +1,7 @@
 """Build the images with docker, podman or buildah, and keep each as an archive that a cluster can load.
 
 An image is built again only when what it is made of has changed: its folder, our wheel, or its parent. Run as
-``python -m ci.images [REFERENCE ...]``; ENGINE and BASE_IMAGE choose how and on what.
+``python -m ci.images [REFERENCE ...]``; BUILDER and BASE_IMAGE choose how and on what.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from tempfile import TemporaryDirectory
 from typing import IO, cast
 
 from ci import scala_launcher
+from ci.builders import Builder, find_builder
 from ci.commands import UserError, exit_code, run
-from ci.engines import Engine, find_engine
 from ci.paths import ROOT, cache, version
 from ci.progress import say, step
 from ci.registry_access import build_mounts
 from ci.rootfs import apt_sources, debian_root
 
-# What is stood on where it can be pulled; images of ours stand in for it where it cannot.
+# The bases where they can be pulled; images of ours take their place where they cannot.
 PUBLISHED_BASE = "jupyter/docker-stacks-foundation"
 PUBLISHED_DEBIAN = "debian:bookworm-slim"
 PIP = "pip==26.3"
@@ -87,22 +87,22 @@ ENGINE_PROXY = Image(
 DATA_SCI_PY = Image("acme/data-sci-py:2.0", ROOT / "examples/data-sci-py", KERNEL_PY.reference)
 
 
-def _brought(name: str, parent: Image) -> Image:
-    """Return an example of an image that somebody brings along."""
+def _byo_image(name: str, parent: Image) -> Image:
+    """Return an example of an image that a user brings along."""
     folder = ROOT / "examples" / name.partition(":")[0]
     return Image(f"acme/{name}", folder, parent.reference, pinned=True, deployed=False)
 
 
-FROM_DOCKER_STACKS = _brought("from-docker-stacks:1.0", FOUNDATION)
-PLAIN_DEBIAN = _brought("plain-debian:1.0", DEBIAN)
-BASH_KERNEL = _brought("bash-kernel:1.0", FOUNDATION)
-TWO_LANGUAGES = _brought("two-languages:1.0", KERNEL_R)
-BROUGHT = (FROM_DOCKER_STACKS, PLAIN_DEBIAN, TWO_LANGUAGES, BASH_KERNEL)
+FROM_DOCKER_STACKS = _byo_image("from-docker-stacks:1.0", FOUNDATION)
+PLAIN_DEBIAN = _byo_image("plain-debian:1.0", DEBIAN)
+BASH_KERNEL = _byo_image("bash-kernel:1.0", FOUNDATION)
+TWO_LANGUAGES = _byo_image("two-languages:1.0", KERNEL_R)
+BYO_IMAGES = (FROM_DOCKER_STACKS, PLAIN_DEBIAN, TWO_LANGUAGES, BASH_KERNEL)
 IMAGES = {
     image.reference: image
     for image in (
         *(FOUNDATION, KERNEL_PY, KERNEL_R, KERNEL_SCALA, GATEWAY),
-        *(DEBIAN, ENGINE_PROXY, DATA_SCI_PY, *BROUGHT),
+        *(DEBIAN, ENGINE_PROXY, DATA_SCI_PY, *BYO_IMAGES),
     )
 }
 
@@ -155,24 +155,24 @@ def _one_at_a_time() -> Iterator[None]:
         yield
 
 
-class Builder:
-    """Builds images with one engine, each after the image that it stands on."""
+class ImageBuilds:
+    """Builds images with one builder, each after the image that it stands on."""
 
-    def __init__(self, engine: Engine, base_image: str | None) -> None:
-        self.engine = engine
+    def __init__(self, builder: Builder, base_image: str | None) -> None:
+        self.builder = builder
         # buildah is chosen where neither docker nor podman is: rarely is there a registry either.
-        stand_in = "foundation" if engine.name == "buildah" else PUBLISHED_BASE
-        self.base = base_image or stand_in
-        self._workshop = TemporaryDirectory(prefix="gateway-provisioners-images-")
+        default = "foundation" if builder.name == "buildah" else PUBLISHED_BASE
+        self.base = base_image or default
+        self._tempdir = TemporaryDirectory(prefix="gateway-provisioners-images-")
 
     def close(self) -> None:
         """Remove what was made on the way."""
-        self._workshop.cleanup()
+        self._tempdir.cleanup()
 
     @cached_property
     def wheel(self) -> Path:
         """Our wheel, built from the checkout as it stands."""
-        folder = Path(self._workshop.name) / "wheel"
+        folder = Path(self._tempdir.name) / "wheel"
         uv = Path(sys.executable).with_name("uv")
         run(uv, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT / "python")
         return next(folder.glob("*.whl"))
@@ -185,14 +185,14 @@ class Builder:
         """Return what an image stands on: one of ours, or the reference of another."""
         if image.parent is None:
             return None
-        if self.stands_in:
+        if self.replaces_bases:
             return IMAGES[image.parent]
         published = {FOUNDATION.reference: self.base, DEBIAN.reference: PUBLISHED_DEBIAN}
         return published.get(image.parent) or IMAGES[image.parent]
 
     @property
-    def stands_in(self) -> bool:
-        """Whether images of ours take the place of published bases."""
+    def replaces_bases(self) -> bool:
+        """True when images of ours take the place of published bases."""
         return self.base == "foundation"
 
     def build_arguments(self, image: Image) -> dict[str, str]:
@@ -207,7 +207,7 @@ class Builder:
         """Return the hash of all that an image is made of."""
         parent = self.parent(image)
         return _hash(
-            self.engine.name,
+            self.builder.name,
             _hash_folder(image.folder),
             *(f"{name}={value}" for name, value in self.build_arguments(image).items()),
             self._wheel_hash if image.wheel or image.pinned else "",
@@ -217,40 +217,40 @@ class Builder:
         )
 
     def build(self, image: Image) -> None:
-        """Build an image, unless the engine has it from the same inputs, and run its smoke test."""
+        """Build an image, unless the builder has it from the same inputs, and run its smoke test."""
         inputs = self.inputs(image)
-        if self.engine.inputs_of(image.reference) == inputs:
+        if self.builder.inputs_of(image.reference) == inputs:
             return
         parent = self.parent(image)
         if isinstance(parent, Image):
             self.build(parent)
-        replaced = self.engine.image_id(image.reference)
+        replaced = self.builder.image_id(image.reference)
         with (
-            step(f"Build {image.reference} with {self.engine.name}"),
-            TemporaryDirectory(dir=self._workshop.name) as context,
+            step(f"Build {image.reference} with {self.builder.name}"),
+            TemporaryDirectory(dir=self._tempdir.name) as context,
             build_mounts(self._apt_sources(), self.wheel if image.pinned else None) as mounts,
         ):
             self._lay_out(image, Path(context))
-            self.engine.build(
+            self.builder.build(
                 Path(context),
                 image.reference,
                 inputs,
                 self.build_arguments(image),
                 mounts,
-                # No engine sees a change in what is mounted.
+                # No builder sees a change in what is mounted.
                 cached=not image.pinned,
             )
             try:
-                self.engine.run(image.reference, (image.folder / "smoke-test.sh").read_text())
+                self.builder.run(image.reference, (image.folder / "smoke-test.sh").read_text())
             except BaseException:
-                # Else the next call would find it there, and take it for tested.
-                self.engine.remove(image.reference)
+                # Else the next call would take it for tested.
+                self.builder.remove(image.reference)
                 raise
-        if replaced and replaced != self.engine.image_id(image.reference):
-            self.engine.remove(replaced)
+        if replaced and replaced != self.builder.image_id(image.reference):
+            self.builder.remove(replaced)
 
     def _apt_sources(self) -> str:
-        return apt_sources() if self.stands_in else ""
+        return apt_sources() if self.replaces_bases else ""
 
     def _lay_out(self, image: Image, context: Path) -> None:
         shutil.copytree(image.folder, context, dirs_exist_ok=True)
@@ -284,14 +284,14 @@ class Builder:
             with step(f"Export {image.reference}"):
                 partial = archive.with_suffix(".partial")
                 partial.unlink(missing_ok=True)
-                self.engine.export(image.reference, partial)
+                self.builder.export(image.reference, partial)
                 partial.replace(archive)
                 size_file.write_text(str(_unpacked_size(archive)))
-            self._forget_old(folder, stem, archive)
+            self._delete_old(folder, stem, archive)
         return Built(image.reference, archive, int(size_file.read_text()), fresh)
 
     @staticmethod
-    def _forget_old(folder: Path, stem: str, newest: Path) -> None:
+    def _delete_old(folder: Path, stem: str, newest: Path) -> None:
         others = sorted(
             (path for path in folder.glob(f"{stem}-*.tar") if path != newest),
             key=lambda path: path.stat().st_mtime,
@@ -303,38 +303,38 @@ class Builder:
 
 
 @contextmanager
-def _builder(wanted: Sequence[Image]) -> Iterator[Builder]:
+def _image_builds(wanted: Sequence[Image]) -> Iterator[ImageBuilds]:
     with _one_at_a_time():
         if KERNEL_SCALA in wanted:
             scala_launcher.ensure()  # it becomes part of the wheel
-        builder = Builder(find_engine(os.environ.get("ENGINE")), os.environ.get("BASE_IMAGE"))
+        builds = ImageBuilds(find_builder(os.environ.get("BUILDER")), os.environ.get("BASE_IMAGE"))
         try:
-            yield builder
+            yield builds
         finally:
-            builder.close()
+            builds.close()
 
 
 @contextmanager
 def container(image: Image, folder: Path) -> Iterator[list[str]]:
-    """Give the words that run a bash script in a new container of the image, as ``Engine.shell`` says.
+    """Give the words that run a bash script in a new container of the image, as ``Builder.shell`` says.
 
-    The image is built first where the engine does not have it.
+    The image is built first where the builder does not have it.
     """
     with ExitStack() as stack:
-        with _builder([image]) as builder:
-            builder.build(image)
-            words = stack.enter_context(builder.engine.shell(image.reference, folder))
+        with _image_builds([image]) as builds:
+            builds.build(image)
+            words = stack.enter_context(builds.builder.shell(image.reference, folder))
         yield words
 
 
 def ensure(references: Sequence[str] = ()) -> list[Built]:
     """Return the archives of the images named, or of all that are deployed.
 
-    Raises UserError for a name that is none, and what ``archives`` raises.
+    Raises UserError for an unknown name, and what ``archives`` raises.
     """
     unknown = [reference for reference in references if reference not in IMAGES]
     if unknown:
-        raise UserError(f"no image is called {unknown[0]}; there are {', '.join(IMAGES)}")
+        raise UserError(f"no image is called {unknown[0]}; use one of: {', '.join(IMAGES)}")
     wanted = [IMAGES[reference] for reference in references] or [
         image for image in IMAGES.values() if image.deployed
     ]
@@ -346,11 +346,11 @@ def archives(wanted: Sequence[Image]) -> list[Built]:
 
     Raises UserError for a machine that cannot build, CommandError when a build fails.
     """
-    with _builder(wanted) as builder:
-        return [builder.archive(image) for image in wanted]
+    with _image_builds(wanted) as builds:
+        return [builds.archive(image) for image in wanted]
 
 
-def _build_and_tell(references: Sequence[str]) -> None:
+def _build_and_report(references: Sequence[str]) -> None:
     for image in ensure(references):
         state = "built" if image.fresh else "unchanged"
         say(
@@ -363,7 +363,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ci.images", description="Build the images.")
     parser.add_argument("references", nargs="*", metavar="REFERENCE", help="default: all")
     references = parser.parse_args().references
-    return exit_code(lambda: _build_and_tell(references))
+    return exit_code(lambda: _build_and_report(references))
 
 
 if __name__ == "__main__":

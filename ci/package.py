@@ -1,4 +1,4 @@
-"""What a release publishes, into dist/: wheel, sdist, chart, images and what is in them, and the notes.
+"""Make what a release publishes, in dist/: wheel, sdist, chart, images, their contents, and the notes.
 
 Run as ``python -m ci.package [PART ...]``. HELM_SIGN_KEY is the name of a key in the keyring HELM_KEYRING:
 with it, the chart's archive gets its provenance beside it.
@@ -79,9 +79,9 @@ PARTS = {
 
 
 def package(parts: list[str]) -> None:
-    """Make the parts that are named, or all, and tell the sum of each file."""
+    """Make the parts that are named, or all, and print the checksum of each file."""
     if unknown := [part for part in parts if part not in PARTS]:
-        raise UserError(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}")
+        raise UserError(f"no part is called {unknown[0]}; use one of: {', '.join(PARTS)}")
     if not parts and DIST.exists():
         shutil.rmtree(DIST)  # of another version, perhaps
     DIST.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where the checkout and the cache are, and which version the checkout is of."""
+"""The places of the checkout and the cache, and the version of the checkout."""
 
 from __future__ import annotations
 

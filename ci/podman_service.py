@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci import debian
-from ci.own_engine import CGROUPS, OwnEngine
+from ci.private_engine import CGROUPS, PrivateEngine
 
 PACKAGES = ("podman", "runc", "netavark", "aardvark-dns")
-# What images are taken from where, and by whom: anybody who may talk to the service.
+# Any image from any place: whether a client may use the service is decided elsewhere.
 _POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
 # runc, and limits that a root without CAP_SYS_RESOURCE can have.
 _CONTAINERS = """
@@ -47,8 +47,8 @@ insecure = true
 
 
 @dataclass(frozen=True)
-class PodmanService(OwnEngine):
-    """Nobody else's podman, its images or its locks, is touched.
+class PodmanService(PrivateEngine):
+    """Debian's podman as a private engine: no other podman's images or locks are touched.
 
     ``insecure`` are registries that it talks to without TLS, as dockerd does to all that are on loopback.
     """
@@ -85,7 +85,7 @@ exec tini -- "$@"
                 f'default_subnet = "{addresses.bridge}"\n'
                 f'default_subnet_pools = [{{"base" = "{addresses.pool}", "size" = 24}}]'
             )
-            # Nobody is there to ask: names that are not the engine's do not exist, at once.
+            # There is no name server: names that are not the engine's fail at once.
             dns = '"127.0.0.1"'
         files = {
             "containers.conf": _CONTAINERS.format(

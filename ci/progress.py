@@ -1,4 +1,4 @@
-"""Tell a person what a long command is doing: each step, how long so far, how long last time."""
+"""Show what a long command is doing: each step, how long so far, how long last time."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "timeout", "retries
 
 
 def _pip_settings() -> dict[str, str]:
-    """Return what pip is told on this machine, by its files and by its environment."""
+    """Return pip's settings on this machine, from its files and its environment."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout
@@ -49,8 +49,8 @@ def _ca_bundle(settings: Mapping[str, str]) -> Path | None:
 def build_mounts(apt_sources: str = "", wheel: Path | None = None) -> Iterator[dict[str, Path]]:
     """Yield the files to mount during a build, as {path in the image: file here}.
 
-    ``apt_sources`` are for a Debian that has none. With ``wheel``, pip takes that one for its package,
-    whatever an index has. Without both there are none on a machine without settings of its own.
+    ``apt_sources`` are for a Debian that has none. With ``wheel``, pip takes that one for its package, not
+    the index's. Without both, and on a machine without settings of its own, nothing is mounted.
     """
     settings = _pip_settings()
     bundle = _ca_bundle(settings)

@@ -41,8 +41,8 @@ def apt_sources() -> str:
     of_suite = [line for line in dict.fromkeys(lines) if line.split()[-2].startswith(SUITE)]
     if not of_suite:
         raise UserError(
-            f"no apt source of Debian {SUITE} on this machine: the stand-in base image cannot be built here. "
-            "Name another with BASE_IMAGE=..."
+            f"this machine has no apt source of Debian {SUITE}, which the base image is built from; "
+            "use another base with BASE_IMAGE=..."
         )
     return "\n".join(of_suite) + "\n"
 
@@ -60,8 +60,8 @@ def debian_root() -> Path:
         return archive
     if shutil.which("mmdebstrap") is None or os.geteuid() != 0:
         raise UserError(
-            "the stand-in base image needs root and the Debian package mmdebstrap; "
-            "or name another base with BASE_IMAGE=..."
+            "the base image needs root and the Debian package mmdebstrap; "
+            "or use another base with BASE_IMAGE=..."
         )
     archive.parent.mkdir(parents=True, exist_ok=True)
     partial = archive.with_suffix(".partial.tar")

@@ -1,7 +1,7 @@
-"""What is in an image, as a CycloneDX bill of materials: read from its archive, layer by layer.
+"""The packages in an image, as a CycloneDX bill of materials: read from its archive, layer by layer.
 
 Debian's packages, Python's and R's distributions, and the Maven artifacts inside of jars. Files that belong
-to none of them are not told.
+to none of them are left out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def bill_of_materials(reference: str, archive: Path) -> str:
 
 
 def packages(archive: Path) -> Iterator[PackageURL]:
-    """Yield what is installed in an image; what several files tell of comes more than once."""
+    """Yield the packages in an image; one that several files describe comes more than once."""
     for path, content in _files(archive).items():
         if path == DPKG:
             yield from _debian(content.decode())
@@ -61,7 +61,7 @@ def packages(archive: Path) -> Iterator[PackageURL]:
 
 
 def _files(archive: Path) -> dict[str, bytes]:
-    """The files that tell of packages, as the topmost layer has them."""
+    """The files that describe packages, as the topmost layer has them."""
     found: dict[str, bytes] = {}
     with tarfile.open(archive) as outer:
         [image] = json.load(cast("IO[bytes]", outer.extractfile("manifest.json")))
@@ -81,11 +81,11 @@ def _apply(layer: tarfile.TarFile, member: tarfile.TarInfo, found: dict[str, byt
             gone /= path.name.removeprefix(_WHITEOUT)
         for lower in [each for each in found if PurePosixPath(each).is_relative_to(gone)]:
             del found[lower]
-    elif member.isreg() and _tells(f"/{path}"):
+    elif member.isreg() and _describes_package(f"/{path}"):
         found[str(path)] = cast("IO[bytes]", layer.extractfile(member)).read()
 
 
-def _tells(path: str) -> bool:
+def _describes_package(path: str) -> bool:
     return path == f"/{DPKG}" or any(pattern.search(path) for pattern in (PYTHON, R, JAR))
 
 

@@ -1,1 +1,1 @@
-"""`make bench`: this product beside its peer, on a cluster and beside a Docker engine, and their floors."""
+"""`make bench`: this product beside its peer, on a cluster and beside a Docker engine, with baselines."""

@@ -1,6 +1,6 @@
 """Run the bench, or some of its measurements: ``python -m ci.bench [adoption rollout docker ...]``.
 
-Missed targets are told in words; the exit code is 1 only when something could not be measured.
+Missed targets are listed; the exit code is 1 only when something could not be measured.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import aiohttp
 import pyhelm3  # type: ignore[import-untyped]
 
 from ci import clusters, docker_engine
-from ci.bench import docker, fake_node, plot, results, schedule
+from ci.bench import docker, kwok_node, plot, results, schedule
 from ci.bench.api import connected
+from ci.bench.baselines import BarePods
 from ci.bench.deploy import deployed
-from ci.bench.floors import BarePods
 from ci.bench.measure import Samples
 from ci.bench.results import Row
 from ci.clusters import Cluster
@@ -66,7 +66,7 @@ async def _measure(cluster: Cluster, names: Collection[str]) -> Samples:
         return samples
 
 
-def _tell(name: str, samples: Samples, table: Sequence[Row], about: dict[str, Any]) -> None:
+def _report(name: str, samples: Samples, table: Sequence[Row], about: dict[str, Any]) -> None:
     caption = f"{about['date']}, {about['machine']}, {about['engine']}, {about['commit']}."
     RESULTS.mkdir(parents=True, exist_ok=True)
     document = {**about, "samples": samples}
@@ -87,7 +87,7 @@ def _possible(names: Collection[str]) -> Collection[str]:
     """Return what is to be measured on the chosen cluster: all that can be, where nothing is named."""
     if unknown := set(names) - set(schedule.NAMES):
         known = ", ".join(schedule.NAMES)
-        raise UserError(f"no measurement {', '.join(sorted(unknown))}: there are {known}")
+        raise UserError(f"no measurement is called {', '.join(sorted(unknown))}; use: {known}")
     if set(names) == {schedule.DOCKER}:
         return names
     if clusters.choose() == "current":
@@ -106,7 +106,7 @@ def _possible(names: Collection[str]) -> Collection[str]:
 
 
 @contextmanager
-def _told(engine: str) -> Iterator[dict[str, Any]]:
+def _load_logged(engine: str) -> Iterator[dict[str, Any]]:
     """Say how busy the machine is before and after; give what the table is to say of both."""
     start = time.monotonic()
     about = _circumstances(engine)
@@ -122,19 +122,19 @@ def _told(engine: str) -> Iterator[dict[str, Any]]:
 def _bench_cluster(names: Collection[str]) -> None:
     cluster = clusters.ensure()
     if "adoption" in names:
-        fake_node.build()
-    with _told(f"{cluster.choice} cluster") as about:
+        kwok_node.build()
+    with _load_logged(f"{cluster.choice} cluster") as about:
         samples = asyncio.run(_measure(cluster, names))
-    _tell("results", samples, results.rows(samples), about)
+    _report("results", samples, results.rows(samples), about)
 
 
 def _bench_docker(engine: DockerEngine) -> None:
     version = engine.cli("version", "--format", "{{.Server.Version}}").strip()
-    with _told(f"Docker engine {version}") as about:
+    with _load_logged(f"Docker engine {version}") as about:
         samples, failures = asyncio.run(docker.measure(engine))
     for failure in failures:
         say(f"  failed, {failure}")
-    _tell("docker", samples, results.docker_rows(samples), about)
+    _report("docker", samples, results.docker_rows(samples), about)
 
 
 def bench(names: Collection[str]) -> None:
@@ -147,7 +147,7 @@ def bench(names: Collection[str]) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError("another bench runs") from error
-        # Whether there is one is better known before an hour's quarter than after it.
+        # First, so that a missing engine is known before the 15 minutes on the cluster.
         engine = docker_engine.ensure() if schedule.DOCKER in names else None
         if on_cluster := set(names) - {schedule.DOCKER}:
             _bench_cluster(on_cluster)

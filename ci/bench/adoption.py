@@ -1,7 +1,7 @@
-"""How soon a gateway that starts serves all kernels that run already.
+"""The time until a gateway that starts serves all kernels that run already.
 
-Measured from the moment in which a pod for it is asked for, the one before it being gone, until its
-`/readyz` says 200 and it lists every kernel.
+Measured from the request for its pod, when the pod before it is gone, until its `/readyz` says 200 and it
+lists every kernel.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import aiohttp
 from ci.bench import replicas
 from ci.bench.api import wait_until
 from ci.bench.client import Gateway
-from ci.bench.crowd import Model, crowd
 from ci.bench.deploy import Side
 from ci.bench.measure import Samples, fill
+from ci.bench.simulated_kernels import Model, simulated_kernels
 from ci.clusters import Cluster
 from ci.peer.deploy import PORT
 from ci.progress import step
@@ -28,14 +28,14 @@ _LOOK_SECONDS = 0.02
 
 
 class _Newcomer:
-    """The only process of a gateway, from the moment in which it is asked for."""
+    """The only process of a gateway, from the request for it on."""
 
     def __init__(self, side: Side) -> None:
         self._side = side
         self.gateway: Gateway | None = None
 
     async def serves(self, count: int) -> bool:
-        """Tell whether it is ready and lists that many kernels."""
+        """Return whether it is ready and lists that many kernels."""
         if self.gateway is None:
             for pod in await replicas.pods(self._side):
                 if ip := pod["status"].get("podIP"):
@@ -65,7 +65,7 @@ async def _measure(samples: Samples, side: Side, count: int) -> None:
 
 
 async def adoption(samples: Samples, cluster: Cluster, side: Side) -> None:
-    """Restart our gateway while it has more and more kernels, in the end simulated ones."""
+    """Restart our gateway with more and more kernels, at last simulated ones."""
     with step(f"Adoption of {', '.join(map(str, REAL))} kernels, {ROUNDS} restarts each"):
         for before, count in zip((0, *REAL), REAL, strict=False):
             await fill(side, count - before)
@@ -75,7 +75,7 @@ async def adoption(samples: Samples, cluster: Cluster, side: Side) -> None:
         await side.remove_kernels()
     await replicas.scale(side, 0)
     with step(f"Adoption of {SIMULATED} simulated kernels, {ROUNDS} restarts"):
-        async with crowd(cluster, side.api, model, SIMULATED):
+        async with simulated_kernels(cluster, side.api, model, SIMULATED):
             await _measure(samples, side, SIMULATED)
             await replicas.scale(side, 0)
     await replicas.scale(side, 1)

@@ -16,8 +16,8 @@ import aiohttp
 from ci.clusters import Cluster
 from ci.commands import CommandError
 
-# How long a program or an object may take to appear or to vanish, in seconds, and how often we look.
-PATIENCE_SECONDS = 120
+# The longest that a program or an object may take to appear or to vanish, and how often we look, in seconds.
+TIMEOUT_SECONDS = 120
 LOOK_SECONDS = 0.1
 
 Object = dict[str, Any]
@@ -27,15 +27,15 @@ async def wait_until(
     condition: Callable[[], Awaitable[bool]], what: str, *, look_seconds: float = LOOK_SECONDS
 ) -> None:
     """Return once the condition holds."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not await condition():
         if time.monotonic() > deadline:
-            raise CommandError(f"waited {PATIENCE_SECONDS} s in vain until {what}")
+            raise CommandError(f"waited {TIMEOUT_SECONDS} s in vain until {what}")
         await asyncio.sleep(look_seconds)
 
 
 class Api:
-    """What the bench asks of the API server."""
+    """The requests that the bench makes to the API server."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -65,7 +65,7 @@ class Api:
         return answer
 
     async def text(self, path: str) -> str:
-        """GET what is no object, such as the API server's metrics."""
+        """GET text, such as the API server's metrics."""
         return await (await self._ask("GET", path, {})).text()
 
     async def post(self, path: str, body: Object) -> Object:
@@ -81,7 +81,7 @@ class Api:
         return answer
 
     async def delete(self, path: str, *, grace_seconds: int | None = None) -> None:
-        """DELETE an object; one that is not there is no error."""
+        """DELETE an object, if it exists."""
         query = {} if grace_seconds is None else {"gracePeriodSeconds": str(grace_seconds)}
         with suppress(CommandError):
             await self._ask("DELETE", path, query)
@@ -92,7 +92,7 @@ class Api:
 
     async def watch(self, path: str, **query: str) -> AsyncIterator[Object]:
         """Yield the events of a watch as they come."""
-        timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         url = f"http://localhost{path}"
         async with self._session.get(
             url, params={**query, "watch": "true"}, timeout=timeout
@@ -112,7 +112,7 @@ class Api:
 
 @asynccontextmanager
 async def connected(cluster: Cluster) -> AsyncIterator[Api]:
-    """Open the cluster's API for the length of the block, to nobody but this user."""
+    """Open the cluster's API to this user only, for the length of the block."""
     # A socket in a folder of our own: a port would give every user of this machine our rights.
     with TemporaryDirectory() as folder:
         socket = Path(folder) / "api"

@@ -152,7 +152,7 @@ class Gateway:
         return connected + result
 
     async def refusal(self) -> float:
-        """Start a kernel that cannot start; return the seconds until the client is told."""
+        """Start a kernel that cannot start; return the seconds until the client gets the error."""
         begin = time.perf_counter()
         try:
             kernel_id = await self._start()

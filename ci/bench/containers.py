@@ -1,4 +1,4 @@
-"""What the bench asks of the Docker engine, and containers that do nothing, which are a floor."""
+"""Requests to the Docker engine, and containers that do nothing, which are a baseline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GONE = (404, 409)  # gone already, or going
 
 
 class Containers:
-    """All containers whose names begin with a prefix, whoever made them."""
+    """All containers whose names begin with a prefix."""
 
     def __init__(self, docker: aiodocker.Docker, prefix: str) -> None:
         self._docker = docker
@@ -27,7 +27,7 @@ class Containers:
         )
 
     async def removal(self) -> asyncio.Future[list[None]]:
-        """Ask the engine to tell when all that are there now are gone; return what waits for that."""
+        """Return a future that is done when all containers of now are gone."""
         return asyncio.gather(
             *(_unless_gone(each.wait(condition="removed")) for each in await self._all())
         )

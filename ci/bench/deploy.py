@@ -10,11 +10,11 @@ import aiohttp
 import pyhelm3  # type: ignore[import-untyped]
 
 from ci import images
-from ci.bench import fake_node, idle_requests
+from ci.bench import idle_requests, kwok_node
 from ci.bench.api import Api, Object, labels
 from ci.bench.client import Gateway
 from ci.bench.node_view import wait_until_stopped
-from ci.bench.reach import reach
+from ci.bench.port_access import port_access
 from ci.clusters import Cluster
 from ci.commands import CommandError, run
 from ci.gateway_access import Release
@@ -45,7 +45,7 @@ class Side:
         await self.gateway.delete_all()
         await self._wait_until_gone()
 
-    async def discard_kernels(self) -> None:
+    async def remove_kernel_pods(self) -> None:
         """Do the same, and delete the pods of kernels that the gateway does not know any more."""
         await self.gateway.delete_all()
         await self.api.delete_all(self._pods, grace_seconds=0, **_OF_KERNELS)
@@ -85,9 +85,9 @@ NAMESPACES = {"ours": "gp-bench-ours", "peer": "gp-bench-peer", "bare": "gp-benc
 
 
 def _remove(cluster: Cluster) -> None:
-    fake_node.remove(cluster, NAMESPACES["ours"])
+    kwok_node.remove(cluster, NAMESPACES["ours"])
     for namespace in NAMESPACES.values():
-        # Idle kernels need no time to say goodbye; a namespace that is deleted would give them 30 seconds.
+        # Idle kernels need no grace period; a namespace that is deleted would give them 30 seconds.
         words = ("delete", "pods", "--all", "--now", "--wait=false")
         _kubectl(cluster, f"--namespace={namespace}", *words)
     _kubectl(cluster, "delete", "namespace", "--ignore-not-found", "--wait", *NAMESPACES.values())
@@ -113,12 +113,12 @@ def _namespaces(cluster: Cluster) -> Iterator[None]:
             with step("Remove all that the bench made"):
                 _remove(cluster)
         except CommandError as error:
-            # Told here and not raised: whatever ended the block is of more interest.
+            # Printed and not raised: an error that ended the block is of more interest.
             say(f"  not removed, the next run will: {error}")
 
 
 def load_images(cluster: Cluster) -> str:
-    """Build the images and put them onto the node; return what tells our gateway image from earlier ones."""
+    """Build the images and put them onto the node; return a name for this build of our gateway image."""
     ours = (images.GATEWAY, images.KERNEL_PY, images.KERNEL_R, images.KERNEL_SCALA)
     wanted = (*ours, PEER_GATEWAY, PEER_KERNEL_PY)
     built = {
@@ -169,7 +169,7 @@ async def deployed(cluster: Cluster, api: Api) -> AsyncIterator[Sides]:
             [service] = (await api.get(f"/api/v1/namespaces/{namespace}/services"))["items"]
             target = f"service/{service['metadata']['name']}"
             ip, ports = await stack.enter_async_context(
-                reach(cluster, namespace, target, service["spec"]["clusterIP"], [PORT])
+                port_access(cluster, namespace, target, service["spec"]["clusterIP"], [PORT])
             )
             headers = {"Authorization": f"token {token}"}
             # A connection for each request, as Jupyter's own clients have it: one that is kept leads to the

@@ -78,7 +78,7 @@ async def _shutdowns(samples: Samples, sides: DockerSides) -> None:
 
 
 async def _failures(samples: Samples, sides: DockerSides) -> None:
-    """Start kernels that cannot start, until the client is told."""
+    """Start kernels that cannot start, until the client gets the error."""
     for kernel in (MISSING, ENDING):
         with step(f"Failing kernels ({kernel}), {FAILING_ROUNDS} rounds"):
             for turn in turns(FAILING_ROUNDS, sides):

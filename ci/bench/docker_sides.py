@@ -29,8 +29,8 @@ from ci.progress import step
 KERNEL = "bench"
 # As on the cluster: ten kernels at once may take the peer more than half of the default's 30 seconds.
 _LAUNCH_SECONDS = "120"
-# Kernels that cannot start, with the default: nobody has the first one's image; the other's has no launcher
-# for Scala and ends at once.
+# Kernels that cannot start, with the default: the first one's image does not exist; the other's has no
+# launcher for Scala and ends at once.
 MISSING, ENDING = "missing", "ending"
 _LOOPBACK = "127.0.0.1"
 _END_SECONDS = 30
@@ -67,7 +67,7 @@ class DockerSides:
 
 @dataclass(frozen=True)
 class _Installation:
-    """How a gateway of one side is started: its commands, its image, its own settings."""
+    """A gateway of one side before its start: its commands, its image, its own settings."""
 
     name: str
     commands: Path
@@ -79,7 +79,7 @@ class _Installation:
         """Make them with the side's own `jupyter docker-spec`; both take the same words."""
         for kernel, image, *words in (
             (KERNEL, self.image, "--launch-timeout", _LAUNCH_SECONDS),
-            (MISSING, "gp-bench/nobody-has-this:1.0"),
+            (MISSING, "gp-bench/missing:1.0"),
             (ENDING, self.image, "--language", "Scala"),
         ):
             command = (self.commands / "jupyter-docker-spec", "install", "--prefix", prefix)

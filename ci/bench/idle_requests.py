@@ -1,8 +1,9 @@
-"""Count the requests that each gateway makes to the API server, with nobody else's among them.
+"""Count the requests that each gateway makes to the API server, apart from all others.
 
 The API server counts requests by the FlowSchema that they fall under (API Priority and Fairness, metric
-apiserver_flowcontrol_dispatched_requests_total). Two for each gateway's ServiceAccount tell its LISTs from
-the rest. They name the priority level that a ServiceAccount's requests have anyway, so nothing else changes.
+apiserver_flowcontrol_dispatched_requests_total). Two for each gateway's ServiceAccount separate its LISTs
+from the rest. They name the priority level that a ServiceAccount's requests have anyway, so nothing else
+changes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long kernels in R and Scala take to start: ours only, since the peer has no images of them here."""
+"""The start of kernels in R and Scala: ours only, since the peer has no images of them here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ci.bench.measure import SETTLE_SECONDS, Samples
 from ci.progress import step
 
 ROUNDS = 3
-# What prints 2, by the kernel's name in our chart.
+# Code that prints 2, by the kernel's name in our chart.
 CODE = {"r": "cat(1+1)", "scala": "print(1+1)"}
 
 

@@ -19,12 +19,12 @@ from collections.abc import (
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
-from ci.bench import floors, idle_requests, node_view
+from ci.bench import baselines, idle_requests, node_view
 from ci.bench.api import labels
+from ci.bench.baselines import DirectZmq
 from ci.bench.client import Channels, Gateway, Start
 from ci.bench.deploy import Side, Sides
-from ci.bench.floors import DirectZmq
-from ci.bench.reach import reach
+from ci.bench.port_access import port_access
 from ci.clusters import Cluster
 from ci.commands import CommandError
 from ci.progress import step
@@ -40,12 +40,12 @@ IDLE_SECONDS = 30
 SETTLE_SECONDS = 2.0
 SETTLE_IDLE_SECONDS = 10.0
 
-# Name of a measurement, then who was measured: "ours", "peer" or a floor.
+# Name of a measurement, then who was measured: "ours", "peer" or a baseline.
 Samples = defaultdict[str, dict[str, list[float]]]
 
 
 class AnySide(Protocol):
-    """A gateway on whatever engine."""
+    """A gateway on any engine."""
 
     @property
     def name(self) -> str: ...
@@ -57,7 +57,7 @@ class AnySide(Protocol):
 
 
 class Bare(Protocol):
-    """What an engine needs to start something that does nothing."""
+    """Pods or containers that do nothing."""
 
     async def start(self) -> float: ...
 
@@ -68,7 +68,7 @@ S = TypeVar("S", bound=AnySide)
 
 
 def no_samples() -> Samples:
-    """Where samples are added."""
+    """An empty collection of samples."""
     return defaultdict(lambda: defaultdict(list))
 
 
@@ -86,7 +86,7 @@ async def warm_up(sides: Iterable[AnySide], bare: Bare) -> None:
             await side.remove_kernels()
         await bare.start()
         await bare.remove()
-        await floors.start_local_kernel()
+        await baselines.start_local_kernel()
 
 
 async def _together(count: int, start: Callable[[], Awaitable[float]]) -> list[float]:
@@ -112,7 +112,7 @@ async def cold_starts(
             first_result["bare"] += await _together(count, bare.start)
             await bare.remove()
             await asyncio.sleep(SETTLE_SECONDS)
-            first_result["local_kernel"] += await _together(count, floors.start_local_kernel)
+            first_result["local_kernel"] += await _together(count, baselines.start_local_kernel)
             await asyncio.sleep(SETTLE_SECONDS)
 
 
@@ -125,7 +125,7 @@ async def _direct(cluster: Cluster, side: Side, kernel_id: str) -> AsyncIterator
     record = json.loads(base64.b64decode(secret["data"]["kernel.json"]))
     info = ConnectionInfo.from_json(record["connection_info"])
     target, numbers = f"pod/{pod['metadata']['name']}", [info.shell_port, info.iopub_port]
-    async with reach(cluster, side.namespace, target, info.ip, numbers) as (ip, ports):
+    async with port_access(cluster, side.namespace, target, info.ip, numbers) as (ip, ports):
         direct = DirectZmq(
             dataclasses.replace(
                 info, ip=ip, shell_port=ports[info.shell_port], iopub_port=ports[info.iopub_port]

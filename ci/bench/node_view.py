@@ -1,4 +1,4 @@
-"""What a node itself says: what its containers use (the Summary API) and which of them still run.
+"""The node's own view: what its containers use (the Summary API) and which of them still run.
 
 An object that was deleted without grace is gone from the API server at once, and its containers are not.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from ci.bench.api import Api, wait_until
 from ci.commands import CommandError
 
-# The kubelet looks at a container every 10 to 15 seconds; what it tells has the time of that look.
+# The kubelet looks at a container every 10 to 15 seconds; its report has the time of that look.
 SECONDS = 60
 # The container's name in both gateways' pods. Kernels' are called otherwise.
 GATEWAY = "gateway"
@@ -61,7 +61,7 @@ async def gateway_usage(api: Api, namespace: str) -> Usage:
 
 
 async def wait_until_stopped(api: Api, namespace: str) -> None:
-    """Return when no container but a gateway's runs in this namespace, whatever the API server says."""
+    """Return when no container but a gateway's runs in this namespace, as its node sees it."""
 
     async def stopped() -> bool:
         async for answer in _ask(api, "runningpods/"):

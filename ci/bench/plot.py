@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from ci.bench.results import Row, number, times
 
-OURS, PEER, FLOOR, TARGET = "#1f6f8b", "#c0c4c8", "#e8eaec", "#b5442e"
+OURS, PEER, BASELINE, TARGET = "#1f6f8b", "#c0c4c8", "#e8eaec", "#b5442e"
 COLUMNS = 2
 
 
@@ -21,8 +21,8 @@ def _panel(axes: Axes, row: Row) -> None:
     bars = [("ours", row.ours, OURS)]
     if row.peer is not None:
         bars.append(("peer", row.peer, PEER))
-    if row.floor is not None:
-        bars.append(("floor", row.floor, FLOOR))
+    if row.baseline is not None:
+        bars.append(("baseline", row.baseline, BASELINE))
     names = [name for name, _, _ in bars]
     drawn = axes.barh(names, [value for _, value, _ in bars], color=[color for *_, color in bars])
     for label in axes.bar_label(
@@ -35,15 +35,17 @@ def _panel(axes: Axes, row: Row) -> None:
     limits = []
     if row.target_of_peer is not None and row.peer is not None:
         limits.append(row.target_of_peer * row.peer)
-    if row.target_of_floor is not None and row.floor is not None:
-        limits.append(row.target_of_floor * row.floor)
+    if row.target_of_baseline is not None and row.baseline is not None:
+        limits.append(row.target_of_baseline * row.baseline)
     if limits:
         axes.axvline(min(limits), color=TARGET, linewidth=1.4, linestyle="--", zorder=2)
     unit = f" [{row.unit}]" if row.unit else ""
-    ratios = ((row.of_peer, "the peer"), (row.of_floor, "the floor"))
-    told = next((f"{times(ratio)} {other}: " for ratio, other in ratios if ratio is not None), "")
+    ratios = ((row.of_peer, "the peer"), (row.of_baseline, "the baseline"))
+    headline = next(
+        (f"{times(ratio)} {other}: " for ratio, other in ratios if ratio is not None), ""
+    )
     peer = f" (peer: {row.peer_is})" if row.peer_is else ""
-    axes.set_title(f"{told}{row.title}{unit}{peer}", fontsize=10, loc="left")
+    axes.set_title(f"{headline}{row.title}{unit}{peer}", fontsize=10, loc="left")
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.tick_params(left=False, bottom=False, labelbottom=False, labelsize=9)
 

@@ -19,10 +19,10 @@ class Row:
     unit: str
     ours: float
     peer: float | None = None
-    floor: float | None = None
-    floor_is: str = ""
+    baseline: float | None = None
+    baseline_is: str = ""
     target_of_peer: float | None = None
-    target_of_floor: float | None = None
+    target_of_baseline: float | None = None
     target: float | None = None
     peer_is: str = ""
 
@@ -31,15 +31,15 @@ class Row:
         return self.ours / self.peer if self.peer else None
 
     @property
-    def of_floor(self) -> float | None:
-        return self.ours / self.floor if self.floor else None
+    def of_baseline(self) -> float | None:
+        return self.ours / self.baseline if self.baseline else None
 
     def missed(self) -> list[str]:
         """Say in words which targets were not reached."""
         words: list[str] = []
         for ratio, target, other in (
             (self.of_peer, self.target_of_peer, "the peer's"),
-            (self.of_floor, self.target_of_floor, f"the floor ({self.floor_is})"),
+            (self.of_baseline, self.target_of_baseline, f"the baseline ({self.baseline_is})"),
         ):
             if target is not None and (ratio is None or ratio > target):
                 words.append(f"{self.title}: {times(ratio)} {other}, not <= {target:g}x")
@@ -52,8 +52,8 @@ class Row:
         parts = []
         if self.target_of_peer is not None:
             parts.append(f"<= {self.target_of_peer:g}x peer")
-        if self.target_of_floor is not None:
-            parts.append(f"<= {self.target_of_floor:g}x floor")
+        if self.target_of_baseline is not None:
+            parts.append(f"<= {self.target_of_baseline:g}x baseline")
         if self.target is not None:
             parts.append(f"<= {self.target:g}")
         return ", ".join(parts)
@@ -94,27 +94,27 @@ _BARE_POD = "bare pod reported as Running"
 _BARE_CONTAINER = "bare container started"
 
 
-def _start_floor(bare: str) -> str:
+def _start_baseline(bare: str) -> str:
     return f"{bare} + kernel start on this host"
 
 
 def _starts(of: _Measured, bare: str, target: float) -> list[Row]:
     name = "first_result"
-    floor = of.of(name, "bare")
+    baseline = of.of(name, "bare")
     return [
         Row(
             "Cold start, first result",
             "s",
             *of.both(name),
-            floor + of.of(name, "local_kernel"),
-            _start_floor(bare),
+            baseline + of.of(name, "local_kernel"),
+            _start_baseline(bare),
             target,
         ),
         Row(
             "Cold start, POST answered",
             "s",
             *of.both("answered"),
-            floor,
+            baseline,
             bare,
         ),
     ]
@@ -122,14 +122,14 @@ def _starts(of: _Measured, bare: str, target: float) -> list[Row]:
 
 def _together(of: _Measured, bare: str, target: float) -> list[Row]:
     name = "first_result_10_at_once"
-    floor = of.of(name, "bare") + of.of(name, "local_kernel")
+    baseline = of.of(name, "bare") + of.of(name, "local_kernel")
     return [
         Row(
             "10 at once, first result",
             "s",
             *of.both(name),
-            floor,
-            f"10 x ({_start_floor(bare)})",
+            baseline,
+            f"10 x ({_start_baseline(bare)})",
             target,
         )
     ]
@@ -172,8 +172,8 @@ def _usage(of: _Measured) -> list[Row]:
 
 
 def _adoption(of: _Measured) -> list[Row]:
-    floor = of.of("adoption_0", "ours")
-    floor_is = "a gateway that starts without kernels"
+    baseline = of.of("adoption_0", "ours")
+    baseline_is = "a gateway that starts without kernels"
     what = {1: "1 kernel", 50: "50 kernels", 500: "500 kernels, simulated"}
     return [
         *(
@@ -181,8 +181,8 @@ def _adoption(of: _Measured) -> list[Row]:
                 f"Adoption of {words}",
                 "s",
                 of.of(f"adoption_{count}", "ours"),
-                floor=floor,
-                floor_is=floor_is,
+                baseline=baseline,
+                baseline_is=baseline_is,
             )
             for count, words in what.items()
         ),
@@ -190,8 +190,8 @@ def _adoption(of: _Measured) -> list[Row]:
             "Gateway memory, 500 kernels, simulated",
             "MB",
             of.of("adoption_500_memory", "ours", 1e-6),
-            floor=of.of("adoption_0_memory", "ours", 1e-6),
-            floor_is=floor_is,
+            baseline=of.of("adoption_0_memory", "ours", 1e-6),
+            baseline_is=baseline_is,
         ),
     ]
 
@@ -241,8 +241,8 @@ def _shutdowns(of: _Measured) -> list[Row]:
 
 def _refusals(of: _Measured) -> list[Row]:
     kinds = {
-        "missing": "Missing image, until the client is told",
-        "ending": "Container that ends at once, until the client is told",
+        "missing": "Missing image, until the client gets the error",
+        "ending": "Container that ends at once, until the client gets the error",
     }
     return [
         Row(title, "s", *of.both(f"refusal_{kind}"), target_of_peer=1)
@@ -303,20 +303,30 @@ def times(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.2f}x"
 
 
-_HEAD = ("what", "ours/peer", "ours/floor", "target", "reached", "unit", "ours", "peer", "floor")
+_HEAD = (
+    "what",
+    "ours/peer",
+    "ours/baseline",
+    "target",
+    "reached",
+    "unit",
+    "ours",
+    "peer",
+    "baseline",
+)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.title,
         times(row.of_peer),
-        times(row.of_floor),
+        times(row.of_baseline),
         row.targets,
         row.reached,
         row.unit,
         number(row.ours),
         row.peer_is or number(row.peer),
-        number(row.floor),
+        number(row.baseline),
     )
 
 
@@ -331,9 +341,9 @@ def text(table: Sequence[Row]) -> str:
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """The table for a page, with what each floor is below it."""
+    """The table for a page, with what each baseline is below it."""
     lines = [_HEAD, tuple("---" for _ in _HEAD), *map(_cells, table)]
-    notes = [f"Floor of *{row.title}*: {row.floor_is}." for row in table if row.floor_is]
+    notes = [f"Baseline of *{row.title}*: {row.baseline_is}." for row in table if row.baseline_is]
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", *notes, ""])
 
 

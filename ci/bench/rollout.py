@@ -1,4 +1,4 @@
-"""What clients notice while a gateway's processes are replaced by new ones."""
+"""The gaps that clients notice while a gateway's processes are replaced by new ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Client:
                     if not self.results:
                         await channels.execute("x = 2\nx")
                     while True:
-                        # Only the kernel as it was at first knows it.
+                        # Only the kernel's first process knows it.
                         await channels.execute("x")
                         self.results.append(time.perf_counter())
                         pause = 0.0
@@ -53,7 +53,7 @@ class Client:
                 pause = _RECONNECT_SECONDS
 
     def has_result_since(self, moment: float) -> bool:
-        """Tell whether the kernel answered after that."""
+        """Return whether the kernel answered after that."""
         return bool(self.results) and self.results[-1] > moment
 
     def longest_gap(self) -> float:
@@ -103,6 +103,6 @@ async def rollout(samples: Samples, sides: Sides) -> None:
             for _ in range(ROUNDS):
                 for side in sides:
                     await _roll_out(samples, side, count)
-                    await side.discard_kernels()
+                    await side.remove_kernel_pods()
     for side in sides:
         await replicas.scale(side, 1)

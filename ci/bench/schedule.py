@@ -1,12 +1,12 @@
-"""Which measurements there are, in their order."""
+"""The measurements, in their order."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from ci.bench.adoption import adoption
+from ci.bench.baselines import BarePods
 from ci.bench.deploy import Sides
-from ci.bench.floors import BarePods
 from ci.bench.languages import languages
 from ci.bench.measure import Samples, cold_starts, executions, idle, no_samples, warm_up
 from ci.bench.rollout import rollout

@@ -60,7 +60,7 @@ KERNELS = {
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def brought(cluster, chart):
     """The release, with a kernel of each image."""
-    references = [image.reference for image in images.BROUGHT]
+    references = [image.reference for image in images.BYO_IMAGES]
     cluster.load(built.archive for built in images.ensure(references))
     await chart.upgrade({"kernels": {name: values for name, (values, *_) in KERNELS.items()}})
 

@@ -32,11 +32,11 @@ async def check(*arguments):
 def built():
     """The images, in the engine."""
     peer_images.register()
-    references = [image.reference for image in images.BROUGHT]
+    references = [image.reference for image in images.BYO_IMAGES]
     images.ensure([*references, peer_images.PEER_KERNEL_PY.reference])
 
 
-@pytest.mark.parametrize("image", images.BROUGHT, ids=lambda image: image.folder.name)
+@pytest.mark.parametrize("image", images.BYO_IMAGES, ids=lambda image: image.folder.name)
 async def test_an_image_that_was_brought_along(image):
     # It has a launcher for R as well, and no R: the next test.
     options = ("--language", "python") if image is images.FROM_DOCKER_STACKS else ()

@@ -6,7 +6,7 @@ import subprocess
 from patience import patiently
 
 from ci import images
-from ci.engines import find_engine
+from ci.builders import find_builder
 
 TAG = "acme/replaced:1.0"
 OTHER = "acme/other:1.0"
@@ -15,7 +15,7 @@ OTHER = "acme/other:1.0"
 async def test_images_are_removed_while_a_container_runs_on_one_that_was_replaced(
     cluster, tmp_path
 ):
-    engine = find_engine()
+    engine = find_builder()
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY content /\n")
 
     def build(tag, content):
@@ -35,7 +35,7 @@ async def test_images_are_removed_while_a_container_runs_on_one_that_was_replace
 
 
 async def test_a_container_ends_with_the_process_that_started_it(cluster, tmp_path):
-    engine = find_engine()
+    engine = find_builder()
     command = 'ENTRYPOINT []\nCMD ["sh", "-c", "echo up; exec sleep infinity"]\n'
     (tmp_path / "Dockerfile").write_text(f"FROM {images.KERNEL_PY.reference}\n{command}")
     try:

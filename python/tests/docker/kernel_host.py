@@ -12,7 +12,7 @@ from jupyter_client.manager import AsyncKernelManager
 from tornado import web
 
 from ci import images
-from ci.own_engine import ASK_SECONDS
+from ci.private_engine import ASK_SECONDS
 
 PATIENCE_SECONDS = 60
 # The arguments of `hosts` for everything that kernels run in; podman has no services.

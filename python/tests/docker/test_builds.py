@@ -1,4 +1,4 @@
-"""ENGINE=docker and podman: an image is built, tried and checked as with buildah."""
+"""BUILDER=docker and podman: an image is built, tried and checked as with buildah."""
 
 import sys
 import uuid
@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from ci import check_image, images
+from ci.builders import Docker, Podman
 from ci.commands import CommandError
 from ci.dockerd import Dockerd
-from ci.engines import Docker, Podman
-from ci.images import Builder
+from ci.images import ImageBuilds
 from ci.podman_service import PodmanService
 
 # Where a build of this image has mounts: apt's sources, a package index's settings, our wheel.
@@ -52,47 +52,47 @@ def service(kind):
 
 
 @pytest.fixture(scope="module", params=[docker, podman])
-def engine(request):
-    """The engine that ENGINE chooses."""
-    with pytest.MonkeyPatch.context() as patch, request.param(patch) as engine:
-        patch.setenv("ENGINE", engine.name)
-        yield engine
+def builder(request):
+    """The builder that BUILDER chooses."""
+    with pytest.MonkeyPatch.context() as patch, request.param(patch) as builder:
+        patch.setenv("BUILDER", builder.name)
+        yield builder
 
 
 @pytest.fixture(scope="module")
-def built(engine):
-    """An image that somebody brings along, built on the stand-in for docker-stacks."""
-    builder = Builder(engine, "foundation")
+def built(builder):
+    """An image that a user brings along, built on our base image."""
+    builds = ImageBuilds(builder, "foundation")
     try:
-        builder.build(images.FROM_DOCKER_STACKS)
+        builds.build(images.FROM_DOCKER_STACKS)
         yield images.FROM_DOCKER_STACKS
     finally:
-        builder.close()
+        builds.close()
 
 
-def test_what_a_build_mounts_is_not_in_the_image(engine, built):
-    assert engine.run(built.reference, LEFT) == ""
+def test_what_a_build_mounts_is_not_in_the_image(builder, built):
+    assert builder.run(built.reference, LEFT) == ""
 
 
-def test_an_image_is_found_again_by_what_it_was_built_from(engine, built):
-    again = Builder(engine, "foundation")
+def test_an_image_is_found_again_by_what_it_was_built_from(builder, built):
+    again = ImageBuilds(builder, "foundation")
     try:
-        assert engine.inputs_of(built.reference) == again.inputs(built)
+        assert builder.inputs_of(built.reference) == again.inputs(built)
     finally:
         again.close()
 
 
-def test_a_build_that_fails_its_smoke_test_leaves_no_image(engine, built, tmp_path):
+def test_a_build_that_fails_its_smoke_test_leaves_no_image(builder, built, tmp_path):
     (tmp_path / "Dockerfile").write_text(f"FROM {built.reference}\n")
     (tmp_path / "smoke-test.sh").write_text("echo broken; exit 3\n")
     broken = replace(built, reference="gp-test/broken:1", folder=tmp_path, parent=built.reference)
-    builder = Builder(engine, "foundation")
+    builds = ImageBuilds(builder, "foundation")
     try:
         with pytest.raises(CommandError, match="broken"):
-            builder.build(broken)
+            builds.build(broken)
     finally:
-        builder.close()
-    assert engine.image_id(broken.reference) is None
+        builds.close()
+    assert builder.image_id(broken.reference) is None
 
 
 def test_a_kernel_of_it_runs_as_the_gateway_would_start_it(built, monkeypatch, capsys):
@@ -107,7 +107,7 @@ def test_a_kernel_of_it_runs_as_the_gateway_would_start_it(built, monkeypatch, c
     assert f"Kernels can run in {built.reference}: python." in capsys.readouterr().out
 
 
-def test_its_archive_is_one_that_a_cluster_can_load(engine, built, tmp_path):
+def test_its_archive_is_one_that_a_cluster_can_load(builder, built, tmp_path):
     archive = tmp_path / "image.tar"
-    engine.export(built.reference, archive)
+    builder.export(built.reference, archive)
     assert images._unpacked_size(archive) > 100e6

@@ -16,7 +16,7 @@ from kernel_host import PATIENCE_SECONDS
 from ci import images
 from ci.commands import CommandError
 from ci.compose import IMAGES, Project
-from ci.own_engine import ASK_SECONDS
+from ci.private_engine import ASK_SECONDS
 from cluster.gateway_client import Gateway
 
 ROOT = Path(__file__).parents[3]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ci import docker_engine, images
+from ci.builders import Docker
 from ci.commands import CommandError, UserError, run
 from ci.dockerd import Dockerd
-from ci.engines import Docker
 from ci.podman_service import PodmanService
 
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).recv(1)"

@@ -13,7 +13,7 @@ from launched import GUARD, KERNEL_ID, client_of
 from launched_scala import USER, ScalaImage
 
 from ci import images
-from ci.engines import find_engine
+from ci.builders import find_builder
 from ci.paths import ROOT
 from gateway_provisioners.errors import CommandFailed
 from gateway_provisioners.handshake.command_client import (
@@ -31,7 +31,7 @@ PORTS = range(27000, 28001)
 @pytest.fixture(scope="module")
 def scala_image():
     images.ensure([images.KERNEL_SCALA.reference])
-    return ScalaImage(find_engine(os.environ.get("ENGINE")), images.KERNEL_SCALA.reference)
+    return ScalaImage(find_builder(os.environ.get("BUILDER")), images.KERNEL_SCALA.reference)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,4 +1,4 @@
-"""The bench's table: made of what was measured, in words where there is no number."""
+"""The bench's table: rows of the measurements, with words where there is no number."""
 
 from ci.bench import results
 from ci.bench.measure import no_samples
@@ -30,7 +30,7 @@ def test_what_was_not_measured_has_no_row():
     assert list(table()) == ["Failed starts in this run"]
 
 
-def test_the_row_of_gaps_has_the_longest_and_says_when_the_peer_lost_its_kernels():
+def test_the_row_of_gaps_has_the_longest_and_the_peers_lost_kernels():
     rows = table(**ROLLOUTS)
     one, three = (rows[f"Longest gap in a rollout, {each}"] for each in ("1 replica", "3 replicas"))
     assert (one.ours, one.peer, one.peer_is) == (0.75, None, "kernels lost")
@@ -44,21 +44,21 @@ def test_kernels_that_we_lose_miss_the_target():
     assert missed == "Kernels of 5 lost in a rollout, 1 replica: 1, not <= 0"
 
 
-def test_the_floor_of_an_adoption_is_a_start_without_kernels():
+def test_the_baseline_of_an_adoption_is_a_start_without_kernels():
     measured = {f"adoption_{count}": {"ours": [1 + count / 100]} for count in (0, 1, 50, 500)}
     memory = {f"adoption_{count}_memory": {"ours": [1e8]} for count in (0, 500)}
     row = table(**measured, **memory)["Adoption of 500 kernels, simulated"]
-    assert row.of_floor == 6
+    assert row.of_baseline == 6
     assert row.of_peer is None
 
 
-def test_the_floor_of_a_start_on_docker_is_a_bare_container():
+def test_the_baseline_of_a_start_on_docker_is_a_bare_container():
     row = table(results.docker_rows, **DOCKER)["Cold start, first result"]
-    assert (row.of_peer, row.of_floor) == (0.5, 1)
-    assert row.floor_is == "bare container started + kernel start on this host"
+    assert (row.of_peer, row.of_baseline) == (0.5, 1)
+    assert row.baseline_is == "bare container started + kernel start on this host"
 
 
-def test_a_peer_whose_kernels_do_not_come_back_from_a_restart_has_words_for_a_number():
+def test_a_peer_that_cannot_restart_kernels_fails_in_the_table():
     fails = {**DOCKER, "restart": {"ours": [0.5], "peer": []}}
     for measured, peer, words in ((DOCKER, 2, ""), (fails, None, "fails")):
         row = table(results.docker_rows, **measured)["Restart, first result"]

@@ -1,4 +1,4 @@
-"""ci.images: what is built again, what is not, and in which order; no engine takes part."""
+"""ci.images: what is built again, what is not, and in which order; with a fake builder."""
 
 import contextlib
 import io
@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 
 from ci import images
+from ci.builders import Builder
 from ci.commands import CommandError, UserError
-from ci.engines import Engine
-from ci.images import Builder, Image
+from ci.images import Image, ImageBuilds
 
 
-class FakeEngine(Engine):
-    """Remembers what it was told; an image is a name, an id and the hash of its inputs."""
+class FakeBuilder(Builder):
+    """Remembers its calls; an image is a name, an id and the hash of its inputs."""
 
     name = "fake"
 
@@ -107,49 +107,49 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "run", lambda *argv: "")
     monkeypatch.setattr(images, "apt_sources", lambda: "deb file:/packages bookworm main")
     monkeypatch.setattr(images, "build_mounts", lambda *given: contextlib.nullcontext(given))
-    monkeypatch.setattr(Builder, "wheel", wheel)
+    monkeypatch.setattr(ImageBuilds, "wheel", wheel)
     return table
 
 
 @pytest.fixture
-def engine():
-    return FakeEngine()
+def builder():
+    return FakeBuilder()
 
 
-def archive(engine, image, base_image="foundation"):
-    builder = Builder(engine, base_image)
+def archive(builder, image, base_image="foundation"):
+    builds = ImageBuilds(builder, base_image)
     try:
-        return builder.archive(image)
+        return builds.archive(image)
     finally:
-        builder.close()
+        builds.close()
 
 
-def test_parents_come_first_and_only_what_belongs_is_in_the_context(world, engine):
-    built = archive(engine, world["a/leaf:2"])
-    assert engine.built == ["a/base:1", "a/middle:1", "a/leaf:2"]
-    assert engine.contexts == [
+def test_parents_come_first_and_only_what_belongs_is_in_the_context(world, builder):
+    built = archive(builder, world["a/leaf:2"])
+    assert builder.built == ["a/base:1", "a/middle:1", "a/leaf:2"]
+    assert builder.contexts == [
         {"Dockerfile", "smoke-test.sh", "rootfs.tar"},
         {"Dockerfile", "smoke-test.sh", "ours.whl"},
         {"Dockerfile", "smoke-test.sh"},
     ]
-    assert engine.arguments == [{}, {"BASE_IMAGE": "a/base:1"}, {"VERSION": images.VERSION}]
+    assert builder.arguments == [{}, {"BASE_IMAGE": "a/base:1"}, {"VERSION": images.VERSION}]
     assert built.fresh
     assert built.unpacked == 1234
     assert built.archive.is_file()
 
 
-def test_nothing_is_built_again_without_a_change(world, engine):
-    first = archive(engine, world["a/leaf:2"])
-    engine.built.clear()
-    again = archive(engine, world["a/leaf:2"])
-    assert engine.built == []
+def test_nothing_is_built_again_without_a_change(world, builder):
+    first = archive(builder, world["a/leaf:2"])
+    builder.built.clear()
+    again = archive(builder, world["a/leaf:2"])
+    assert builder.built == []
     assert (again.archive, again.unpacked, again.fresh) == (first.archive, 1234, False)
 
 
-def test_a_readme_is_no_part_of_an_image(world, engine):
-    first = archive(engine, world["a/leaf:2"])
+def test_a_readme_is_not_part_of_an_image(world, builder):
+    first = archive(builder, world["a/leaf:2"])
     (world["a/base:1"].folder / "README.md").write_text("words")
-    assert archive(engine, world["a/leaf:2"]).archive == first.archive
+    assert archive(builder, world["a/leaf:2"]).archive == first.archive
 
 
 @pytest.mark.parametrize(
@@ -161,81 +161,81 @@ def test_a_readme_is_no_part_of_an_image(world, engine):
         ("executable", ["a/leaf:2"]),
     ],
 )
-def test_a_change_rebuilds_what_stands_on_it(world, engine, change, rebuilt):
-    first = archive(engine, world["a/leaf:2"])
-    engine.built.clear()
+def test_a_change_rebuilds_what_stands_on_it(world, builder, change, rebuilt):
+    first = archive(builder, world["a/leaf:2"])
+    builder.built.clear()
     if change == "wheel":
-        Builder.wheel.write_bytes(b"second")
+        ImageBuilds.wheel.write_bytes(b"second")
     elif change == "executable":
         (world["a/leaf:2"].folder / "smoke-test.sh").chmod(0o755)
     else:
         reference = {"leaf": "a/leaf:2", "base": "a/base:1"}[change]
         (world[reference].folder / "file").write_text("new")
-    second = archive(engine, world["a/leaf:2"])
-    assert engine.built == rebuilt
+    second = archive(builder, world["a/leaf:2"])
+    assert builder.built == rebuilt
     assert second.archive != first.archive
-    assert [image for image in engine.removed if image.startswith("id-")] != []
+    assert [image for image in builder.removed if image.startswith("id-")] != []
 
 
-def test_of_old_archives_one_is_kept(world, engine):
+def test_of_old_archives_one_is_kept(world, builder):
     archives = []
     for number in range(4):
         (world["a/leaf:2"].folder / "file").write_text(str(number))
-        archives.append(archive(engine, world["a/leaf:2"]).archive)
+        archives.append(archive(builder, world["a/leaf:2"]).archive)
     left = sorted(archives[0].parent.glob("*.tar"))
     assert left == sorted(archives[-2:])
 
 
-def test_an_image_that_fails_its_smoke_test_is_neither_kept_nor_exported(world, engine):
-    engine.failing.add("a/middle:1")
+def test_an_image_that_fails_its_smoke_test_is_neither_kept_nor_exported(world, builder):
+    builder.failing.add("a/middle:1")
     for _ in range(2):
         with pytest.raises(CommandError, match="smoke test of a/middle:1"):
-            archive(engine, world["a/leaf:2"])
-    assert engine.built == ["a/base:1", "a/middle:1", "a/middle:1"]
+            archive(builder, world["a/leaf:2"])
+    assert builder.built == ["a/base:1", "a/middle:1", "a/middle:1"]
 
 
-def test_another_base_takes_the_place_of_the_stand_in(world, engine):
-    archive(engine, world["a/leaf:2"], base_image="somebody/base:3")
-    assert engine.built == ["a/middle:1", "a/leaf:2"]
-    assert engine.arguments[0] == {"BASE_IMAGE": "somebody/base:3"}
+def test_another_base_image_replaces_ours(world, builder):
+    archive(builder, world["a/leaf:2"], base_image="other/base:3")
+    assert builder.built == ["a/middle:1", "a/leaf:2"]
+    assert builder.arguments[0] == {"BASE_IMAGE": "other/base:3"}
 
 
 @pytest.mark.parametrize(
     ("name", "base"), [("buildah", "foundation"), ("docker", images.PUBLISHED_BASE)]
 )
-def test_the_published_base_is_the_default_where_an_engine_can_pull_it(engine, name, base):
-    engine.name = name
-    builder = Builder(engine, None)
-    builder.close()
-    assert builder.base == base
+def test_the_published_base_is_the_default_where_it_can_be_pulled(builder, name, base):
+    builder.name = name
+    builds = ImageBuilds(builder, None)
+    builds.close()
+    assert builds.base == base
 
 
-def test_a_build_argument_is_an_input(world, engine, monkeypatch):
-    first = archive(engine, world["a/leaf:2"])
+def test_a_build_argument_is_an_input(world, builder, monkeypatch):
+    first = archive(builder, world["a/leaf:2"])
     monkeypatch.setattr(images, "VERSION", "9.9.9")
-    engine.built.clear()
-    assert archive(engine, world["a/leaf:2"]).archive != first.archive
-    assert engine.built == ["a/leaf:2"]
+    builder.built.clear()
+    assert archive(builder, world["a/leaf:2"]).archive != first.archive
+    assert builder.built == ["a/leaf:2"]
 
 
-def test_what_pip_installs_of_ours_is_our_wheel_and_no_layer_of_before(world, engine):
+def test_pip_installs_the_wheel_of_this_checkout_without_cached_layers(world, builder):
     pinned = replace(world["a/leaf:2"], pinned=True)
-    first = archive(engine, pinned)
-    assert engine.uncached == ["a/leaf:2"]
-    assert [wheel for _, wheel in engine.mounts] == [None, None, Builder.wheel]
-    Builder.wheel.write_bytes(b"second")
-    assert archive(engine, pinned).archive != first.archive
+    first = archive(builder, pinned)
+    assert builder.uncached == ["a/leaf:2"]
+    assert [wheel for _, wheel in builder.mounts] == [None, None, ImageBuilds.wheel]
+    ImageBuilds.wheel.write_bytes(b"second")
+    assert archive(builder, pinned).archive != first.archive
 
 
-def test_the_stand_ins_find_debians_packages_where_this_machine_does(world, engine):
-    archive(engine, world["a/leaf:2"])
-    archive(engine, world["a/leaf:2"], base_image="somebody/base:3")
-    sources = [sources for sources, _ in engine.mounts]
+def test_base_images_of_ours_use_this_machines_debian_mirror(world, builder):
+    archive(builder, world["a/leaf:2"])
+    archive(builder, world["a/leaf:2"], base_image="other/base:3")
+    sources = [sources for sources, _ in builder.mounts]
     assert sources == ["deb file:/packages bookworm main"] * 3 + [""] * 2
 
 
 def test_an_unknown_image_is_refused_by_name(world):
     with pytest.raises(
-        UserError, match="no image is called a/nothing:1; there are a/base:1, a/middle"
+        UserError, match="no image is called a/nothing:1; use one of: a/base:1, a/middle"
     ):
         images.ensure(["a/nothing:1"])

@@ -124,8 +124,8 @@ def test_parts_are_made_with_their_sums(tmp_path, monkeypatch):
     assert checked.stdout.count(": OK") == 2
 
 
-def test_a_part_that_there_is_not():
-    with pytest.raises(UserError, match=r"^there is no part wheel; there are distributions, chart"):
+def test_an_unknown_part_is_refused():
+    with pytest.raises(UserError, match=r"^no part is called wheel; use one of: distributions, ch"):
         package.package(["wheel"])
 
 

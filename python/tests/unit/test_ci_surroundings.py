@@ -1,11 +1,11 @@
-"""What ci takes from the machine: which engine, which cluster, which certificates and package index."""
+"""ci's view of the machine: its builder, its cluster, its certificates and package index."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from ci import clusters, engines, progress, registry_access
+from ci import builders, clusters, progress, registry_access
 from ci.commands import CommandError, UserError, exit_code, run
 
 
@@ -17,8 +17,8 @@ def machine(tmp_path, monkeypatch):
 
 
 def answering(monkeypatch, *names):
-    monkeypatch.setattr(engines, "_answers", lambda *words: words[0] in names)
-    monkeypatch.setattr(engines, "docker_answers", lambda: "docker" in names)
+    monkeypatch.setattr(builders, "_answers", lambda *words: words[0] in names)
+    monkeypatch.setattr(builders, "docker_answers", lambda: "docker" in names)
     monkeypatch.setattr("os.geteuid", lambda: 0)
 
 
@@ -30,24 +30,26 @@ def answering(monkeypatch, *names):
         (("podman",), "podman"),
     ],
 )
-def test_the_first_engine_that_works_is_taken(monkeypatch, there, chosen):
+def test_the_first_builder_that_works_is_taken(monkeypatch, there, chosen):
     answering(monkeypatch, *there)
-    assert engines.find_engine().name == chosen
+    assert builders.find_builder().name == chosen
 
 
-def test_an_engine_that_is_asked_for_is_taken_or_refused(monkeypatch):
+def test_a_requested_builder_is_used_or_refused(monkeypatch):
     answering(monkeypatch, "docker", "podman")
-    assert engines.find_engine("podman").name == "podman"
-    with pytest.raises(UserError, match="ENGINE=buildah does not answer here"):
-        engines.find_engine("buildah")
-    with pytest.raises(UserError, match="ENGINE=nonsense is none of docker, buildah, podman"):
-        engines.find_engine("nonsense")
+    assert builders.find_builder("podman").name == "podman"
+    with pytest.raises(UserError, match="BUILDER=buildah does not answer here"):
+        builders.find_builder("buildah")
+    with pytest.raises(
+        UserError, match="BUILDER=nonsense is not supported; use one of: docker, buildah, podman"
+    ):
+        builders.find_builder("nonsense")
 
 
-def test_without_any_engine_there_is_a_word_for_it(monkeypatch):
+def test_a_machine_without_a_builder_is_refused(monkeypatch):
     answering(monkeypatch)
     with pytest.raises(UserError, match="none of them answers here"):
-        engines.find_engine()
+        builders.find_builder()
 
 
 @pytest.mark.parametrize(
@@ -68,9 +70,11 @@ def test_which_cluster(monkeypatch, wish, docker, kind, chosen):
     assert clusters.choose() == chosen
 
 
-def test_a_cluster_that_is_none_is_refused(monkeypatch):
+def test_an_unknown_cluster_is_refused(monkeypatch):
     monkeypatch.setenv("CLUSTER", "cloud")
-    with pytest.raises(UserError, match="CLUSTER=cloud is none of local, kind, current"):
+    with pytest.raises(
+        UserError, match="CLUSTER=cloud is not supported; use one of: local, kind, current"
+    ):
         clusters.choose()
 
 
@@ -139,7 +143,7 @@ def test_apt_sources_are_mounted_for_a_debian_that_has_none(monkeypatch):
         assert file.read_text() == sources
 
 
-def test_pip_says_what_it_was_told_by_files_and_environment(monkeypatch, tmp_path):
+def test_pip_settings_come_from_files_and_environment(monkeypatch, tmp_path):
     conf = tmp_path / "pip.conf"
     conf.write_text("[global]\nindex-url = https://packages.example/simple\ntimeout = 5\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(conf))
@@ -154,7 +158,7 @@ def test_docker_mounts_secrets_in_every_run_step_of_the_context_only(tmp_path):
     dockerfile.write_text(
         "FROM base\nRUN pip install x && \\\n    true\nUSER 1000\nRUN true # RUN\n"
     )
-    options = engines.Docker()._build_options(tmp_path, {"/etc/pip.conf": Path("/here/pip.conf")})
+    options = builders.Docker()._build_options(tmp_path, {"/etc/pip.conf": Path("/here/pip.conf")})
     assert options == ["--secret", "id=gp0,src=/here/pip.conf"]
     mount = "--mount=type=secret,id=gp0,target=/etc/pip.conf,mode=0444"
     assert dockerfile.read_text().splitlines() == [
@@ -166,7 +170,7 @@ def test_docker_mounts_secrets_in_every_run_step_of_the_context_only(tmp_path):
     ]
 
 
-def test_a_failing_program_is_told_with_its_last_lines():
+def test_a_failing_program_is_reported_with_its_last_lines():
     with pytest.raises(CommandError, match=r"sh ended with exit code 3:\n    out\n    err"):
         run("sh", "-c", "echo out; echo err >&2; exit 3")
     with pytest.raises(CommandError, match="/nowhere/program cannot be run: No such file"):
@@ -181,7 +185,7 @@ def test_a_failing_program_is_told_with_its_last_lines():
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
-def test_a_command_ends_with_a_word_and_no_trace(capsys, error, code, words):
+def test_a_command_ends_with_a_message_and_no_traceback(capsys, error, code, words):
     def action():
         raise error
 
@@ -189,7 +193,7 @@ def test_a_command_ends_with_a_word_and_no_trace(capsys, error, code, words):
     assert capsys.readouterr().err == words
 
 
-def test_a_step_tells_how_long_it_took_last_time_and_forgets_what_failed(capsys, tmp_path):
+def test_a_step_shows_its_last_time_and_does_not_store_that_of_a_failure(capsys, tmp_path):
     with progress.step("Do it"):
         pass
     times = tmp_path / "cache" / "step-times.json"

@@ -27,4 +27,4 @@ def test_the_demo_refuses_an_engine_that_it_does_not_know(verb, monkeypatch, cap
     monkeypatch.setattr("sys.argv", ["demo", verb])
     assert demo.main() == 1
     error = capsys.readouterr().err
-    assert error == "error: ENGINE=podman: kernels of the demo run on kubernetes or docker\n"
+    assert error == "error: ENGINE=podman is not supported; use kubernetes or docker\n"

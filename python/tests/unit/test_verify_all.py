@@ -1,4 +1,4 @@
-"""ci/verify/all.sh: every check runs, every failure is told, and the exit code says so."""
+"""ci/verify/all.sh: every check runs, every failure is reported, and the exit code says so."""
 
 import shutil
 import subprocess
@@ -38,7 +38,7 @@ def test_silent_when_all_is_well(verify):
     assert [line.split(" (")[0] for line in out.splitlines()] == ["ok      one", "ok      two"]
 
 
-def test_goes_on_after_a_failure_and_tells_all(verify):
+def test_goes_on_after_a_failure_and_reports_all(verify):
     code, out, err = verify(a="echo first reason >&2; exit 3", b="true", c="echo second; false")
     assert code == 1
     assert err == "2 of 3 checks failed: a c\n"

@@ -1,4 +1,4 @@
-"""What cannot be faster: a bare pod, a kernel on this host, ZMQ without anything in between."""
+"""Baselines, which no gateway can beat: a bare pod, a kernel on this host, ZMQ with nothing in between."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ci.bench.node_view import wait_until_stopped
 from ci.commands import CommandError
 from gateway_provisioners.model.connection_info import ConnectionInfo
 
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 
 
 class BarePods:
@@ -56,7 +56,7 @@ class BarePods:
         ):
             if event["object"].get("status", {}).get("phase") == "Running":
                 return time.perf_counter() - begin
-        raise CommandError(f"the bare pod {name} did not run within {PATIENCE_SECONDS} s")
+        raise CommandError(f"the bare pod {name} did not run within {TIMEOUT_SECONDS} s")
 
     async def remove(self) -> None:
         """Delete all of them and return when they are gone."""
@@ -75,8 +75,8 @@ async def start_local_kernel() -> float:
     client: AsyncKernelClient = manager.client()
     client.start_channels()
     try:
-        await client.wait_for_ready(timeout=PATIENCE_SECONDS)
-        await client.execute_interactive(CODE, timeout=PATIENCE_SECONDS, output_hook=_ignore)
+        await client.wait_for_ready(timeout=TIMEOUT_SECONDS)
+        await client.execute_interactive(CODE, timeout=TIMEOUT_SECONDS, output_hook=_ignore)
         return time.perf_counter() - begin
     finally:
         client.stop_channels()
@@ -94,21 +94,21 @@ class DirectZmq:
         self._client = BlockingKernelClient()
         self._client.load_connection_info(cast("KernelConnectionInfo", info.to_jupyter()))
         self._client.start_channels(stdin=False, hb=False, control=False)
-        self._client.wait_for_ready(timeout=PATIENCE_SECONDS)
+        self._client.wait_for_ready(timeout=TIMEOUT_SECONDS)
 
     def execute(self) -> float:
         """Run 1+1; return the seconds until both its reply and `status: idle` are there."""
         # The channels themselves: the client's own get_iopub_msg hands each message from thread to thread
-        # where an event loop runs, which is no floor.
+        # where an event loop runs, which a baseline must not.
         shell, iopub = self._client.shell_channel, self._client.iopub_channel
         begin = time.perf_counter()
         msg_id = self._client.execute(CODE)
         while True:
-            message = iopub.get_msg(timeout=PATIENCE_SECONDS)
+            message = iopub.get_msg(timeout=TIMEOUT_SECONDS)
             answers = message["parent_header"].get("msg_id") == msg_id
             if answers and message["content"].get("execution_state") == "idle":
                 break
-        shell.get_msg(timeout=PATIENCE_SECONDS)
+        shell.get_msg(timeout=TIMEOUT_SECONDS)
         return time.perf_counter() - begin
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A node that is none: kwok says of the pods on it that they run, and nothing is ever started."""
+"""A simulated node: kwok reports the pods on it as running, and nothing is ever started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MODULE = "sigs.k8s.io/kwok"
 _SOURCE = ROOT / "ci/bench/kwok"
 # What kwok plays: a node gets ready, its pods run at once and go as soon as they are deleted.
 _STAGES = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-delete")
-# The pods' addresses, to which nobody connects: a range that is reserved for benchmarks (RFC 2544).
+# The pods' addresses, which are never used: a range that is reserved for benchmarks (RFC 2544).
 _POD_ADDRESSES = "198.18.0.0/16"
 
 
@@ -41,7 +41,7 @@ def remove(cluster: Cluster, namespace: str) -> None:
 
 
 @asynccontextmanager
-async def fake_node(cluster: Cluster, api: Api, namespace: str) -> AsyncIterator[None]:
+async def kwok_node(cluster: Cluster, api: Api, namespace: str) -> AsyncIterator[None]:
     """Have the node for the length of the block; pods in `namespace` may be on it."""
     kwok = await asyncio.to_thread(build)
     stages = go_programs.module_folder(_SOURCE, _MODULE) / "kustomize/stage"

@@ -1,4 +1,4 @@
-"""The network of a closed engine: a namespace, with one cable to the host and no way out."""
+"""The network of a closed engine: a namespace, connected to the host by a veth pair and to nothing else."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ SLOTS = 16
 
 @dataclass(frozen=True)
 class Addresses:
-    """What a closed engine and the host call each other, and what its containers get."""
+    """The addresses of a closed engine, of the host's end, and of its containers."""
 
     slot: int
 
     @property
-    def cable(self) -> ipaddress.IPv4Network:
-        """The network of the cable's two ends."""
+    def link(self) -> ipaddress.IPv4Network:
+        """The network of the pair's two ends."""
         return ipaddress.IPv4Network(f"10.251.{self.slot}.0/30")
 
     @property
     def host(self) -> str:
         """The host's end: where containers reach it."""
-        return str(self.cable[1])
+        return str(self.link[1])
 
     @property
     def engine(self) -> str:
         """The engine's end."""
-        return str(self.cable[2])
+        return str(self.link[2])
 
     @property
     def containers(self) -> ipaddress.IPv4Network:
@@ -42,19 +42,19 @@ class Addresses:
 
     @property
     def bridge(self) -> ipaddress.IPv4Network:
-        """Those on the network that is there from the start: a /24 of the lower half."""
+        """The addresses of the default network: a /24 of the lower half."""
         return next(self.containers.subnets(new_prefix=24))
 
     @property
     def pool(self) -> ipaddress.IPv4Network:
-        """Those of networks that are made later: the upper half."""
+        """The addresses of networks that are made later: the upper half."""
         return list(self.containers.subnets())[1]
 
 
 def free_slot() -> int:
-    """Return the first slot none of whose addresses the host uses or routes.
+    """Return the first slot whose addresses the host neither uses nor routes.
 
-    Raises UserError when there is none.
+    Raises UserError when all are taken.
     """
     routes = json.loads(run("ip", "-json", "-4", "route", "show"))
     taken = [
@@ -63,7 +63,7 @@ def free_slot() -> int:
         if route["dst"] != "default" and route.get("type", "unicast") == "unicast"
     ]
     for slot in range(SLOTS):
-        wanted = (Addresses(slot).cable, Addresses(slot).containers)
+        wanted = (Addresses(slot).link, Addresses(slot).containers)
         if not any(own.overlaps(other) for own in wanted for other in taken):
             return slot
     raise UserError(
@@ -73,8 +73,8 @@ def free_slot() -> int:
 
 
 @dataclass(frozen=True)
-class Cable:
-    """The cable of one engine, whether it is there or not, and the namespace at its end."""
+class Veth:
+    """The veth pair of one engine, whether it exists or not, and the namespace at its other end."""
 
     name: str
     slot: int
@@ -92,7 +92,7 @@ class Cable:
         return Path(f"/sys/class/net/{self._link}").exists()
 
     def connect(self) -> None:
-        """Make the network namespace, with addresses before anything runs there; unless it is there."""
+        """Make the network namespace and its addresses, unless they exist, before anything runs there."""
         if not self.namespace.exists():
             run("ip", "netns", "add", self.name)
         if self._link_exists():
@@ -111,12 +111,12 @@ class Cable:
             forward = "echo 1 >/proc/sys/net/ipv4/ip_forward"
             run("nsenter", f"--net={self.namespace}", "sh", "-c", forward)
         except CommandError:
-            with suppress(CommandError):  # half a cable would be taken for a whole one
+            with suppress(CommandError):  # one without routes would be taken for a complete one
                 run("ip", "link", "del", link)
             raise
 
     def remove(self) -> None:
-        """Remove what there is of it."""
+        """Remove the pair and the namespace, if they exist."""
         if self._link_exists():
             run("ip", "link", "del", self._link)
         if self.namespace.exists():

@@ -1,4 +1,4 @@
-"""A way to what runs in the cluster: straight there where this host can, else by a forwarded port."""
+"""Access to ports in the cluster: direct where this host has a route, else forwarded."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ci.commands import CommandError
 
 
 @asynccontextmanager
-async def reach(
+async def port_access(
     cluster: Cluster, namespace: str, target: str, ip: str, ports: Sequence[int]
 ) -> AsyncIterator[tuple[str, Mapping[int, int]]]:
-    """Yield the address for the ports of a pod or Service, and which port there stands for which."""
+    """Yield an address for the ports of a pod or Service, and the port there for each of them."""
     if cluster.choice == "local":
         # The local cluster's Services and pods have routes on this host.
         yield ip, {port: port for port in ports}

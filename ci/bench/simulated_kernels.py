@@ -1,7 +1,7 @@
-"""Many kernels that are not there: all that a gateway leaves of each in the cluster, without its process.
+"""Many simulated kernels: all that a gateway leaves of each in the cluster, without its process.
 
 Pods and Secrets are made by the product's own functions, after the model of a kernel that the gateway
-itself started. The pods are on a node that is none, the channels are those of stand-ins on this host.
+itself started. The pods are on a simulated node, the channels are those of fake kernels on this host.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ci import clusters
-from ci.bench import fake_node, stand_ins
+from ci.bench import fake_kernels, kwok_node
 from ci.bench.api import Api, Object, labels, wait_until
 from ci.clusters import Cluster
 from gateway_provisioners.model.connection_info import ConnectionInfo
@@ -52,7 +52,7 @@ class Model:
 
     @classmethod
     async def of(cls, api: Api, namespace: str, kernel_id: str) -> Model:
-        """Read it."""
+        """Read the kernel's pod and record."""
         place, of_kernel = f"/api/v1/namespaces/{namespace}", labels(kernel_id=kernel_id)
         [pod] = (await api.get(f"{place}/pods", **of_kernel))["items"]
         [secret] = (await api.get(f"{place}/secrets", **of_kernel))["items"]
@@ -61,7 +61,7 @@ class Model:
         return cls(pod, record)
 
     def copy(self, connection: ConnectionInfo) -> tuple[KernelPodSpec, dict[str, Any]]:
-        """What another kernel of its kind is made of, on the node that is none."""
+        """Return the pod spec and the record of another such kernel, on the simulated node."""
         kernel_id = str(uuid.uuid4())
         metadata, spec = self.pod["metadata"], self.pod["spec"]
         [container] = spec["containers"]
@@ -86,8 +86,8 @@ class Model:
             secret_environment={**record["environment"], LAUNCH_KEY_VARIABLE: record["launch_key"]},
             operator="bench",
             resources=container["resources"],
-            node_selector=fake_node.LABELS,
-            tolerations=[fake_node.TAINT],
+            node_selector=kwok_node.LABELS,
+            tolerations=[kwok_node.TAINT],
             service_account_name=spec["serviceAccountName"],
             owner=owner,
         )
@@ -95,7 +95,7 @@ class Model:
 
 
 async def _leave(api: Api, made_of: KernelPodSpec, record: dict[str, Any]) -> None:
-    """Make what a gateway makes in the course of a launch."""
+    """Make the objects that a gateway makes in the course of a launch."""
     place = f"/api/v1/namespaces/{made_of.namespace}"
     pod = await api.post(f"{place}/pods", build_pod(made_of))
     await api.post(f"{place}/secrets", build_secret(made_of, pod))
@@ -106,7 +106,9 @@ async def _leave(api: Api, made_of: KernelPodSpec, record: dict[str, Any]) -> No
 
 
 @asynccontextmanager
-async def crowd(cluster: Cluster, api: Api, model: Model, count: int) -> AsyncIterator[None]:
+async def simulated_kernels(
+    cluster: Cluster, api: Api, model: Model, count: int
+) -> AsyncIterator[None]:
     """Have that many kernels like `model` for the length of the block.
 
     The gateway must not run when the block begins and ends: it would take them for failed starts, and
@@ -125,8 +127,8 @@ async def crowd(cluster: Cluster, api: Api, model: Model, count: int) -> AsyncIt
         return sum(KERNEL_ID_LABEL in each["metadata"]["labels"] for each in listed) == count
 
     async with (
-        stand_ins.running(await asyncio.to_thread(clusters.host_address), count) as connections,
-        fake_node.fake_node(cluster, api, namespace),
+        fake_kernels.running(await asyncio.to_thread(clusters.host_address), count) as connections,
+        kwok_node.kwok_node(cluster, api, namespace),
     ):
         await asyncio.gather(*(add(connection) for connection in connections))
         await wait_until(all_run, f"kwok says that {count} pods run")

@@ -1,7 +1,7 @@
-"""A process that stands in for many kernels: it answers their channels and runs nothing.
+"""A process that plays many kernels: it answers their channels and runs nothing.
 
-Run as ``python -m ci.bench.stand_ins --ip ADDRESS --count NUMBER``: prints the kernels' connection infos as
-one line of JSON and serves until its standard input ends.
+Run as ``python -m ci.bench.fake_kernels --ip ADDRESS --count NUMBER``: prints the kernels' connection infos
+as one line of JSON and serves until its standard input ends.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from gateway_provisioners.model.connection_info import ConnectionInfo
 _KERNEL_INFO = {
     "status": "ok",
     "protocol_version": "5.3",
-    "implementation": "stand-in",
+    "implementation": "fake",
     "implementation_version": "1",
     "language_info": {"name": "python", "version": "3"},
     "banner": "",
 }
 
 
-class _StandIns:
-    """All of them: shell and IOPub of their own, encrypted; one socket that nobody uses for the rest."""
+class _FakeKernels:
+    """Fake kernels: each has shell and IOPub, encrypted; one unused socket stands for all other channels."""
 
     def __init__(self, ip: str, count: int) -> None:
         self._ip = ip
@@ -52,7 +52,7 @@ class _StandIns:
         return socket, socket.bind_to_random_port(f"tcp://{self._ip}")
 
     def add(self) -> tuple[ConnectionInfo, asyncio.Task[None]]:
-        """Stand in for one more."""
+        """Add one kernel."""
         shell, shell_port = self._bound(zmq.ROUTER)
         iopub, iopub_port = self._bound(zmq.PUB)
         info = ConnectionInfo(
@@ -87,8 +87,8 @@ class _StandIns:
 
 
 async def _serve(ip: str, count: int) -> None:
-    stand_ins = _StandIns(ip, count)
-    added = [stand_ins.add() for _ in range(count)]
+    fake_kernels = _FakeKernels(ip, count)
+    added = [fake_kernels.add() for _ in range(count)]
     print(json.dumps([info.to_json() for info, _ in added]), flush=True)
     end = asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))
     await asyncio.wait([end, *(task for _, task in added)], return_when=asyncio.FIRST_COMPLETED)
@@ -100,8 +100,8 @@ async def _serve(ip: str, count: int) -> None:
 
 @asynccontextmanager
 async def running(ip: str, count: int) -> AsyncIterator[list[ConnectionInfo]]:
-    """Have that many stand-ins on this address for the length of the block."""
-    words = [sys.executable, "-m", "ci.bench.stand_ins", "--ip", ip, "--count", str(count)]
+    """Run that many fake kernels on this address for the length of the block."""
+    words = [sys.executable, "-m", "ci.bench.fake_kernels", "--ip", ip, "--count", str(count)]
     process = await asyncio.create_subprocess_exec(
         *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24
     )
@@ -110,7 +110,7 @@ async def running(ip: str, count: int) -> AsyncIterator[list[ConnectionInfo]]:
     try:
         line = await process.stdout.readline()
         if not line:
-            raise CommandError("the stand-ins for kernels ended: see above")
+            raise CommandError("the fake kernels ended: see above")
         yield [ConnectionInfo.from_json(info) for info in json.loads(line)]
     finally:
         process.stdin.close()
@@ -118,8 +118,8 @@ async def running(ip: str, count: int) -> AsyncIterator[list[ConnectionInfo]]:
 
 
 def main() -> None:
-    """Serve."""
-    parser = argparse.ArgumentParser(prog="python -m ci.bench.stand_ins", description=__doc__)
+    """Serve until standard input ends."""
+    parser = argparse.ArgumentParser(prog="python -m ci.bench.fake_kernels", description=__doc__)
     parser.add_argument("--ip", required=True, help="the address that pods reach this host at")
     parser.add_argument("--count", type=int, required=True, help="how many")
     options = parser.parse_args()

@@ -26,11 +26,11 @@ from ci.paths import cache
 INPUTS_LABEL = "gateway-provisioners.inputs"
 
 
-# What starts a container and ends with it: a command, and the environment to give it.
+# The command that starts a container and ends with it, and the environment to give it.
 Start = tuple[Sequence[str], Mapping[str, str]]
 
 
-class Engine(ABC):
+class Builder(ABC):
     """Builds, looks up, runs and exports images."""
 
     name: str
@@ -92,13 +92,13 @@ class Engine(ABC):
         """Remove an image by its name or id; one that others stand on is left."""
 
 
-class Docker(Engine):
+class Docker(Builder):
     """The docker CLI, with BuildKit; podman understands the same words."""
 
     name = "docker"
 
     def __init__(self, host: str = "") -> None:
-        """``host`` is the engine's, as DOCKER_HOST has it; "" is the CLI's own choice."""
+        """``host`` is the Docker engine's, as DOCKER_HOST has it; "" is the CLI's own choice."""
         self._words = [self.name, f"--host={host}"] if host else [self.name]
 
     def cli(self, *words: str | Path, env: Mapping[str, str] | None = None) -> str:
@@ -106,7 +106,7 @@ class Docker(Engine):
         return run(*self._words, *words, env=env)
 
     def _build_options(self, context: Path, mounts: Mapping[str, Path]) -> list[str]:
-        # docker build has no volumes: a secret is mounted by the RUN step itself, so each of them is told to.
+        # docker build has no volumes: a secret is mounted by the RUN step itself, so each gets the option.
         options: list[str] = []
         words = ""
         for number, (target, file) in enumerate(mounts.items()):
@@ -196,7 +196,7 @@ class Podman(Docker):
         self.cli("save", "--format", "docker-archive", "--output", archive, tag)
 
 
-class Buildah(Engine):
+class Buildah(Builder):
     """The buildah CLI as root, without a service: RUN steps in a chroot, images in the cache."""
 
     name = "buildah"
@@ -227,7 +227,7 @@ class Buildah(Engine):
         label = f"--label={INPUTS_LABEL}={inputs}"
         # --pull=false: a parent that was built here is never looked for in a registry.
         common = ["--isolation=chroot", "--layers", "--pull=false", "--format=docker"]
-        # --force-rm: a build that fails would leave its container, and that keep its layers for ever.
+        # --force-rm: a build that fails would leave its container, and that keep its layers forever.
         common.append("--force-rm")
         self._buildah("build", *common, *options, label, f"--tag={tag}", context)
 
@@ -299,7 +299,7 @@ class Buildah(Engine):
 
 
 def docker_answers() -> bool:
-    """Tell whether there is a docker CLI and an engine behind it."""
+    """Return whether there is a docker CLI and an engine behind it."""
     return _answers("docker", "version", "--format", "{{.Server.Version}}")
 
 
@@ -313,24 +313,24 @@ def _answers(*words: str) -> bool:
     return True
 
 
-def find_engine(wish: str | None = None) -> Engine:
-    """Return the engine of that name, else the first of docker, buildah and podman that works here.
+def find_builder(wish: str | None = None) -> Builder:
+    """Return the builder of that name, else the first of docker, buildah and podman that works here.
 
-    ``wish`` is what ENGINE says. Raises UserError when there is none.
+    ``wish`` is the value of BUILDER. Raises UserError when none works.
     """
-    works: dict[str, tuple[Callable[[], bool], Callable[[], Engine]]] = {
+    works: dict[str, tuple[Callable[[], bool], Callable[[], Builder]]] = {
         "docker": (docker_answers, Docker),
         "buildah": (lambda: os.geteuid() == 0 and _answers("buildah", "--version"), Buildah),
         "podman": (lambda: _answers("podman", "version"), Podman),
     }
     if wish and wish not in works:
-        raise UserError(f"ENGINE={wish} is none of {', '.join(works)}")
+        raise UserError(f"BUILDER={wish} is not supported; use one of: {', '.join(works)}")
     for name in [wish] if wish else works:
-        answers, engine = works[name]
+        answers, builder = works[name]
         if answers():
-            return engine()
+            return builder()
     if wish:
-        raise UserError(f"ENGINE={wish} does not answer here (buildah has to run as root)")
+        raise UserError(f"BUILDER={wish} does not answer here (buildah has to run as root)")
     raise UserError(
         "images are built with docker, podman or (as root) buildah: none of them answers here"
     )

@@ -1,8 +1,8 @@
-"""A container engine of this project's own: started by hand and out of everybody's way.
+"""A container engine of this project's own, isolated from all others on the machine.
 
 All of it lives in namespaces: processes, mounts and /run are gone when its first process is. A ``closed`` one
-has a network namespace as well, with one cable to the host and no way out: for tests. One that is not closed
-shares the host's network and changes nothing of it: for builds, which need package registries.
+has a network namespace as well, connected to the host only: for tests. One that is not closed shares the
+host's network and changes nothing of it: for builds, which need package registries.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import ClassVar
 
 from ci import debian
 from ci.commands import LAST_LINES, CommandError, UserError, run
-from ci.engine_cable import Addresses, Cable, free_slot
 from ci.paths import cache
 from ci.progress import step
+from ci.veth import Addresses, Veth, free_slot
 
 CGROUPS = Path("/sys/fs/cgroup")
 # For an engine to answer, and for the kernel to take away what is left of killed processes; in seconds.
@@ -34,12 +34,12 @@ ASK_SECONDS = 0.1
 
 
 def _identity(pid: int) -> str:
-    """Return what tells a process from a later one with the same id; "" when it has ended."""
+    """Return what distinguishes a process from a later one with the same id; "" when it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    if fields[0] == "Z":  # and nobody has asked how
+    if fields[0] == "Z":  # not waited for yet
         return ""
     started, boot = fields[19], Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{started} {boot}"
@@ -50,20 +50,20 @@ def _children(pid: int) -> list[int]:
 
 
 def _ended(pidfd: int, seconds: float) -> bool:
-    """Tell whether a process ends within the time."""
+    """Return whether a process ends within the time."""
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(seconds * 1000))
 
 
 @dataclass(frozen=True)
-class OwnEngine(ABC):
+class PrivateEngine(ABC):
     """One engine by its name, whether it runs or not."""
 
     name: str
     closed: bool = True
 
-    # What people call it, the name of its socket, and which program each Debian package is needed for.
+    # Its name in messages, the name of its socket, and which program each Debian package is needed for.
     kind: ClassVar[str]
     socket: ClassVar[str]
     tools: ClassVar[Mapping[str, str]]
@@ -84,27 +84,27 @@ class OwnEngine(ABC):
 
     @property
     def folder(self) -> Path:
-        """Where all its files are."""
+        """The folder of all its files."""
         root = os.environ.get("GP_ENGINE_STATE") or "/var/lib/gateway-provisioners-engines"
         return Path(root) / self.name
 
     @property
     def host(self) -> str:
-        """Where it answers, as DOCKER_HOST has it."""
+        """Its address, as DOCKER_HOST has it."""
         return f"unix://{self.folder}/{self.socket}"
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """The file of its output."""
         return self.folder / "engine.log"
 
     @property
     def addresses(self) -> Addresses:
         """The addresses of a closed one that is up."""
-        return Addresses(self._cable.slot)
+        return Addresses(self._veth.slot)
 
     def answers(self) -> bool:
-        """Tell whether it is up."""
+        """Return whether it is up."""
         if not (self.folder / self.socket).exists():
             return False
         with suppress(CommandError):
@@ -121,7 +121,7 @@ class OwnEngine(ABC):
             return
         debian.install_missing(self.tools, f"a {self.kind} of our own")
         if os.geteuid() != 0:
-            raise UserError(f"a {self.kind} of our own needs root; or name yours: ENGINE_HOST=...")
+            raise UserError(f"a {self.kind} of our own needs root; or use yours: ENGINE_HOST=...")
         with self._locked():
             if not self.answers():
                 with step(f"Start the {self.kind} {self.name}"):
@@ -138,7 +138,7 @@ class OwnEngine(ABC):
         with self._locked(), step(f"Remove the {self.kind} {self.name}"):
             self._end()
             if self._slot.exists():
-                self._cable.remove()
+                self._veth.remove()
             _remove_cgroups(self._cgroups())
             self._remove_files()
             with suppress(OSError):  # others have theirs in it
@@ -161,7 +161,7 @@ class OwnEngine(ABC):
 
     @property
     def _going(self) -> Path:
-        """Where its files are while they are being removed."""
+        """The folder of its files while they are being removed."""
         return self.folder.with_name(f"{self.name}.going")
 
     @property
@@ -169,8 +169,8 @@ class OwnEngine(ABC):
         return self.folder / "slot"
 
     @property
-    def _cable(self) -> Cable:
-        return Cable(self.name, int(self._slot.read_text()))
+    def _veth(self) -> Veth:
+        return Veth(self.name, int(self._slot.read_text()))
 
     def _start(self) -> None:
         self.folder.mkdir(exist_ok=True, parents=True)
@@ -179,14 +179,14 @@ class OwnEngine(ABC):
         if self.closed:
             if not self._slot.exists():
                 self._slot.write_text(str(free_slot()))
-            self._cable.connect()
-            words = ["nsenter", f"--net={self._cable.namespace}", *words]
+            self._veth.connect()
+            words = ["nsenter", f"--net={self._veth.namespace}", *words]
         command, environment = self._prepare()
         words += command
         pid = os.posix_spawnp(
             words[0],
             words,
-            # Not the proxies of whoever starts it.
+            # Without the proxies of the process that starts it.
             {"PATH": os.environ["PATH"], **environment},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -207,7 +207,7 @@ class OwnEngine(ABC):
             time.sleep(ASK_SECONDS)
 
     def _pid(self) -> int:
-        """Return the id of its living process, whose death is that of all others; 0 when there is none."""
+        """Return the id of its living process, with which all others end; 0 when there is none."""
         try:
             pid, _, identity = (self.folder / "process").read_text().partition(" ")
         except OSError:
@@ -228,7 +228,7 @@ class OwnEngine(ABC):
             held = [os.pidfd_open(number) for number in (pid, *_children(pid))]
             for pidfd in held:
                 stack.callback(os.close, pidfd)
-            if not self._pid():  # held, and no longer the same
+            if not self._pid():  # ended before it was held
                 return
             signal.pidfd_send_signal(held[0], signal.SIGKILL)
             # The child is the first process of its namespace: when it is gone, so are all.
