@@ -207,7 +207,7 @@ class PrivateEngine(ABC):
             time.sleep(ASK_SECONDS)
 
     def _pid(self) -> int:
-        """Return the id of its living process, with which all others end; 0 when there is none."""
+        """Return the id of its living process, with which all others end; 0 without one."""
         try:
             pid, _, identity = (self.folder / "process").read_text().partition(" ")
         except OSError:

@@ -299,7 +299,7 @@ def number(value: float | None) -> str:
 
 
 def times(ratio: float | None) -> str:
-    """A ratio in words; a dash where there is none."""
+    """A ratio in words; a dash without one."""
     return "-" if ratio is None else f"{ratio:.2f}x"
 
 

@@ -20,7 +20,7 @@ import (
 	"gateway-provisioners/ci/cluster/internal/steps"
 )
 
-// Versions of what the binaries module requires, as the programs shall show them. A test compares them with go.mod.
+// Versions of what the binaries module requires, as the programs must show them. A test compares them with go.mod.
 const (
 	Kubernetes = "1.34.4"
 	Helm4      = "4.0.5"
@@ -124,7 +124,7 @@ func (s Store) Ensure(ctx context.Context, report *steps.Reporter) (string, erro
 // unfinishedPrefix begins the names of folders that are being built.
 const unfinishedPrefix = "unfinished-"
 
-// discardUnfinished removes what a killed build left. The caller holds the lock, so nobody builds there now.
+// discardUnfinished removes what a killed build left. The caller holds the lock, so no other process builds there.
 func discardUnfinished(dir string) error {
 	left, err := filepath.Glob(filepath.Join(dir, unfinishedPrefix+"*"))
 	for _, folder := range left {
@@ -172,7 +172,7 @@ func (s Store) build(ctx context.Context, report *steps.Reporter, dir string) (e
 	return os.Rename(unfinished, dir)
 }
 
-// trailing tells the compiler that an output without a name is a folder.
+// trailing marks an output without a name as a folder, for the compiler.
 func trailing(output string) string {
 	if output == "" {
 		return string(filepath.Separator)

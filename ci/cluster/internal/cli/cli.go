@@ -30,7 +30,7 @@ const (
 // verb is one command of the program.
 type verb struct {
 	name, arguments, help string
-	// minimum and maximum number of arguments; maximum -1 is no limit.
+	// minimum and maximum number of arguments; maximum -1 means unlimited.
 	minimum, maximum int
 	do               func(*call) error
 }
@@ -38,7 +38,7 @@ type verb struct {
 var verbs = []verb{
 	{"up", "", "make the cluster run; start again what died", 0, 0, up},
 	{"down", "", "stop the cluster and remove everything of it", 0, 0, down},
-	{"status", "", "tell how the cluster is; fails unless everything runs", 0, 0, status},
+	{"status", "", "show the cluster's state; fails unless everything runs", 0, 0, status},
 	{"load-image", "FILE...", "bring images to the node: archives as `docker save` or `buildah push docker-archive:` write them", 1, -1, loadImage},
 	{"kubeconfig", "", "print the path of the kubeconfig file", 0, 0, kubeconfig},
 	{"bin", "", "print the folder of kubectl, helm (4), helm3 and the other programs; build them if need be", 0, 0, bin},
@@ -101,7 +101,7 @@ func (c *call) parse(arguments []string) (verb, error) {
 		words, rest = append(words, rest[0]), rest[1:]
 	}
 	if len(words) == 0 {
-		return verb{}, fmt.Errorf("say what to do: %s (--help tells more)", strings.Join(verbNames(), ", "))
+		return verb{}, fmt.Errorf("a verb is missing; use one of: %s (see --help)", strings.Join(verbNames(), ", "))
 	}
 	c.arguments = words[1:]
 	if err := plan.CheckName(c.name); err != nil {
@@ -116,7 +116,7 @@ func (c *call) parse(arguments []string) (verb, error) {
 		}
 		return known, nil
 	}
-	return verb{}, fmt.Errorf("no verb %q; there are %s", words[0], strings.Join(verbNames(), ", "))
+	return verb{}, fmt.Errorf("no verb is called %q; use one of: %s", words[0], strings.Join(verbNames(), ", "))
 }
 
 func verbNames() []string {

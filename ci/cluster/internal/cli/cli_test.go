@@ -22,8 +22,8 @@ func TestParse(t *testing.T) {
 func TestBadInputIsOneLine(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ line, says string }{
-		{"", "say what to do"},
-		{"fly", `no verb "fly"`},
+		{"", "a verb is missing"},
+		{"fly", `no verb is called "fly"`},
 		{"--fly up", "-fly"},
 		{"up now", "use: cluster up"},
 		{"stop", "use: cluster stop COMPONENT"},

@@ -35,7 +35,7 @@ func up(c *call) error {
 			return c.noteOtherPrograms(n, report)
 		}
 		if !n.Going() {
-			n.TellDeaths()
+			n.ReportDeaths()
 		}
 	} else if !errors.Is(err, node.ErrNone) {
 		return err
@@ -61,7 +61,7 @@ func cannot(problems []error) error {
 	return fmt.Errorf("%s:\n%w", what, errors.Join(problems...))
 }
 
-// noteOtherPrograms tells where a running cluster's programs are not those that this checkout would build.
+// noteOtherPrograms reports when a running cluster's programs are not those that this checkout would build.
 func (c *call) noteOtherPrograms(n *node.Node, report *steps.Reporter) error {
 	store, err := store()
 	if err != nil {
@@ -261,7 +261,7 @@ func start(c *call) error {
 	return c.change(func(n *node.Node) error { return n.Start(c.ctx, c.arguments[0]) })
 }
 
-// change does something to a cluster that nobody else changes meanwhile.
+// change does something to a cluster under its lock, so that no other process changes it meanwhile.
 func (c *call) change(do func(*node.Node) error) error {
 	if err := preflight.Root(); err != nil {
 		return err

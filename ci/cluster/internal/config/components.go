@@ -14,7 +14,7 @@ type Component struct {
 	Argv []string
 	// Health answers with 200 when the program is ready; or it is the path of a socket, after "unix:".
 	Health string
-	// OnDemand says that the cluster is whole without it: it runs when somebody starts it by its name.
+	// OnDemand says that the cluster is whole without it: it runs when the user starts it by its name.
 	OnDemand bool
 }
 
@@ -31,7 +31,7 @@ func Names() []string { return slices.Clone(order) }
 func Lookup(p plan.Plan, name string) (Component, error) {
 	build, known := components[name]
 	if !known {
-		return Component{}, fmt.Errorf("no component is called %q; there are %s", name, strings.Join(order, ", "))
+		return Component{}, fmt.Errorf("no component is called %q; use one of: %s", name, strings.Join(order, ", "))
 	}
 	component := build(p)
 	component.Name = name
@@ -134,8 +134,8 @@ func scheduler(p plan.Plan) Component {
 	}
 }
 
-// client is what the controller manager and the scheduler have in common. There is one of each, so there is nobody to
-// elect a leader among, and a restart need not wait for the old lease to run out.
+// client is what the controller manager and the scheduler have in common. There is one of each, so there is no leader
+// to elect, and a restart need not wait for the old lease to run out.
 func client(p plan.Plan, conf string) []string {
 	return []string{
 		"--kubeconfig=" + p.Conf(conf),

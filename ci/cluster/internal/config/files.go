@@ -1,4 +1,4 @@
-// Package config says what the cluster's programs are told: their arguments and their files. It does no I/O; files are
+// Package config builds the arguments and the files of the cluster's programs. It does no I/O; files are
 // built as data and written as JSON, which every reader of YAML reads.
 package config
 

@@ -56,7 +56,7 @@ func (l Loader) Load(ctx context.Context, path string) (images []Image, already 
 		return nil, false, fmt.Errorf("import %s: %w", path, err)
 	}
 	if images = parseImport(out); len(images) == 0 {
-		return nil, false, fmt.Errorf("import %s: it holds no named image: write it with `buildah push NAME docker-archive:FILE:NAME`, or `docker save NAME`", path)
+		return nil, false, fmt.Errorf("import %s: it holds no named image; write it with `buildah push NAME docker-archive:FILE:NAME`, or `docker save NAME`", path)
 	}
 	return images, false, l.remember(record, images)
 }

@@ -170,7 +170,7 @@ func cut(raw []byte) string {
 	return string(raw[:min(len(raw), 256)])
 }
 
-// Healthy tells whether a health address answers with 200. Certificates are not checked: components sign their own,
+// Healthy reports whether a health address answers with 200. Certificates are not checked: components sign their own,
 // and nothing but the health is asked.
 func Healthy(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)

@@ -120,7 +120,7 @@ func Do(path string, work func() error) error {
 	return <-done
 }
 
-// Probe tells whether this process may make network namespaces.
+// Probe checks whether this process may make network namespaces.
 func Probe() error {
 	done := make(chan error, 1)
 	go func() {

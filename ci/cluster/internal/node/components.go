@@ -21,8 +21,8 @@ import (
 const (
 	// logLines is how much of a dead component's log is shown.
 	logLines = 15
-	// healthPatience is how long a component may take from its start until it is healthy, on a busy machine.
-	healthPatience = 90 * time.Second
+	// healthTimeout is how long a component may take from its start until it is healthy, on a busy machine.
+	healthTimeout = 90 * time.Second
 	// stopGrace is how long a component may take to end by itself. The API server and etcd would drain their clients'
 	// watches for up to a minute, neither serving nor gone.
 	stopGrace = 3 * time.Second
@@ -44,7 +44,7 @@ func (g *guard) watch(n *Node, component string, process *proc.Process) {
 	go func() {
 		select {
 		case <-gone:
-			g.cancel(n.obituary(component, process))
+			g.cancel(n.endOf(component, process))
 		case <-g.Done():
 		}
 	}()
@@ -58,8 +58,8 @@ func (g *guard) explain(err error) error {
 	return err
 }
 
-// obituary tells of a component's death: its name, how long it lived, and its last words.
-func (n *Node) obituary(component string, process *proc.Process) error {
+// endOf describes a component's end: its name, how long it ran, and the last lines of its log.
+func (n *Node) endOf(component string, process *proc.Process) error {
 	return fmt.Errorf("%s (process %d, started %s) died (%s); the end of %s:\n%s", component, process.PID,
 		process.Began.Format(time.TimeOnly), process.Exit(), n.Log(component), proc.Tail(n.Log(component), logLines))
 }
@@ -117,11 +117,11 @@ func (n *Node) launch(component config.Component) (*proc.Process, error) {
 
 // awaitHealth waits until a component answers that it is ready.
 func (n *Node) awaitHealth(ctx context.Context, component config.Component) error {
-	ctx, cancel := context.WithTimeout(ctx, healthPatience)
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	err := poll(ctx, func() error { return healthy(ctx, component) })
 	if err != nil && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return fmt.Errorf("%s is not ready after %s: %w; the end of %s:\n%s", component.Name, healthPatience, err,
+		return fmt.Errorf("%s is not ready after %s: %w; the end of %s:\n%s", component.Name, healthTimeout, err,
 			n.Log(component.Name), proc.Tail(n.Log(component.Name), logLines))
 	}
 	return err

@@ -22,8 +22,8 @@ import (
 // cniResults is where the CNI library files what each plugin did for each pod, of all its users.
 const cniResults = "/var/lib/cni/results"
 
-// killPatience is how long killed processes may take to leave their cgroups.
-const killPatience = 15 * time.Second
+// killTimeout is how long killed processes may take to leave their cgroups.
+const killTimeout = 15 * time.Second
 
 // Down removes the cluster from the machine, in whatever state it is, and checks that nothing is left.
 func (n *Node) Down(ctx context.Context, root string) error {
@@ -40,7 +40,7 @@ func (n *Node) Down(ctx context.Context, root string) error {
 	}
 	var problems []error
 	for _, piece := range work {
-		// A failure does not keep the rest from being cleared away; what is left is told at the end.
+		// A failure does not keep the rest from being cleared away; what is left is reported at the end.
 		problems = append(problems, n.report.Run(piece.what, piece.do))
 	}
 	if left := n.leftovers(); len(left) > 0 {
@@ -64,7 +64,7 @@ func (n *Node) stopAll() error {
 // endPods kills what is left in the cluster's cgroups: the pods' processes, containerd's shims, and whatever a
 // component that died has left.
 func (n *Node) endPods(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, killPatience)
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
 	return poll(ctx, func() error {
 		pids, err := n.tree.Processes()
@@ -84,7 +84,7 @@ func (n *Node) endPods(ctx context.Context) error {
 }
 
 // kill ends a process of the cluster's cgroups. The id is checked once more after the process is held, for it may have
-// become somebody else's since the cgroup was read.
+// become that of another process since the cgroup was read.
 func (n *Node) kill(pid int) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -114,9 +114,9 @@ func (n *Node) clear(ctx context.Context, root string) error {
 	defer held.Close()
 	problems := []error{n.removeTraces(), n.unmountAll(), netns.Remove(ctx, n.Plan)}
 	// The kernel frees the cgroup of a killed process a moment after the process is gone.
-	patience, cancel := context.WithTimeout(ctx, killPatience)
+	limited, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
-	problems = append(problems, poll(patience, n.tree.Remove))
+	problems = append(problems, poll(limited, n.tree.Remove))
 	if len(n.mounts()) == 0 {
 		problems = append(problems, n.removeFiles())
 	}

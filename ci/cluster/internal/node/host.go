@@ -26,7 +26,7 @@ var sharedFolders = []string{
 	"/var/lib/kubelet", "/var/lib/kubelet/device-plugins", "/var/log/containers",
 }
 
-// kubeletFiles are what the kubelet leaves in its shared folder, which nobody but a kubelet uses.
+// kubeletFiles are what the kubelet leaves in its shared folder, which only kubelets use.
 var kubeletFiles = []string{"kubelet.sock", "kubelet_internal_checkpoint", "DEPRECATION"}
 
 type host struct {
@@ -45,7 +45,7 @@ func recordHost(root string) error {
 	for _, name := range sysctls {
 		value, err := os.ReadFile("/proc/sys/" + name)
 		if err != nil {
-			continue // this kernel has no such setting, so nobody will change it
+			continue // this kernel has no such setting, so no component will change it
 		}
 		before.Sysctls[name] = strings.TrimSpace(string(value))
 	}
@@ -84,7 +84,7 @@ func restoreHost(root string) error {
 			_ = os.Remove(filepath.Join("/var/lib/kubelet/device-plugins", file))
 		}
 	}
-	// Longest first; a folder that somebody else has since put something into stays.
+	// Longest first; a folder that other programs have since put something into stays.
 	slices.Sort(before.Made)
 	slices.Reverse(before.Made)
 	for _, folder := range before.Made {

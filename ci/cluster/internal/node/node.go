@@ -1,4 +1,4 @@
-// Package node brings one cluster up, takes it down, and tells how it is.
+// Package node brings one cluster up, takes it down, and reports its state.
 package node
 
 import (
@@ -64,7 +64,7 @@ const (
 	goingFile = "going"
 )
 
-// Going tells whether a Down has begun that did not come to its end. What is left is no cluster to go on with: call
+// Going reports whether a Down has begun that did not come to its end. What is left of the cluster is of no use: call
 // Down again.
 func (n *Node) Going() bool {
 	_, err := os.Stat(n.Path(goingFile))
@@ -114,7 +114,7 @@ func (n *Node) component(name string) (config.Component, error) {
 	return config.Lookup(n.Plan, name)
 }
 
-// onDemand tells whether the cluster is whole without a component.
+// onDemand reports whether the cluster is whole without a component.
 func (n *Node) onDemand(name string) bool {
 	component, err := n.component(name)
 	return err == nil && component.OnDemand

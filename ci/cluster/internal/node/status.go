@@ -12,8 +12,8 @@ import (
 	"gateway-provisioners/ci/cluster/internal/proc"
 )
 
-// statusPatience bounds the questions that Status asks.
-const statusPatience = 3 * time.Second
+// statusTimeout bounds the questions that Status asks.
+const statusTimeout = 3 * time.Second
 
 // Status is how a cluster is, for people and for programs.
 type Status struct {
@@ -48,7 +48,7 @@ type ComponentStatus struct {
 
 // Status asks every component and, where all are well, the node and its DNS.
 func (n *Node) Status(ctx context.Context) Status {
-	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	names := config.Names()
 	status := Status{
@@ -96,7 +96,7 @@ func (n *Node) componentStatus(ctx context.Context, name string) ComponentStatus
 	case errors.Is(err, fs.ErrNotExist):
 		return ComponentStatus{Name: name, State: "stopped"}
 	case errors.Is(err, proc.ErrGone):
-		return ComponentStatus{Name: name, State: "died", Detail: n.obituary(name, process).Error()}
+		return ComponentStatus{Name: name, State: "died", Detail: n.endOf(name, process).Error()}
 	case err != nil:
 		return ComponentStatus{Name: name, State: "unknown", Detail: err.Error()}
 	}

@@ -24,11 +24,11 @@ import (
 	"gateway-provisioners/ci/cluster/internal/steps"
 )
 
-// readyPatience is how long the node may take, from healthy components to the first answer of its DNS.
-const readyPatience = 2 * time.Minute
+// readyTimeout is how long the node may take, from healthy components to the first answer of its DNS.
+const readyTimeout = 2 * time.Minute
 
-// objectsPatience is how long the API server may refuse the first objects.
-const objectsPatience = 30 * time.Second
+// objectsTimeout is how long the API server may refuse the first objects.
+const objectsTimeout = 30 * time.Second
 
 // Plan opens a cluster, or plans a new one on addresses that are free. Two runs at once do not choose the same.
 func Plan(root, name, bin string, report *steps.Reporter) (*Node, error) {
@@ -91,7 +91,7 @@ func (n *Node) renewPrograms(bin string) error {
 	return n.save()
 }
 
-// runs tells whether a component's process is there.
+// runs reports whether a component's process is there.
 func (n *Node) runs(component string) bool {
 	process, err := n.find(component)
 	if err != nil {
@@ -228,7 +228,7 @@ func (n *Node) certificates(ctx context.Context) error {
 	return n.kubeadm(ctx, "init", "phase", "certs", "all")
 }
 
-// kubeconfigs has kubeadm write what the components and the user log in with. The user's file comes last and so tells
+// kubeconfigs has kubeadm write what the components and the user log in with. The user's file comes last and so shows
 // that all of them are there.
 func (n *Node) kubeconfigs(ctx context.Context) error {
 	if _, err := os.Stat(n.Kubeconfig()); err == nil {
@@ -271,7 +271,7 @@ func (n *Node) applyObjects(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, objectsPatience)
+	ctx, cancel := context.WithTimeout(ctx, objectsTimeout)
 	defer cancel()
 	for _, object := range config.Objects(n.Plan) {
 		// The API server says that it is ready a little before it has made the system's namespaces.
@@ -285,7 +285,7 @@ func (n *Node) applyObjects(ctx context.Context) error {
 
 // awaitReady waits for what the first user of a cluster needs.
 func (n *Node) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyPatience, fmt.Errorf("not ready after %s", readyPatience))
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready after %s", readyTimeout))
 	defer cancel()
 	client, err := kube.Open(n.Kubeconfig())
 	if err != nil {
@@ -351,11 +351,11 @@ func holds(object []byte, condition string) bool {
 	return false
 }
 
-// TellDeaths says which components died since the cluster was brought up, with their last words.
-func (n *Node) TellDeaths() {
+// ReportDeaths says which components died since the cluster was brought up, with the ends of their logs.
+func (n *Node) ReportDeaths() {
 	for _, name := range config.Names() {
 		if process, err := n.find(name); errors.Is(err, proc.ErrGone) {
-			n.report.Say("%v", n.obituary(name, process))
+			n.report.Say("%v", n.endOf(name, process))
 		}
 	}
 }

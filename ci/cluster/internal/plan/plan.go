@@ -87,7 +87,7 @@ func overlaps(taken []netip.Prefix, wanted netip.Prefix) bool {
 	return false
 }
 
-// CheckName tells what is wrong with a cluster's name.
+// CheckName returns an error for a name that a cluster cannot have.
 func CheckName(name string) error {
 	if !legalName.MatchString(name) {
 		return fmt.Errorf("cluster name %q: use 1 to 24 lower-case letters, digits and dashes, beginning with a letter and not ending with a dash", name)

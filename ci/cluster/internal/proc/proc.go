@@ -1,7 +1,7 @@
 // Package proc starts long-running programs, finds them again in a later run, and ends them.
 //
 // A process is known by its id and its start time together, and is signalled through a pidfd that was opened before
-// the start time was compared: an id that has been given to somebody else's process is never signalled.
+// the start time was compared: an id that has been given to another process is never signalled.
 package proc
 
 import (
@@ -133,7 +133,7 @@ func (p *Process) Close() {
 	}
 }
 
-// Alive tells whether the process still runs.
+// Alive reports whether the process still runs.
 func (p *Process) Alive() bool { return p.pidfd > 0 && !p.waitFor(0) }
 
 // Exit says how the process ended, where this run can know that.
@@ -162,14 +162,14 @@ func (p *Process) Stop(grace time.Duration) error {
 	if err := p.signal(unix.SIGKILL); err != nil {
 		return err
 	}
-	if !p.waitFor(killPatience) {
-		return fmt.Errorf("process %d is still there %s after SIGKILL", p.PID, killPatience)
+	if !p.waitFor(killTimeout) {
+		return fmt.Errorf("process %d is still there %s after SIGKILL", p.PID, killTimeout)
 	}
 	return nil
 }
 
-// killPatience is how long the kernel may take to tear down a killed process.
-const killPatience = 10 * time.Second
+// killTimeout is how long the kernel may take to tear down a killed process.
+const killTimeout = 10 * time.Second
 
 func (p *Process) signal(signal unix.Signal) error {
 	err := unix.PidfdSendSignal(p.pidfd, signal, nil, 0)

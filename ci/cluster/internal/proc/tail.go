@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// tailWindow is how far back from a log's end Tail looks: more than anyone wants to read at once.
+// tailWindow is how far back from a log's end Tail looks: more than a reader wants at once.
 const tailWindow = 64 << 10
 
-// Tail returns the last lines of a file, each indented, or a sentence where there are none.
+// Tail returns the last lines of a file, each indented, or a sentence where the file is empty.
 func Tail(path string, lines int) string {
 	file, err := os.Open(path)
 	if err != nil {

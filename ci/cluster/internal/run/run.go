@@ -33,7 +33,7 @@ func Command(command *exec.Cmd) (string, error) {
 	return stdout.String(), nil
 }
 
-// said renders the end of a failed command's words: the last lines tell what went wrong.
+// said renders the end of a failed command's words: the last lines say what went wrong.
 func said(streams ...string) string {
 	for _, text := range streams {
 		text = strings.TrimSpace(text)

@@ -1,4 +1,4 @@
-// Package steps tells the user what is going on: what is done, how long it has taken so far, and how long it took the
+// Package steps shows the user each step: what is done, how long it has taken so far, and how long it took the
 // last time.
 package steps
 

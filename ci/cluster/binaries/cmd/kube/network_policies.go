@@ -22,7 +22,7 @@ import (
 // queue is the number of the netfilter queue in which connections wait for a verdict.
 const queue = 100
 
-// runNetworkPolicies enforces NetworkPolicies with the engine of Kubernetes' SIG Network until it is told to end. Its
+// runNetworkPolicies enforces NetworkPolicies with the engine of Kubernetes' SIG Network until a signal ends it. Its
 // own program asks for a pod to run in, and for `queue` of nftables, which not every kernel has; here iptables leads
 // new connections into the queue. 0.7.0 because later ones expect a runtime with NRI.
 func runNetworkPolicies() int {
@@ -72,7 +72,7 @@ func enforce(ctx context.Context, kubeconfig, node, health string) (err error) {
 }
 
 // leadIntoQueue adds or deletes the rule that asks for a verdict on each new connection from, to and between pods.
-// `--queue-bypass` lets them pass while nobody is there to give one. What the node itself sends is not asked about.
+// `--queue-bypass` lets them pass while no process is there to give one. What the node itself sends is not asked about.
 func leadIntoQueue(verb string) error {
 	said, err := exec.Command("iptables", "--wait", verb, "FORWARD", "-m", "conntrack", "--ctstate", "NEW",
 		"-j", "NFQUEUE", "--queue-num", strconv.Itoa(queue), "--queue-bypass").CombinedOutput()

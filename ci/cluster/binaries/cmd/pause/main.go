@@ -1,5 +1,5 @@
 // Command pause holds a pod's namespaces open and does nothing else. It is the only process of its container, so
-// it must reap what is reparented to it and end at once when told to.
+// it must reap what is reparented to it and end at once on a signal.
 package main
 
 import (
