@@ -128,7 +128,7 @@ def _comments(content: str) -> Iterator[Text]:
 
 def _strings(tree: ast.Module) -> Iterator[Text]:
     """Give each string; an f-string as one, with `{}` for each value."""
-    pieces = set()
+    pieces: set[int] = set()
     for node in ast.walk(tree):  # parents before their children
         if isinstance(node, ast.JoinedStr):
             constants = [part for part in node.values if isinstance(part, ast.Constant)]

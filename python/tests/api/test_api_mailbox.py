@@ -13,9 +13,9 @@ from gateway_provisioners.gateway.kernels.kernel import GatewayKernel
 from gateway_provisioners.gateway.websocket import connection as websockets
 from gateway_provisioners.handshake.payload import GatewayKey
 from gateway_provisioners.handshake.response_server import ResponseServer
+from timeouts import within_timeout
 
 SESSION = "a-session-of-the-clients"
-GUARD = 60  # seconds after which something hangs
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -434,6 +434,6 @@ async def test_a_client_of_a_dead_kernel_waits_for_the_next_one(add_provisioner,
         await LaunchedSlowly.lives.wait()
         await asyncio.sleep(0.2)  # twice as long as upstream would take to look
         LaunchedSlowly.go_on.set()
-        assert await asyncio.wait_for(executing, GUARD) == "1\n"
+        assert await within_timeout(executing) == "1\n"
         await restarting
         await gateway.client.delete(kernel_id)

@@ -12,8 +12,8 @@ from tornado.ioloop import IOLoop
 from api.provisioners import Moving
 from api.running import TOKEN, running_gateway
 from cluster.gateway_client import Channels, Gateway
-from cluster.patience import patiently, until
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
+from timeouts import eventually
 
 
 def nodelay(sock):
@@ -135,7 +135,7 @@ async def test_clients_follow_a_kernel_that_a_restart_moves(add_provisioner):
             return kernels[first.kernel_id]["execution_state"] == "idle"
 
         # The gateway hears of it on another connection than the clients do.
-        await patiently(until(is_idle))
+        await eventually(is_idle)
 
 
 async def test_a_client_that_was_away_finds_the_kernel_where_it_is_now(add_provisioner):

@@ -9,10 +9,9 @@ import subprocess
 
 import pyhelm3
 from gateway_client import Gateway
-from kubectl import PATIENCE_SECONDS
-from patience import patiently, until
 
 from ci.paths import ROOT
+from timeouts import TIMEOUT_SECONDS, eventually
 
 CHART = ROOT / "charts" / "gateway-provisioners"
 # A node counts as lost, and takes no pods, for a while after its API server or its kubelet has been away.
@@ -58,7 +57,7 @@ class Chart:
         self._command = pyhelm3.Command(
             executable=str(helm),
             kubeconfig=kubectl.kubeconfig,
-            default_timeout=f"{PATIENCE_SECONDS}s",
+            default_timeout=f"{TIMEOUT_SECONDS}s",
         )
         self._helm = pyhelm3.Client(self._command, executable=str(helm))
         self._path = path
@@ -77,7 +76,7 @@ class Chart:
         self._values = values
         await self._apply(values)
 
-    async def upgrade(self, values, *, timeout=PATIENCE_SECONDS):
+    async def upgrade(self, values, *, timeout=TIMEOUT_SECONDS):
         """Change some values on top of those of the installation; undone by the next call."""
         await self._apply(_merged(self._values, values), timeout=timeout)
 
@@ -86,7 +85,7 @@ class Chart:
         self._path = path
         await self._apply(self._values)
 
-    async def _apply(self, values, *, timeout=PATIENCE_SECONDS):
+    async def _apply(self, values, *, timeout=TIMEOUT_SECONDS):
         chart = await self._helm.get_chart(self._path)
         await self._helm.install_or_upgrade_release(
             self.release,
@@ -133,7 +132,7 @@ class Chart:
     async def wait_rolled_out(self):
         """Return when the gateways are those of the newest values, all ready, and no others."""
         target = f"deployment/{self.fullname}"
-        await self._namespace.run("rollout", "status", target, f"--timeout={PATIENCE_SECONDS}s")
+        await self._namespace.run("rollout", "status", target, f"--timeout={TIMEOUT_SECONDS}s")
         # That goes by what was last counted; a pod that was deleted a moment ago may be in it.
         replicas = int(
             await self._namespace.run("get", target, "--output=jsonpath={.spec.replicas}")
@@ -144,7 +143,7 @@ class Chart:
             its_own = [pod for pod in pods if "ownerReferences" in pod["metadata"]]
             return len(its_own) == replicas and all(map(_is_ready, its_own))
 
-        await patiently(until(are_ready))
+        await eventually(are_ready)
 
     async def service_url(self):
         """Where the release's Service leads to any of its gateways, for whom it can be reached."""

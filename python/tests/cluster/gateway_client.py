@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import uuid
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from cluster.patience import PATIENCE_SECONDS
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 
 class Refused(Exception):
@@ -56,7 +55,7 @@ class Gateway:
         await self._session.close()
 
     async def request(self, method, path, body=None):
-        timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         async with self._session.request(
             method, f"{self.url}{path}", json=body, timeout=timeout
         ) as response:
@@ -131,7 +130,7 @@ class Channels:
         return header["msg_id"]
 
     async def receive(self):
-        message = await asyncio.wait_for(self._websocket.receive(), PATIENCE_SECONDS)
+        message = await within_timeout(self._websocket.receive())
         if message.type is not aiohttp.WSMsgType.TEXT:
             msg = f"websocket closed: {message.type} {message.data} {message.extra}"
             raise ConnectionError(msg)

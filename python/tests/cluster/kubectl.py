@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 
-from patience import PATIENCE_SECONDS
+from timeouts import TIMEOUT_SECONDS
 
 
 class Kubectl:
@@ -87,7 +87,7 @@ class Namespace:
             }
         )
         await self.run(
-            "wait", "--for=create", "serviceaccount/default", f"--timeout={PATIENCE_SECONDS}s"
+            "wait", "--for=create", "serviceaccount/default", f"--timeout={TIMEOUT_SECONDS}s"
         )
 
     async def delete(self):
@@ -114,7 +114,7 @@ class Namespace:
     async def _wait_deleted(self, selector):
         for kind in ("pods", "secrets"):
             await self.run(
-                "wait", "--for=delete", kind, "-l", selector, f"--timeout={PATIENCE_SECONDS}s"
+                "wait", "--for=delete", kind, "-l", selector, f"--timeout={TIMEOUT_SECONDS}s"
             )
 
     @contextlib.asynccontextmanager
@@ -138,7 +138,7 @@ class Namespace:
                 "wait",
                 "--for=jsonpath={.status.hard}",
                 "resourcequota/small",
-                f"--timeout={PATIENCE_SECONDS}s",
+                f"--timeout={TIMEOUT_SECONDS}s",
             )
             yield
         finally:

@@ -10,7 +10,8 @@ import pytest_asyncio
 import yaml
 from chart import CHART
 from gateway_client import Gateway
-from kubectl import PATIENCE_SECONDS
+
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 # Of cert-manager, the Prometheus Operator and the Gateway API.
 ELSEWHERE = {"cert-manager.io", "monitoring.coreos.com", "gateway.networking.k8s.io"}
@@ -42,11 +43,11 @@ class Helm:
 
     async def install(self, release, *arguments):
         await self(
-            "install", release, str(CHART), "--wait", f"--timeout={PATIENCE_SECONDS}s", *arguments
+            "install", release, str(CHART), "--wait", f"--timeout={TIMEOUT_SECONDS}s", *arguments
         )
 
     async def upgrade(self, release, *arguments):
-        wait = ("--wait", f"--timeout={PATIENCE_SECONDS}s")
+        wait = ("--wait", f"--timeout={TIMEOUT_SECONDS}s")
         await self("upgrade", release, str(CHART), KEEP_VALUES, *wait, *arguments)
 
 
@@ -97,7 +98,7 @@ async def gateway_pods(namespace, release):
     """The names of the gateway's pods that are not about to end, by their unique ids."""
     # Helm 3 does not wait until the old ones are told to.
     deployment = f"deployment/{fullname(release)}"
-    await namespace.run("rollout", "status", deployment, f"--timeout={PATIENCE_SECONDS}s")
+    await namespace.run("rollout", "status", deployment, f"--timeout={TIMEOUT_SECONDS}s")
     labels = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=gateway"
     pods = json.loads(await namespace.run("get", "pods", "-l", labels, "-o", "json"))
     return {
@@ -135,7 +136,7 @@ async def test_release_from_installation_to_removal(helm, administrator):
     namespace = administrator
     before = await everything(namespace)
     await helm.install("first")
-    said = await helm("test", "first", f"--timeout={PATIENCE_SECONDS}s")
+    said = await helm("test", "first", f"--timeout={TIMEOUT_SECONDS}s")
     assert "python3: 1 + 1 gives 2" in said
     first_token = await token(namespace, "first")
     first_pods = await gateway_pods(namespace, "first")
@@ -145,7 +146,7 @@ async def test_release_from_installation_to_removal(helm, administrator):
 
         # A kernel is added: the gateway, its token and its kernels do not notice.
         await helm.upgrade("first", *ADD_A_KERNEL)
-        await asyncio.wait_for(wait_listed(client, "custom"), PATIENCE_SECONDS)
+        await within_timeout(wait_listed(client, "custom"))
         assert await gateway_pods(namespace, "first") == first_pods
         assert await result_of(client, kernel, "print(answer)") == "42"
 
@@ -154,10 +155,10 @@ async def test_release_from_installation_to_removal(helm, administrator):
     assert (await gateway_pods(namespace, "first")).keys().isdisjoint(first_pods)
     assert await token(namespace, "first") == first_token
     async with gateway(namespace, "first") as client:
-        await asyncio.wait_for(wait_listed(client, "custom"), PATIENCE_SECONDS)
+        await within_timeout(wait_listed(client, "custom"))
         assert await result_of(client, kernel, "print(answer)") == "42"
 
-    await helm("rollback", "first", "1", "--wait", f"--timeout={PATIENCE_SECONDS}s")
+    await helm("rollback", "first", "1", "--wait", f"--timeout={TIMEOUT_SECONDS}s")
     assert await token(namespace, "first") == first_token
     async with gateway(namespace, "first") as client:
         assert await result_of(client, kernel, "print(answer)") == "42"
@@ -167,7 +168,7 @@ async def test_release_from_installation_to_removal(helm, administrator):
     await namespace.wait_no_kernels()
     labels = "app.kubernetes.io/instance=first"
     for gone in (("pods", "-l", labels), ("lease/first-gateway-provisioners-upkeep",)):
-        await namespace.run("wait", "--for=delete", *gone, f"--timeout={PATIENCE_SECONDS}s")
+        await namespace.run("wait", "--for=delete", *gone, f"--timeout={TIMEOUT_SECONDS}s")
     assert await everything(namespace) == before
 
 
@@ -183,7 +184,7 @@ async def test_two_releases_in_one_namespace(helm, administrator):
     await helm("uninstall", LONGEST_NAME, "--wait")
     await administrator.wait_no_kernels()
     gateways = ("pods", "-l", "app.kubernetes.io/component=gateway")
-    await administrator.run("wait", "--for=delete", *gateways, f"--timeout={PATIENCE_SECONDS}s")
+    await administrator.run("wait", "--for=delete", *gateways, f"--timeout={TIMEOUT_SECONDS}s")
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ import pyhelm3.errors
 import pytest
 import pytest_asyncio
 from chart import CHART, Chart
-from kubectl import PATIENCE_SECONDS, Namespace
+from kubectl import Namespace
 
 from api.certificates import write_certificate
 from ci import images
+from timeouts import TIMEOUT_SECONDS
 
 SPECS = "/usr/local/share/jupyter/kernels"
 PULLER = "app.kubernetes.io/component=image-puller"
@@ -76,7 +77,7 @@ async def run_pod(namespace, manifest):
     name = manifest["metadata"]["name"]
     await namespace.run("apply", "-f", "-", stdin=json.dumps(manifest))
     done = "--for=jsonpath={.status.phase}=Succeeded"
-    await namespace.run("wait", done, f"pod/{name}", f"--timeout={PATIENCE_SECONDS}s")
+    await namespace.run("wait", done, f"pod/{name}", f"--timeout={TIMEOUT_SECONDS}s")
     await namespace.run("delete", "pod", name)
 
 
@@ -255,7 +256,7 @@ async def test_removal_takes_kernels_along_and_leaves_nothing(chart, namespace, 
         await gateway.start("ours")
     await chart.uninstall()
     await kernels.wait_no_kernels()
-    gone = ("--for=delete", f"--timeout={PATIENCE_SECONDS}s")
+    gone = ("--for=delete", f"--timeout={TIMEOUT_SECONDS}s")
     labels = "app.kubernetes.io/instance=gateway"
     await asyncio.gather(
         namespace.run("wait", *gone, "pods", "-l", labels),

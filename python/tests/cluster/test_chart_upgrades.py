@@ -10,10 +10,10 @@ import tarfile
 
 import pytest
 from chart import CHART, Chart
-from kubectl import PATIENCE_SECONDS
 
 from ci.commands import run
 from ci.paths import ROOT, version
+from timeouts import TIMEOUT_SECONDS
 
 THIS_CHART = "this chart as 0.0.1"
 TAGS = run("git", "-C", ROOT, "tag", "--list", "v*").split() if (ROOT / ".git").exists() else []
@@ -67,4 +67,4 @@ async def test_an_upgrade_of_the_chart_costs_no_variable(cluster, kubectl, names
     await chart.uninstall()
     await namespace.wait_no_kernels()
     gone = ("pods", "-l", "app.kubernetes.io/instance=upgraded")
-    await namespace.run("wait", "--for=delete", *gone, f"--timeout={PATIENCE_SECONDS}s")
+    await namespace.run("wait", "--for=delete", *gone, f"--timeout={TIMEOUT_SECONDS}s")

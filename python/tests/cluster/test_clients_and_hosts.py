@@ -15,11 +15,11 @@ from gateway_client import Gateway, Refused
 from host_network import local_cluster
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from kubectl import PATIENCE_SECONDS
 
 from ci import images
 from ci.gateway_access import jupyter_server
 from programs import program
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 NOTEBOOK_CLIENT = """
 import sys
@@ -111,8 +111,8 @@ async def test_bare_jupyter_client(manager, namespace):
     await manager.start_kernel(env={"KERNEL_USERNAME": "alice"})
     client = manager.client()
     client.start_channels()
-    await client.wait_for_ready(timeout=PATIENCE_SECONDS)
-    reply = await client.execute_interactive("x = 1", timeout=PATIENCE_SECONDS)
+    await client.wait_for_ready(timeout=TIMEOUT_SECONDS)
+    reply = await client.execute_interactive("x = 1", timeout=TIMEOUT_SECONDS)
     assert reply["content"]["status"] == "ok"
     assert await manager.is_alive()
     await manager.restart_kernel()
@@ -142,7 +142,7 @@ async def host(*command, port, environment):
     url = f"http://127.0.0.1:{port}"
     try:
         async with Gateway(url, "t0ken") as client:
-            await asyncio.wait_for(answers(client), PATIENCE_SECONDS)
+            await within_timeout(answers(client))
             yield client
     finally:
         process.terminate()
@@ -196,7 +196,7 @@ async def test_a_launch_script_of_somebodys_own(manager, kernelspecs, namespace)
     await manager.start_kernel(env={"KERNEL_USERNAME": "alice"})
     client = manager.client()
     client.start_channels()
-    await client.wait_for_ready(timeout=PATIENCE_SECONDS)
+    await client.wait_for_ready(timeout=TIMEOUT_SECONDS)
     client.stop_channels()
     [pod] = await namespace.objects("pods")
     assert pod["metadata"]["annotations"]["acme/made-by"] == "our own script"

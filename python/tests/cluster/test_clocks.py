@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest_asyncio
 from host_network import local_cluster
-from patience import patiently, until
 
 from ci import debian
 from ci.commands import run
+from timeouts import eventually
 
 AHEAD_SECONDS = 60
 LIBRARY = "libfaketime.so.1"
@@ -81,7 +81,7 @@ async def test_gateways_whose_clocks_differ_share_their_kernels(chart, namespace
         async def all_are_listed():
             return sorted(await other.kernels()) == sorted(kernels)
 
-        await patiently(until(all_are_listed))
+        await eventually(all_are_listed)
         for kernel_id in kernels:
             async with other.channels(kernel_id) as kernel:
                 assert (await kernel.execute("print(x)")).text == "1\n"

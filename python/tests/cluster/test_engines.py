@@ -3,10 +3,9 @@
 import asyncio
 import subprocess
 
-from patience import patiently
-
 from ci import images
 from ci.builders import find_builder
+from timeouts import within_timeout
 
 TAG = "acme/replaced:1.0"
 OTHER = "acme/other:1.0"
@@ -44,10 +43,10 @@ async def test_a_container_ends_with_the_process_that_started_it(cluster, tmp_pa
             process = await asyncio.create_subprocess_exec(
                 *command, env=environment, stdout=subprocess.PIPE
             )
-            assert await patiently(process.stdout.readline()) == b"up\n"
+            assert await within_timeout(process.stdout.readline()) == b"up\n"
             process.kill()
             # The pipe ends when nobody in the container has it any more.
-            assert await patiently(process.stdout.read()) == b""
+            assert await within_timeout(process.stdout.read()) == b""
             await process.wait()
     finally:
         engine.remove(TAG)

@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from gateway_client import Refused
-from patience import patiently, until
+
+from timeouts import eventually
 
 # As many as there are calls that change something; see crash_at.py.
 START, RESTART, SHUTDOWN = 5, 9, 2
@@ -59,7 +60,7 @@ def crash(chart, namespace):
             [status] = (await chart.gateway_pods())[0]["status"]["containerStatuses"]
             return status["restartCount"] == 1 and status["ready"]
 
-        await patiently(until(was_restarted))
+        await eventually(was_restarted)
 
     return crash
 
@@ -91,13 +92,13 @@ def alive(namespace):
                     result = await kernel.execute("print(globals().get('x'))")
                     return result.text
 
-        value = await patiently(until(answers))
+        value = await eventually(answers)
 
         async def is_single():
             pods = await namespace.names("pods", kernel_id)
             return len(pods) == 1 and await namespace.names("secrets", kernel_id) == pods
 
-        await patiently(until(is_single))
+        await eventually(is_single)
         return value.strip()
 
     return alive

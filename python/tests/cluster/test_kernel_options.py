@@ -5,9 +5,9 @@ import json
 import pytest
 import pytest_asyncio
 from gateway_client import Refused
-from patience import patiently, until
 
 from gateway_provisioners.model.names import user_label
+from timeouts import eventually
 
 USERS = ("alice", "Alice")
 ON_LINUX = {
@@ -101,7 +101,7 @@ async def gone(gateway, kernel_id):
     async def is_gone():
         return kernel_id not in await gateway.kernels()
 
-    await patiently(until(is_gone))
+    await eventually(is_gone)
 
 
 async def refused(gateway, name, **env):
@@ -272,8 +272,8 @@ async def test_a_group_changes_without_a_restart(gateway, chart, namespace):
     changed = values(chart.image, namespace.name)
     changed["kernels"]["grouped"] = {"image": chart.image, "authorizedGroups": ["analysts"]}
     await chart.upgrade({**changed, "userGroups": {"analysts": ["bob"]}})
-    await patiently(until(is_listed))
+    await eventually(is_listed)
     assert "only listed users may (authorized_users)" in await why_not()
     await chart.upgrade({**changed, "userGroups": {"analysts": ["bob", "carol"]}})
-    await patiently(until(may_start))
+    await eventually(may_start)
     assert [pod["metadata"]["uid"] for pod in await chart.gateway_pods()] == before

@@ -6,9 +6,9 @@ import base64
 import pytest
 import pytest_asyncio
 from gateway_client import Refused
-from patience import patiently, until
 
 from ci import images
+from timeouts import eventually
 
 PLOT = "library(ggplot2); ggplot(mpg, aes(displ, hwy)) + geom_point()"
 BUSY_LOOP = "begun <- TRUE; cat(begun); flush.console(); repeat {}"
@@ -30,7 +30,7 @@ async def gateway(chart):
             listed = await gateway.request("GET", "/api/kernelspecs")
             return kernels.keys() <= listed["kernelspecs"].keys()
 
-        await patiently(until(are_listed))
+        await eventually(are_listed)
         yield gateway
 
 

@@ -7,7 +7,8 @@ import json
 import pytest
 import pytest_asyncio
 from gateway_client import Refused
-from patience import patiently, until
+
+from timeouts import eventually
 
 REPLICAS = 3
 
@@ -18,7 +19,7 @@ async def three(chart):
 
 
 async def listed(gateway, kernel_id):
-    await patiently(until(lambda: _is_listed(gateway, kernel_id)))
+    await eventually(lambda: _is_listed(gateway, kernel_id))
 
 
 async def _is_listed(gateway, kernel_id):
@@ -29,7 +30,7 @@ async def unlisted(gateway, kernel_id):
     async def is_gone():
         return not await _is_listed(gateway, kernel_id)
 
-    await patiently(until(is_gone))
+    await eventually(is_gone)
 
 
 async def test_any_gateway_serves_any_kernel(chart, namespace):
@@ -102,14 +103,14 @@ async def test_a_dead_kernel_is_restarted_once(chart, namespace):
                 and each["metadata"]["annotations"]["gateway-provisioners/state"] == "running"
             ]
 
-        await patiently(until(is_replaced))
+        await eventually(is_replaced)
         for gateway in gateways:
 
             async def answers(gateway=gateway):
                 async with gateway.channels(kernel_id) as kernel:
                     return (await kernel.execute("print('alive')")).text == "alive\n"
 
-            await patiently(until(answers))
+            await eventually(answers)
         [successor] = await namespace.names("pods", kernel_id)
         assert successor.endswith("-2")
         await gateways[2].delete(kernel_id)
@@ -166,12 +167,12 @@ async def test_one_gateway_has_the_duties_and_leaves_them_when_it_ends(chart, na
     async def has_a_living_holder():
         return await gateway_of(await holder())
 
-    leader = await patiently(until(has_a_living_holder))
+    leader = await eventually(has_a_living_holder)
     # Killed without a word, it is missed at once all the same: its pod is gone.
     await namespace.run("delete", "pod", leader, "--force", "--grace-period=0")
 
     async def has_another_holder():
         return await has_a_living_holder() not in (None, leader)
 
-    await patiently(until(has_another_holder))
+    await eventually(has_another_holder)
     await chart.wait_rolled_out()

@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest_asyncio
-from patience import PATIENCE_SECONDS, patiently, until
 
 from ci import images
 from ci.demo_notebooks import SCALA_VARIABLES
+from timeouts import TIMEOUT_SECONDS, eventually
 
 COUNT_TO_TEN = "println(sc.parallelize(1 to 10).map(_ * 2).sum)"
 # Until the container's limit, which is below what the heap may become.
@@ -21,13 +21,13 @@ async def gateway(chart):
             "kernels": {
                 "scala": {
                     "enabled": True,
-                    "launchTimeout": PATIENCE_SECONDS,
+                    "launchTimeout": TIMEOUT_SECONDS,
                     "env": {"SPARK_DRIVER_MEMORY": "500m", **SCALA_VARIABLES},
                 },
                 "greedy_scala": {
                     "image": images.KERNEL_SCALA.reference,
                     "language": "scala",
-                    "launchTimeout": PATIENCE_SECONDS,
+                    "launchTimeout": TIMEOUT_SECONDS,
                     "env": {"SPARK_DRIVER_MEMORY": "4g", **SCALA_VARIABLES},
                     "resources": limited,
                 },
@@ -40,7 +40,7 @@ async def gateway(chart):
             listed = await gateway.request("GET", "/api/kernelspecs")
             return "greedy_scala" in listed["kernelspecs"]
 
-        await patiently(until(is_listed))
+        await eventually(is_listed)
         yield gateway
 
 

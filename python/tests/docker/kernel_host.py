@@ -13,8 +13,8 @@ from tornado import web
 
 from ci import images
 from ci.private_engine import ASK_SECONDS
+from timeouts import TIMEOUT_SECONDS
 
-PATIENCE_SECONDS = 60
 # The arguments of `hosts` for everything that kernels run in; podman has no services.
 EVERY_ENGINE = {
     "docker-provisioner": ("docker-provisioner", "engine"),
@@ -25,7 +25,7 @@ EVERY_ENGINE = {
 
 async def wait_until(condition):
     """Wait until the coroutine function gives something; return that."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not (found := await condition()):
         assert time.monotonic() < deadline
         await asyncio.sleep(ASK_SECONDS)
@@ -44,7 +44,7 @@ class Kernel:
             self.client.stop_channels()
         self.client = self.manager.client()
         self.client.start_channels()
-        await self.client.wait_for_ready(timeout=PATIENCE_SECONDS)
+        await self.client.wait_for_ready(timeout=TIMEOUT_SECONDS)
 
     async def run(self, code, on_output=None):
         """The reply to `code`, and what it printed; calls `on_output` when it prints."""
@@ -61,7 +61,7 @@ class Kernel:
 
         tasks = []
         reply = await self.client.execute_interactive(
-            code, output_hook=output, timeout=PATIENCE_SECONDS
+            code, output_hook=output, timeout=TIMEOUT_SECONDS
         )
         await asyncio.gather(*tasks)
         return reply["content"], "".join(printed)
@@ -135,7 +135,7 @@ class Host:
 
     def wait_gone(self):
         """Return when nothing is left; a service's container goes a moment after it."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while left := self.left():
             assert time.monotonic() < deadline, left
             time.sleep(ASK_SECONDS)

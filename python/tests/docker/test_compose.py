@@ -11,13 +11,13 @@ import uuid
 from pathlib import Path
 
 import pytest
-from kernel_host import PATIENCE_SECONDS
 
 from ci import images
 from ci.commands import CommandError
 from ci.compose import IMAGES, Project
 from ci.private_engine import ASK_SECONDS
 from cluster.gateway_client import Gateway
+from timeouts import TIMEOUT_SECONDS
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/docker.md").read_text()
@@ -171,7 +171,7 @@ def wait_ready(engine, names):
     """The address of the gateway, as soon as it is ready."""
     template = f'{{{{(index .NetworkSettings.Networks "{names["notebooks"]}").IPAddress}}}}'
     url = f"http://{engine.cli('inspect', '--format', template, names['gateway']).strip()}:8888"
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
             with urllib.request.urlopen(f"{url}/readyz", timeout=5):

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from kernel_host import PATIENCE_SECONDS
 
 from ci import images
 from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
+from timeouts import within_timeout
 
 
 @pytest.fixture(params=["engine", "podman"])
@@ -144,7 +144,7 @@ async def test_the_launch_script_by_hand(host, installed):
             assert process.returncode == 0
             name = f"ada-{kernel_id}-1"
             assert output.decode() == f"[launch_docker] Started container {name}.\n"
-            arrival = await asyncio.wait_for(expectation.next_arrival(), PATIENCE_SECONDS)
+            arrival = await within_timeout(expectation.next_arrival())
         [container] = host.containers()
         assert container["Name"] == f"/{name}"
         assert arrival.protocol == 2

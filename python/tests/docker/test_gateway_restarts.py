@@ -1,6 +1,5 @@
 """Kernels on a Docker engine are found again by the gateway that comes after the one that started them."""
 
-import asyncio
 import contextlib
 import datetime as dt
 import json
@@ -10,9 +9,10 @@ import stat
 import aiohttp
 import pytest
 from gateway_host import TOKEN, GatewayHost
-from kernel_host import EVERY_ENGINE, PATIENCE_SECONDS, wait_until
+from kernel_host import EVERY_ENGINE, wait_until
 
 from cluster.gateway_client import Refused
+from timeouts import within_timeout
 
 # As many as there are calls that change something; see crash_at.py.
 STEPS = {
@@ -163,7 +163,7 @@ async def test_a_gateway_that_is_killed_at_a_step_leaves_nothing_half_done(
                 await kernel.execute("x = 1")
             await (client.restart if operation == "restart" else client.delete)(kernel_id)
             # The last steps come after the answer.
-            await asyncio.wait_for(gateway.process.wait(), PATIENCE_SECONDS)
+            await within_timeout(gateway.process.wait())
     assert not gateway.crash_at.exists()
     last = number == STEPS[host.provisioner][operation]
     async with gateway.running() as client:

@@ -4,7 +4,9 @@ import asyncio
 import json
 
 import pytest
-from kernel_host import EVERY_ENGINE, PATIENCE_SECONDS
+from kernel_host import EVERY_ENGINE
+
+from timeouts import within_timeout
 
 BUSY_LOOP = "begun = True\nprint(begun)\nwhile True: pass"
 
@@ -52,7 +54,7 @@ async def test_a_kernel_that_ends_by_itself_has_ended(host):
     async with host.kernel() as kernel:
         kernel.client.execute("import os; os._exit(3)")
         workload = kernel.manager.provisioner._workload
-        await asyncio.wait_for(workload.wait_gone(), PATIENCE_SECONDS)
+        await within_timeout(workload.wait_gone())
         assert not await kernel.manager.is_alive()
         assert await kernel.manager.provisioner.poll() == 3
 

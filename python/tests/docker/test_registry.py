@@ -8,10 +8,10 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT
 
 import pytest
-from kernel_host import PATIENCE_SECONDS
 
 from ci import docker_engine, images
 from ci.podman_service import PodmanService
+from timeouts import TIMEOUT_SECONDS
 
 USER, PASSWORD = "ada", "Anal:ytical 'Engine'"
 REGISTRY = images.Image(
@@ -142,7 +142,7 @@ async def test_an_image_that_takes_too_long_is_there_later(host, registry, image
     finally:
         registry.resume()
     assert "still being pulled after 2 seconds" in refusal
-    async with host.kernel(image_name=image, launch_timeout=PATIENCE_SECONDS) as kernel:
+    async with host.kernel(image_name=image, launch_timeout=TIMEOUT_SECONDS) as kernel:
         assert (await kernel.run("print(6 * 7)"))[1] == "42\n"
 
 

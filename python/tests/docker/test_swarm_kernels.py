@@ -1,9 +1,8 @@
 """Kernels in Swarm services: what only they have."""
 
-import asyncio
-
 import pytest
-from kernel_host import PATIENCE_SECONDS
+
+from timeouts import within_timeout
 
 
 @pytest.fixture
@@ -44,5 +43,5 @@ async def test_a_service_that_somebody_removes_is_a_kernel_that_has_ended(host, 
     async with host.kernel() as kernel:
         workload = kernel.manager.provisioner._workload
         engine.cli("service", "rm", workload.name)
-        await asyncio.wait_for(workload.wait_gone(), PATIENCE_SECONDS)
+        await within_timeout(workload.wait_gone())
         assert not await kernel.manager.is_alive()

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
+from timeouts import TIMEOUT_SECONDS, within_timeout
+
 LAUNCHERS = Path(__file__).parents[3] / "launchers"
 SCRIPT = LAUNCHERS / "python" / "scripts" / "launch_ipykernel.py"
 KERNEL_ID = "2b0f5c0c-0f3e-4a07-8d6f-6b2f6a3c9d10"
-GUARD = 120  # seconds after which a test that waits has failed
 
 
 class Launched:
@@ -25,7 +26,7 @@ class Launched:
         self.stderr = stderr
 
     async def exit_code(self):
-        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), GUARD)
+        return await within_timeout(asyncio.to_thread(self.process.wait))
 
     def kill(self):
         self.process.kill()
@@ -79,7 +80,7 @@ async def has_ended(pid):
     except ProcessLookupError:
         return True
     try:
-        ready, _, _ = await asyncio.to_thread(select.select, [pidfd], [], [], GUARD)
+        ready, _, _ = await asyncio.to_thread(select.select, [pidfd], [], [], TIMEOUT_SECONDS)
         return bool(ready)
     finally:
         os.close(pidfd)
@@ -92,7 +93,7 @@ async def client_of(info):
     client.load_connection_info({**info, "ip": "127.0.0.1"})
     client.start_channels()
     try:
-        await client.wait_for_ready(timeout=GUARD)
+        await client.wait_for_ready(timeout=TIMEOUT_SECONDS)
         yield client
     finally:
         client.stop_channels()
@@ -107,7 +108,7 @@ async def run(client, code):
         if message["msg_type"] == "stream":
             printed.append(message["content"]["text"])
 
-    reply = await client.execute_interactive(code, output_hook=output, timeout=GUARD)
+    reply = await client.execute_interactive(code, output_hook=output, timeout=TIMEOUT_SECONDS)
     return reply["content"], "".join(printed)
 
 
@@ -129,7 +130,7 @@ async def start_busy(client, code, connect=CONNECT):
     async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
         call = connect.format(port=server.sockets[0].getsockname()[1])
         task = asyncio.create_task(run(client, code.replace("busy()", call)))
-        await asyncio.wait_for(busy.wait(), GUARD)
+        await within_timeout(busy.wait())
     return task
 
 

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from launched import GUARD, KERNEL_ID, LAUNCHERS, client_of, environment, value
+from launched import KERNEL_ID, LAUNCHERS, client_of, environment, value
 from launched_r import children
 
 from gateway_provisioners.handshake.payload import new_launch_key
+from timeouts import TIMEOUT_SECONDS
 
 PUBLIC_KEY = base64.b64encode(b"\x30" * 294).decode()
 # Stands for a language's runtime: says what it was started with, and its process id.
@@ -69,7 +70,7 @@ def bootstrap(image, wrapper=(), *, path="/usr/bin:/bin", **variables):
 
 
 def outcome(process):
-    stdout, stderr = process.communicate(timeout=GUARD)
+    stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     return process.returncode, stdout, stderr
 
 

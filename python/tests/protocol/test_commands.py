@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from launched import GUARD, KERNEL_ID, client_of, has_ended, run, start_busy, value
+from launched import KERNEL_ID, client_of, has_ended, run, start_busy, value
 
 from gateway_provisioners.errors import CommandFailed
 from gateway_provisioners.handshake import payload
@@ -15,6 +15,7 @@ from gateway_provisioners.handshake.command_client import (
     send_signal,
     stop_listener,
 )
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 
 @contextlib.asynccontextmanager
@@ -30,7 +31,7 @@ async def connection(kernel):
 
 async def read(coroutine):
     with contextlib.suppress(ConnectionResetError):
-        return await asyncio.wait_for(coroutine, GUARD)
+        return await within_timeout(coroutine)
     return b""
 
 
@@ -39,7 +40,7 @@ async def test_interrupts_a_busy_loop(launch):
         await run(client, "kept = 'still here'")
         busy = await start_busy(client, "busy()\nwhile True: pass")
         await send_signal(kernel.endpoint, signal.SIGINT)
-        reply, _ = await asyncio.wait_for(busy, GUARD)
+        reply, _ = await within_timeout(busy)
         assert (reply["status"], reply["ename"]) == ("error", "KeyboardInterrupt")
         assert await value(client, "kept") == "still here"
 
@@ -50,7 +51,7 @@ async def test_interrupt_reaches_what_the_kernel_started(launch):
         child = int(await value(client, "p.pid"))
         busy = await start_busy(client, "busy()\np.wait()")
         await send_signal(kernel.endpoint, signal.SIGINT)
-        reply, _ = await asyncio.wait_for(busy, GUARD)
+        reply, _ = await within_timeout(busy)
         assert reply["ename"] == "KeyboardInterrupt"
         assert await has_ended(child)
 
@@ -76,7 +77,7 @@ async def test_stopping_the_listener_leaves_the_kernel(launch):
         with pytest.raises(CommandFailed, match="cannot be reached"):
             await send_signal(kernel.endpoint, 0)
         assert await value(client, "1 + 1") == "2"
-        await client.shutdown(reply=True, timeout=GUARD)
+        await client.shutdown(reply=True, timeout=TIMEOUT_SECONDS)
         assert await kernel.launched.exit_code() == 0
 
 

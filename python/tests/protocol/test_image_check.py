@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from launched import GUARD, LAUNCHERS, environment
+from launched import LAUNCHERS, environment
+
+from timeouts import TIMEOUT_SECONDS
 
 PROGRAMS = Path(sys.executable).parent
 FORTY_LINES = next(
@@ -29,7 +31,7 @@ def run(*command, path=PROGRAMS):
         capture_output=True,
         text=True,
         check=False,
-        timeout=GUARD,
+        timeout=TIMEOUT_SECONDS,
         env={**environment(), "PATH": search},
     )
 

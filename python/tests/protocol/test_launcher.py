@@ -10,7 +10,6 @@ import pytest
 import zmq
 import zmq.asyncio
 from launched import (
-    GUARD,
     client_of,
     has_ended,
     launched,
@@ -21,6 +20,7 @@ from launched import (
 from zmq.utils.monitor import recv_monitor_message
 
 from gateway_provisioners.handshake.command_client import send_signal
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 RESET_ON_CLOSE = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -64,7 +64,7 @@ async def handshake(info, *, curve):
             | zmq.EVENT_HANDSHAKE_FAILED_AUTH
         )
         shell.connect(f"tcp://127.0.0.1:{info.shell_port}")
-        return (await asyncio.wait_for(recv_monitor_message(monitor), GUARD))["event"]
+        return (await within_timeout(recv_monitor_message(monitor)))["event"]
     finally:
         context.destroy(linger=0)
 
@@ -103,7 +103,7 @@ async def test_user_code_finds_nothing_of_the_launcher(launch):
         await run(client, "from ipykernel.connect import get_connection_file as f")
         path = await value(client, "f()")
         assert permissions(path) == (0o600, 0o700)
-        await client.shutdown(reply=True, timeout=GUARD)
+        await client.shutdown(reply=True, timeout=TIMEOUT_SECONDS)
         assert await kernel.launched.exit_code() == 0
         assert permissions(path) is None
 
@@ -111,7 +111,7 @@ async def test_user_code_finds_nothing_of_the_launcher(launch):
 async def test_shutdown_by_message_leaves_nothing(launch):
     async with launch() as kernel:
         async with client_of(kernel.info.to_jupyter()) as client:
-            await client.shutdown(reply=True, timeout=GUARD)
+            await client.shutdown(reply=True, timeout=TIMEOUT_SECONDS)
         assert await kernel.launched.exit_code() == 0
         assert await has_ended(kernel.info.pid)
         with pytest.raises(ConnectionRefusedError):
@@ -197,7 +197,7 @@ async def test_kernel_class_of_the_users_own(launch, tmp_path):
         launch(*arguments, PYTHONPATH=str(tmp_path)) as kernel,
         client_of(kernel.info.to_jupyter()) as client,
     ):
-        reply = await client.kernel_info(reply=True, timeout=GUARD)
+        reply = await client.kernel_info(reply=True, timeout=TIMEOUT_SECONDS)
         assert reply["content"]["implementation"] == "acme"
 
 
@@ -219,7 +219,7 @@ async def test_report_is_repeated_until_the_gateway_takes_it(tmp_path, server):
     address = f"127.0.0.1:{gateway.sockets[0].getsockname()[1]}"
     async with gateway:
         with launched(tmp_path, address, server.public_key) as kernel:
-            assert await asyncio.wait_for(reports.get(), GUARD)
+            assert await within_timeout(reports.get())
             assert len(connections) == 2
             kernel.process.terminate()
             assert await kernel.exit_code() == 128 + signal.SIGTERM

@@ -7,13 +7,14 @@ import socket
 
 import pytest
 import reference_v1
-from launched import GUARD, KERNEL_ID, client_of, has_ended, launched, run, start_busy, value
+from launched import KERNEL_ID, client_of, has_ended, launched, run, start_busy, value
 
 from gateway_provisioners.handshake.command_client import (
     CommandEndpoint,
     send_signal,
     stop_listener,
 )
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 
 @contextlib.asynccontextmanager
@@ -40,7 +41,7 @@ async def test_reports_and_executes(tmp_path, bits):
             assert "curve_publickey" not in info
             async with client_of(info) as client:
                 assert await value(client, "6 * 7") == "42"
-                await client.shutdown(reply=True, timeout=GUARD)
+                await client.shutdown(reply=True, timeout=TIMEOUT_SECONDS)
             assert await kernel.exit_code() == 0
 
 
@@ -77,7 +78,7 @@ async def test_commands(tmp_path, gateway_v1):
             await asyncio.to_thread(reference_v1.command, port, {"signum": 0})
             silent.sendall(b'{"signum"')
             await asyncio.to_thread(reference_v1.command, port, {"signum": 2}, half_close=False)
-            reply, _ = await asyncio.wait_for(looping, GUARD)
+            reply, _ = await within_timeout(looping)
         assert reply["ename"] == "KeyboardInterrupt"
         assert await value(client, "kept") == "1"
         # Our own client, which speaks version 1 to a launch without a key.
@@ -102,7 +103,7 @@ async def test_our_gateway_takes_a_v1_launch(tmp_path, server):
         server.expect(KERNEL_ID, None) as expectation,
         launched(tmp_path, server.response_address, server.public_key),
     ):
-        arrival = await asyncio.wait_for(expectation.next_arrival(), GUARD)
+        arrival = await within_timeout(expectation.next_arrival())
         assert (arrival.protocol, arrival.peer_ip) == (1, "127.0.0.1")
         assert arrival.connection_info.protocol == 1
         async with client_of(arrival.connection_info.to_jupyter()) as client:

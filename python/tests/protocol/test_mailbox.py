@@ -9,8 +9,10 @@ import sys
 
 import mailbox_peer
 import pytest
-from launched import GUARD, client_of, run
+from launched import client_of, run
 from mailbox_peer import Peer, printed
+
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 
 def connection_of(kernel):
@@ -81,9 +83,9 @@ for n in range(20, 2000): print(n, flush=True)
             stdout=asyncio.subprocess.PIPE,
         )
         try:
-            request = (await asyncio.wait_for(gateway.stdout.readline(), GUARD)).decode().strip()
+            request = (await within_timeout(gateway.stdout.readline())).decode().strip()
             received = [
-                int(await asyncio.wait_for(gateway.stdout.readline(), GUARD))
+                int(await within_timeout(gateway.stdout.readline()))
                 for _ in range(acknowledged + 10)
             ]
         finally:
@@ -208,7 +210,7 @@ async def test_what_a_kernel_says_last_arrives_however_much_it_is(launch):
             request = connection.execute("for n in range(1000): print(n, flush=True)")
             async with client_of(kernel.info.to_jupyter()) as other:
                 await run(other, "1")
-                await other.shutdown(reply=True, timeout=GUARD)
+                await other.shutdown(reply=True, timeout=TIMEOUT_SECONDS)
             messages = await until_idle(connection, request)
         assert printed(messages) == "".join(f"{n}\n" for n in range(1000))
         assert await kernel.launched.exit_code() == 0

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 import reference_v1
-from launched import GUARD, KERNEL_ID, client_of, has_ended, run, start_busy
+from launched import KERNEL_ID, client_of, has_ended, run, start_busy
 from launched_r import children
 from test_launcher import RESET_ON_CLOSE
 
@@ -20,6 +20,7 @@ from gateway_provisioners.handshake.command_client import (
     send_signal,
     stop_listener,
 )
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 CONNECT = "close(socketConnection('127.0.0.1', {port}))"
 
@@ -38,7 +39,7 @@ async def results(client, code):
         if message["msg_type"] in ("display_data", "execute_result"):
             data.append(message["content"]["data"])
 
-    reply = await client.execute_interactive(code, output_hook=output, timeout=GUARD)
+    reply = await client.execute_interactive(code, output_hook=output, timeout=TIMEOUT_SECONDS)
     assert reply["content"]["status"] == "ok", reply["content"]
     return data
 
@@ -63,7 +64,7 @@ async def test_reports_and_executes(launch_r, server):
             assert {"KERNEL_ID", "HOME"} <= set(variables)
             for name in ("KERNEL_LAUNCH_KEY", "PUBLIC_KEY", "RESPONSE_ADDRESS"):
                 assert name not in variables
-            await client.shutdown(reply=True, timeout=GUARD)
+            await client.shutdown(reply=True, timeout=TIMEOUT_SECONDS)
         assert await kernel.launched.exit_code() == 0
         log = kernel.launched.log()
         assert log == (
@@ -80,7 +81,7 @@ async def test_what_a_user_does(launch_r):
         assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
         assert (await run(client, "stop('oh')"))[0]["evalue"].startswith("Error")
         await run(client, "a_long_name <- 1")
-        reply = await client.complete("a_long_n", 8, reply=True, timeout=GUARD)
+        reply = await client.complete("a_long_n", 8, reply=True, timeout=TIMEOUT_SECONDS)
         assert "a_long_name" in reply["content"]["matches"]
 
         def answer(message):
@@ -93,7 +94,7 @@ async def test_what_a_user_does(launch_r):
             allow_stdin=True,
             stdin_hook=answer,
             output_hook=lambda message: text.append(message["content"].get("text", "")),
-            timeout=GUARD,
+            timeout=TIMEOUT_SECONDS,
         )
         assert "".join(text) == "hello Ada"
 
@@ -104,7 +105,7 @@ async def test_interrupts_a_busy_loop(launch_r):
         busy = await start_busy(client, "busy()\nrepeat {}", CONNECT)
         await send_signal(kernel.endpoint, 0)  # answered meanwhile
         await send_signal(kernel.endpoint, signal.SIGINT)
-        assert (await asyncio.wait_for(busy, GUARD))[0]["status"] == "abort"
+        assert (await within_timeout(busy))[0]["status"] == "abort"
         assert await printed(client, "cat(kept)") == "still here"
         # An idle kernel, and one whose whole container is interrupted, go on as well.
         await send_signal(kernel.endpoint, signal.SIGINT)
@@ -126,7 +127,7 @@ async def test_interrupt_reaches_what_the_kernel_started(launch_r):
         started = "bash -c 'echo >/dev/tcp/127.0.0.1/{port}; exec sleep 3600'"
         busy = await start_busy(client, "system(busy())", f'"{started}"')
         await send_signal(kernel.endpoint, signal.SIGINT)
-        await asyncio.wait_for(busy, GUARD)
+        await within_timeout(busy)
 
 
 async def test_kills_code_that_never_looks_for_interrupts(launch_r):
@@ -182,7 +183,7 @@ async def connection(kernel):
 
 async def read(coroutine):
     with contextlib.suppress(ConnectionResetError):
-        return await asyncio.wait_for(coroutine, GUARD)
+        return await within_timeout(coroutine)
     return b""
 
 
@@ -244,7 +245,7 @@ async def test_under_a_gateway_of_version_1(container_of_r, gateway_v1):
             with socket.create_connection(("127.0.0.1", port)) as silent:
                 silent.sendall(b'{"signum"')
                 await asyncio.to_thread(reference_v1.command, port, {"signum": 2}, half_close=False)
-                assert (await asyncio.wait_for(busy, GUARD))[0]["status"] == "abort"
+                assert (await within_timeout(busy))[0]["status"] == "abort"
             assert await printed(client, "cat(kept)") == "1"
         await asyncio.to_thread(reference_v1.command, port, {"signum": 9})
         assert await kernel.exit_code() == 128 + signal.SIGKILL
@@ -277,7 +278,7 @@ async def test_report_is_repeated_until_the_gateway_takes_it(container_of_r, ser
     address = f"127.0.0.1:{gateway.sockets[0].getsockname()[1]}"
     async with gateway:
         with container_of_r.launched(address, server.public_key) as kernel:
-            assert await asyncio.wait_for(reports.get(), GUARD)
+            assert await within_timeout(reports.get())
             kernel.terminate()
             assert await kernel.exit_code() == 128 + signal.SIGTERM
             assert len(connections) == 2

@@ -9,10 +9,11 @@ import pytest
 import zmq
 import zmq.asyncio
 from jupyter_client.session import Session
-from launched import GUARD, client_of, run, start_busy, value
+from launched import client_of, run, start_busy, value
 
 from gateway_provisioners.errors import CommandFailed
 from gateway_provisioners.handshake.command_client import ask_state, send_signal
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 
 async def test_input_is_asked_of_the_client_that_executes(launch_once):
@@ -20,7 +21,10 @@ async def test_input_is_asked_of_the_client_that_executes(launch_once):
     async with client_of(info) as asking, client_of(info) as other:
         execution = asyncio.create_task(
             asking.execute_interactive(
-                "print(input('name? '))", allow_stdin=True, stdin_hook=answer(asking), timeout=GUARD
+                "print(input('name? '))",
+                allow_stdin=True,
+                stdin_hook=answer(asking),
+                timeout=TIMEOUT_SECONDS,
             )
         )
         assert (await execution)["content"]["status"] == "ok"
@@ -41,9 +45,9 @@ async def test_two_clients_get_all_output_and_their_own_replies(launch_once):
         values = await asyncio.gather(value(one, "'one'"), value(two, "'two'"))
         assert values == ["one", "two"]
         assert await value(two, "'again'") == "again"
-        heard = await one.get_iopub_msg(timeout=GUARD)
+        heard = await one.get_iopub_msg(timeout=TIMEOUT_SECONDS)
         while heard["content"].get("text") != "again\n":
-            heard = await one.get_iopub_msg(timeout=GUARD)
+            heard = await one.get_iopub_msg(timeout=TIMEOUT_SECONDS)
         assert not await one.shell_channel.msg_ready()
 
 
@@ -58,7 +62,7 @@ async def test_a_client_without_an_identity_gets_its_reply(launch_once):
         shell.connect(f"tcp://127.0.0.1:{info.shell_port}")
         session = Session(key=info.key.encode())
         request = session.send(shell, "kernel_info_request")
-        frames = await asyncio.wait_for(shell.recv_multipart(), GUARD)
+        frames = await within_timeout(shell.recv_multipart())
         reply = session.deserialize(session.feed_identities(frames)[1])
         assert reply["parent_header"]["msg_id"] == request["msg_id"]
     finally:
@@ -74,7 +78,7 @@ async def test_a_new_subscriber_is_welcomed_as_ipykernel_does(launch_once):
         iopub.curve_serverkey = info.curve_publickey.encode()
         iopub.subscribe(b"a-topic")
         iopub.connect(f"tcp://127.0.0.1:{info.iopub_port}")
-        topic, *frames = await asyncio.wait_for(iopub.recv_multipart(), GUARD)
+        topic, *frames = await within_timeout(iopub.recv_multipart())
         session = Session(key=info.key.encode())
         welcome = session.deserialize(session.feed_identities(frames)[1])
         assert topic == b"a-topic"
@@ -91,7 +95,7 @@ async def test_big_output_arrives_whole(launch_once):
             "from IPython.display import display\n"
             "for n in range(3): display({'text/plain': str(n) * 20_000_000}, raw=True)",
             output_hook=lambda m: shown.append(m["content"].get("data", {}).get("text/plain")),
-            timeout=GUARD,
+            timeout=TIMEOUT_SECONDS,
         )
         assert [(text[0], len(text)) for text in shown if text] == [
             (str(n), 20_000_000) for n in range(3)
@@ -107,10 +111,10 @@ async def test_heartbeats_are_the_kernels(launch):
             heart.curve_serverkey = kernel.info.curve_publickey.encode()
             heart.connect(f"tcp://127.0.0.1:{kernel.info.hb_port}")
             await heart.send(b"ping")
-            assert await asyncio.wait_for(heart.recv(), GUARD) == b"ping"
+            assert await within_timeout(heart.recv()) == b"ping"
             busy = await start_busy(client, "busy()\nwhile True: pass")
             await heart.send(b"while busy")
-            assert await asyncio.wait_for(heart.recv(), GUARD) == b"while busy"
+            assert await within_timeout(heart.recv()) == b"while busy"
             # One that is stopped lives no more as far as anybody can tell.
             await send_signal(kernel.endpoint, signal.SIGSTOP)
             while psutil.Process(kernel.info.pid).status() != psutil.STATUS_STOPPED:
@@ -119,9 +123,9 @@ async def test_heartbeats_are_the_kernels(launch):
             await send_signal(kernel.endpoint, 0)
             assert not await heart.poll(200)
             await send_signal(kernel.endpoint, signal.SIGCONT)
-            assert await asyncio.wait_for(heart.recv(), GUARD) == b"to nobody"
+            assert await within_timeout(heart.recv()) == b"to nobody"
             await send_signal(kernel.endpoint, signal.SIGINT)
-            await asyncio.wait_for(busy, GUARD)
+            await within_timeout(busy)
         finally:
             context.destroy(linger=0)
 
@@ -130,7 +134,7 @@ async def test_a_flood_of_output_does_not_keep_an_interrupt_away(launch):
     async with launch() as kernel, client_of(kernel.info.to_jupyter()) as client:
         flood = await start_busy(client, "busy()\nwhile True: print('x' * 1000, flush=True)")
         await send_signal(kernel.endpoint, signal.SIGINT)
-        reply, _ = await asyncio.wait_for(flood, GUARD)
+        reply, _ = await within_timeout(flood)
         assert reply["ename"] == "KeyboardInterrupt"
 
 
@@ -177,10 +181,10 @@ async def test_a_kernel_says_what_it_is_doing(launch):
         await until_it_is("busy", kernel)
         # What it says of itself meanwhile does not hide that.
         client.control_channel.send(client.session.msg("kernel_info_request"))
-        await client.get_control_msg(timeout=GUARD)
+        await client.get_control_msg(timeout=TIMEOUT_SECONDS)
         assert await ask_state(kernel.endpoint) == "busy"
         await send_signal(kernel.endpoint, signal.SIGINT)
-        await asyncio.wait_for(busy, GUARD)
+        await within_timeout(busy)
         await until_it_is("idle", kernel)
 
 

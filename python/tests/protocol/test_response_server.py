@@ -7,12 +7,13 @@ import logging
 import socket
 
 import pytest
-from launched import GUARD, KERNEL_ID
+from launched import KERNEL_ID
 
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.handshake import payload, response_server
 from gateway_provisioners.handshake.response_server import ResponseServer
 from kernel_launcher import wire
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 INFO = {
     "shell_port": 1,
@@ -53,7 +54,7 @@ async def connected(server, source="127.0.0.1"):
 async def closed(reader):
     """Wait until the server closes; it never says anything."""
     with contextlib.suppress(ConnectionResetError):
-        assert await asyncio.wait_for(reader.read(), GUARD) == b""
+        assert await within_timeout(reader.read()) == b""
 
 
 async def send(server, blob, source="127.0.0.1"):
@@ -65,7 +66,7 @@ async def send(server, blob, source="127.0.0.1"):
 
 
 async def arrival_of(expectation):
-    return await asyncio.wait_for(expectation.next_arrival(), GUARD)
+    return await within_timeout(expectation.next_arrival())
 
 
 async def test_authenticated_report(server):
@@ -194,7 +195,7 @@ async def test_crowd_makes_room_at_its_own_expense(server, monkeypatch):
         crowd = [await stack.enter_async_context(connected(server, "127.0.0.3")) for _ in range(20)]
         for reader, _ in crowd[:12]:
             with pytest.raises(ConnectionResetError):  # which tells a launcher to come back
-                await asyncio.wait_for(reader.read(), GUARD)
+                await within_timeout(reader.read())
         with server.expect(KERNEL_ID, key) as expectation:
             slow[1].write(blob[100:])
             slow[1].write_eof()
@@ -209,7 +210,7 @@ async def test_flood_of_claims_leaves_room_for_others(server, monkeypatch):
     real = payload.open_v1
 
     def slow_open_v1(envelope, key):
-        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(GUARD)
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(TIMEOUT_SECONDS)
         kernel_id, info = real(envelope, key)
         opened.append(info.comm_port)
         return kernel_id, info

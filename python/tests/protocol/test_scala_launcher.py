@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import pytest_asyncio
 import reference_v1
-from launched import GUARD, KERNEL_ID, client_of
+from launched import KERNEL_ID, client_of
 from launched_scala import USER, ScalaImage
 
 from ci import images
@@ -23,6 +23,7 @@ from gateway_provisioners.handshake.command_client import (
 )
 from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PORTS = range(27000, 28001)
@@ -59,7 +60,7 @@ async def lazy(scala_image, server, tmp_path_factory):
             PORT_RANGE=f"{PORTS[0]}..{PORTS[-1]}",
         ) as started,
     ):
-        arrival = await asyncio.wait_for(expectation.next_arrival(), GUARD)
+        arrival = await within_timeout(expectation.next_arrival())
         info = arrival.connection_info
         async with client_of(info.to_jupyter()) as client:
             yield SimpleNamespace(
@@ -83,7 +84,7 @@ async def execute(client, code):
         elif "data" in content:
             output.update(content["data"])
 
-    reply = await client.execute_interactive(code, output_hook=collect, timeout=GUARD)
+    reply = await client.execute_interactive(code, output_hook=collect, timeout=TIMEOUT_SECONDS)
     return reply["content"], output
 
 
@@ -105,9 +106,9 @@ async def interrupted(kernel, code):
         port = server.sockets[0].getsockname()[1]
         call = f'new java.net.Socket("127.0.0.1", {port}).close()'
         running = asyncio.create_task(execute(kernel.client, code.replace("busy()", call)))
-        await asyncio.wait_for(busy.wait(), GUARD)
+        await within_timeout(busy.wait())
         await send_signal(kernel.endpoint, signal.SIGINT)
-        return (await asyncio.wait_for(running, GUARD))[0]
+        return (await within_timeout(running))[0]
 
 
 async def test_report(lazy):
@@ -138,7 +139,7 @@ async def test_output_is_complete_and_in_order_at_idle(lazy):
 
 
 async def test_completes(lazy):
-    reply = await lazy.client.complete("Seq(1).mkStr", reply=True, timeout=GUARD)
+    reply = await lazy.client.complete("Seq(1).mkStr", reply=True, timeout=TIMEOUT_SECONDS)
     assert reply["content"]["matches"] == ["mkString"]
 
 
@@ -175,7 +176,7 @@ async def test_the_end(lazy):
     with pytest.raises(CommandFailed, match="cannot be reached"):
         await send_signal(lazy.endpoint, 0)
     assert await value(lazy.client, "1 + 1") == "2"
-    await lazy.client.shutdown(reply=True, timeout=GUARD)
+    await lazy.client.shutdown(reply=True, timeout=TIMEOUT_SECONDS)
     assert await lazy.launched.exit_code() == 0
     log = lazy.launched.log()
     assert f"kernel {KERNEL_ID} is up, channels not encrypted; told 127.0.0.1" in log

@@ -1,11 +1,10 @@
 """KERNEL_SPARK_CONTEXT_INIT_MODE does what its words say; pyspark is a recording stand-in here."""
 
-import asyncio
-
 import pytest
-from launched import GUARD, client_of, run, start_busy, value
+from launched import client_of, run, start_busy, value
 
 from gateway_provisioners.handshake.command_client import send_signal
+from timeouts import within_timeout
 
 PYSPARK = """
 created = []
@@ -97,5 +96,5 @@ except KeyboardInterrupt:
 
         looping = await start_busy(client, code)
         await send_signal(kernel.endpoint, 2)
-        assert (await asyncio.wait_for(looping, GUARD))[0]["status"] == "ok"
+        assert (await within_timeout(looping))[0]["status"] == "ok"
         assert await value(client, "pyspark_sql.cancelled") == "[True]"

@@ -16,9 +16,9 @@ import pytest_asyncio
 from chart import PATIENT_WITH_NODES
 from gateway_client import Gateway, Refused
 from host_network import CLUSTER_PROGRAM, local_cluster
-from patience import patiently, until
 
 from ci.commands import run
+from timeouts import eventually
 
 FAULTS = int(os.environ.get("GP_FAULTS", "8"))
 KERNELS = 3
@@ -47,7 +47,7 @@ async def kernels(service, chart, namespace):
     ids = []
     try:
         for number in range(KERNELS):
-            ids.append(await patiently(until(partial(started, service))))
+            ids.append(await eventually(partial(started, service)))
             await executed(service, ids[-1], f"x = {number}")
         yield ids
         await chart.wait_rolled_out()
@@ -58,11 +58,11 @@ async def kernels(service, chart, namespace):
         for pod in await chart.gateway_pods():
             # Straight there: a kubelet that has just started does not know its pods yet.
             async with Gateway(f"http://{pod['status']['podIP']}:8888", service.token) as gateway:
-                await patiently(until(partial(is_ready, gateway)))
+                await eventually(partial(is_ready, gateway))
                 assert sorted(await gateway.kernels()) == sorted(ids)
     finally:
         for kernel_id in ids:
-            await patiently(until(partial(is_deleted, service, kernel_id)))
+            await eventually(partial(is_deleted, service, kernel_id))
         await namespace.wait_no_kernels()
 
 
@@ -97,7 +97,7 @@ async def executed(service, kernel_id, code):
             async with service.channels(kernel_id) as kernel:
                 return await kernel.execute(code)
 
-    return await patiently(until(answers))
+    return await eventually(answers)
 
 
 async def variable(service, kernel_id):
@@ -123,7 +123,7 @@ class Faults:
     async def _delete_a_gateway(self, *how):
         await self._chart.wait_rolled_out()
         # There may be none yet where the controllers have just come back.
-        pod = random.choice(await patiently(until(self._chart.gateway_pods)))
+        pod = random.choice(await eventually(self._chart.gateway_pods))
         await self._namespace.run("delete", "pod", pod["metadata"]["name"], "--wait=false", *how)
 
     async def a_gateway_is_told_to_end(self):

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 from chart import PATIENT_WITH_NODES
 from host_network import CLUSTER_PROGRAM
-from patience import PATIENCE_SECONDS
 
 from ci.commands import run
+from timeouts import TIMEOUT_SECONDS
 
 # Whatever is not let through is dropped without an answer.
 PROBE = """
@@ -87,7 +87,7 @@ async def pod_running_python(namespace, name, image):
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
     await namespace.kubectl.apply(pod)
     await namespace.run(
-        "wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={PATIENCE_SECONDS}s"
+        "wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={TIMEOUT_SECONDS}s"
     )
     return await pod_of(namespace, name)
 

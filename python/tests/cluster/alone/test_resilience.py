@@ -8,9 +8,9 @@ import pytest_asyncio
 from chart import PATIENT_WITH_NODES
 from gateway_client import Gateway, Refused
 from host_network import CLUSTER_PROGRAM, local_cluster
-from patience import patiently, until
 
 from ci.commands import run
+from timeouts import eventually
 
 OUTAGE_SECONDS = 60
 
@@ -34,13 +34,13 @@ async def test_a_kernel_is_added_and_removed_without_a_restart(gateway, chart, n
     before = await uid_of_gateway(chart)
     extra = {"image": chart.image, "displayName": "Extra"}
     await chart.upgrade({"gateway": PATIENT_WITH_NODES, "kernels": {"extra": extra}})
-    await patiently(until(is_listed))
+    await eventually(is_listed)
     kernel_id = await gateway.start("extra")
     async with gateway.channels(kernel_id) as kernel:
         await kernel.execute("x = 1")
         extra["enabled"] = False
         await chart.upgrade({"gateway": PATIENT_WITH_NODES, "kernels": {"extra": extra}})
-        await patiently(until(is_not_listed))
+        await eventually(is_not_listed)
         assert (await kernel.execute("print(x)")).text == "1\n"
     with pytest.raises(Refused) as refusal:
         await gateway.start("extra")
@@ -85,7 +85,7 @@ async def survive_an_outage(direct, namespace, is_ready):
             await asyncio.to_thread(run, CLUSTER_PROGRAM, "start", "kube-apiserver")
         assert (await kernel.execute("print(x + 1)")).text == "2\n"
 
-        await patiently(until(is_ready))
+        await eventually(is_ready)
         # The scheduler and the kubelet take their time to find their API server again.
         async with direct.kernel() as another:
             assert (await another.execute("print(3)")).text == "3\n"
@@ -128,13 +128,13 @@ async def test_a_pod_deleted_behind_the_gateways_back_is_replaced(chart, namespa
         async def is_replaced():
             return [name for name in await namespace.names("pods", kernel_id) if name != pod]
 
-        await patiently(until(is_replaced))
+        await eventually(is_replaced)
 
         async def answers():
             async with gateway.channels(kernel_id) as kernel:
                 return (await kernel.execute("print('alive')")).text == "alive\n"
 
-        await patiently(until(answers))
+        await eventually(answers)
         await gateway.delete(kernel_id)
     await namespace.wait_gone(kernel_id)
 
@@ -148,7 +148,7 @@ async def test_idle_kernels_are_culled(chart, namespace):
         async def is_culled():
             return kernel_id not in await gateway.kernels()
 
-        await patiently(until(is_culled))
+        await eventually(is_culled)
     await namespace.wait_no_kernels()
 
 
