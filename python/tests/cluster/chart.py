@@ -81,10 +81,10 @@ class Chart:
         """Change some values on top of those of the installation; undone by the next call."""
         await self._apply(_merged(self._values, values), timeout=timeout)
 
-    async def upgrade_to(self, path):
-        """Upgrade to the chart at `path`, with the values of the installation."""
+    async def upgrade_to(self, path, values=None):
+        """Upgrade to the chart at `path`, with the values of the installation or others."""
         self._path = path
-        await self._apply(self._values)
+        await self._apply(values or self._values)
 
     async def _apply(self, values, *, timeout=PATIENCE_SECONDS):
         chart = await self._helm.get_chart(self._path)
