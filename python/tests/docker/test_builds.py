@@ -61,7 +61,7 @@ def builder(request):
 
 @pytest.fixture(scope="module")
 def built(builder):
-    """An image that a user brings along, built on our base image."""
+    """A custom image, built on the base image of ours."""
     builds = ImageBuilds(builder, "foundation")
     try:
         builds.build(images.FROM_DOCKER_STACKS)
