@@ -20,13 +20,13 @@ from functools import partial
 from typing import Any
 
 import aiodocker
-import aiohttp
 import pyhelm3  # type: ignore[import-untyped]
 
 from ci import clusters, docker_engine
 from ci.bench import docker, kwok_node, plot, results, schedule
 from ci.bench.api import connected
 from ci.bench.baselines import BarePods
+from ci.bench.client import FAILURES
 from ci.bench.deploy import deployed
 from ci.bench.measure import Samples
 from ci.bench.results import Row
@@ -39,10 +39,7 @@ from ci.peer import images as peer_images
 from ci.progress import say
 
 RESULTS = ROOT / "build/bench"
-_UNMEASURED = (
-    *(aiohttp.ClientError, aiodocker.DockerError),
-    *(asyncio.TimeoutError, pyhelm3.errors.Error),
-)
+_UNMEASURED = (*FAILURES, aiodocker.DockerError, pyhelm3.errors.Error)
 
 
 def _circumstances(engine: str) -> dict[str, Any]:

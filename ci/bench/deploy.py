@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-import aiohttp
 import pyhelm3  # type: ignore[import-untyped]
 
 from ci import images
@@ -171,14 +170,8 @@ async def deployed(cluster: Cluster, api: Api) -> AsyncIterator[Sides]:
             ip, ports = await stack.enter_async_context(
                 port_access(cluster, namespace, target, service["spec"]["clusterIP"], [PORT])
             )
-            headers = {"Authorization": f"token {token}"}
-            # A connection for each request, as Jupyter's own clients have it: one that is kept leads to the
-            # same process of a gateway again and again.
-            connector = aiohttp.TCPConnector(limit=0, force_close=True)
-            session = await stack.enter_async_context(
-                aiohttp.ClientSession(headers=headers, connector=connector)
-            )
-            gateway = Gateway(session, f"http://{ip}:{ports[PORT]}", kernel_name)
+            gateway = Gateway(f"http://{ip}:{ports[PORT]}", token, kernel_name)
+            await stack.enter_async_context(gateway)
             await idle_requests.count_apart(api, name, namespace, account)
             return Side(name, api, namespace, account, deployment["metadata"]["name"], gateway)
 

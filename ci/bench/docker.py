@@ -7,9 +7,8 @@ import os
 import time
 from pathlib import Path
 
-import aiohttp
-
 from ci.bench import docker_sides
+from ci.bench.client import FAILURES
 from ci.bench.docker_sides import ENDING, MISSING, DockerSide, DockerSides
 from ci.bench.measure import (
     IDLE_MANY,
@@ -36,8 +35,8 @@ async def _executions(samples: Samples, sides: DockerSides) -> None:
     ours, peer = sides.ours.gateway, sides.peer.gateway
     with step("Execute through the gateways"):
         async with (
-            ours.channels(await ours.start()) as our_channels,
-            peer.channels(await peer.start()) as peer_channels,
+            ours.channels(await ours.start_kernel()) as our_channels,
+            peer.channels(await peer.start_kernel()) as peer_channels,
         ):
             await execute_in_turns(
                 samples["round_trip"], {"ours": our_channels, "peer": peer_channels}
@@ -56,7 +55,7 @@ async def _restarts(samples: Samples, sides: DockerSides) -> None:
                 try:
                     took = await side.gateway.restart_and_execute(kernel_id)
                     samples["restart"][side.name] += [took]
-                except (CommandError, aiohttp.ClientError, asyncio.TimeoutError) as error:
+                except (CommandError, *FAILURES) as error:
                     side.gateway.failures.append(f"restart: {type(error).__name__} {error}")
                 await side.remove_kernels()
                 await asyncio.sleep(SETTLE_SECONDS)

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import aiohttp
-
 from ci import images
 from ci.bench.api import wait_until
 from ci.bench.client import USERNAME, Gateway
@@ -200,15 +198,9 @@ async def running(engine: DockerEngine) -> AsyncIterator[DockerSides]:
                 pid = await stack.enter_async_context(
                     installation.running(engine, home, ports, token)
                 )
-            # A connection for each request, as Jupyter's own clients have it.
-            session = await stack.enter_async_context(
-                aiohttp.ClientSession(
-                    headers={"Authorization": f"token {token}"},
-                    connector=aiohttp.TCPConnector(limit=0, force_close=True),
-                )
-            )
             user = f"{USERNAME}-{name}"
-            gateway = Gateway(session, f"http://{_LOOPBACK}:{ports[0]}", KERNEL, user)
+            gateway = Gateway(f"http://{_LOOPBACK}:{ports[0]}", token, KERNEL, user)
+            await stack.enter_async_context(gateway)
             sides.append(DockerSide(name, gateway, Containers(docker, f"{user}-"), pid))
         bare = BareContainers(docker, f"{USERNAME}-bare-", images.KERNEL_PY.reference)
         ours, peer = sides

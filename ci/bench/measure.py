@@ -22,11 +22,12 @@ from typing import Protocol, TypeVar
 from ci.bench import baselines, idle_requests, node_view
 from ci.bench.api import labels
 from ci.bench.baselines import DirectZmq
-from ci.bench.client import Channels, Gateway, Start
+from ci.bench.client import Gateway, Start, compute
 from ci.bench.deploy import Side, Sides
 from ci.bench.port_access import port_access
 from ci.clusters import Cluster
 from ci.commands import CommandError
+from ci.gateway_client import Channels
 from ci.progress import step
 from gateway_provisioners.model.connection_info import ConnectionInfo
 
@@ -146,7 +147,7 @@ async def execute_in_turns(
     for _ in range(EXECUTE_ROUNDS):
         # The first of a few finds caches and cores as the others left them: not counted.
         for name, channels in all_channels.items():
-            took = [(await channels.execute())[1] for _ in range(1 + EXECUTIONS)]
+            took = [(await compute(channels)).seconds for _ in range(1 + EXECUTIONS)]
             round_trip[name] += took[1:]
         if direct is not None:
             round_trip["direct_zmq"] += [direct.execute() for _ in range(1 + EXECUTIONS)][1:]
@@ -157,9 +158,9 @@ async def executions(samples: Samples, cluster: Cluster, sides: Sides) -> None:
     ours, peer = sides.ours.gateway, sides.peer.gateway
     with step(f"Execute through the gateways and directly, {EXECUTE_ROUNDS} rounds"):
         async with (
-            ours.channels(await ours.start()) as our_channels,
-            peer.channels(await peer.start()) as peer_channels,
-            _direct(cluster, sides.ours, await ours.start()) as direct,
+            ours.channels(await ours.start_kernel()) as our_channels,
+            peer.channels(await peer.start_kernel()) as peer_channels,
+            _direct(cluster, sides.ours, await ours.start_kernel()) as direct,
         ):
             await execute_in_turns(
                 samples["round_trip"], {"ours": our_channels, "peer": peer_channels}, direct
@@ -172,7 +173,7 @@ async def fill(side: AnySide, count: int) -> None:
     """Start that many kernels, a few at a time."""
     for started in range(0, count, BATCH):
         batch = min(BATCH, count - started)
-        await asyncio.gather(*(side.gateway.start() for _ in range(batch)))
+        await asyncio.gather(*(side.gateway.start_kernel() for _ in range(batch)))
 
 
 async def idle(samples: Samples, sides: Sides) -> None:

@@ -7,11 +7,9 @@ import time
 import uuid
 from collections.abc import Sequence
 
-import aiohttp
-
 from ci.bench import replicas
 from ci.bench.api import wait_until
-from ci.bench.client import Gateway
+from ci.bench.client import FAILURES, Gateway, compute
 from ci.bench.deploy import Side, Sides
 from ci.bench.measure import SETTLE_SECONDS, Samples
 from ci.commands import CommandError
@@ -41,14 +39,14 @@ class Client:
             try:
                 async with self._gateway.channels(self.kernel_id, self._session_id) as channels:
                     if not self.results:
-                        await channels.execute("x = 2\nx")
+                        await compute(channels, "x = 2\nx")
                     while True:
                         # Only the kernel's first process knows it.
-                        await channels.execute("x")
+                        await compute(channels, "x")
                         self.results.append(time.perf_counter())
                         pause = 0.0
                         await asyncio.sleep(_PAUSE_SECONDS)
-            except (CommandError, aiohttp.ClientError, asyncio.TimeoutError):
+            except (CommandError, *FAILURES):
                 await asyncio.sleep(pause)
                 pause = _RECONNECT_SECONDS
 
@@ -76,7 +74,7 @@ async def _found_or_gone(side: Side, clients: Sequence[Client]) -> None:
 
 
 async def _roll_out(samples: Samples, side: Side, count: int) -> None:
-    started = await asyncio.gather(*(side.gateway.start() for _ in range(CLIENTS)))
+    started = await asyncio.gather(*(side.gateway.start_kernel() for _ in range(CLIENTS)))
     clients = [Client(side.gateway, kernel_id) for kernel_id in started]
     runs = [asyncio.create_task(client.run()) for client in clients]
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from jupyter_client import localinterfaces
 
-from cluster.gateway_client import Gateway
+from ci.gateway_client import Gateway
 from gateway_provisioners.gateway.app import GatewayApp
 
 TOKEN = "a-token-that-no-log-may-hold"

@@ -3,7 +3,7 @@
 import pytest
 
 from api.running import running_gateway
-from cluster.gateway_client import Refused
+from ci.gateway_client import Refused
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from api.provisioners import IMAGE_MISSING, Failing, FailingLater, Unkillable
 from api.running import running_gateway
-from cluster.gateway_client import Refused
+from ci.gateway_client import Refused
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from api.provisioners import IMAGE_MISSING, Failing
 from api.running import TOKEN, running_gateway
-from cluster.gateway_client import Gateway, Refused
+from ci.gateway_client import Gateway, Refused
 
 SERVER_TOKEN = "the-servers-own"
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cluster.gateway_client import Refused
+from ci.gateway_client import Refused
 
 
 async def test_a_kernel_from_start_to_deletion(gateway):

@@ -8,7 +8,7 @@ import pytest_asyncio
 from api.provisioners import Launched, LaunchedSlowly
 from api.running import running_gateway
 from api.test_api_jupyterlab import jupyter_server
-from cluster.gateway_client import Channels
+from ci.gateway_client import Channels
 from gateway_provisioners.gateway.kernels.kernel import GatewayKernel
 from gateway_provisioners.gateway.websocket import connection as websockets
 from gateway_provisioners.handshake.payload import GatewayKey

@@ -11,7 +11,7 @@ from traitlets import TraitError
 from api.conftest import kernel_json
 from api.provisioners import Failing, Lasting, Slow
 from api.running import running_gateway
-from cluster.gateway_client import Refused
+from ci.gateway_client import Refused
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.process.health import Check
 

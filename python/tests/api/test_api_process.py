@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from api.running import TOKEN
-from cluster.gateway_client import Gateway
+from ci.gateway_client import Gateway
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from api.running import running_gateway
-from cluster.gateway_client import Refused
+from ci.gateway_client import Refused
 
 SHOW_ENVIRONMENT = "import os, json; print(json.dumps(dict(os.environ)))"
 

@@ -7,7 +7,7 @@ import pytest
 
 from api.certificates import write_certificate
 from api.running import TOKEN, running_gateway
-from cluster.gateway_client import Gateway
+from ci.gateway_client import Gateway
 from gateway_provisioners.errors import ConfigurationError
 
 

@@ -11,7 +11,7 @@ from tornado.ioloop import IOLoop
 
 from api.provisioners import Moving
 from api.running import TOKEN, running_gateway
-from cluster.gateway_client import Channels, Gateway
+from ci.gateway_client import Channels, Gateway
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from timeouts import eventually
 

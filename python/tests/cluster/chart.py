@@ -8,8 +8,8 @@ import json
 import subprocess
 
 import pyhelm3
-from gateway_client import Gateway
 
+from ci.gateway_client import Gateway
 from ci.paths import ROOT
 from timeouts import TIMEOUT_SECONDS, eventually
 

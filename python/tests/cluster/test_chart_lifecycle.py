@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 import yaml
 from chart import CHART
-from gateway_client import Gateway
 
+from ci.gateway_client import Gateway
 from timeouts import TIMEOUT_SECONDS, within_timeout
 
 # Of cert-manager, the Prometheus Operator and the Gateway API.

@@ -11,13 +11,13 @@ from pathlib import Path
 import aiohttp
 import nbformat
 import pytest
-from gateway_client import Gateway, Refused
 from host_network import local_cluster
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
 from ci import images
 from ci.gateway_access import jupyter_server
+from ci.gateway_client import Gateway, Refused
 from programs import program
 from timeouts import TIMEOUT_SECONDS, within_timeout
 

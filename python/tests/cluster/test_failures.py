@@ -1,7 +1,8 @@
 """Every cause of a failed launch, provoked for real: the client gets the reason, and nothing remains."""
 
 import pytest
-from gateway_client import Refused
+
+from ci.gateway_client import Refused
 
 
 @pytest.fixture(autouse=True)

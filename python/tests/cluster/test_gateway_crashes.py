@@ -7,8 +7,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 import pytest_asyncio
-from gateway_client import Refused
 
+from ci.gateway_client import Refused
 from timeouts import eventually
 
 # As many as there are calls that change something; see crash_at.py.

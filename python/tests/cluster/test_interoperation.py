@@ -5,10 +5,10 @@ import uuid
 
 import pytest
 import pytest_asyncio
-from gateway_client import Gateway
 from kubectl import Namespace
 
 from ci import images
+from ci.gateway_client import Gateway
 from ci.peer import images as peer_images
 from ci.peer.deploy import PORT, install
 from ci.peer.manifests import NAME

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import pytest_asyncio
-from gateway_client import Refused
 
+from ci.gateway_client import Refused
 from gateway_provisioners.model.names import user_label
 from timeouts import eventually
 

@@ -5,9 +5,9 @@ import base64
 
 import pytest
 import pytest_asyncio
-from gateway_client import Refused
 
 from ci import images
+from ci.gateway_client import Refused
 from timeouts import eventually
 
 PLOT = "library(ggplot2); ggplot(mpg, aes(displ, hwy)) + geom_point()"

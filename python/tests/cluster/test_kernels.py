@@ -5,7 +5,8 @@ import base64
 import json
 
 import pytest
-from gateway_client import Gateway, Refused
+
+from ci.gateway_client import Gateway, Refused
 
 # Asks from a pod whether a kernel's heartbeat answers a client with these keys.
 ECHO = """

@@ -6,8 +6,8 @@ import json
 
 import pytest
 import pytest_asyncio
-from gateway_client import Refused
 
+from ci.gateway_client import Refused
 from timeouts import eventually
 
 REPLICAS = 3

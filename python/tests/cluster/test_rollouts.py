@@ -10,11 +10,11 @@ import sys
 
 import nbformat
 import pytest
-from gateway_client import Gateway
 from host_network import local_cluster
 from test_clients_and_hosts import NOTEBOOK_CLIENT
 
 from ci.gateway_access import jupyter_server
+from ci.gateway_client import Gateway
 from programs import program
 
 KERNELS = 10

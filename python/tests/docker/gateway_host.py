@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from cluster.gateway_client import Gateway
+from ci.gateway_client import Gateway
 
 TOKEN = "a-token-that-no-log-may-hold"
 TESTS = Path(__file__).parents[1]

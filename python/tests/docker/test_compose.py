@@ -15,8 +15,8 @@ import pytest
 from ci import images
 from ci.commands import CommandError
 from ci.compose import IMAGES, Project
+from ci.gateway_client import Gateway
 from ci.private_engine import ASK_SECONDS
-from cluster.gateway_client import Gateway
 from timeouts import TIMEOUT_SECONDS
 
 ROOT = Path(__file__).parents[3]

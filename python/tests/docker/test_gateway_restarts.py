@@ -11,7 +11,7 @@ import pytest
 from gateway_host import TOKEN, GatewayHost
 from kernel_host import EVERY_ENGINE, wait_until
 
-from cluster.gateway_client import Refused
+from ci.gateway_client import Refused
 from timeouts import within_timeout
 
 # As many as there are calls that change something; see crash_at.py.

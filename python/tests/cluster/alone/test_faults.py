@@ -14,10 +14,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from chart import SLOW_NODE_VALUES
-from gateway_client import Gateway, Refused
 from host_network import CLUSTER_PROGRAM, local_cluster
 
 from ci.commands import run
+from ci.gateway_client import Gateway, Refused
 from timeouts import eventually
 
 FAULTS = int(os.environ.get("GP_FAULTS", "8"))
