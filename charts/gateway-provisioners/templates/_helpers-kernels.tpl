@@ -82,18 +82,18 @@ name comes from: a second place is a problem.
 {{- /* What a client policy says, by the name that the provisioner has for it. */ -}}
 {{- define "gateway-provisioners.clientPolicy" -}}
 {{- $settings := dict -}}
-{{- range $key, $setting := dict "maxCpus" "max_cpus" "maxMemory" "max_memory" "maxGpus" "max_gpus" -}}
+{{- range $key := list "maxCpus" "maxMemory" "maxGpus" -}}
 {{- if hasKey $ $key -}}
-{{- $_ := set $settings $setting (include "gateway-provisioners.number" (get $ $key)) -}}
+{{- $_ := set $settings (snakecase $key) (include "gateway-provisioners.number" (get $ $key)) -}}
 {{- end -}}
 {{- end -}}
-{{- range $key, $setting := dict "prohibitedUids" "prohibited_uids" "prohibitedGids" "prohibited_gids" -}}
+{{- range $key := list "prohibitedUids" "prohibitedGids" -}}
 {{- if hasKey $ $key -}}
 {{- $ids := list -}}
 {{- range get $ $key -}}
 {{- $ids = append $ids (include "gateway-provisioners.number" .) -}}
 {{- end -}}
-{{- $_ := set $settings $setting $ids -}}
+{{- $_ := set $settings (snakecase $key) $ids -}}
 {{- end -}}
 {{- end -}}
 {{- range $key, $setting := dict
@@ -143,26 +143,19 @@ would only repeat the provisioner's default is left out.
   "transport_encryption" "auto"
   "gpu_resource" "nvidia.com/gpu"
 -}}
-{{- range $key, $value := dict
+{{- $settings := dict
   "authorized_users" (get $kernel "users")
-  "unauthorized_users" $kernel.unauthorizedUsers
-  "port_range" $kernel.portRange
   "image_pull_policy" $kernel.pullPolicy
   "image_pull_secrets" $kernel.pullSecrets
-  "resources" $kernel.resources
-  "gpu_resource" $kernel.gpuResource
-  "env_from" $kernel.envFrom
-  "volumes" $kernel.volumes
-  "volume_mounts" $kernel.volumeMounts
-  "node_selector" $kernel.nodeSelector
-  "tolerations" $kernel.tolerations
-  "affinity" $kernel.affinity
-  "runtime_class_name" $kernel.runtimeClassName
-  "priority_class_name" $kernel.priorityClassName
-  "service_account_name" $kernel.serviceAccountName
-  "transport_encryption" $kernel.transportEncryption
-  "pod_template" $kernel.podTemplate
 -}}
+{{- range list
+  "affinity" "envFrom" "gpuResource" "nodeSelector" "podTemplate" "portRange" "priorityClassName" "resources"
+  "runtimeClassName" "serviceAccountName" "tolerations" "transportEncryption" "unauthorizedUsers" "volumeMounts"
+  "volumes"
+-}}
+{{- $_ := set $settings (snakecase .) (get $kernel .) -}}
+{{- end -}}
+{{- range $key, $value := $settings -}}
 {{- if and $value (ne (toJson $value) (get $defaults $key | toJson)) -}}
 {{- $_ := set $config $key $value -}}
 {{- end -}}

@@ -22,3 +22,14 @@ all, without an error: such a one becomes JSON.
 {{- $json := include "gateway-provisioners.json" . -}}
 {{- eq $json (toPrettyJson .) | ternary (toYaml .) $json -}}
 {{- end -}}
+
+{{- /* The fields of an object that have a value, as lines of YAML. */ -}}
+{{- define "gateway-provisioners.fields" -}}
+{{- $lines := list -}}
+{{- range $name, $value := . -}}
+{{- if $value -}}
+{{- $lines = append $lines (printf "%s:\n  %s" $name (include "gateway-provisioners.yaml" $value | indent 2 | trim)) -}}
+{{- end -}}
+{{- end -}}
+{{- join "\n" $lines -}}
+{{- end -}}

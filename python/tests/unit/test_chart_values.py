@@ -70,14 +70,23 @@ def outcome(values, **options):
 
 def schema_paths(schema, prefix=""):
     """Yield the dotted path of each value that the schema names."""
-    for key, child in schema.get("properties", {}).items():
+    properties = {**resolved(schema).get("properties", {}), **schema.get("properties", {})}
+    for key, child in properties.items():
+        if child is False:
+            continue
         path = f"{prefix}{key}"
-        definition = child.get("$ref", "").removeprefix("#/definitions/")
-        resolved = SCHEMA["definitions"][definition] if definition else child
-        if "properties" in resolved and path not in documented():
-            yield from schema_paths(resolved, f"{path}.")
+        if "properties" in resolved(child) and path not in documented():
+            yield from schema_paths(child, f"{path}.")
         else:
             yield path
+
+
+def resolved(schema):
+    """Return the definition that a schema refers to or extends, or else the schema itself."""
+    for reference in [schema, *schema.get("allOf", ())]:
+        if "$ref" in reference:
+            return SCHEMA["definitions"][reference["$ref"].removeprefix("#/definitions/")]
+    return schema
 
 
 def test_every_value_has_a_description():
@@ -175,7 +184,7 @@ REFUSED_BY_SCHEMA = [
     ({"kernels": {"a": {"authorizedUsers": ["a,b"]}}}, "at '/kernels/a/authorizedUsers/0'"),
     ({"kernels": {"a": {"pullSecrets": [{"name": "x"}]}}}, "got object, want string"),
     ({"kernels": {"a": {"podTemplate": "spec:"}}}, "got string, want object"),
-    ({"kernelDefaults": {"image": "x"}}, "additional properties 'image' not allowed"),
+    ({"kernelDefaults": {"image": "x"}}, "at '/kernelDefaults/image': false schema"),
     ({"gateway": {"replicas": -1}}, "at '/gateway/replicas': minimum: got -1, want 0"),
     ({"gateway": {"image": {"tag": 2.0}}}, "at '/gateway/image/tag': got number, want string"),
     ({"gateway": {"image": {"repository": ""}}}, "at '/gateway/image/repository'"),

@@ -106,17 +106,8 @@ spec:
           imagePullPolicy: IfNotPresent
           command: [sleep, infinity]
           {{- include "gateway-provisioners.imagePuller.container" $root | nindent 10 }}
-      {{- with $group.place.nodeSelector }}
-      nodeSelector:
-        {{- include "gateway-provisioners.yaml" . | nindent 8 }}
-      {{- end }}
-      {{- with $group.place.tolerations }}
-      tolerations:
-        {{- include "gateway-provisioners.yaml" . | nindent 8 }}
-      {{- end }}
-      {{- with $group.place.affinity }}
-      affinity:
-        {{- include "gateway-provisioners.yaml" . | nindent 8 }}
+      {{- with include "gateway-provisioners.fields" $group.place }}
+      {{- . | nindent 6 }}
       {{- end }}
 {{- end }}
 {{- end -}}
