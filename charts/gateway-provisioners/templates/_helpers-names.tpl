@@ -175,5 +175,5 @@ app.kubernetes.io/instance: {{ include "gateway-provisioners.fullname" . | quote
 
 {{- /* The Lease of whichever gateway looks after dead and idle kernels. */ -}}
 {{- define "gateway-provisioners.gateway.leaseName" -}}
-{{- include "gateway-provisioners.fullname" . }}-upkeep
+{{- include "gateway-provisioners.fullname" . }}-leader
 {{- end -}}

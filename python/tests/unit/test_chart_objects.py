@@ -61,7 +61,7 @@ def test_role_is_exactly_what_the_gateway_needs():
         {
             "apiGroups": ["coordination.k8s.io"],
             "resources": ["leases"],
-            "resourceNames": ["gateway-gateway-provisioners-upkeep"],
+            "resourceNames": ["gateway-gateway-provisioners-leader"],
             "verbs": ["get", "update"],
         },
         {
@@ -154,7 +154,7 @@ def test_gateways_environment():
         "GP_MAX_KERNELS": "0",
         "GP_MAX_KERNELS_PER_USER": "0",
         "GP_SHUTDOWN_KERNELS_ON_EXIT": "False",
-        "GP_LEASE": "gateway-gateway-provisioners-upkeep",
+        "GP_LEASE": "gateway-gateway-provisioners-leader",
         "GP_GATEWAY_POD": {"fieldRef": {"fieldPath": "metadata.name"}},
         "GP_GATEWAY_SELECTOR": "app.kubernetes.io/component=gateway,"
         "app.kubernetes.io/instance=gateway,app.kubernetes.io/name=gateway-provisioners",
