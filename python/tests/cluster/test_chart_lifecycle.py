@@ -167,7 +167,7 @@ async def test_release_from_installation_to_removal(helm, administrator):
     await helm("uninstall", "first", "--wait")
     await namespace.wait_no_kernels()
     labels = "app.kubernetes.io/instance=first"
-    for gone in (("pods", "-l", labels), ("lease/first-gateway-provisioners-upkeep",)):
+    for gone in (("pods", "-l", labels), ("lease/first-gateway-provisioners-leader",)):
         await namespace.run("wait", "--for=delete", *gone, f"--timeout={TIMEOUT_SECONDS}s")
     assert await everything(namespace) == before
 
