@@ -1,7 +1,7 @@
 # Aliases only: the work is done by the script or module that a target calls.
 python := .venv/bin/python
 
-.PHONY: help env demo clean-demo test soak lint cluster clean-cluster engine clean-engine images check-image bench package
+.PHONY: help env demo clean-demo test-fast test test-all soak lint cluster clean-cluster engine clean-engine images check-image bench package
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 env:
@@ -10,10 +10,14 @@ demo: env ## run the example notebooks on kernel pods, one of a custom image; in
 	@$(python) -m ci.demo
 clean-demo: env ## remove the demo, and the cluster or engine that was made for it: ENGINE=docker
 	@$(python) -m ci.demo clean
-test: env ## run every test, on a cluster that is made unless one runs
+test-fast: env ## run the tests that need no cluster, no engine and no image: under 3 minutes on two cores
+	@ci/test.sh fast
+test: env ## run the tests of every change, on a cluster that is made unless one runs
 	@ci/test.sh
-soak: env ## break a cluster a hundred times in a row and look after kernels: CLUSTER=local
-	@GP_FAULTS=100 GP_FAULTS_SEED=$${GP_FAULTS_SEED:-$$(date +%s)} ci/test.sh tests/cluster/alone/test_faults.py -k many --log-cli-level=WARNING
+test-all: env ## run every test, those before a release as well
+	@ci/test.sh all
+soak: env ## break a cluster a hundred times in a row and check its kernels: CLUSTER=local
+	@ci/test.sh soak
 lint: env ## run every check that needs no cluster
 	@ci/verify/all.sh
 cluster: env ## bring up the cluster: CLUSTER=local, kind or current

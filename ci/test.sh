@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
-# Every test: the Go program of the local cluster, then pytest on the package, the protocol, Docker and a cluster.
-# Arguments go to pytest, which then runs once.
+# Runs tests:
+#   ci/test.sh             the tests of every change: the local cluster's program, then pytest on all suites
+#   ci/test.sh fast        those that need no cluster, no engine and no image, without the slow ones
+#   ci/test.sh all         the tests of every change and those of a release
+#   ci/test.sh soak        a hundred faults on a cluster; GP_FAULTS_SEED repeats them
+#   ci/test.sh ARGUMENT... pytest once with these arguments, with a cluster and images
+# Each run of pytest ends with its slowest tests, the minutes of each suite and, as the last line, its result.
 set -euo pipefail
 shopt -s extglob
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,18 +13,56 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Two cores are busy with that many; more would make kernels miss their start.
 readonly AT_ONCE=3
 
-go test -C ci/cluster ./...
-.venv/bin/python -m ci.clusters up
-.venv/bin/python -m ci.images
-if (($# > 0)); then
-  cd python
-  exec ../.venv/bin/pytest "$@"
-fi
-.venv/bin/python -m ci.docker_engine up
-cd python
-at_once() {
-  ../.venv/bin/pytest --numprocesses="${AT_ONCE}" --dist=loadfile --no-loadscope-reorder "$@"
+# timed NAME COMMAND...: run a step, then print the minutes it took
+timed() {
+  local -r start=${SECONDS}
+  "${@:2}"
+  local -r tenths=$(((SECONDS - start + 3) / 6))
+  echo "${1}: $((tenths / 10)).$((tenths % 10)) minutes"
 }
-# Tests that break the cluster would break those that share it. Beside them are those that have nothing to do with it.
-at_once tests/cluster --ignore=tests/cluster/alone
-at_once tests/cluster/alone tests/!(cluster)/
+
+cluster_and_images() {
+  timed "the cluster" .venv/bin/python -m ci.clusters up
+  timed "the images" .venv/bin/python -m ci.images
+}
+
+run() {
+  (cd python && exec ../.venv/bin/pytest --durations=15 "$@")
+}
+
+at_once() {
+  run --numprocesses="${AT_ONCE}" --dist=loadfile --no-loadscope-reorder "$@"
+}
+
+# suites MARKS: all of them, without the tests that the marks exclude
+suites() {
+  timed "the local cluster's program" go test -C ci/cluster ./...
+  cluster_and_images
+  timed "the Docker engine" .venv/bin/python -m ci.docker_engine up
+  # Tests that break the cluster would break those that share it. Beside them are those that have nothing to do with it.
+  timed "tests/cluster" at_once -m "$1" tests/cluster --ignore=tests/cluster/alone
+  local -r others=(python/tests/!(cluster)/)
+  at_once -m "$1" tests/cluster/alone "${others[@]#python/}"
+}
+
+soak() {
+  export GP_FAULTS=100 GP_FAULTS_SEED=${GP_FAULTS_SEED:-$(date +%s)}
+  run tests/cluster/alone/test_faults.py -k many --log-cli-level=WARNING
+}
+
+case ${1:-} in
+  "") suites "not release" ;;
+  fast) at_once --hypothesis-profile=fast -m "not slow and not release" tests/unit tests/api tests/protocol ;;
+  all)
+    suites ""
+    soak
+    ;;
+  soak)
+    cluster_and_images
+    soak
+    ;;
+  *)
+    cluster_and_images
+    run "$@"
+    ;;
+esac

@@ -1,5 +1,7 @@
 """Settings of all tests."""
 
+from collections import Counter
+
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
@@ -8,6 +10,7 @@ settings.register_profile(
     "no-deadline", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("no-deadline")
+settings.register_profile("fast", settings.get_profile("no-deadline"), max_examples=20)
 
 # These break the cluster, each for the others as well.
 _ALONE = "tests/cluster/alone"
@@ -20,11 +23,28 @@ _LONGEST = (
     "tests/cluster/test_scala_kernels.py",
     "tests/docker/test_gateway_restarts.py",
     "tests/protocol/test_scala_launcher.py",
+    "tests/api/test_api_mailbox.py",
+    "tests/unit/test_chart_values.py",
 )
 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the minutes of each suite: the sum of its tests', also where several ran at once."""
+    minutes = Counter()
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        if hasattr(report, "duration"):
+            minutes[report.nodeid.rpartition("tests/")[2].partition("/test_")[0]] += (
+                report.duration / 60
+            )
+    if not minutes:
+        return
+    terminalreporter.section("minutes per suite")
+    for suite, spent in minutes.most_common():
+        terminalreporter.line(f"{spent:6.1f}  {suite}")
 
 
 def pytest_xdist_make_scheduler(config, log):

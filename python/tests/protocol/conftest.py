@@ -19,6 +19,13 @@ from gateway_provisioners.handshake.response_server import ResponseServer
 sys.path.append(str(LAUNCHERS / "python" / "scripts"))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if {"container_of_r", "scala_image"}.intersection(item.fixturenames):  # an image to build
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def vectors():
     return json.loads((LAUNCHERS / "protocol" / "vectors.json").read_text())

@@ -118,6 +118,7 @@ def test_ci_values_change_every_default():
     assert exercised >= documented().keys() | KERNEL_PATHS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
 def test_every_value_has_an_effect(path):
     values = exercise(path)
@@ -146,6 +147,7 @@ def test_templates_only_use_existing_values():
             assert used in SCHEMA["definitions"]["kernel"]["properties"], f"{template.name}: {used}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", HELMS)
 def test_null_values_never_cause_a_template_error(program):
     """Null removes a default. The schema names the values that the chart needs."""
