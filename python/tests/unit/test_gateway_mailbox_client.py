@@ -54,7 +54,7 @@ class Client:
     def __init__(self, kernel, port):
         self.connection = MailboxConnection(kernel, port, "a-session")
         self.calls = asyncio.Queue()
-        self.connection.on_dropped = lambda count: self.calls.put_nowait(count)
+        self.connection.on_dropped = self.calls.put_nowait
         self.connection.on_taken = lambda: self.calls.put_nowait("taken")
         self.delivered = asyncio.Queue()
 
