@@ -1,4 +1,4 @@
-"""What a client may ask for of a kernel pod: each refusal, as a client gets it."""
+"""The policy for clients of kernel pods: each refusal, as a client gets it."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from cluster.gateway_client import Refused
 
 @pytest.fixture
 def add_pod_kernel(add_kernelspec):
-    """Add a kernelspec of the real provisioner; what is refused is so before there is a cluster."""
+    """Add a kernelspec of the real provisioner; requests are refused before it needs a cluster."""
 
     def add(**config):
         provisioner = {
@@ -89,7 +89,7 @@ async def refused(gateway, **env):
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_what_is_not_allowed_is_told(add_pod_kernel, monkeypatch, env, status, message):
+async def test_each_refusal_names_its_rule(add_pod_kernel, monkeypatch, env, status, message):
     for name, value in {
         "GP_MAX_CPUS": "4",
         "GP_MAX_MEMORY": "16Gi",
@@ -110,7 +110,7 @@ async def test_what_is_not_allowed_is_told(add_pod_kernel, monkeypatch, env, sta
         assert await gateway.client.kernels() == {}
 
 
-async def test_a_kernelspec_has_rules_of_its_own(add_pod_kernel, monkeypatch):
+async def test_a_kernelspec_can_have_its_own_policy(add_pod_kernel, monkeypatch):
     monkeypatch.setenv("GP_MAX_GPUS", "0")
     add_pod_kernel(max_gpus="8", client_ids=True, prohibited_uids=["0-999"])
     async with running_gateway() as gateway:
@@ -122,7 +122,7 @@ async def test_a_kernelspec_has_rules_of_its_own(add_pod_kernel, monkeypatch):
         )
 
 
-async def test_a_rule_that_cannot_be_read_lets_nothing_pass(add_pod_kernel, monkeypatch):
+async def test_an_invalid_policy_setting_refuses_every_start(add_pod_kernel, monkeypatch):
     monkeypatch.setenv("GP_MAX_MEMORY", "16GB")
     add_pod_kernel()
     async with running_gateway() as gateway:

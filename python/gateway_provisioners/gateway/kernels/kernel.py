@@ -114,12 +114,12 @@ class GatewayKernel(ServerKernelManager):
 
     @property
     def is_restarted_here(self) -> bool:
-        """Whether this gateway, and no other, restarts the kernel when it dies."""
+        """True if this gateway, and no other, restarts the kernel when it dies."""
         return self._owner.peers.is_leader() and not self.is_moving
 
     @property
     def is_moving(self) -> bool:
-        """Whether another gateway is restarting or ending the kernel."""
+        """True while another gateway is restarting or ending the kernel."""
         return self._contract.is_busy_elsewhere
 
     @property
@@ -278,5 +278,5 @@ class GatewayKernel(ServerKernelManager):
 
     @property
     def outlives_process(self) -> bool:
-        """Whether a gateway that starts later can find this kernel again, by its provisioner's contract."""
+        """True if a gateway that starts later can find this kernel, by its provisioner's contract."""
         return self._contract.outlives_process
