@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any, Protocol
+from typing import Any
 
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import PeriodicCallback
 
 from gateway_provisioners.gateway.failures import summarize
@@ -21,26 +22,6 @@ MAX_LIFETIME = "max_lifetime"
 _log = logging.getLogger(__name__)
 
 
-class CullableKernels(Protocol):
-    """The kernel manager, as `Culler` sees it; what is not ours is jupyter_server's."""
-
-    cull_idle_timeout: int
-    cull_interval: int
-    cull_connected: bool
-    metrics: GatewayMetrics
-    peers: Peers
-
-    def __contains__(self, kernel_id: str) -> bool: ...
-
-    def list_kernel_ids(self) -> list[str]: ...
-
-    def get_kernel(self, kernel_id: str) -> Any: ...
-
-    async def cull_kernel_if_idle(self, kernel_id: str) -> None: ...
-
-    async def shutdown_kernel(self, kernel_id: str) -> None: ...
-
-
 class Culler:
     """jupyter_server's culling, for several gateways and with limits for each kernel.
 
@@ -48,8 +29,15 @@ class Culler:
     the limits that it was started with. Only the leader among the gateways culls.
     """
 
-    def __init__(self, kernels: CullableKernels) -> None:
+    def __init__(
+        self,
+        kernels: AsyncMappingKernelManager,
+        peers: Callable[[], Peers],
+        metrics: GatewayMetrics,
+    ) -> None:
         self._kernels = kernels
+        self._peers = peers
+        self._metrics = metrics
         self._timer: PeriodicCallback | None = None
 
     def start(self) -> None:
@@ -65,7 +53,7 @@ class Culler:
 
     async def cull(self) -> None:
         """Shut down the kernels that are due, if this gateway is the leader."""
-        if not self._kernels.peers.is_leader():
+        if not self._peers().is_leader():
             return
         for kernel_id in self._kernels.list_kernel_ids():
             try:
@@ -81,14 +69,12 @@ class Culler:
         if not self._limit(kernel, IDLE_TIMEOUT):
             return
         dead = kernel.execution_state == "dead"
-        in_use = not self._kernels.cull_connected and self._kernels.peers.connections_elsewhere(
-            kernel_id
-        )
+        in_use = not self._kernels.cull_connected and self._peers().connections_elsewhere(kernel_id)
         if in_use and not dead:
             return
         await self._kernels.cull_kernel_if_idle(kernel_id)
         if kernel_id not in self._kernels:
-            self._kernels.metrics.culled(kernel.kernel_name, "dead" if dead else "idle")
+            self._metrics.culled(kernel.kernel_name, "dead" if dead else "idle")
 
     async def _shut_down_if_too_old(self, kernel_id: str, kernel: Any) -> bool:
         limit = self._limit(kernel, MAX_LIFETIME)
@@ -110,7 +96,7 @@ class Culler:
                 {},
             )
         await self._kernels.shutdown_kernel(kernel_id)
-        self._kernels.metrics.culled(kernel.kernel_name, "lifetime")
+        self._metrics.culled(kernel.kernel_name, "lifetime")
         for connection in connections:
             connection.report_end()
         return True
@@ -118,9 +104,9 @@ class Culler:
     def _announce(self, kernel_id: str, kernel: Any) -> None:
         """Announce what another gateway needs to go on if this one ends."""
         if self._limit(kernel, MAX_LIFETIME):
-            self._kernels.peers.announce_started(kernel_id, kernel.started.isoformat())
+            self._peers().announce_started(kernel_id, kernel.started.isoformat())
         if self._limit(kernel, IDLE_TIMEOUT):
-            self._kernels.peers.announce_activity(kernel_id, kernel.last_activity.isoformat())
+            self._peers().announce_activity(kernel_id, kernel.last_activity.isoformat())
 
     def _limit(self, kernel: Any, key: str) -> int:
         """Return a limit of a kernel in seconds; 0 if it has none."""

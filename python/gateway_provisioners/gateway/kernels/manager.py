@@ -66,7 +66,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self.peers: Peers = NoPeers()
         self._starts: dict[str, asyncio.Task[str]] = {}
         self._pending_shutdowns: set[asyncio.Task[None]] = set()
-        self.culler = Culler(self)
+        self.culler = Culler(self, lambda: self.peers, self.metrics)
 
     @default("offline_buffer_bytes")
     def _offline_buffer_bytes_default(self) -> int:
@@ -127,10 +127,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             the id.
 
         Raises:
-            TooManyKernels: as many kernels run here as `max_kernels` allows.
-            KernelIdTaken: a kernel of that id is being started or shut down.
-            StartAbandoned: the gateway stopped meanwhile.
-            NoSuchKernel: see `GatewayKernelSpecManager.get_kernel_spec`.
+            TooManyKernels, KernelIdTaken, StartAbandoned, NoSuchKernel: no kernel was started.
         """
         if kernel_id is not None and kernel_id in self:
             return kernel_id
