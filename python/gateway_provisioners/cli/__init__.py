@@ -1,1 +1,1 @@
-"""jupyter k8s-spec, docker-spec and image-bootstrap: flags and exit codes."""
+"""Programs: `jupyter k8s-spec`, `docker-spec` and `image-bootstrap`, launch scripts, and what the chart runs."""

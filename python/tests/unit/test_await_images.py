@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway_provisioners.cli.await_images import obstacles, unfinished
+from gateway_provisioners.cli.chart.await_images import obstacles, unfinished
 
 
 def daemonset(wanted, ready, *, seen=2):

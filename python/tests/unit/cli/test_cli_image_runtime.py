@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_provisioners.cli.image_runtime import RuntimeMissing, find_launcher, runtime
+from gateway_provisioners.cli.image.runtime import RuntimeMissing, find_launcher, runtime
 
 
 @pytest.fixture

@@ -307,7 +307,7 @@ def test_existing_kernelspec_needs_replace(install, kernels):
     assert install("--display-name", "First")[0] == 0
     code, err = install("--display-name", "Second")
     assert code == 2
-    assert f"There is a kernelspec at {kernels}/k8s_python; --replace would replace it." in err
+    assert f"There is already a kernelspec at {kernels}/k8s_python; use --replace to replace it." in err
     assert "First" in (kernels / "k8s_python/kernel.json").read_text()
 
 
