@@ -32,7 +32,7 @@ QUANTITIES = st.tuples(NUMBERS | st.integers(0, 10**12).map(str), st.sampled_fro
 
 
 def parse(policy, **environment):
-    return parse_launch_request(environment, administrators=IN_FORCE, policy=policy)
+    return parse_launch_request(environment, admin_settings=IN_FORCE, policy=policy)
 
 
 @given(QUANTITIES)

@@ -28,7 +28,7 @@ def parse(volumes, mounts=(), *, user="alice", policy=POLICY):
         "KERNEL_VOLUMES": volumes if isinstance(volumes, str) else json.dumps(volumes),
         "KERNEL_VOLUME_MOUNTS": mounts if isinstance(mounts, str) else json.dumps(mounts),
     }
-    request = parse_launch_request(environment, administrators={}, policy=policy)
+    request = parse_launch_request(environment, admin_settings={}, policy=policy)
     assert request.environment == {}
     return list(request.volumes), list(request.volume_mounts)
 

@@ -39,7 +39,7 @@ def test_building_changes_nothing_and_shares_nothing():
 
 
 def test_another_provisioner():
-    content = build_kernel_json(dataclasses.replace(SETTINGS, engine=DOCKER))
+    content = build_kernel_json(dataclasses.replace(SETTINGS, target=DOCKER))
     assert content["argv"][1].endswith("/scripts/launch_docker.py")
     assert content["metadata"]["kernel_provisioner"]["provisioner_name"] == "docker-provisioner"
 

@@ -12,7 +12,7 @@ ADMINISTRATORS = {"KERNEL_UID": "1000", "KERNEL_NAMESPACE": "kernels"}
 
 
 def parse(**environment):
-    return parse_launch_request(environment, administrators=ADMINISTRATORS)
+    return parse_launch_request(environment, admin_settings=ADMINISTRATORS)
 
 
 def test_resources_become_requests_and_limits():
@@ -95,7 +95,7 @@ def test_too_large_an_environment_is_refused_without_quoting_it():
 @given(st.dictionaries(st.text(max_size=20), st.text(max_size=40), max_size=5))
 def test_any_environment_parses_or_is_refused(environment):
     try:
-        request = parse_launch_request(environment, administrators=ADMINISTRATORS)
+        request = parse_launch_request(environment, admin_settings=ADMINISTRATORS)
     except (InvalidRequest, PolicyViolation):
         return
     assert set(request.environment) <= set(environment)
