@@ -1,1 +1,1 @@
-"""Programs: `jupyter k8s-spec`, `docker-spec` and `image-bootstrap`, launch scripts, and what the chart runs."""
+"""The programs `jupyter k8s-spec`, `docker-spec` and `image-bootstrap`, launch scripts, and the chart's."""

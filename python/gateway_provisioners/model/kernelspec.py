@@ -246,7 +246,7 @@ def _user_problems(settings: KernelSpecSettings) -> Iterator[str]:
                 yield f"{option}: {user!r} is not a valid user name; repeat the option for each user."
     for user in settings.authorized_users:
         if user in settings.unauthorized_users:
-            yield f"--authorized-users: {user!r} is also in --unauthorized-users; remove the user from one of them."
+            yield f"--authorized-users: {user!r} is also in --unauthorized-users; remove it from one."
 
 
 def _python_problems(settings: KernelSpecSettings) -> Iterator[str]:
@@ -258,4 +258,4 @@ def _python_problems(settings: KernelSpecSettings) -> Iterator[str]:
             f" such as {DEFAULT_KERNEL_CLASS}."
         )
     if name != DEFAULT_KERNEL_CLASS and settings.language != "python":
-        yield "--ipykernel-subclass-name: only kernels in Python have an ipykernel; remove the option."
+        yield "--ipykernel-subclass-name: only Python kernels use ipykernel; remove the option."

@@ -76,7 +76,7 @@ def test_a_refusal_says_what_is_allowed(name, value, setting, most):
     with pytest.raises(PolicyViolation) as refusal:
         parse(ClientPolicy(**{setting: most}), **{name: value})
     assert str(refusal.value) == (
-        f"{name}='{value}' is more than clients may ask for of this kernel: at most {most} ({setting})."
+        f"{name}='{value}' is more than clients may request for this kernel: at most {most} ({setting})."
     )
     assert refusal.value.http_status == 403
     parse(ClientPolicy(), **{name: value})
@@ -192,7 +192,7 @@ def test_a_prohibited_id_is_told_with_the_rule():
     with pytest.raises(PolicyViolation) as refusal:
         parse(policy, KERNEL_UID="65534")
     assert str(refusal.value) == (
-        "KERNEL_UID=65534 is prohibited; not allowed are: 0-999, 65534 (prohibited_uids)."
+        "KERNEL_UID=65534 is not allowed; prohibited ids: 0-999, 65534 (prohibited_uids)."
     )
     assert parse(policy, KERNEL_UID="1001", KERNEL_GID="999").run_as_group == 999
 

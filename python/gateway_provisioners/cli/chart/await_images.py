@@ -36,7 +36,7 @@ def obstacles(pods: Iterable[Object]) -> list[str]:
     nodes: dict[str, set[str]] = {}
     for pod in pods:
         if failure := start_failure(pod, unschedulable_is_final=True):
-            node = pod["spec"].get("nodeName") or "(none: the pod is unschedulable)"
+            node = pod["spec"].get("nodeName") or "(not scheduled)"
             nodes.setdefault(failure.message, set()).add(node)
     return [f"{message} Nodes: {', '.join(sorted(where))}." for message, where in nodes.items()]
 

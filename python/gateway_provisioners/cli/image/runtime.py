@@ -141,7 +141,9 @@ def _folder(variable: str, package: str, needed: str, title: str) -> Path:
         python = _program("python", "python3", advice=advice)
         folder = Path(_run([python, "-c", code], f"there is no {title}", advice).strip())
     if not any(folder.glob(needed)):
-        raise RuntimeMissing(f"{folder} does not contain {needed}: set {variable} to the folder of {title}")
+        raise RuntimeMissing(
+            f"{folder} does not contain {needed}: set {variable} to the folder of {title}"
+        )
     return folder
 
 

@@ -286,7 +286,9 @@ class _Trial:
         try:
             reply = await client.execute_interactive(code, output_hook=keep, timeout=self._timeout)
         except TimeoutError as error:
-            raise TrialFailed(f"`{code}` did not finish within {self._timeout:g} seconds.") from error
+            raise TrialFailed(
+                f"`{code}` did not finish within {self._timeout:g} seconds."
+            ) from error
         if reply["content"]["status"] != "ok" or "2" not in "".join(output):
             raise TrialFailed(f"`{code}` gave {''.join(output).strip() or 'nothing'!r}.")
         self._add(f"`{code}` is 2")
@@ -327,12 +329,12 @@ class _Trial:
         if self._protocol > 1:
             keys.append(self._launch_key)
         if any(key in output for key in keys if key):
-            msg = "its log contains a key of the kernel: anyone who reads logs can run code in it. Keep keys out."
+            msg = "its log contains a key of the kernel, with which readers of the log can run code in it."
             raise TrialFailed(msg)
         if self._launch_key in output:
             self._add(
-                "its log contains KERNEL_LAUNCH_KEY: its start script prints the environment, and with it every"
-                " secret that a user passes to the kernel",
+                "its log contains KERNEL_LAUNCH_KEY: its start script prints the environment, including the"
+                " secrets that users pass to the kernel",
                 Level.WARNING,
             )
 

@@ -103,7 +103,9 @@ def read_request(
         if environment.get(name):
             msg = f"{name} is not supported; put them in the kernelspec's {volumes_belong_in}."
             raise ConfigurationError(msg)
-    kernel_variables = {key: value for key, value in environment.items() if key.startswith("KERNEL_")}
+    kernel_variables = {
+        key: value for key, value in environment.items() if key.startswith("KERNEL_")
+    }
     policy = ClientPolicy(
         mirror_working_dirs=settings.mirror_working_dirs, gpu_resource=settings.gpu_resource
     )
@@ -119,7 +121,9 @@ def image_of(settings: LaunchTraits, kernel_variables: Mapping[str, str]) -> str
     """
     image = kernel_variables.get("KERNEL_IMAGE") or settings.image_name
     if not image:
-        msg = "No image is set; set image_name in the kernelspec, or KERNEL_IMAGE in the environment."
+        msg = (
+            "No image is set; set image_name in the kernelspec, or KERNEL_IMAGE in the environment."
+        )
         raise ConfigurationError(msg)
     return image
 

@@ -211,7 +211,9 @@ def _spark_init_mode(environment: Mapping[str, str]) -> str | None:
 def _working_dir(environment: Mapping[str, str]) -> str | None:
     value = environment.get("KERNEL_WORKING_DIR") or None
     if value is not None and (not value.startswith("/") or "\0" in value or not _is_utf8(value)):
-        msg = f"KERNEL_WORKING_DIR={shown(value)} must be an absolute path in the kernel's container."
+        msg = (
+            f"KERNEL_WORKING_DIR={shown(value)} must be an absolute path in the kernel's container."
+        )
         raise InvalidRequest(msg)
     return value
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway_provisioners.cli import image_bootstrap, install_files
+from gateway_provisioners.cli import install_files
+from gateway_provisioners.cli.image.bootstrap import ImageBootstrap
 
 # Word for word from the documentation that users of Gateway Provisioners know.
 PAGE_OUTPUT = """\
@@ -45,7 +46,7 @@ def install(launchers, tmp_path, run_cli):
 
     def run(*arguments, source=launchers):
         return run_cli(
-            image_bootstrap.ImageBootstrap,
+            ImageBootstrap,
             [
                 "install",
                 f"--ImageBootstrapInstaller.source={source}",
@@ -72,7 +73,7 @@ def test_default_target_is_usr_local_bin(launchers, run_cli, monkeypatch):
     for writer in ("install_folder", "install_file"):
         monkeypatch.setattr(install_files, writer, lambda path, _: written.append(str(path)))
     arguments = ["install", f"--ImageBootstrapInstaller.source={launchers}"]
-    code, err = run_cli(image_bootstrap.ImageBootstrap, arguments)
+    code, err = run_cli(ImageBootstrap, arguments)
     assert (code, err) == (0, PAGE_OUTPUT.format(target="/usr/local/bin"))
     assert written == [
         "/usr/local/bin/kernel-launchers/python",
@@ -140,8 +141,8 @@ def test_dry_run_writes_nothing(install):
         (
             ["--languages", "perl"],
             (
-                "there is no language 'perl'; known are python, r, scala."
-                " A launcher of your own goes to kernel-launchers/perl/launch."
+                "'perl' is not supported; use python, r, scala."
+                " A launcher of your own belongs in kernel-launchers/perl/launch."
             ),
         ),
         (
@@ -151,7 +152,7 @@ def test_dry_run_writes_nothing(install):
         (["--bootstrap-only", "--launchers-only"], "--bootstrap-only excludes --launchers-only"),
         (
             ["--languages", "scala"],
-            "it has one for python, r. In a checkout, python -m ci.scala_launcher builds it.",
+            "it has launchers for python, r. In a checkout, python -m ci.scala_launcher builds it.",
         ),
         (["--languages", "python", "r"], "Unexpected argument 'r'"),
         (["--language", "python"], "Unknown option --language;"),
@@ -185,7 +186,7 @@ def test_unwritable_target_is_one_line_before_anything_is_written(install, optio
     code, err = install(*options)
     assert code == 1
     assert err == (
-        f"[ImageBootstrapInstaller] ERROR | Cannot write {install.target}: {install.target} is no folder."
+        f"[ImageBootstrapInstaller] ERROR | Cannot write {install.target}: {install.target} is not a folder."
         " Choose another folder, or do this as a user who may write there.\n"
     )
 
@@ -221,7 +222,7 @@ def test_package_without_bootstrap_script_writes_nothing(install, launchers):
 
 def test_no_or_wrong_subcommand(run_cli):
     for arguments in ([], ["remove"]):
-        code, err = run_cli(image_bootstrap.ImageBootstrap, arguments)
+        code, err = run_cli(ImageBootstrap, arguments)
         assert code == 2
         assert "use: jupyter image-bootstrap install | check" in err
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_provisioners.cli.image.runtime import RuntimeMissing, find_launcher, runtime
+from gateway_provisioners.cli.image.runtime import RuntimeMissing, describe_runtime, find_launcher
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def parts(tmp_path, monkeypatch):
 
 def test_where_the_variables_say(parts):
     said = f"{parts}/jre/bin/java, Spark in {parts}/spark, Toree in {parts}/toree"
-    assert runtime("scala") == said
+    assert describe_runtime("scala") == said
 
 
 def test_where_pip_has_put_it(parts, monkeypatch):
@@ -36,7 +36,7 @@ def test_where_pip_has_put_it(parts, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(parts))
     monkeypatch.delenv("SPARK_HOME")
     monkeypatch.setenv("TOREE_HOME", "")  # as good as none
-    assert runtime("scala").endswith(f"Spark in {parts}/pyspark, Toree in {parts}/toree")
+    assert describe_runtime("scala").endswith(f"Spark in {parts}/pyspark, Toree in {parts}/toree")
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,18 @@ def test_where_pip_has_put_it(parts, monkeypatch):
         ("jre/bin/java", "java is not in PATH: install a Java runtime"),
         (
             "spark/jars/scala-library-2.12.18.jar",
-            r"spark holds no jars/scala-library-2\.12\.\*\.jar",
+            r"spark does not contain jars/scala-library-2\.12\.\*\.jar",
         ),
         (
             "toree/lib/toree-assembly-0.5.0.jar",
-            "toree holds no .*: set TOREE_HOME to the folder of",
+            "toree does not contain .*: set TOREE_HOME to the folder of",
         ),
     ],
 )
 def test_a_part_that_is_missing(parts, file, message):
     (parts / file).unlink()
     with pytest.raises(RuntimeMissing, match=message):
-        runtime("scala")
+        describe_runtime("scala")
 
 
 def test_a_launcher_that_is_not_started_any_more(tmp_path):

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from gateway_provisioners.cli import k8s_spec, launch_kubernetes
+from gateway_provisioners.cli.launch import kubernetes as launch_kubernetes
+from gateway_provisioners.cli.specs.kubernetes import K8sSpec
 from gateway_provisioners.errors import ClusterError
 
 KERNEL_ID = "6f1b2c9e-0000-4000-8000-3c4d5e6f7a8b"
@@ -32,7 +33,7 @@ def no_kernel_variables(monkeypatch):
 def kernelspec(run_cli, tmp_path):
     """An installed kernelspec's folder."""
     code, err = run_cli(
-        k8s_spec.K8sSpec,
+        K8sSpec,
         [
             *("install", "--prefix", str(tmp_path)),
             *("--image-name", "acme/data-sci-py:2.0", "--kernel-name", "data_sci_py"),
@@ -255,8 +256,8 @@ def test_client_values_are_data(dry_run, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("KERNEL_VOLUMES", "[]", "KERNEL_VOLUMES is not supported; put them into"),
-        ("KERNEL_UID", "0 or so", "KERNEL_UID='0 or so' is no id; write it in decimal"),
+        ("KERNEL_VOLUMES", "[]", "KERNEL_VOLUMES is not supported; put them in"),
+        ("KERNEL_UID", "0 or so", "KERNEL_UID='0 or so' is not a valid id; use a decimal number"),
         ("KERNEL_CPUS", "many", "KERNEL_CPUS"),
     ],
 )
@@ -278,13 +279,13 @@ def test_kernelspec_that_is_broken(kernelspec, capsys, change_config):
     assert launch_kubernetes.main(ARGUMENTS, kernelspec=kernelspec) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert all("is no kernelspec of the kubernetes-provisioner" in line for line in lines)
+    assert all("is not a valid kernelspec of the kubernetes-provisioner" in line for line in lines)
 
 
 def test_kernelspec_without_an_image(kernelspec, capsys, change_config):
     change_config(image_name="")
     assert launch_kubernetes.main(ARGUMENTS, kernelspec=kernelspec) == 1
-    assert "no KERNEL_IMAGE" in capsys.readouterr().err
+    assert "KERNEL_IMAGE in the environment" in capsys.readouterr().err
 
 
 def test_argv_of_kernel_json_runs(kernelspec, tmp_path):
