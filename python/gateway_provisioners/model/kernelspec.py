@@ -24,7 +24,7 @@ MIN_PORT_RANGE_SIZE = 1000
 
 @dataclass(frozen=True)
 class Target:
-    """Where the kernels of a kernelspec run.
+    """A place where kernels of a kernelspec run.
 
     Attributes:
         provisioner: the entry point of the provisioner that runs them.

@@ -61,14 +61,14 @@ def test_malformed_values_are_refused_by_name(name, value):
         ("KERNEL_POD_NAME", "mine"),
     ],
 )
-def test_the_administrators_settings_are_not_the_clients(name, value):
+def test_clients_cannot_change_settings_of_the_administrator(name, value):
     with pytest.raises(PolicyViolation, match=name) as refusal:
         parse(**{name: value})
     assert f"{name}={value!r} is not allowed" in str(refusal.value)
     assert str(refusal.value).isprintable()
 
 
-def test_a_client_may_repeat_what_is_in_force():
+def test_a_client_may_repeat_the_values_in_force():
     assert parse(KERNEL_UID="1000", KERNEL_NAMESPACE="kernels").environment == {}
 
 

@@ -75,7 +75,7 @@ class LaunchRequest:
     """A client's checked request.
 
     Attributes:
-        username: who starts the kernel; free text.
+        username: the user who starts the kernel; free text.
         resources: `requests` and `limits` that override the kernelspec's, in the form of a container.
         launch_timeout: seconds the client wants the gateway to wait, or None.
         spark_init_mode: none, lazy or eager; None if not set.
@@ -116,7 +116,7 @@ def parse_launch_request(
 
     Raises:
         InvalidRequest: a value is malformed.
-        PolicyViolation: a value is not allowed; the message says which, and what is.
+        PolicyViolation: a value is not allowed; the message says which, and what is allowed.
     """
     _refuse_admin_settings(environment, admin_settings)
     handled = _SET_BY_GATEWAY | _SETTINGS | {*_ALLOWED_BY_POLICY, *_ADMIN_ONLY}

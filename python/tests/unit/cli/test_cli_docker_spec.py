@@ -1,4 +1,4 @@
-"""`jupyter docker-spec`: what differs from `jupyter k8s-spec`, which has all other tests."""
+"""`jupyter docker-spec`: its differences from `jupyter k8s-spec`, which has all other tests."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def test_the_pages_command_makes_the_pages_kernel_json(install):
     assert (kernels / "data_sci_py/scripts/launch_docker.py").is_file()
 
 
-def test_names_say_which_engine_it_is(install):
+def test_default_names_contain_docker(install):
     content = json.loads((install("--language", "R") / "docker_r/kernel.json").read_text())
     assert content["display_name"] == "Docker R"
     assert provisioner_of(content) == "docker-provisioner"
@@ -53,7 +53,7 @@ def provisioner_of(content):
     return content["metadata"]["kernel_provisioner"]["provisioner_name"]
 
 
-def test_the_launch_script_refuses_what_is_no_kernelspec_of_its_own(tmp_path, capsys):
+def test_the_launch_script_refuses_a_folder_without_its_kernelspec(tmp_path, capsys):
     arguments = ["--kernel-id", "a", "--response-address", "192.0.2.7:8877", "--public-key", "none"]
     assert launch_docker.main(arguments, kernelspec=tmp_path) == 1
     error = capsys.readouterr().err
@@ -63,7 +63,7 @@ def test_the_launch_script_refuses_what_is_no_kernelspec_of_its_own(tmp_path, ca
     assert "docker-provisioner" in error
 
 
-def test_volumes_of_the_caller_belong_into_the_kernelspec(install, monkeypatch, capsys):
+def test_volumes_of_the_caller_belong_in_the_kernelspec(install, monkeypatch, capsys):
     monkeypatch.setenv("KERNEL_VOLUMES", "[]")
     arguments = ["--kernel-id", "a", "--response-address", "192.0.2.7:8877", "--public-key", "none"]
     assert launch_docker.main(arguments, kernelspec=install() / "docker_python") == 1

@@ -1,4 +1,4 @@
-"""--help: every option is in it, with words and its default."""
+"""--help: lists every option."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""`jupyter image-bootstrap`: output, the files in the image, and everything it refuses."""
+"""`jupyter image-bootstrap`: output, files in the image, and refusals."""
 
 import stat
 import subprocess
@@ -109,7 +109,7 @@ def test_second_install_replaces_the_first(install):
     assert (install.target / "kernel-launchers/R/scripts/launch_IRkernel.R").exists()
 
 
-def test_scala_is_a_jar_and_nothing_of_what_it_is_made_of(install, launchers):
+def test_scala_is_a_jar_without_its_sources(install, launchers):
     for name in ("lib/toree-launcher.jar", "lib/.toree-launcher.inputs", "pom.xml", "target/a.jar"):
         path = launchers / "scala" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ def test_refuses_wrong_options_before_writing(install, arguments, reason):
     assert not install.target.exists()
 
 
-def test_bootstrap_only_is_for_launchers_of_the_images_own(install):
+def test_bootstrap_only_is_for_images_with_their_own_launchers(install):
     own = install.target / "kernel-launchers/perl/launch"
     own.parent.mkdir(parents=True)
     own.write_text("#!/usr/bin/perl\n")
@@ -192,7 +192,7 @@ def test_unwritable_target_is_one_line_before_anything_is_written(install, optio
 
 
 @pytest.mark.parametrize("language", ["python", "r"])
-def test_a_missing_runtime_is_refused_only_where_it_is_required(
+def test_a_missing_runtime_is_refused_only_if_it_is_required(
     install, language, monkeypatch, tmp_path
 ):
     (tmp_path / "empty").mkdir()
@@ -206,7 +206,7 @@ def test_a_missing_runtime_is_refused_only_where_it_is_required(
     assert install("--languages", language)[0] == 0
 
 
-def test_a_runtime_that_is_there_changes_nothing_of_the_output(install, monkeypatch):
+def test_an_installed_runtime_does_not_change_the_output(install, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     code, err = install("--languages", "python", "--require-runtime")
     assert (code, err) == (0, PAGE_OUTPUT.format(target=install.target).replace(", 'r'", ""))

@@ -1,4 +1,4 @@
-"""`jupyter k8s-spec`: the kernelspec it makes, where, and everything it refuses."""
+"""`jupyter k8s-spec`: the kernelspec, its folder, and refusals."""
 
 import json
 import subprocess
@@ -81,7 +81,7 @@ def provisioner_config(content):
 
 
 def test_documented_command_makes_the_documented_kernel_json(run_cli, monkeypatch):
-    """The bytes and the place, without writing into the system's folder."""
+    """Check content and folder without writing to the system's folder."""
     installed = {}
     monkeypatch.setattr(
         install_files, "install_folder", lambda folder, files: installed.update({folder: files})
@@ -147,7 +147,7 @@ def test_only_python_has_a_debugger_and_a_kernel_class(kernel_json, language):
     assert content["argv"][-2:] == ["--public-key", "{public_key}"]
 
 
-def test_a_language_of_the_images_own(kernel_json):
+def test_a_language_that_the_image_adds(kernel_json):
     image = "acme/bash-kernel:1.0"
     content = kernel_json("--language", "Bash", "--image-name", image, name="k8s_bash")
     assert (content["display_name"], content["language"]) == ("Kubernetes Bash", "bash")
@@ -178,7 +178,7 @@ def test_options_that_differ_from_the_defaults_are_recorded(kernel_json):
     ]
 
 
-def test_defaults_spelled_out_make_the_same_kernel_json(kernel_json):
+def test_explicit_defaults_make_the_same_kernel_json(kernel_json):
     spelled_out = kernel_json(
         *("--unauthorized-users", "root", "--port-range", "0..0", "--launch-timeout", "30"),
         *("--ipykernel-subclass-name", "ipykernel.ipkernel.IPythonKernel", "--language", "python"),
@@ -211,7 +211,7 @@ def test_jupyter_finds_the_kernel(kernel_json, monkeypatch, tmp_path):
         (["--prefix", "env"], "env/share/jupyter/kernels"),
     ],
 )
-def test_where_it_is_installed(run_cli, tmp_path, flags, place):
+def test_folder_of_the_kernelspec(run_cli, tmp_path, flags, place):
     code, _ = run_cli(K8sSpec, ["install", *flags])
     assert code == 0
     assert (tmp_path / place / "k8s_python" / "kernel.json").is_file()
@@ -227,12 +227,12 @@ def test_sys_prefix_is_this_environment(run_cli, monkeypatch):
     ]
 
 
-def test_says_when_jupyter_does_not_look_there(install, kernels):
+def test_warns_when_jupyter_does_not_search_the_folder(install, kernels):
     _, err = install()
     assert f"WARNING | Jupyter does not look for kernels in {kernels} here" in err
 
 
-# What is given for an option, and the words that tell what is wrong with it.
+# An option, a wrong value, and the message about it.
 REFUSALS = [
     ("--kernel-name", "data sci", "'data sci' is not a valid kernelspec name"),
     ("--kernel-name", "data sci", "use lower-case letters, digits and . _ -, as in data_sci."),
@@ -274,7 +274,7 @@ REFUSALS = [
 
 
 def refused(install, kernels, *arguments):
-    """The one line that says why, after checking that nothing was written."""
+    """Check that nothing was written, and return the line with the reason."""
     code, err = install(*arguments)
     assert code == 2
     assert len(err.splitlines()) == 1
@@ -301,11 +301,11 @@ def test_refuses_wrong_values_before_writing(install, kernels, option, value, re
         ),
     ],
 )
-def test_refuses_options_that_do_not_fit(install, kernels, arguments, reason):
+def test_refuses_conflicting_options(install, kernels, arguments, reason):
     assert refused(install, kernels, *arguments) == reason + "\n"
 
 
-def test_tells_every_problem_at_once(install):
+def test_reports_every_problem_at_once(install):
     code, err = install("--language", "perl", "--port-range", "1..2", "--launch-timeout", "-1")
     assert code == 2
     options = [line.split(" | ")[1].split(":")[0] for line in err.splitlines()]
