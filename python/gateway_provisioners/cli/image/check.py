@@ -14,7 +14,7 @@ from gateway_provisioners.cli import app
 from gateway_provisioners.cli.finding import Finding, Level
 from gateway_provisioners.cli.image import inspection
 from gateway_provisioners.cli.image.runtime import BOOTSTRAP, LAUNCHERS_FOLDER, languages_in
-from gateway_provisioners.cli.image.trial import Start, try_kernel
+from gateway_provisioners.cli.image.trial import StartCommand, try_kernel
 from gateway_provisioners.model.kernelspec import is_language_name
 
 
@@ -39,7 +39,8 @@ jupyter image-bootstrap check --no-start
         " Repeat for more than one. Default: every language that the image has a launcher for.",
     ).tag(config=True)
     start_kernels = Bool(
-        True, help="Start a kernel of each language, run code in it, interrupt it and shut it down."
+        True,
+        help="StartCommand a kernel of each language, run code in it, interrupt it and shut it down.",
     ).tag(config=True)
     target = Unicode(
         "/usr/local/bin", help=f"The folder of {BOOTSTRAP} and {LAUNCHERS_FOLDER}/."
@@ -111,7 +112,7 @@ jupyter image-bootstrap check --no-start
             nonlocal problems
             problems += self._print(finding)
 
-        def here(variables: Mapping[str, str]) -> AbstractContextManager[Start]:
+        def here(variables: Mapping[str, str]) -> AbstractContextManager[StartCommand]:
             return nullcontext(([str(bootstrap)], {**os.environ, **variables}))
 
         await try_kernel(here, language=language, timeout=self.timeout, on_finding=count)

@@ -87,13 +87,17 @@ def launcher(folder: Path, language: str) -> Iterator[Finding]:
     if language not in LAUNCHERS and not os.access(found, os.X_OK):
         yield _problem(about, f"{found} is not executable: chmod 0755 {found}")
         return
-    place = _place(folder, found, language)
-    closed = [path for path in (place, *place.rglob("*")) if not _open_to_others(path)]
-    if closed:
-        advice = f"chmod -R a+rX {place}"
-        yield _problem(about, f"users other than its owner cannot read {closed[0]}: {advice}")
-    elif language in LAUNCHERS and not _as_packaged(place, language):
-        yield _warning(about, f"{place} {_differs(_install(f'--languages {language}'))}")
+    launcher_folder = _launcher_folder(folder, found, language)
+    unreadable = [
+        path
+        for path in (launcher_folder, *launcher_folder.rglob("*"))
+        if not _readable_by_others(path)
+    ]
+    if unreadable:
+        advice = f"chmod -R a+rX {launcher_folder}"
+        yield _problem(about, f"users other than its owner cannot read {unreadable[0]}: {advice}")
+    elif language in LAUNCHERS and not _as_packaged(launcher_folder, language):
+        yield _warning(about, f"{launcher_folder} {_differs(_install(f'--languages {language}'))}")
     else:
         yield _ok(about, str(found))
 
@@ -128,7 +132,7 @@ def _differs(advice: str) -> str:
     return f"is not the one of {_PACKAGE}: {advice}, unless it is your own"
 
 
-def _place(folder: Path, found: Path, language: str) -> Path:
+def _launcher_folder(folder: Path, found: Path, language: str) -> Path:
     """Return the folder of the launcher, for example .../kernel-launchers/python."""
     if language in LAUNCHERS:
         installed = folder / LAUNCHERS[language].installed
@@ -137,11 +141,11 @@ def _place(folder: Path, found: Path, language: str) -> Path:
     return folder / found.relative_to(folder).parts[0]
 
 
-def _open_to_others(path: Path) -> bool:
+def _readable_by_others(path: Path) -> bool:
     wanted = _OTHERS_ENTER if path.is_dir() else _OTHERS_READ
     return path.stat().st_mode & wanted == wanted
 
 
-def _as_packaged(place: Path, language: str) -> bool:
+def _as_packaged(launcher_folder: Path, language: str) -> bool:
     packaged = PACKAGED_LAUNCHERS / LAUNCHERS[language].packaged
-    return install_files.read_folder(place) == install_files.read_folder(packaged)
+    return install_files.read_folder(launcher_folder) == install_files.read_folder(packaged)

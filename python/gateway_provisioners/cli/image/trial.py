@@ -36,7 +36,7 @@ from gateway_provisioners.model.launcher_environment import (
 )
 
 # A command that runs a container's main process and ends with it, and its environment.
-Start = tuple[Sequence[str], Mapping[str, str]]
+StartCommand = tuple[Sequence[str], Mapping[str, str]]
 
 LOOPBACK = "127.0.0.1"
 # Outside the ephemeral ports of the system, to detect launchers that ignore the range.
@@ -49,7 +49,7 @@ class TrialFailed(Exception):
     """The kernel does not work; the message says what failed, and what to do."""
 
 
-class Started:
+class ContainerProcess:
     """The process that is, or runs, the container; writes its output to a file."""
 
     def __init__(self, process: asyncio.subprocess.Process, output: Path, secret: str) -> None:
@@ -85,7 +85,7 @@ class Started:
 
 
 async def try_kernel(
-    container: Callable[[Mapping[str, str]], AbstractContextManager[Start]],
+    prepare: Callable[[Mapping[str, str]], AbstractContextManager[StartCommand]],
     *,
     language: str,
     timeout: float,
@@ -94,7 +94,7 @@ async def try_kernel(
     """Start a kernel with the variables that a gateway sets, use it through its channels, and shut it down.
 
     Args:
-        container: takes the gateway's variables; its context yields what to start.
+        prepare: takes the gateway's variables; its context yields what to start.
         language: KERNEL_LANGUAGE.
         timeout: seconds to wait for the report, and for each answer.
         on_finding: called with each finding at once.
@@ -118,11 +118,11 @@ async def try_kernel(
     try:
         async with contextlib.AsyncExitStack() as stack:
             expectation = stack.enter_context(server.expect(kernel_id, launch_key))
-            start = stack.enter_context(container(variables))
-            started = await stack.enter_async_context(_started(*start))
-            arrival = await _arrival(started, expectation, timeout)
+            start_command = stack.enter_context(prepare(variables))
+            container = await stack.enter_async_context(_running(*start_command))
+            arrival = await _arrival(container, expectation, timeout)
             trial = _Trial(kernel_id, launch_key, language, arrival, timeout, on_finding)
-            await trial.run(started)
+            await trial.run(container)
     except TrialFailed as failure:
         on_finding(Finding(Level.PROBLEM, f"{language} kernel", str(failure)))
     finally:
@@ -130,9 +130,9 @@ async def try_kernel(
 
 
 @contextlib.asynccontextmanager
-async def _started(
+async def _running(
     command: Sequence[str], environment: Mapping[str, str]
-) -> AsyncIterator[Started]:
+) -> AsyncIterator[ContainerProcess]:
     with tempfile.TemporaryDirectory(prefix="check-") as folder:
         output = Path(folder) / "output"
         try:
@@ -147,27 +147,29 @@ async def _started(
                 )
         except OSError as error:
             raise TrialFailed(f"{command[0]} cannot be started: {error.strerror}.") from error
-        started = Started(process, output, environment[LAUNCH_KEY_VARIABLE])
+        container = ContainerProcess(process, output, environment[LAUNCH_KEY_VARIABLE])
         try:
-            yield started
+            yield container
         finally:
-            await started.stop()
+            await container.stop()
 
 
-async def _arrival(started: Started, expectation: Expectation, timeout: float) -> Arrival:
+async def _arrival(
+    container: ContainerProcess, expectation: Expectation, timeout: float
+) -> Arrival:
     report = asyncio.create_task(expectation.next_arrival())
-    end = asyncio.create_task(started.process.wait())
+    end = asyncio.create_task(container.process.wait())
     try:
         await asyncio.wait({report, end}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if report.done():
             return report.result()
-        happened = (
+        reason = (
             f"it ended with exit code {end.result()} before it reported; see the exit codes in"
             " docs/custom-kernel-images.md. Its last lines:"
             if end.done()
             else f"it did not report within {timeout:g} seconds. Its last lines:"
         )
-        raise TrialFailed(happened + started.last_lines())
+        raise TrialFailed(reason + container.last_lines())
     finally:
         report.cancel()
         end.cancel()
@@ -204,21 +206,21 @@ class _Trial:
     def _add(self, text: str, level: Level = Level.OK) -> None:
         self._on_finding(Finding(level, f"{self._language} kernel", text))
 
-    async def run(self, started: Started) -> None:
+    async def run(self, container: ContainerProcess) -> None:
         """Run all steps; raise TrialFailed if one of them makes the rest impossible."""
         self._check_protocol()
         client = AsyncKernelClient()
         client.load_connection_info(cast(KernelConnectionInfo, self._connection.to_jupyter()))
         client.start_channels()
         try:
-            await self._become_ready(client)
-            await self._use(client)
+            await self._wait_until_ready(client)
+            await self._check_execution(client)
             client.shutdown()
-            await self._end(started)
+            await self._check_shutdown(container)
         finally:
             client.stop_channels()
             client.context.destroy()
-        self._look_for_keys(started.output)
+        self._check_log(container.output)
 
     def _check_protocol(self) -> None:
         if self._protocol > 1:
@@ -237,17 +239,17 @@ class _Trial:
                 Level.WARNING,
             )
 
-    async def _become_ready(self, client: AsyncKernelClient) -> None:
+    async def _wait_until_ready(self, client: AsyncKernelClient) -> None:
         # Before the ports: launchers of version 1 report them first, and bind them afterwards.
         try:
             await client.wait_for_ready(timeout=self._timeout)
         except RuntimeError as error:
-            await self._reach_ports()
+            await self._check_ports()
             msg = "it reported, but does not answer a kernel_info_request on its channels."
             raise TrialFailed(msg) from error
-        await self._reach_ports()
+        await self._check_ports()
 
-    async def _reach_ports(self) -> None:
+    async def _check_ports(self) -> None:
         ports = {name: getattr(self._connection, name) for name in _CHANNELS}
         for name, port in ports.items():
             try:
@@ -268,13 +270,13 @@ class _Trial:
         else:
             self._add("its six ports can be reached and are within PORT_RANGE")
 
-    async def _use(self, client: AsyncKernelClient) -> None:
+    async def _check_execution(self, client: AsyncKernelClient) -> None:
         snippets = SNIPPETS.get(self._language)
         if snippets is None:
             self._add("it answers on its channels")
         else:
             await self._execute(client, snippets.sum)
-        await self._interrupt(client, snippets)
+        await self._check_interrupt(client, snippets)
 
     async def _execute(self, client: AsyncKernelClient, code: str) -> None:
         output: list[str] = []
@@ -293,7 +295,7 @@ class _Trial:
             raise TrialFailed(f"`{code}` gave {''.join(output).strip() or 'nothing'!r}.")
         self._add(f"`{code}` is 2")
 
-    async def _interrupt(self, client: AsyncKernelClient, snippets: Snippets | None) -> None:
+    async def _check_interrupt(self, client: AsyncKernelClient, snippets: Snippets | None) -> None:
         request = client.execute(snippets.endless) if snippets else None
         try:
             if request:
@@ -314,16 +316,16 @@ class _Trial:
         doing = "an endless loop can be interrupted" if snippets else "it survives an interrupt"
         self._add(doing)
 
-    async def _end(self, started: Started) -> None:
+    async def _check_shutdown(self, container: ContainerProcess) -> None:
         # A gateway stops the container at the same time, with the same grace period.
-        if await started.ends_within(GRACE_SECONDS):
-            self._add(f"it ends when it is asked to, with exit code {started.process.returncode}")
+        if await container.ends_within(GRACE_SECONDS):
+            self._add(f"it ends when it is asked to, with exit code {container.process.returncode}")
             return
-        await started.stop()
+        await container.stop()
         text = f"it did not end within {GRACE_SECONDS} seconds of being asked to, and was stopped by a signal"
         self._add(text, Level.WARNING)
 
-    def _look_for_keys(self, output: str) -> None:
+    def _check_log(self, output: str) -> None:
         connection: ConnectionInfo = self._connection
         keys = [connection.key, connection.curve_secretkey]
         if self._protocol > 1:

@@ -20,12 +20,12 @@ USER_PLACEHOLDER = "{username}"
 _ID = re.compile(r"0|[1-9][0-9]{0,9}")
 _HIGHEST_ID = 2**31 - 1  # the maximum of Kubernetes, for users and groups
 _ID_RANGE = re.compile(rf"({_ID.pattern})(?:-({_ID.pattern}))?")
-_LONGEST_SHOWN = 80
+_MAX_QUOTED = 80
 
 
-def shown(value: str) -> str:
+def quoted(value: str) -> str:
     """Return a client's value as messages quote it: on one line, and truncated."""
-    return repr(value if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]}...")
+    return repr(value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}...")
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class ClientPolicy:
 
     def __post_init__(self) -> None:
         for setting in ("max_cpus", "max_memory", "max_gpus"):
-            if most := getattr(self, setting):
+            if maximum := getattr(self, setting):
                 try:
-                    amount(most)
+                    amount(maximum)
                 except ConfigurationError as error:
                     msg = f"The setting {setting} cannot be read: {error}"
                     raise ConfigurationError(msg) from error
@@ -83,10 +83,10 @@ class ClientPolicy:
         Raises:
             PolicyViolation: it is.
         """
-        most = getattr(self, setting)
-        if most and amount(value) > amount(most):
+        maximum = getattr(self, setting)
+        if maximum and amount(value) > amount(maximum):
             msg = (
-                f"{name}={value!r} is more than clients may request for this kernel: at most {most}"
+                f"{name}={value!r} is more than clients may request for this kernel: at most {maximum}"
                 f" ({setting})."
             )
             raise PolicyViolation(msg)
@@ -104,7 +104,7 @@ class ClientPolicy:
         """
         if not _ID.fullmatch(value) or int(value) > _HIGHEST_ID:
             msg = (
-                f"{name}={shown(value)} is not a valid id; use a decimal number from 0 to {_HIGHEST_ID},"
+                f"{name}={quoted(value)} is not a valid id; use a decimal number from 0 to {_HIGHEST_ID},"
                 " without sign, blanks or leading zeros."
             )
             raise InvalidRequest(msg)
@@ -147,7 +147,7 @@ def refusal(name: str, value: str, *, allowed: Sequence[str], setting: str = "")
     """
     may = " or ".join(repr(each) for each in allowed if each)
     return (
-        f"{name}={shown(value)} is not allowed: it is set by the administrator of this gateway"
+        f"{name}={quoted(value)} is not allowed: it is set by the administrator of this gateway"
         + (f", to {may}" if may else "")
         + (f" ({setting})" if setting else "")
         + f". Remove {name} from the kernel's environment."

@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway_provisioners.errors import InvalidRequest, PolicyViolation
 from gateway_provisioners.model.names import user_label
-from gateway_provisioners.model.request.client_policy import ClientPolicy, refusal, shown
+from gateway_provisioners.model.request.client_policy import ClientPolicy, quoted, refusal
 from gateway_provisioners.model.request.client_volumes import MOUNTS, VOLUMES, parse_client_volumes
 from gateway_provisioners.model.request.quantity import parse_count, parse_limit, parse_quantity
 
@@ -211,9 +211,7 @@ def _spark_init_mode(environment: Mapping[str, str]) -> str | None:
 def _working_dir(environment: Mapping[str, str]) -> str | None:
     value = environment.get("KERNEL_WORKING_DIR") or None
     if value is not None and (not value.startswith("/") or "\0" in value or not _is_utf8(value)):
-        msg = (
-            f"KERNEL_WORKING_DIR={shown(value)} must be an absolute path in the kernel's container."
-        )
+        msg = f"KERNEL_WORKING_DIR={quoted(value)} must be an absolute path in the kernel's container."
         raise InvalidRequest(msg)
     return value
 
