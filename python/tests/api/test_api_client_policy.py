@@ -38,7 +38,7 @@ async def refused(gateway, **env):
             {"KERNEL_MEMORY_LIMIT": "17179869185"},
             403,
             (
-                "KERNEL_MEMORY_LIMIT='17179869185' is more than clients may ask for of this kernel: "
+                "KERNEL_MEMORY_LIMIT='17179869185' is more than clients may request for this kernel: "
                 "at most 16Gi (max_memory)."
             ),
         ),
@@ -48,7 +48,7 @@ async def refused(gateway, **env):
             "KERNEL_GPUS='2' is more than clients may request for this kernel: at most 1 (max_gpus).",
         ),
         ({"KERNEL_MEMORY": "16 Gi"}, 400, "KERNEL_MEMORY='16 Gi' is not a valid quantity;"),
-        ({"KERNEL_MEMORY_LIMIT": "0"}, 400, "KERNEL_MEMORY_LIMIT='0': Kubernetes reads"),
+        ({"KERNEL_MEMORY_LIMIT": "0"}, 400, "KERNEL_MEMORY_LIMIT='0': Kubernetes treats"),
         ({"KERNEL_UID": "0"}, 403, "KERNEL_UID='0' is not allowed:"),
         ({"KERNEL_UID": "0x0"}, 400, "KERNEL_UID='0x0' is not a valid id;"),
         ({"KERNEL_UID": " 0"}, 400, "KERNEL_UID=' 0' is not a valid id;"),
