@@ -166,8 +166,3 @@ class ImageBootstrap(app.Program):
         "install": (ImageBootstrapInstaller, ImageBootstrapInstaller.description),
         "check": (ImageBootstrapChecker, ImageBootstrapChecker.description),
     }
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Run the program; exit the process when it refuses its options or fails."""
-    ImageBootstrap.main(argv)

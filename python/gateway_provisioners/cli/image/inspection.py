@@ -87,17 +87,13 @@ def launcher(folder: Path, language: str) -> Iterator[Finding]:
     if language not in LAUNCHERS and not os.access(found, os.X_OK):
         yield _problem(about, f"{found} is not executable: chmod 0755 {found}")
         return
-    launcher_folder = _launcher_folder(folder, found, language)
-    unreadable = [
-        path
-        for path in (launcher_folder, *launcher_folder.rglob("*"))
-        if not _readable_by_others(path)
-    ]
+    root = _launcher_folder(folder, found, language)
+    unreadable = [path for path in (root, *root.rglob("*")) if not _readable_by_others(path)]
     if unreadable:
-        advice = f"chmod -R a+rX {launcher_folder}"
+        advice = f"chmod -R a+rX {root}"
         yield _problem(about, f"users other than its owner cannot read {unreadable[0]}: {advice}")
-    elif language in LAUNCHERS and not _as_packaged(launcher_folder, language):
-        yield _warning(about, f"{launcher_folder} {_differs(_install(f'--languages {language}'))}")
+    elif language in LAUNCHERS and not _as_packaged(root, language):
+        yield _warning(about, f"{root} {_differs(_install(f'--languages {language}'))}")
     else:
         yield _ok(about, str(found))
 
@@ -146,6 +142,6 @@ def _readable_by_others(path: Path) -> bool:
     return path.stat().st_mode & wanted == wanted
 
 
-def _as_packaged(launcher_folder: Path, language: str) -> bool:
+def _as_packaged(root: Path, language: str) -> bool:
     packaged = PACKAGED_LAUNCHERS / LAUNCHERS[language].packaged
-    return install_files.read_folder(launcher_folder) == install_files.read_folder(packaged)
+    return install_files.read_folder(root) == install_files.read_folder(packaged)

@@ -46,8 +46,3 @@ class DockerSpec(app.Program):
     subcommands: dict[str, Any] = {  # noqa: RUF012
         "install": (DockerSpecInstaller, DockerSpecInstaller.description)
     }
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Run the program; exit the process when it refuses its options or fails."""
-    DockerSpec.main(argv)

@@ -55,8 +55,3 @@ class K8sSpec(app.Program):
     subcommands: dict[str, Any] = {  # noqa: RUF012
         "install": (K8sSpecInstaller, K8sSpecInstaller.description)
     }
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Run the program; exit the process when it refuses its options or fails."""
-    K8sSpec.main(argv)
