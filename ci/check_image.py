@@ -26,7 +26,7 @@ from gateway_provisioners.model.pod.manifest import KernelPodSpec
 
 @dataclass(frozen=True)
 class User:
-    """A user to run the image as; a kernel may fail if the user is not ``usual``."""
+    """A user to run the image as; the kernel of one that is not ``usual`` may fail."""
 
     ids: str
     who: str
@@ -128,7 +128,7 @@ def check(image: str, languages: Iterable[str], users: Iterable[User], timeout: 
 
 def _language(text: str) -> str:
     if not is_language_name(text.lower()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a valid language name")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid name of a language")
     return text.lower()
 
 

@@ -40,7 +40,7 @@ jupyter image-bootstrap check --no-start
     ).tag(config=True)
     start_kernels = Bool(
         True,
-        help="StartCommand a kernel of each language, run code in it, interrupt it and shut it down.",
+        help="Start a kernel of each language, run code in it, interrupt it and shut it down.",
     ).tag(config=True)
     target = Unicode(
         "/usr/local/bin", help=f"The folder of {BOOTSTRAP} and {LAUNCHERS_FOLDER}/."
