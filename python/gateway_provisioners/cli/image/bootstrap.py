@@ -8,15 +8,9 @@ from typing import Any
 from traitlets import Bool, List, Unicode
 
 from gateway_provisioners.cli import app, install_files
+from gateway_provisioners.cli.image import runtime
 from gateway_provisioners.cli.image.check import ImageBootstrapChecker
-from gateway_provisioners.cli.image.runtime import (
-    BOOTSTRAP,
-    LAUNCHERS,
-    LAUNCHERS_FOLDER,
-    PACKAGED_LAUNCHERS,
-    RuntimeMissing,
-    describe_runtime,
-)
+from gateway_provisioners.cli.image.runtime import BOOTSTRAP, LAUNCHERS, LAUNCHERS_FOLDER
 from gateway_provisioners.errors import ConfigurationError
 
 
@@ -62,7 +56,7 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
         config=True
     )
     source = Unicode(
-        str(PACKAGED_LAUNCHERS), help="The folder that the launchers are copied from."
+        str(runtime.PACKAGED_LAUNCHERS), help="The folder that the launchers are copied from."
     ).tag(config=True)
 
     aliases = {  # noqa: RUF012  (traitlets reads plain class attributes)
@@ -141,8 +135,8 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
         missing = []
         for language in languages:
             try:
-                describe_runtime(language)
-            except RuntimeMissing as error:
+                runtime.describe_runtime(language)
+            except runtime.RuntimeMissing as error:
                 missing.append(f"{language}: {error}.")
         if missing:
             raise ConfigurationError(" ".join(["Nothing was installed.", *missing]))

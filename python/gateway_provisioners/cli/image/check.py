@@ -84,7 +84,7 @@ jupyter image-bootstrap check --no-start
             missing = self._print_all(
                 [
                     *inspection.launcher(launchers, language),
-                    *inspection.runtime(language),
+                    *inspection.language_runtime(language),
                 ]
             )
             if self.start_kernels and not problems and not missing:

@@ -10,15 +10,8 @@ from pathlib import Path
 from gateway_provisioners._version import __version__
 from gateway_provisioners.cli import install_files
 from gateway_provisioners.cli.finding import Finding, Level
-from gateway_provisioners.cli.image.runtime import (
-    BOOTSTRAP,
-    LAUNCHERS,
-    OWN_LAUNCHER,
-    PACKAGED_LAUNCHERS,
-    RuntimeMissing,
-    describe_runtime,
-    find_launcher,
-)
+from gateway_provisioners.cli.image import runtime
+from gateway_provisioners.cli.image.runtime import BOOTSTRAP, LAUNCHERS, OWN_LAUNCHER
 
 _OTHERS_READ = 0o004
 _OTHERS_ENTER = 0o005
@@ -31,7 +24,7 @@ def bootstrap(script: Path) -> Iterator[Finding]:
         yield _problem(BOOTSTRAP, f"there is no {script}: {_install()}")
     elif not os.access(script, os.X_OK):
         yield _problem(BOOTSTRAP, f"{script} is not executable: chmod 0755 {script}")
-    elif script.read_bytes() != (PACKAGED_LAUNCHERS / BOOTSTRAP).read_bytes():
+    elif script.read_bytes() != (runtime.PACKAGED_LAUNCHERS / BOOTSTRAP).read_bytes():
         yield _warning(BOOTSTRAP, f"{script} {_differs(_install())}")
     else:
         yield _ok(BOOTSTRAP, f"{script} is the one of {_PACKAGE}")
@@ -74,7 +67,7 @@ def folders() -> Iterator[Finding]:
 def launcher(folder: Path, language: str) -> Iterator[Finding]:
     """Check that the language has a launcher that every user can run, and that it is this package's."""
     about = f"{language} launcher"
-    found = find_launcher(folder, language)
+    found = runtime.find_launcher(folder, language)
     if found is None:
         own = folder / language / OWN_LAUNCHER
         advice = (
@@ -98,13 +91,13 @@ def launcher(folder: Path, language: str) -> Iterator[Finding]:
         yield _ok(about, str(found))
 
 
-def runtime(language: str) -> Iterator[Finding]:
+def language_runtime(language: str) -> Iterator[Finding]:
     """Check what kernels of the language run on, if this package knows the language."""
     about = f"{language} runtime"
     try:
-        if found := describe_runtime(language):
+        if found := runtime.describe_runtime(language):
             yield _ok(about, found)
-    except RuntimeMissing as error:
+    except runtime.RuntimeMissing as error:
         yield _problem(about, str(error))
 
 
@@ -143,5 +136,5 @@ def _readable_by_others(path: Path) -> bool:
 
 
 def _as_packaged(root: Path, language: str) -> bool:
-    packaged = PACKAGED_LAUNCHERS / LAUNCHERS[language].packaged
+    packaged = runtime.PACKAGED_LAUNCHERS / LAUNCHERS[language].packaged
     return install_files.read_folder(root) == install_files.read_folder(packaged)
