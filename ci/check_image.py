@@ -19,7 +19,7 @@ from ci.builders import Builder, find_builder
 from ci.commands import CommandError, UserError, exit_code
 from ci.progress import say
 from gateway_provisioners.cli.finding import Finding, Level
-from gateway_provisioners.cli.trial import try_kernel
+from gateway_provisioners.cli.image.trial import try_kernel
 from gateway_provisioners.model.kernelspec import is_language_name
 from gateway_provisioners.model.pod.manifest import KernelPodSpec
 
@@ -121,8 +121,8 @@ def check(image: str, languages: Iterable[str], users: Iterable[User], timeout: 
                 try_kernel(
                     partial(builder.container, image, user.ids),
                     language=language,
-                    patience=timeout,
-                    tell=report.add if user.usual else report.add_as_warning,
+                    timeout=timeout,
+                    on_finding=report.add if user.usual else report.add_as_warning,
                 )
             )
     if report.problems:
