@@ -22,7 +22,7 @@ from ci import enter
 from ci.commands import CommandError, UserError, run
 from ci.paths import cache
 
-# The image's label that holds the hash of what it was built from.
+# The image's label that holds the hash of its inputs.
 INPUTS_LABEL = "gateway-provisioners.inputs"
 
 
@@ -263,7 +263,7 @@ class Buildah(Builder):
     @contextmanager
     def container(self, tag: str, user: str, variables: Mapping[str, str]) -> Iterator[Start]:
         config = self.config(tag) or {}
-        # Not `buildah run`: a signal ends that, and not what it started.
+        # Not `buildah run`: a signal ends that, and not the process that it started.
         container = self._buildah("from", "--pull-never", tag).strip()
         try:
             root = self._buildah("mount", container).strip()

@@ -40,7 +40,7 @@ class Cluster:
     helm: Path
     # Helm 3, which the chart works with as well; None where only one Helm is installed.
     helm3: Path | None = None
-    # Where the cluster pulls our images from; "" where they are loaded onto its node.
+    # The registry that the cluster pulls our images from; "" when they are loaded onto its node.
     registry: str = ""
 
     def image(self, reference: str) -> str:

@@ -51,7 +51,7 @@ def run(*argv: str | Path, stdin: str = "", env: Mapping[str, str] | None = None
         raise CommandError(f"{argv[0]} cannot be run: {error.strerror}") from error
     if done.returncode != 0:
         last = (done.stdout + done.stderr).splitlines()[-LAST_LINES:]
-        # Which of its verbs, as in `helm upgrade`: the rest of the line may be long, or secret.
+        # With its verb, as in `helm upgrade`: the rest of the line may be long, or secret.
         verbs = [str(word) for word in argv[1:] if re.fullmatch("[a-z][a-z-]*", str(word))]
         program = " ".join([Path(argv[0]).name, *verbs[:1]])
         raise CommandError(

@@ -38,7 +38,7 @@ class Project:
     folder: Path
 
     def write_files(self, port: int) -> None:
-        """Copy the example, and choose what it leaves open, unless that was done.
+        """Copy the example, and make its settings, unless that was done.
 
         Args:
             port: the gateway's on the engine's machine; 0 for any.

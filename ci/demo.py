@@ -158,7 +158,7 @@ def main() -> int:
     parser.add_argument(
         "--namespace",
         default=NAMESPACE,
-        help="where; on Docker, what it is called there (default %(default)s)",
+        help="the namespace; on Docker, the project's name (default %(default)s)",
     )
     arguments = parser.parse_args()
     return exit_code(lambda: _act(arguments.verb, arguments.namespace))

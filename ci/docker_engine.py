@@ -159,7 +159,7 @@ def _load(references: list[str]) -> None:
 
 
 def main() -> int:
-    """Bring the engine up, or take it down, or say what is in it, or give it images."""
+    """Bring the engine up or down, show its containers, or load images into it."""
     parser = argparse.ArgumentParser(prog="python -m ci.docker_engine", description=__doc__)
     parser.add_argument("verb", choices=("up", "down", "status", "load"))
     parser.add_argument("references", nargs="*", metavar="REFERENCE", help="for load; default: all")

@@ -22,7 +22,7 @@ from typing import Any
 from ci.clusters import Cluster
 from ci.commands import CommandError, run
 
-# How long a local program may take to listen, in seconds, and how often it is asked.
+# The longest that a local program may take to listen, and the pause between two tries, in seconds.
 STARTUP_SECONDS = 60
 ASK_SECONDS = 0.1
 

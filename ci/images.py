@@ -1,6 +1,6 @@
 """Build the images with docker, podman or buildah, and keep each as an archive that a cluster can load.
 
-An image is built again only when what it is made of has changed: its folder, our wheel, or its parent. Run as
+An image is built again only when its inputs have changed: its folder, our wheel, or its parent. Run as
 ``python -m ci.images [REFERENCE ...]``; BUILDER and BASE_IMAGE choose how and on what.
 """
 
@@ -41,7 +41,7 @@ VERSION = version()
 
 @dataclass(frozen=True)
 class Image:
-    """One image: its name, its folder, and what it is made of besides.
+    """One image: its name, its folder, and its other inputs.
 
     ``parent`` is the reference of the image that it stands on; ``wheel`` lays ours into its context;
     where ``pinned``, its `pip install gateway_provisioners` takes that wheel and not the index's.
@@ -237,7 +237,7 @@ class ImageBuilds:
                 inputs,
                 self.build_arguments(image),
                 mounts,
-                # No builder sees a change in what is mounted.
+                # No builder sees a change in a mounted file.
                 cached=not image.pinned,
             )
             try:

@@ -45,7 +45,7 @@ def chart() -> None:
 
 
 def image_archives() -> None:
-    """Copy the images' archives, and write what is in each beside it."""
+    """Copy the images' archives, and write a bill of materials beside each."""
     for built in images.ensure([image.reference for image in IMAGES]):
         stem = built.reference.replace("/", "-").replace(":", "-")
         shutil.copy(built.archive, DIST / f"{stem}.tar")

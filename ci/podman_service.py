@@ -113,7 +113,7 @@ exec tini -- "$@"
         }
 
     def _cgroups(self) -> Iterable[Path]:
-        # podman calls the one above, which is empty then, the same for everybody: it stays.
+        # The parent cgroup, empty then, has the same name for every podman: it stays.
         containers = (self.folder / "storage/overlay-containers").glob("*/")
         for names in (f"libpod_parent/libpod-{container.name}" for container in containers):
             yield from [*CGROUPS.glob(f"*/{names}"), CGROUPS / names]

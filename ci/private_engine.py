@@ -27,7 +27,7 @@ from ci.progress import step
 from ci.veth import Addresses, Veth, free_slot
 
 CGROUPS = Path("/sys/fs/cgroup")
-# For an engine to answer, and for the kernel to take away what is left of killed processes; in seconds.
+# For an engine to answer, and for the kernel to tear down killed processes; in seconds.
 START_SECONDS = 30
 END_SECONDS = 15
 ASK_SECONDS = 0.1

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 IMAGE_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 IMAGE_PIP_CONF = "/etc/pip.conf"
 IMAGE_APT_SOURCES = "/etc/apt/sources.list.d/build.list"
-# Where a wheel of ours lies during a build, and the constraint that has pip take it.
+# The folder of our wheel during a build, and of the constraint that has pip take it.
 IMAGE_WHEELS = "/var/tmp"  # noqa: S108 - in the image
 
 _CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")

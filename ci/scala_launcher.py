@@ -20,9 +20,9 @@ PROJECT = ROOT / "launchers/scala"
 JAR = PROJECT / "lib/toree-launcher.jar"
 # The hash of what the jar was built from; hidden files are not installed.
 STAMP = PROJECT / "lib/.toree-launcher.inputs"
-# What pip gets Spark and Toree by, for the image and, here, to compile against.
+# pip's requirements of Spark and Toree, for the image and, here, to compile against.
 RUNTIME = ROOT / "images/kernel-scala/runtime.txt"
-# What it is built with: program -> Debian package.
+# Build tools: program -> Debian package.
 TOOLS = {"mvn": "maven", "javac": "openjdk-17-jdk-headless"}
 
 

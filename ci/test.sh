@@ -47,7 +47,7 @@ suites() {
 
 soak() {
   export GP_FAULTS=100 GP_FAULTS_SEED=${GP_FAULTS_SEED:-$(date +%s)}
-  run tests/cluster/alone/test_faults.py -k many --log-cli-level=WARNING
+  run tests/cluster/alone/test_faults.py -k many --timeout=0 --log-cli-level=WARNING
 }
 
 case ${1:-} in

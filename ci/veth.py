@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ci.commands import CommandError, UserError, run
 
-# How many closed engines can share a machine: each has addresses of its own, which the host routes to it.
+# The number of closed engines that can share a machine: the host routes addresses of its own to each.
 SLOTS = 16
 
 

@@ -81,7 +81,7 @@ def _report(name: str, samples: Samples, table: Sequence[Row], about: dict[str, 
 
 
 def _possible(names: Collection[str]) -> Collection[str]:
-    """Return what is to be measured on the chosen cluster: all that can be, where nothing is named."""
+    """Return the named measurements, or all that the chosen cluster allows."""
     if unknown := set(names) - set(schedule.NAMES):
         known = ", ".join(schedule.NAMES)
         raise UserError(f"no measurement is called {', '.join(sorted(unknown))}; use: {known}")

@@ -119,7 +119,7 @@ async def cold_starts(
 
 @asynccontextmanager
 async def _direct(cluster: Cluster, side: Side, kernel_id: str) -> AsyncIterator[DirectZmq]:
-    """Connect to the ZMQ channels of a kernel of our gateway's, by what it keeps in the kernel's Secret."""
+    """Connect to the ZMQ channels of a kernel of our gateway, by the record in the kernel's Secret."""
     place, of_kernel = f"/api/v1/namespaces/{side.namespace}", labels(kernel_id=kernel_id)
     [secret] = (await side.api.get(f"{place}/secrets", **of_kernel))["items"]
     [pod] = (await side.api.get(f"{place}/pods", **of_kernel))["items"]

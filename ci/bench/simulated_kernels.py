@@ -133,6 +133,6 @@ async def simulated_kernels(
         await asyncio.gather(*(add(connection) for connection in connections))
         await wait_until(all_run, f"kwok says that {count} pods run")
         yield
-    # Kubernetes removes them after the pods, which is not the next measurement's to pay for.
+    # Kubernetes removes them after the pods, which must not disturb the next measurement.
     secrets = f"/api/v1/namespaces/{namespace}/secrets"
     await api.wait_until_empty(secrets, **labels(component="kernel"))

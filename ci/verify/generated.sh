@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What ci/update makes is what the repository holds: makes it again in a copy and shows any difference.
+# The repository holds exactly what ci/update generates: runs it in a copy and shows any difference.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

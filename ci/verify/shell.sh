@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shell scripts, whatever they are called: every file of the repository with a shell's shebang.
+# Shell scripts: every file of the repository with a shell's shebang.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 PATH=${PWD}/.venv/bin:${PATH}
