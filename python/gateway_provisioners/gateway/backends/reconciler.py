@@ -14,12 +14,13 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from gateway_provisioners.errors import ClusterError
+from gateway_provisioners.errors import ClusterError, ProtocolError
 from gateway_provisioners.gateway.backends.base import adopt, restore
 from gateway_provisioners.gateway.failures import in_one_line
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.kube.gateways import Gateways
 from gateway_provisioners.kube.pods import KernelPods
+from gateway_provisioners.model.kernel_record import KernelRecord, NewerRecord
 from gateway_provisioners.model.pod.kernel_state import (
     LAST_ACTIVITY_ANNOTATION,
     RESTARTING,
@@ -63,6 +64,8 @@ class Reconciler:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._due: set[str] = set()
         self._lost: dict[str, asyncio.TimerHandle] = {}
+        self._newer: dict[str, str] = {}
+        """By kernel, the pod that a gateway of a later release started, and that is left as it is."""
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._unsubscribe: list[Callable[[], None]] = []
 
@@ -149,6 +152,8 @@ class Reconciler:
             )
         if pods:
             self._found(kernel_id)
+        else:
+            self._newer.pop(kernel_id, None)
         serve = decision.serve
         is_dead = not pods or (serve is not None and serve.ended and serve.state == RUNNING)
         if is_dead and kernel_id in self._kernels and not self._is_leader():
@@ -162,7 +167,7 @@ class Reconciler:
     async def _serve(self, kernel_id: str, pod: PodState) -> None:
         managed = kernel_id in self._kernels
         followed = self._kernels.get_kernel(kernel_id).workload_name if managed else ""
-        if followed == pod.name:
+        if pod.name in (followed, self._newer.get(kernel_id)):
             return
         try:
             record = await self._pods.record(pod.name)
@@ -170,6 +175,15 @@ class Reconciler:
             if error.status != _NOT_FOUND:
                 raise
             record = None
+        except NewerRecord as error:
+            self._newer[kernel_id] = pod.name
+            _log.warning("Kernel %s in pod %s is left as it is: %s", kernel_id, pod.name, error)
+            if managed:  # it was restarted by a gateway of that release
+                await self._kernels.forget(kernel_id)
+            return
+        except ProtocolError as error:
+            _log.error("Kernel pod %s cannot be taken over and is left as it is: %s", pod.name, error)
+            return
         if record is None:
             if not managed:
                 _log.warning("Pod %s has no record of its kernel; it is removed.", pod.name)
@@ -191,7 +205,7 @@ class Reconciler:
                 in_one_line(error),
             )
 
-    async def _adopt(self, pod: str, record: dict[str, Any]) -> None:
+    async def _adopt(self, pod: str, record: KernelRecord) -> None:
         known = self._pods.pods.objects.get(pod)
         await adopt(
             self._kernels,

@@ -34,7 +34,7 @@ class Welcome(NamedTuple):
 
     execution_state: str
     dropped: int
-    features: tuple[str, ...] = ()
+    features: tuple[str, ...]
 
 
 class MailboxConnection:
