@@ -313,10 +313,14 @@ def _vectors() -> dict[str, Any]:
             _v2_report("v2: IPv6", {**V2_PLAIN, "ip": "fd00::17"}),
             _v2_report("v2: any letter in the name", {**V2_PLAIN, "kernel_name": "Schön 数据"}),
             _v2_report("v2: features", _with_features(["mailbox", "state"])),
-            _v2_report("v2: features of a later release", _with_features(["mailbox", "x-1", "x_2"])),
+            _v2_report(
+                "v2: features of a later release", _with_features(["mailbox", "x-1", "x_2"])
+            ),
             _v2_report("v2: no features", _with_features([])),
             _v2_report("v2: features are not a list", _with_features({"mailbox": True})),
-            _v2_report("v2: features that are not names", _with_features(["", "A", 5, ["mailbox"]])),
+            _v2_report(
+                "v2: features that are not names", _with_features(["", "A", 5, ["mailbox"]])
+            ),
             _v2_report("v2: more features than are read", _with_features(MANY_FEATURES)),
         ],
         "kernel_ids": KERNEL_IDS,

@@ -58,7 +58,9 @@ class StoredKernel:
             value.get("started", ""),
         )
         texts = (kernel.last_activity, kernel.started)
-        if not isinstance(kernel.restarting, bool) or not all(isinstance(each, str) for each in texts):
+        if not isinstance(kernel.restarting, bool) or not all(
+            isinstance(each, str) for each in texts
+        ):
             raise ProtocolError("The stored kernel is malformed.")
         return kernel
 

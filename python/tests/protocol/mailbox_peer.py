@@ -30,7 +30,7 @@ class Peer:
             sock.curve_serverkey = info["curve_publickey"].encode()
         sock.connect(f"tcp://127.0.0.1:{info['mailbox_port']}")
         self.socket = sock
-        content = json.dumps({"session": session}).encode()
+        content = json.dumps({"session": session, "features": ["unknown"]}).encode()
         signature = hmac.new((key or info["key"]).encode(), b"attach" + content, "sha256")
         sock.send_multipart([b"attach", signature.hexdigest().encode(), content])
 

@@ -9,11 +9,7 @@ import pytest
 import reference_v1
 from launched import GUARD, KERNEL_ID, client_of, has_ended, launched, run, start_busy, value
 
-from gateway_provisioners.handshake.command_client import (
-    CommandEndpoint,
-    send_signal,
-    stop_listener,
-)
+from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 
 
 @contextlib.asynccontextmanager
@@ -83,7 +79,7 @@ async def test_commands(tmp_path, gateway_v1):
         # Our own client, which speaks version 1 to a launch without a key.
         endpoint = CommandEndpoint("127.0.0.1", port, KERNEL_ID, None)
         await send_signal(endpoint, 0)
-        await stop_listener(endpoint)
+        reference_v1.command(port, {"shutdown": 1})
         with pytest.raises(ConnectionRefusedError):
             reference_v1.command(port, {"signum": 0})
         assert await value(client, "kept") == "1"

@@ -40,7 +40,11 @@ async def test_everything_comes_in_the_kernels_order(launch, encryption):
     async with launch(KERNEL_TRANSPORT_ENCRYPTION=encryption) as kernel:
         assert (kernel.info.curve_publickey is None) == (encryption == "disabled")
         with peer(kernel) as connection:
-            assert (await welcomed(connection))["execution_state"] == "idle"
+            welcome = await welcomed(connection)
+            assert (welcome["execution_state"], welcome["features"]) == (
+                "idle",
+                ["mailbox", "state"],
+            )
             request = connection.execute("print(1); 2")
             messages = await until_idle(connection, request)
         kinds = [(m["channel"], m["msg_type"]) for m in messages]

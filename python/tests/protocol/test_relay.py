@@ -1,18 +1,16 @@
 """Stock clients in front of the relay: as if the kernel's own channels were theirs."""
 
 import asyncio
-import dataclasses
 import signal
 
 import psutil
-import pytest
 import zmq
 import zmq.asyncio
+from command_peer import command
 from jupyter_client.session import Session
 from launched import GUARD, client_of, run, start_busy, value
 
-from gateway_provisioners.errors import CommandFailed
-from gateway_provisioners.handshake.command_client import ask_state, send_signal
+from gateway_provisioners.handshake.command_client import send_signal
 
 
 async def test_input_is_asked_of_the_client_that_executes(launch_once):
@@ -164,27 +162,27 @@ print(info["transport"], oct(stat.S_IMODE(os.stat(directory).st_mode)), "curve_s
         assert (await run(client, code))[1] == "ipc 0o700 False\n"
 
 
+async def state_of(kernel):
+    reply = await command(kernel.endpoint, {"state": 1})
+    assert reply.keys() == {"ok", "execution_state"}
+    return reply["execution_state"]
+
+
 async def until_it_is(state, kernel):
-    """Ask until the kernel has said so itself, which it does beside what it executes."""
-    while await ask_state(kernel.endpoint) != state:
+    """Ask until the kernel has reported it, which it does apart from the execution."""
+    while await state_of(kernel) != state:
         pass
 
 
-async def test_a_kernel_says_what_it_is_doing(launch):
+async def test_the_command_state_reports_what_the_kernel_does(launch):
     async with launch() as kernel, client_of(kernel.info.to_jupyter()) as client:
         await until_it_is("idle", kernel)
         busy = await start_busy(client, "busy()\nwhile True: pass")
         await until_it_is("busy", kernel)
-        # What it says of itself meanwhile does not hide that.
+        # The status messages of other requests do not change that.
         client.control_channel.send(client.session.msg("kernel_info_request"))
         await client.get_control_msg(timeout=GUARD)
-        assert await ask_state(kernel.endpoint) == "busy"
+        assert await state_of(kernel) == "busy"
         await send_signal(kernel.endpoint, signal.SIGINT)
         await asyncio.wait_for(busy, GUARD)
         await until_it_is("idle", kernel)
-
-
-async def test_a_launcher_that_does_not_know_the_question_is_told_apart(launch_once):
-    of_version_1 = dataclasses.replace(launch_once.endpoint, launch_key=None)
-    with pytest.raises(CommandFailed, match="does not say what it is doing"):
-        await ask_state(of_version_1)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import pytest_asyncio
 import reference_v1
+from command_peer import command
 from launched import GUARD, KERNEL_ID, client_of
 from launched_scala import USER, ScalaImage
 
@@ -16,11 +17,7 @@ from ci import images
 from ci.engines import find_engine
 from ci.paths import ROOT
 from gateway_provisioners.errors import CommandFailed
-from gateway_provisioners.handshake.command_client import (
-    CommandEndpoint,
-    send_signal,
-    stop_listener,
-)
+from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
 
@@ -171,14 +168,14 @@ async def test_lazy_means_at_first_use(lazy):
 
 async def test_the_end(lazy):
     """Last: the listener goes, the kernel goes, and what the log says is for everybody's eyes."""
-    await stop_listener(lazy.endpoint)
+    assert (await command(lazy.endpoint, {"shutdown": 1})) == {"ok": True}
     with pytest.raises(CommandFailed, match="cannot be reached"):
         await send_signal(lazy.endpoint, 0)
     assert await value(lazy.client, "1 + 1") == "2"
     await lazy.client.shutdown(reply=True, timeout=GUARD)
     assert await lazy.launched.exit_code() == 0
     log = lazy.launched.log()
-    assert f"kernel {KERNEL_ID} is up, channels not encrypted; told 127.0.0.1" in log
+    assert f"kernel {KERNEL_ID} is up, channels not encrypted; reported to 127.0.0.1" in log
     assert lazy.info.key not in log
     assert lazy.launch_key not in log
 
@@ -234,7 +231,7 @@ async def test_required_encryption(scala_image, tmp_path, gateway_key):
     variables = {"KERNEL_TRANSPORT_ENCRYPTION": "required"}
     assert await failure(scala_image, tmp_path, gateway_key, **variables) == (
         78,
-        "toree-launcher: encryption of the kernel's channels is required and Apache Toree has none",
+        "toree-launcher: encryption of the kernel's channels is required, and Apache Toree does not support it",
     )
 
 

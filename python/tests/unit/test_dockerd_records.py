@@ -6,12 +6,12 @@ import json
 import stat
 
 import pytest
+from kernel_records import kernel_record
 
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import ConfigurationError, EngineError
 from gateway_provisioners.model.kernel_record import VERSION
 from gateway_provisioners.model.recovery import StoredKernel, plan_recovery
-from kernel_records import kernel_record
 
 
 def kernel(kernel_id="k", attempt=1, **attributes):

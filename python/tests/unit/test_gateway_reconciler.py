@@ -192,7 +192,9 @@ async def test_a_kernel_that_cannot_be_taken_over_takes_no_other_with_it(start, 
 
 
 async def test_a_newer_kernel_is_left_as_it_is(start, caplog):
-    scene = await start(pod("newer"), pod("own"), newer_1=NewerRecord("newer", 2), own_1=kernel_record("own"))
+    scene = await start(
+        pod("newer"), pod("own"), newer_1=NewerRecord("newer", 2), own_1=kernel_record("own")
+    )
     scene.pods.tell("MODIFIED", pod("newer"))
     scene.gateways.changed()
     await scene.settle()

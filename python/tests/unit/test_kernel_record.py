@@ -55,7 +55,9 @@ def test_unknown_fields_are_ignored():
     assert KernelRecord.from_json({**VALUE, "unknown": [1, {}]}) == kernel_record()
 
 
-@pytest.mark.parametrize("changes", [{}, {"kernel_id": None}, {"connection_info": {}, "attempt": "x"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"kernel_id": None}, {"connection_info": {}, "attempt": "x"}]
+)
 def test_a_newer_record_is_not_read(changes):
     with pytest.raises(NewerRecord, match="upgrade this gateway, or shut") as error:
         KernelRecord.from_json({**VALUE, "version": VERSION + 1, **changes})
@@ -68,7 +70,11 @@ def test_a_newer_record_is_not_read(changes):
     ("name", "wrong"),
     [
         *(("version", value) for value in (None, "1", 1.0, True, 0, -1, [1])),
-        *((name, value) for name in ("kernel_id", "kernel_name", "launch_key") for value in (None, "", 5)),
+        *(
+            (name, value)
+            for name in ("kernel_id", "kernel_name", "launch_key")
+            for value in (None, "", 5)
+        ),
         *(("kernel_spec", value) for value in (None, [], "x")),
         *(("environment", value) for value in (None, [], {"A": 1}, {"A": None})),
         *(("attempt", value) for value in (None, 0, "1", True)),
@@ -95,7 +101,9 @@ def test_hostile_records(value):
             try:
                 found = read(record)
             except ProtocolError as error:
-                assert not any(secret in str(error) for secret in SECRETS)
+                found = str(error)
+            if isinstance(found, str):
+                assert not any(secret in found for secret in SECRETS)
             else:
                 assert type(found).from_json(json.loads(json.dumps(found.to_json()))) == found
 

@@ -150,7 +150,9 @@ def remove_private_variables() -> None:
 
 def _kernel_id(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?", value):
-        raise LaunchError(BAD_PARAMETER, "--kernel-id (KERNEL_ID) is missing or not a valid kernel id")
+        raise LaunchError(
+            BAD_PARAMETER, "--kernel-id (KERNEL_ID) is missing or not a valid kernel id"
+        )
     return value
 
 

@@ -182,7 +182,9 @@ class Reconciler:
                 await self._kernels.forget(kernel_id)
             return
         except ProtocolError as error:
-            _log.error("Kernel pod %s cannot be taken over and is left as it is: %s", pod.name, error)
+            _log.error(
+                "Kernel pod %s cannot be taken over and is left as it is: %s", pod.name, error
+            )
             return
         if record is None:
             if not managed:

@@ -206,9 +206,7 @@ def _check_mailbox_bytes(environment: Mapping[str, str]) -> None:
     """Check what the launcher reads, and would refuse only in the kernel's container."""
     value = environment.get("KERNEL_MAILBOX_BYTES")
     if value and not re.fullmatch(r"[0-9]{1,10}", value):
-        msg = (
-            f"KERNEL_MAILBOX_BYTES={shown(value)} must be a whole number of bytes from 0 to 9999999999."
-        )
+        msg = f"KERNEL_MAILBOX_BYTES={shown(value)} must be a whole number of bytes from 0 to 9999999999."
         raise InvalidRequest(msg)
 
 
