@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway_provisioners.model.failures import StartFailure
 from gateway_provisioners.model.kernel_record import KernelRecord

@@ -1,4 +1,4 @@
-"""Stock clients in front of the relay: as if the kernel's own channels were theirs."""
+"""Stock clients in front of the relay, which must behave like the kernel's own channels."""
 
 import asyncio
 import signal
@@ -109,15 +109,15 @@ async def test_heartbeats_are_the_kernels(launch):
             busy = await start_busy(client, "busy()\nwhile True: pass")
             await heart.send(b"while busy")
             assert await asyncio.wait_for(heart.recv(), GUARD) == b"while busy"
-            # One that is stopped lives no more as far as anybody can tell.
+            # A stopped kernel's heart does not beat.
             await send_signal(kernel.endpoint, signal.SIGSTOP)
             while psutil.Process(kernel.info.pid).status() != psutil.STATUS_STOPPED:
                 await send_signal(kernel.endpoint, 0)
-            await heart.send(b"to nobody")
+            await heart.send(b"unanswered")
             await send_signal(kernel.endpoint, 0)
             assert not await heart.poll(200)
             await send_signal(kernel.endpoint, signal.SIGCONT)
-            assert await asyncio.wait_for(heart.recv(), GUARD) == b"to nobody"
+            assert await asyncio.wait_for(heart.recv(), GUARD) == b"unanswered"
             await send_signal(kernel.endpoint, signal.SIGINT)
             await asyncio.wait_for(busy, GUARD)
         finally:
@@ -150,7 +150,7 @@ async def test_garbage_ends_nothing(launch_once):
     await send_signal(launch_once.endpoint, 0)
 
 
-async def test_the_kernels_own_sockets_are_for_its_user_alone(launch_once):
+async def test_only_its_user_reaches_the_kernels_own_sockets(launch_once):
     async with client_of(launch_once.info.to_jupyter()) as client:
         code = """
 import json, os, stat

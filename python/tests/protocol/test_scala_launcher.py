@@ -70,7 +70,7 @@ async def lazy(scala_image, server, tmp_path_factory):
 
 
 async def execute(client, code):
-    """Execute code; gives the reply and, for each kind of output, what came of it."""
+    """Execute code; returns the reply and the output of each kind."""
     output = {}
 
     def collect(message):
@@ -91,7 +91,7 @@ async def value(client, expression):
 
 
 async def interrupted(kernel, code):
-    """Execute code that calls busy() and then does not return, and interrupt it; gives the reply."""
+    """Execute code that calls busy() and then does not return, and interrupt it; returns the reply."""
     busy = asyncio.Event()
 
     def connected(_, writer):
@@ -167,7 +167,7 @@ async def test_lazy_means_at_first_use(lazy):
 
 
 async def test_the_end(lazy):
-    """Last: the listener goes, the kernel goes, and what the log says is for everybody's eyes."""
+    """Last: the listener ends, then the kernel, and the log holds no secrets."""
     assert (await command(lazy.endpoint, {"shutdown": 1})) == {"ok": True}
     with pytest.raises(CommandFailed, match="cannot be reached"):
         await send_signal(lazy.endpoint, 0)
@@ -210,7 +210,7 @@ async def test_none_means_none(scala_image, tmp_path):
         async with client_of(info) as client:
             reply, _ = await execute(client, "sc")
             assert "not found: value sc" in reply["evalue"]
-            # Whoever wants it makes it.
+            # User code makes its own.
             make = "org.apache.spark.sql.SparkSession.builder.getOrCreate.range(7).count"
             assert await value(client, make) == "7"
             reference_v1.command(info["comm_port"], {"signum": signal.SIGKILL})
@@ -231,7 +231,8 @@ async def test_required_encryption(scala_image, tmp_path, gateway_key):
     variables = {"KERNEL_TRANSPORT_ENCRYPTION": "required"}
     assert await failure(scala_image, tmp_path, gateway_key, **variables) == (
         78,
-        "toree-launcher: encryption of the kernel's channels is required, and Apache Toree does not support it",
+        "toree-launcher: encryption of the kernel's channels is required, and Apache Toree does not"
+        " support it",
     )
 
 

@@ -81,7 +81,7 @@ class Mailbox:
 
     @property
     def on_its_way(self) -> bool:
-        """Whether a connected client has not acknowledged everything."""
+        """True while a connected client has unacknowledged messages."""
         return any(client.connected and client.in_flight for client in self._clients.values())
 
     def attach(self, session: bytes, route: bytes, execution_state: str) -> None:

@@ -107,7 +107,7 @@ class Relay:
 
     @property
     def execution_state(self) -> str:
-        """Whether the kernel is busy or idle."""
+        """The kernel's state: busy or idle."""
         return self._execution.value
 
     def stop(self) -> None:

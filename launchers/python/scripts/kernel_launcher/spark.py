@@ -48,7 +48,7 @@ class _Session:
         self._names: dict[str, Any] = {}
 
     def start(self) -> dict[str, Any]:
-        """Create the session if there is none, and replace the names' placeholders."""
+        """Create the session at the first call, and replace the names' placeholders."""
         if not self._names:
             session = self._create()
             atexit.register(session.stop)

@@ -22,7 +22,7 @@ prepare_spark <- function(mode) {
   }
 }
 
-# The Spark session; SparkR makes it if there is none.
+# The Spark session, which SparkR makes at the first call.
 session <- function(mode) {
   tryCatch(
     loadNamespace("SparkR"),

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from gateway_provisioners.errors import ClusterError, ProtocolError
+from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.gateway.backends.base import adopt, restore
 from gateway_provisioners.gateway.failures import in_one_line
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
@@ -170,29 +170,12 @@ class Reconciler:
         if pod.name in (followed, self._newer.get(kernel_id)):
             return
         try:
-            record = await self._pods.record(pod.name)
-        except ClusterError as error:
-            if error.status != _NOT_FOUND:
-                raise
-            record = None
-        except NewerRecord as error:
-            self._newer[kernel_id] = pod.name
-            _log.warning("Kernel %s in pod %s is left as it is: %s", kernel_id, pod.name, error)
-            if managed:  # it was restarted by a gateway of that release
-                await self._kernels.forget(kernel_id)
-            return
-        except ProtocolError as error:
-            _log.error(
-                "Kernel pod %s cannot be taken over and is left as it is: %s", pod.name, error
-            )
-            return
-        if record is None:
-            if not managed:
-                _log.warning("Pod %s has no record of its kernel; it is removed.", pod.name)
-                self._pods.remove_soon(pod.name)
-            return
-        try:
-            if managed:
+            record = await self._record(pod.name)
+            if record is None:
+                if not managed:
+                    _log.warning("Pod %s has no record of its kernel; it is removed.", pod.name)
+                    self._pods.remove_soon(pod.name)
+            elif managed:
                 await self._kernels.follow(
                     kernel_id, replaces=followed, restore=restore(pod.name, record)
                 )
@@ -200,12 +183,25 @@ class Reconciler:
                 await self._adopt(pod.name, record)
         except ClusterError:
             raise
+        except NewerRecord as error:
+            self._newer[kernel_id] = pod.name
+            _log.warning("Kernel %s in pod %s is left as it is: %s", kernel_id, pod.name, error)
+            if managed:  # a gateway of that release has restarted it
+                await self._kernels.forget(kernel_id)
         except Exception as error:  # noqa: BLE001 - one record must not keep the others' gateway away
             _log.error(
                 "Kernel pod %s cannot be taken over and is left as it is: %s",
                 pod.name,
                 in_one_line(error),
             )
+
+    async def _record(self, pod: str) -> KernelRecord | None:
+        try:
+            return await self._pods.record(pod)
+        except ClusterError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return None
 
     async def _adopt(self, pod: str, record: KernelRecord) -> None:
         known = self._pods.pods.objects.get(pod)

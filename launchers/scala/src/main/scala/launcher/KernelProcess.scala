@@ -34,7 +34,7 @@ final class KernelProcess private (process: Process) {
   /** Waits for its end; returns its exit code, 128 + n when signal n ended it. */
   def waitFor(): Int = process.waitFor()
 
-  /** Interrupts the current cell; before the kernel is up there is none. */
+  /** Interrupts the current cell; has no effect before the kernel is up. */
   def interrupt(): Unit =
     if (ready) {
       try {

@@ -15,8 +15,8 @@ import scala.concurrent.Future
 
 /** Toree's Scala interpreter, with interrupts that end the current cell and leave the rest.
   *
-  * Toree's own interrupts make a SparkContext where there was none, and do not end a loop that never
-  * waits. Its names `spark` and `sc` make one at their first use in every mode; in mode none they do not
+  * Toree's own interrupts make a SparkContext if none exists, and do not end a loop that never waits.
+  * Its names `spark` and `sc` make one at their first use in every mode; in mode none they do not
   * exist here.
   */
 final class Interpreter(config: Config) extends ScalaInterpreter(config) {
