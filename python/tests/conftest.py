@@ -1,13 +1,13 @@
-"""What holds for all tests."""
+"""Settings of all tests."""
 
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 # No test measures time, and others run beside it.
 settings.register_profile(
-    "patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "no-deadline", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("patient")
+settings.load_profile("no-deadline")
 
 # These break the cluster, each for the others as well.
 _ALONE = "tests/cluster/alone"

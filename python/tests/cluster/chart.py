@@ -16,15 +16,15 @@ from ci.paths import ROOT
 
 CHART = ROOT / "charts" / "gateway-provisioners"
 # A node counts as lost, and takes no pods, for a while after its API server or its kubelet has been away.
-PATIENT_WITH_NODES = {"launchTimeout": 120, "unschedulableGraceSeconds": 120}
+SLOW_NODE_VALUES = {"launchTimeout": 120, "unschedulableGraceSeconds": 120}
 GATEWAY_SELECTOR = "app.kubernetes.io/component=gateway"
 
 
 class TlsGateway(Gateway):
     """A client that trusts a gateway's certificate, and has a port-forward for each of its connections.
 
-    kubectl's port-forward ends with the first connection that its pod resets, and a TLS client that says
-    goodbye to a server which has closed already is answered so.
+    kubectl's port-forward ends with the first connection that its pod resets, and a TLS client that closes a
+    connection which the server has closed already is answered with a reset.
     """
 
     def __init__(self, kubectl, namespace, target, token, context):
@@ -33,7 +33,7 @@ class TlsGateway(Gateway):
 
     @contextlib.asynccontextmanager
     async def forwarded(self):
-        """`url` leads to the gateway, for one connection."""
+        """Have `url` lead to the gateway, for one connection."""
         async with self._forward() as port:
             before, self.url = self.url, f"https://127.0.0.1:{port}"
             try:
@@ -66,7 +66,7 @@ class Chart:
         self.release = release
         self.image = image
         self.ssl = None
-        """What its clients trust, where the gateway itself speaks TLS."""
+        """The TLS context of its clients, where the gateway itself speaks TLS."""
         self._values = {}
 
     @property
@@ -81,10 +81,10 @@ class Chart:
         """Change some values on top of those of the installation; undone by the next call."""
         await self._apply(_merged(self._values, values), timeout=timeout)
 
-    async def upgrade_to(self, path):
-        """Upgrade to the chart at `path`, with the values of the installation."""
+    async def upgrade_to(self, path, values=None):
+        """Upgrade to the chart at `path`, with the values of the installation or others."""
         self._path = path
-        await self._apply(self._values)
+        await self._apply(values or self._values)
 
     async def _apply(self, values, *, timeout=PATIENCE_SECONDS):
         chart = await self._helm.get_chart(self._path)
@@ -105,7 +105,7 @@ class Chart:
         await self._helm.uninstall_release(self.release, namespace=self._namespace.name, wait=True)
 
     def diagnostics(self):
-        """Titles and texts that tell what happened: the gateway's log, pods and events."""
+        """Yield titles and texts for a failed test: the gateway's log, pods and events."""
         kubectl = self._namespace.kubectl
         base = [
             kubectl.executable,
@@ -147,7 +147,7 @@ class Chart:
         await patiently(until(are_ready))
 
     async def service_url(self):
-        """Where the release's Service leads to any of its gateways, for whom it can be reached."""
+        """Return the URL of the release's Service, for a host that can reach it."""
         address = await self._namespace.run(
             "get", "service", self.fullname, "--output=jsonpath={.spec.clusterIP}"
         )

@@ -1,4 +1,4 @@
-"""Where pods reach programs that a test runs on this host."""
+"""The address at which pods reach programs that a test runs on this host."""
 
 import json
 
@@ -11,7 +11,7 @@ CLUSTER_PROGRAM = ROOT / "ci" / "cluster" / "cluster.sh"
 
 
 def local_cluster(cluster):
-    """What ci/cluster says of the local cluster.
+    """Return the status that ci/cluster gives of the local cluster.
 
     Skips where the cluster is another one: its API server is not ours to stop, and its pods cannot dial
     this host.

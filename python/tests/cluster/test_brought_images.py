@@ -1,4 +1,4 @@
-"""Kernels of images that somebody brings along, made as docs/custom-kernel-images.md says: examples/."""
+"""Kernels of custom images, made as docs/custom-kernel-images.md says: those in examples/."""
 
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ def run_as(uid, gid):
     return {"spec": {"securityContext": {"runAsUser": uid, "runAsGroup": gid, "fsGroup": gid}}}
 
 
-# What the chart is told of each kernel, what it says, and whom it runs as.
+# Each kernel's values in the chart, code that it runs with its output, and the user it runs as.
 KERNELS = {
     "derived": ({"image": images.DATA_SCI_PY.reference}, PYTHON, "1000:100"),
     "docker-stacks": ({"image": images.FROM_DOCKER_STACKS.reference}, PYTHON, "1000:100"),

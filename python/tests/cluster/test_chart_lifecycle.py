@@ -1,4 +1,4 @@
-"""A release from installation to removal, by somebody who has rights in one namespace only."""
+"""A release from installation to removal, by a user with rights in one namespace only."""
 
 import asyncio
 import base64
@@ -95,7 +95,7 @@ async def gateway(namespace, release):
 
 async def gateway_pods(namespace, release):
     """The names of the gateway's pods that are not about to end, by their unique ids."""
-    # Helm 3 does not wait until the old ones are told to.
+    # Helm 3 does not wait until the old ones begin to end.
     deployment = f"deployment/{fullname(release)}"
     await namespace.run("rollout", "status", deployment, f"--timeout={PATIENCE_SECONDS}s")
     labels = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=gateway"
@@ -124,7 +124,7 @@ async def result_of(client, kernel_id, code):
 
 
 async def wait_listed(client, name):
-    """Return when the gateway offers kernel `name`; the caller's patience ends it if it never does."""
+    """Return when the gateway offers kernel `name`; the caller's timeout applies."""
     while True:
         if name in (await client.request("GET", "/api/kernelspecs"))["kernelspecs"]:
             return
@@ -166,7 +166,7 @@ async def test_release_from_installation_to_removal(helm, administrator):
     await helm("uninstall", "first", "--wait")
     await namespace.wait_no_kernels()
     labels = "app.kubernetes.io/instance=first"
-    for gone in (("pods", "-l", labels), ("lease/first-gateway-provisioners-upkeep",)):
+    for gone in (("pods", "-l", labels), ("lease/first-gateway-provisioners-leader",)):
         await namespace.run("wait", "--for=delete", *gone, f"--timeout={PATIENCE_SECONDS}s")
     assert await everything(namespace) == before
 

@@ -1,4 +1,4 @@
-"""What an operator may choose, in one release: a namespace for kernels, TLS, kernelspecs, image pullers."""
+"""An operator's choices, in one release: a namespace for kernels, TLS, kernelspecs, image pullers."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ async def kernels(kubectl, namespace):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def certificate(namespace, tmp_path_factory):
-    """What trusts the certificate in the Secret `certificate`."""
+    """A TLS context that trusts the certificate in the Secret `certificate`."""
     folder = tmp_path_factory.mktemp("tls")
     write_certificate(folder, "gateway.example.com")
     files = (f"--cert={folder / 'tls.crt'}", f"--key={folder / 'tls.key'}")
@@ -116,7 +116,7 @@ async def kernelspecs(kubectl, namespace):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def before(namespace, kernels, certificate, kernelspecs):
-    """What is in both namespaces without the release."""
+    """The objects in both namespaces without the release."""
     return await everything(namespace), await everything(kernels)
 
 
@@ -218,7 +218,7 @@ async def test_kernels_are_taken_over_by_the_next_gateways(chart, namespace, ker
 
 
 async def test_an_upgrade_with_an_image_that_cannot_be_had_changes_nothing(chart, namespace):
-    image = "127.0.0.1:1/none:1"  # nobody listens there
+    image = "127.0.0.1:1/none:1"  # nothing listens there
     broken = {
         "kernels": {"broken": {"image": image}},
         "imagePuller": {"hook": {"timeout": 10}},
@@ -260,6 +260,6 @@ async def test_removal_takes_kernels_along_and_leaves_nothing(chart, namespace, 
     await asyncio.gather(
         namespace.run("wait", *gone, "pods", "-l", labels),
         kernels.run("wait", *gone, "pods", "-l", labels),
-        kernels.run("wait", *gone, f"lease/{chart.fullname}-upkeep"),
+        kernels.run("wait", *gone, f"lease/{chart.fullname}-leader"),
     )
     assert (await everything(namespace), await everything(kernels)) == before

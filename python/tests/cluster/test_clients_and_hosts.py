@@ -86,7 +86,7 @@ async def kernelspecs(tmp_path):
 
 @pytest.fixture
 def provisioner_environment(cluster, kubectl, namespace):
-    """What a host outside the cluster needs to know."""
+    """The settings that a host outside the cluster needs."""
     return {
         "KUBECONFIG": kubectl.kubeconfig,
         "GP_NAMESPACE": namespace.name,
@@ -189,7 +189,7 @@ async def test_plain_jupyter_server(kernelspecs, provisioner_environment, namesp
         await use(client, namespace)
 
 
-async def test_a_launch_script_of_somebodys_own(manager, kernelspecs, namespace):
+async def test_a_custom_launch_script(manager, kernelspecs, namespace):
     """A replaced scripts/launch_kubernetes.py is run, and its version 1 launcher is understood."""
     script = kernelspecs / "pod" / "scripts" / "launch_kubernetes.py"
     script.write_text(OWN_SCRIPT)
@@ -205,7 +205,7 @@ async def test_a_launch_script_of_somebodys_own(manager, kernelspecs, namespace)
     await namespace.wait_no_kernels()
 
 
-async def test_a_launch_script_that_fails_tells_why(manager, kernelspecs):
+async def test_a_launch_script_that_fails_reports_why(manager, kernelspecs):
     script = kernelspecs / "pod" / "scripts" / "launch_kubernetes.py"
     script.write_text("raise SystemExit('no coffee, no kernel')")
     with pytest.raises(Exception, match="no coffee, no kernel"):
@@ -247,7 +247,7 @@ client.CoreV1Api().create_namespaced_pod(
             },
             "containers": [
                 {
-                    "name": "somebodys",
+                    "name": "custom",
                     "image": os.environ["KERNEL_IMAGE"],
                     "env": [{"name": name, "value": value} for name, value in environment.items()],
                     "securityContext": {

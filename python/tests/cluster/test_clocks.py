@@ -74,7 +74,7 @@ async def test_gateways_whose_clocks_differ_share_their_kernels(chart, namespace
             assert (await kernel.execute("x")).error == "NameError"
             await kernel.execute("x = 1")
 
-        # Whoever of them has the Lease: the other one has it when that one is gone.
+        # Either may hold the Lease; the other one takes it when the holder is gone.
         await namespace.run("delete", "pod", true, "--force", "--grace-period=0")
         await chart.wait_rolled_out()
 

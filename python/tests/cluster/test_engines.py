@@ -12,9 +12,7 @@ TAG = "acme/replaced:1.0"
 OTHER = "acme/other:1.0"
 
 
-async def test_images_are_removed_while_a_container_runs_on_one_that_was_replaced(
-    cluster, tmp_path
-):
+async def test_old_images_go_while_a_container_runs_on_a_replaced_one(cluster, tmp_path):
     engine = find_engine()
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY content /\n")
 
@@ -46,7 +44,7 @@ async def test_a_container_ends_with_the_process_that_started_it(cluster, tmp_pa
             )
             assert await patiently(process.stdout.readline()) == b"up\n"
             process.kill()
-            # The pipe ends when nobody in the container has it any more.
+            # The pipe ends when no process in the container has it any more.
             assert await patiently(process.stdout.read()) == b""
             await process.wait()
     finally:

@@ -1,4 +1,4 @@
-"""Every cause of a failed launch, provoked for real: the client is told why, and nothing remains."""
+"""Every cause of a failed launch, provoked for real: the client gets the reason, and nothing remains."""
 
 import pytest
 from gateway_client import Refused
@@ -83,7 +83,7 @@ async def test_a_missing_volume(gateway, chart):
 async def test_a_missing_claim(gateway, chart):
     template = {
         "spec": {
-            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "nobodys"}}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "missing"}}],
             "containers": [
                 {"name": "kernel", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
             ],
@@ -92,7 +92,7 @@ async def test_a_missing_claim(gateway, chart):
     await chart.upgrade({"kernels": {"unclaimed": {"image": chart.image, "podTemplate": template}}})
     refusal = await refusal_of(gateway, "unclaimed")
     assert refusal.reason == "Unschedulable"
-    assert "nobodys" in refusal.message
+    assert "missing" in refusal.message
 
 
 async def test_an_exceeded_quota(gateway, namespace):

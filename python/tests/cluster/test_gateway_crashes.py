@@ -110,7 +110,7 @@ async def test_a_start_leaves_nothing_behind(crash, next_gateway, namespace, num
     async with next_gateway() as gateway:
         if (number, moment) != (START, "after"):
             await namespace.wait_no_kernels()
-        # The last step makes it a kernel like any other, of which only its client was not told.
+        # After the last step it is a kernel like any other; only its client has not been notified.
         for kernel_id in await gateway.kernels():
             assert number == START
             await gateway.delete(kernel_id)

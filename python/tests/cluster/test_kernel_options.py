@@ -191,7 +191,7 @@ async def classes(kubectl, namespace):
             await kubectl("delete", each["kind"].lower(), namespace.name)
 
 
-async def test_a_kernel_runs_where_and_as_what_it_is_told(gateway, namespace, classes):
+async def test_a_kernel_runs_on_the_node_and_as_the_user_it_asks_for(gateway, namespace, classes):
     async with gateway.kernel("placed") as kernel:
         [pod] = await namespace.objects("pods", kernel.kernel_id)
         spec = pod["spec"]
@@ -233,7 +233,7 @@ async def test_what_clients_ask_for_is_granted_within_the_policy(gateway, namesp
     ],
     ids=lambda value: str(value)[:30],
 )
-async def test_what_the_policy_forbids_is_told(gateway, env, status, message):
+async def test_a_forbidden_wish_is_refused_with_the_rule(gateway, env, status, message):
     answer = await refused(gateway, "python3", **env)
     assert answer.status == status
     assert message in answer.message

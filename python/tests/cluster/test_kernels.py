@@ -1,4 +1,4 @@
-"""What a user does with kernels, through a gateway that Helm deployed."""
+"""A user's work with kernels, through a gateway that Helm deployed."""
 
 import asyncio
 import base64
@@ -7,7 +7,7 @@ import json
 import pytest
 from gateway_client import Gateway, Refused
 
-# Whether a kernel's heartbeat answers to somebody who has these keys, asked from a pod.
+# Asks from a pod whether a kernel's heartbeat answers a client with these keys.
 ECHO = """
 import zmq
 

@@ -18,7 +18,7 @@ def name(cluster):
     run(CLUSTER_PROGRAM, "--name", name, "down")
 
 
-async def test_after_a_down_that_did_not_come_to_its_end_a_cluster_comes_up_from_nothing(name):
+async def test_up_after_an_interrupted_down_begins_from_nothing(name):
     run(CLUSTER_PROGRAM, "--name", name, "up")
     kubeconfig = run(CLUSTER_PROGRAM, "--name", name, "kubeconfig")
     state = Path(kubeconfig.strip()).parent

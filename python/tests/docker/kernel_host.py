@@ -141,7 +141,7 @@ class Host:
             time.sleep(ASK_SECONDS)
 
     def left(self):
-        """What this host's kernels have left on the engine."""
+        """Return what this host's kernels have left on the engine."""
         kinds = [("ps", "--all")]
         if self.is_swarm:
             kinds += [("service", "ls"), ("secret", "ls")]

@@ -61,7 +61,7 @@ def engine(request):
 
 @pytest.fixture(scope="module")
 def built(engine):
-    """An image that somebody brings along, built on the stand-in for docker-stacks."""
+    """A custom image, built on the stand-in for docker-stacks."""
     builder = Builder(engine, "foundation")
     try:
         builder.build(images.FROM_DOCKER_STACKS)

@@ -73,7 +73,7 @@ async def test_a_kernel_is_reached_on_the_network_that_is_named(host, monkeypatc
         host.engine.cli("network", "rm", network)
 
 
-async def test_a_container_that_shall_be_kept_is_kept(host, monkeypatch):
+async def test_a_container_is_kept_where_the_setting_says_so(host, monkeypatch):
     monkeypatch.setenv("GP_REMOVE_CONTAINER", "False")
     async with host.kernel() as kernel:
         await kernel.run("print(1)")

@@ -58,7 +58,7 @@ def test_this_machine_reaches_a_container(engine, container):
             assert connection.recv(1) == b"!"
 
 
-def test_a_task_of_a_swarm_reaches_this_machine_under_its_own_address(engine, swarm_network):
+def test_a_swarm_task_reaches_this_machine_under_its_own_address(engine, swarm_network):
     name = f"gp-test-{uuid.uuid4().hex[:8]}"
     with socket.create_server((engine.host_address, 0)) as server:
         server.settimeout(60)
@@ -121,12 +121,12 @@ def test_an_engine_that_does_not_start_says_why(kind, monkeypatch):
         own.down()
 
 
-def test_after_a_removal_that_did_not_come_to_its_end_an_engine_begins_anew():
+def test_up_after_an_interrupted_removal_begins_from_nothing():
     own = Dockerd(f"gp-test-{uuid.uuid4().hex[:8]}")
     try:
         own.up()
         Docker(own.host).cli("network", "create", "of-the-first")
-        [stuck] = own.folder.rglob("local-kv.db")  # which tells of networks
+        [stuck] = own.folder.rglob("local-kv.db")  # where the engine stores networks
         with stuck.open() as held:  # by whatever name it has then
             run("chattr", "+i", stuck)
             try:
@@ -151,9 +151,9 @@ def _text(path):
 
 
 def test_an_engine_that_is_named_is_used_or_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv("ENGINE_HOST", f"unix://{tmp_path}/nobody.sock")
+    monkeypatch.setenv("ENGINE_HOST", f"unix://{tmp_path}/missing.sock")
     with pytest.raises(
-        UserError, match=r"ENGINE_HOST=unix://.*/nobody\.sock names does not answer"
+        UserError, match=r"ENGINE_HOST=unix://.*/missing\.sock names does not answer"
     ):
         docker_engine.ensure()
     monkeypatch.setenv("ENGINE_HOST", docker_engine.OWN.host)

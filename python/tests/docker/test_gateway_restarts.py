@@ -72,7 +72,7 @@ async def test_a_kernel_goes_on_without_its_gateway(host, gateway, signum):
     assert "Traceback" not in gateway.log.read_text()
 
 
-async def test_when_a_kernel_was_started_and_last_used_is_known_to_the_next_gateway(host, gateway):
+async def test_the_next_gateway_knows_start_and_last_use_of_a_kernel(host, gateway):
     def stored():
         [path] = gateway.state.glob("*.json")
         return json.loads(path.read_text())
@@ -88,10 +88,10 @@ async def test_when_a_kernel_was_started_and_last_used_is_known_to_the_next_gate
     before = stored()
     assert before["started"] == started
     async with gateway.running() as client:
-        told = (await client.kernels())[kernel_id]["last_activity"]
-        assert dt.datetime.fromisoformat(told.replace("Z", "+00:00")) == dt.datetime.fromisoformat(
-            before["last_activity"]
-        )
+        reported = (await client.kernels())[kernel_id]["last_activity"]
+        assert dt.datetime.fromisoformat(
+            reported.replace("Z", "+00:00")
+        ) == dt.datetime.fromisoformat(before["last_activity"])
         await client.delete(kernel_id)
         host.wait_gone()
 
@@ -108,19 +108,19 @@ async def test_a_kernel_that_died_meanwhile_is_started_anew(host, gateway):
         host.wait_gone()
 
 
-async def test_what_is_gone_is_forgotten_and_what_is_nobodys_removed(host, gateway):
+async def test_gone_kernels_are_forgotten_and_orphans_removed(host, gateway):
     async with gateway.running() as client:
-        gone, nobodys = [await client.start("test") for _ in range(2)]
+        gone, orphan = [await client.start("test") for _ in range(2)]
         await gateway.end(signal.SIGTERM)
     records = gateway.state.glob("*.json")
     names = {json.loads(path.read_text())["record"]["kernel_id"]: path for path in records}
     remove = ("service", "rm") if host.is_swarm else ("rm", "--force")
     host.engine.cli(*remove, names[gone].stem)
-    names[nobodys].write_text("{")
+    names[orphan].write_text("{")
     async with gateway.running() as client:
         assert await client.kernels() == {}
         host.wait_gone()
-    assert list(gateway.state.glob("*.json")) == [names[nobodys]]
+    assert list(gateway.state.glob("*.json")) == [names[orphan]]
 
 
 async def test_without_a_state_folder_kernels_end_with_their_gateway(host, gateway):
@@ -169,11 +169,11 @@ async def test_a_gateway_that_is_killed_at_a_step_leaves_nothing_half_done(
     async with gateway.running() as client:
         kernels = await client.kernels()
         if operation == "start":
-            # The last step makes it a kernel like any other, of which only its client was not told.
+            # After the last step it is a kernel like any other; only its client has not been notified.
             assert bool(kernels) == last
             kernel_id = next(iter(kernels), None)
         elif operation == "restart" or moment == "before":
-            # Until something was done to the kernel, it has its variables, if it has not been told to end.
+            # Until something was done to the kernel, it has its variables, unless it was asked to end.
             value = await alive(client, kernel_id)
             assert value == ("1" if operation == "restart" and number == 1 else "None")
         else:

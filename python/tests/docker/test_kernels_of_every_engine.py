@@ -1,4 +1,4 @@
-"""What holds for kernels in containers, of Docker or podman, and in Swarm services alike, on real engines."""
+"""Kernels in containers of Docker or podman, and in Swarm services alike, on real engines."""
 
 import asyncio
 import json
@@ -102,5 +102,5 @@ async def test_an_image_that_no_node_has(host):
 
 
 async def test_no_engine(host, monkeypatch, tmp_path):
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/missing.sock")
     assert "The Docker engine does not answer" in await host.refusal()

@@ -40,7 +40,7 @@ async def test_podman_has_no_swarm(hosts):
     assert host.engine.cli("secret", "ls", "--quiet") == ""
 
 
-async def test_a_service_that_somebody_removes_is_a_kernel_that_has_ended(host, engine):
+async def test_a_kernel_whose_service_was_removed_has_ended(host, engine):
     async with host.kernel() as kernel:
         workload = kernel.manager.provisioner._workload
         engine.cli("service", "rm", workload.name)

@@ -13,7 +13,7 @@ from functools import partial
 import aiohttp
 import pytest
 import pytest_asyncio
-from chart import PATIENT_WITH_NODES
+from chart import SLOW_NODE_VALUES
 from gateway_client import Gateway, Refused
 from host_network import CLUSTER_PROGRAM, local_cluster
 from patience import patiently, until
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
 async def replicas(cluster, chart):
-    local_cluster(cluster)  # for nobody else's may be broken
-    await chart.upgrade({"gateway": {"replicas": REPLICAS, **PATIENT_WITH_NODES}})
+    local_cluster(cluster)  # the test breaks it: only our own may be broken
+    await chart.upgrade({"gateway": {"replicas": REPLICAS, **SLOW_NODE_VALUES}})
     await chart.wait_rolled_out()
 
 
@@ -114,7 +114,7 @@ async def restarted(name, *, force=False):
 
 
 class Faults:
-    """What can happen to a release; each returns when it has happened."""
+    """Faults of a release; each method returns when the fault has happened."""
 
     def __init__(self, chart, namespace):
         self._chart = chart

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 import pytest_asyncio
-from chart import PATIENT_WITH_NODES
+from chart import SLOW_NODE_VALUES
 from host_network import CLUSTER_PROGRAM
 from patience import PATIENCE_SECONDS
 
@@ -66,7 +66,7 @@ async def release(chart, metadata_server):
     }
     kernels = {"egress": [{"to": [{"ipBlock": anywhere}]}]}
     # After other tests that break the cluster.
-    await chart.upgrade({"gateway": PATIENT_WITH_NODES, "networkPolicy": {"kernels": kernels}})
+    await chart.upgrade({"gateway": SLOW_NODE_VALUES, "networkPolicy": {"kernels": kernels}})
     return chart
 
 
@@ -107,7 +107,7 @@ async def metadata_server(namespace, chart):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stranger(namespace, chart):
-    """Somebody else's pod in the namespace of the release."""
+    """A pod of another workload in the namespace of the release."""
     return await pod_running_python(namespace, "stranger", chart.image)
 
 

@@ -1,11 +1,11 @@
-"""What goes wrong around a gateway: its API server, its own process, its kernels' pods."""
+"""Failures around a gateway: of its API server, its own process, its kernels' pods."""
 
 import asyncio
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from chart import PATIENT_WITH_NODES
+from chart import SLOW_NODE_VALUES
 from gateway_client import Gateway, Refused
 from host_network import CLUSTER_PROGRAM, local_cluster
 from patience import patiently, until
@@ -16,8 +16,8 @@ OUTAGE_SECONDS = 60
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
-async def patient(chart):
-    await chart.upgrade({"gateway": PATIENT_WITH_NODES})
+async def tolerates_slow_nodes(chart):
+    await chart.upgrade({"gateway": SLOW_NODE_VALUES})
 
 
 async def uid_of_gateway(chart):
@@ -33,13 +33,13 @@ async def test_a_kernel_is_added_and_removed_without_a_restart(gateway, chart, n
 
     before = await uid_of_gateway(chart)
     extra = {"image": chart.image, "displayName": "Extra"}
-    await chart.upgrade({"gateway": PATIENT_WITH_NODES, "kernels": {"extra": extra}})
+    await chart.upgrade({"gateway": SLOW_NODE_VALUES, "kernels": {"extra": extra}})
     await patiently(until(is_listed))
     kernel_id = await gateway.start("extra")
     async with gateway.channels(kernel_id) as kernel:
         await kernel.execute("x = 1")
         extra["enabled"] = False
-        await chart.upgrade({"gateway": PATIENT_WITH_NODES, "kernels": {"extra": extra}})
+        await chart.upgrade({"gateway": SLOW_NODE_VALUES, "kernels": {"extra": extra}})
         await patiently(until(is_not_listed))
         assert (await kernel.execute("print(x)")).text == "1\n"
     with pytest.raises(Refused) as refusal:
@@ -50,7 +50,7 @@ async def test_a_kernel_is_added_and_removed_without_a_restart(gateway, chart, n
 
 
 async def test_an_api_server_that_is_away_costs_no_kernel(cluster, chart, gateway, namespace):
-    local_cluster(cluster)  # for nobody else's may be broken
+    local_cluster(cluster)  # the test breaks it: only our own may be broken
     # The pod itself: its Service leads nowhere while a node counts as lost, which it does for some
     # moments when the API server is back before its kubelet.
     [pod] = await chart.gateway_pods()
@@ -141,7 +141,7 @@ async def test_a_pod_deleted_behind_the_gateways_back_is_replaced(chart, namespa
 
 async def test_idle_kernels_are_culled(chart, namespace):
     cull = {"idleTimeout": 2, "interval": 1, "connected": True}
-    await chart.upgrade({"gateway": {**PATIENT_WITH_NODES, "cull": cull}})
+    await chart.upgrade({"gateway": {**SLOW_NODE_VALUES, "cull": cull}})
     async with chart.gateway() as gateway:
         kernel_id = await gateway.start()
 
