@@ -130,10 +130,10 @@ def test_what_differs_from_the_package_is_a_warning(image):
     script.write_text(script.read_text() + "# changed\n")
     code, found, _ = image.check()
     assert code == 0
-    told = {about: text for level, about, text in found if level == "warning"}
+    warnings = {about: text for level, about, text in found if level == "warning"}
     for about in ("bootstrap-kernel.sh", "python launcher"):
-        assert "is not the one of gateway_provisioners" in told[about]
-        assert told[about].endswith(", unless it is your own")
+        assert "is not the one of gateway_provisioners" in warnings[about]
+        assert warnings[about].endswith(", unless it is your own")
 
 
 def test_a_language_without_launcher_and_runtime(image, tmp_path):
@@ -248,7 +248,7 @@ def test_a_launcher_that_prints_a_key(image):
     assert "my key is" not in output
 
 
-def test_a_name_that_is_none(image):
+def test_an_invalid_language_name(image):
     code, _, output = image.check("--languages", "../python")
     assert code == 2
     assert "--languages: '../python' is no name of a language." in output

@@ -184,7 +184,7 @@ async def read(coroutine):
     return b""
 
 
-async def test_nobody_else_is_obeyed(launch_r):
+async def test_only_authenticated_commands_are_obeyed(launch_r):
     async with launch_r() as kernel, contextlib.AsyncExitStack() as stack:
         endpoint = kernel.endpoint
         for signum in (-1, 65, 10**30, "2", True, None, 1.5):
@@ -264,7 +264,7 @@ async def test_report_is_repeated_until_the_gateway_takes_it(container_of_r, ser
     async def reset_first_then_read(reader, writer):
         connections.append(writer)
         if len(connections) == 1:
-            await reader.read()  # and is not listened to
+            await reader.read()  # read and dropped
             writer.get_extra_info("socket").setsockopt(*RESET_ON_CLOSE)
             writer.transport.abort()
             return

@@ -231,8 +231,7 @@ async def test_required_encryption(scala_image, tmp_path, gateway_key):
     variables = {"KERNEL_TRANSPORT_ENCRYPTION": "required"}
     assert await failure(scala_image, tmp_path, gateway_key, **variables) == (
         78,
-        "toree-launcher: encryption of the kernel's channels is required, and Apache Toree does not"
-        " support it",
+        "toree-launcher: encryption of the kernel's channels is required; Apache Toree does not support it",
     )
 
 

@@ -8,6 +8,7 @@ import stat
 import pytest
 from kernel_records import kernel_record
 
+from gateway_provisioners.dockerd.engine import DockerEngine
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import ConfigurationError, EngineError
 from gateway_provisioners.model.kernel_record import VERSION
@@ -112,6 +113,25 @@ async def test_a_newer_kernel_is_left_as_it_is(open_records, tmp_path, caplog):
     records.close()
     with pytest.raises(ConfigurationError, match="holds kernels of GP_INSTANCE='team-a'"):
         await open_records(instance="team-b")
+
+
+async def test_a_newer_kernels_workload_is_not_removed(open_records, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "a.json").write_text(json.dumps(newer(kernel())))
+    engine = DockerEngine(None, instance="team-a", records=await open_records(), keep=False)
+    removed = []
+
+    async def names(*found):
+        return set(found)
+
+    for kernels in (engine.containers, engine.services):
+        kernels.end_soon = lambda name, **_: removed.append(name)
+    engine.containers.existing = lambda: names("a", "b")
+    engine.services.existing = names
+    engine.services.remains = lambda: names("a", "c")
+    assert await engine.recover() == {}
+    assert removed == ["b", "c"]
+    assert (tmp_path / "state" / "a.json").exists()
 
 
 async def test_unknown_fields_of_a_stored_kernel_are_ignored(open_records, tmp_path):

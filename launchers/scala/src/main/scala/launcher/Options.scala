@@ -199,7 +199,7 @@ object Options {
       if (policy == "required") {
         throw new LaunchError(
           LaunchError.EncryptionImpossible,
-          "encryption of the kernel's channels is required, and Apache Toree does not support it"
+          "encryption of the kernel's channels is required; Apache Toree does not support it"
         )
       }
     }
