@@ -31,7 +31,7 @@ from gateway_provisioners.gateway.process.health import Check, HealthChecks
 from gateway_provisioners.gateway.process.open_files import raise_open_files
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 
-_GOODBYE_SECONDS = 2.0
+_CLOSE_SECONDS = 2.0
 
 
 class GatewayApp(KernelGatewayApp):
@@ -291,9 +291,9 @@ class GatewayApp(KernelGatewayApp):
             await self._backend.stop_leading()
         await asyncio.gather(
             self.kernel_manager.finish_starts(self.drain_seconds),
-            self.kernel_manager.close_websockets(self.drain_seconds, _GOODBYE_SECONDS),
+            self.kernel_manager.close_websockets(self.drain_seconds, _CLOSE_SECONDS),
         )
-        await self.kernel_manager.let_go(shut_down_all=self.shutdown_kernels_on_exit)
+        await self.kernel_manager.release_all(shut_down_all=self.shutdown_kernels_on_exit)
         await self.http_server.close_all_connections()
         if self._backend is not None:
             await self._backend.detach()

@@ -105,7 +105,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             self._check_configuration()
             self._request = parse_launch_request(
                 self._environment,
-                administrators=self._administrators_settings(),
+                admin_settings=self._administrators_settings(),
                 policy=self.client_policy,
             )
             check_user(
