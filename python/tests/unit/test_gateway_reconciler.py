@@ -213,7 +213,7 @@ async def test_a_kernel_that_a_newer_gateway_restarts_is_released(start):
     await scene.settle()
     scene.pods.tell("DELETED", pod())
     await scene.settle()
-    assert scene.kernels.said == [("adopt", "k"), ("forget", "k")]
+    assert scene.kernels.said == [("adopt", "k"), ("release", "k")]
     assert scene.pods.removed == ["k-1"]
 
 

@@ -187,7 +187,7 @@ class Reconciler:
             self._newer[kernel_id] = pod.name
             _log.warning("Kernel %s in pod %s is left as it is: %s", kernel_id, pod.name, error)
             if managed:  # a gateway of that release has restarted it
-                await self._kernels.forget(kernel_id)
+                await self._kernels.release(kernel_id)
         except Exception as error:  # noqa: BLE001 - one record must not keep the others' gateway away
             _log.error(
                 "Kernel pod %s cannot be taken over and is left as it is: %s",
