@@ -118,11 +118,13 @@ async def test_metrics_count_starts_failures_and_running_kernels(add_provisioner
 
 
 async def test_idle_kernels_are_culled(monkeypatch):
-    monkeypatch.setenv("GP_CULL_IDLE_TIMEOUT", "1")
+    monkeypatch.setenv("GP_CULL_IDLE_TIMEOUT", "3600")
     monkeypatch.setenv("GP_CULL_INTERVAL", "1")
     async with running_gateway() as gateway:
         await gateway.client.start("local")
         async with gateway.client.kernel("local") as connected:
+            # Not before the client is connected, however long that takes.
+            gateway.app.kernel_manager.cull_idle_timeout = 1
             while len(await gateway.client.kernels()) > 1:  # noqa: ASYNC110 - what clients can do
                 await asyncio.sleep(0.1)
             assert set(await gateway.client.kernels()) == {connected.kernel_id}
