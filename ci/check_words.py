@@ -55,7 +55,10 @@ RULES = (
         r"(?<!there\s)\b(is|are|was|were) no (?!longer\b|more\b|less\b|fewer\b)",
         '"is not a valid ..." or "must be ..."',
     ),
-    _rule(r"\b(is|are|was|were) none\b", '"must be one of: ...", or the noun with "not"'),
+    # Not Python's None.
+    _rule(
+        r"\b(is|are|was|were) (?-i:none|NONE)\b", '"must be one of: ...", or the noun with "not"'
+    ),
     _rule(r"\b(some|no|any)body\b|\bwhoever\b", "the actor: the user, a client, a process ..."),
     _rule(r"\b(tell|tells|told|telling)\b", '"report", "log", "notify", "say" or "know"'),
     _rule(r"\bfor ever\b", '"forever", or the bound'),

@@ -25,7 +25,7 @@ def test_words_of_the_rules(words):
 @pytest.mark.parametrize(
     "text",
     [
-        *("there is no kernel", "it is no longer there", "five is no more than six"),
+        *("there is no kernel", "it is no longer there", "five is no more than six", "x is None"),
         *("there\nare no pods", "a nobodyship", "forever", "marshall", "intellect", "impatient"),
     ],
 )
