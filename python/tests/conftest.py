@@ -33,15 +33,15 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print the minutes of each suite: the sum of its tests', also where several ran at once."""
+    """Print the minutes of each suite after `--durations`: the sum of its tests', which may run side by side."""
+    if terminalreporter.config.option.durations is None:
+        return
     minutes = Counter()
     for report in (report for reports in terminalreporter.stats.values() for report in reports):
         if hasattr(report, "duration"):
             minutes[report.nodeid.rpartition("tests/")[2].partition("/test_")[0]] += (
                 report.duration / 60
             )
-    if not minutes:
-        return
     terminalreporter.section("minutes per suite")
     for suite, spent in minutes.most_common():
         terminalreporter.line(f"{spent:6.1f}  {suite}")
