@@ -19,6 +19,7 @@ from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.failures import GRACE_SECONDS
 from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
 from gateway_provisioners.model.request.launch_request import LaunchRequest, parse_launch_request
+from gateway_provisioners.provisioners.authorization import check_user
 from gateway_provisioners.provisioners.client_environment import client_environment
 from gateway_provisioners.provisioners.contract import GatewayContract
 from gateway_provisioners.provisioners.engine_services import EngineServices
@@ -28,8 +29,7 @@ from gateway_provisioners.provisioners.launch_outcome import (
     LaunchTerms,
     first_of_connection_or_failure,
 )
-from gateway_provisioners.provisioners.policy import check_user
-from gateway_provisioners.provisioners.traits import LaunchTraits
+from gateway_provisioners.provisioners.launch_traits import LaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
 
 # How long a restart waits for what it replaces.

@@ -9,7 +9,7 @@ from gateway_provisioners.model.names import user_label
 from gateway_provisioners.model.request.client_policy import USER_PLACEHOLDER
 from gateway_provisioners.model.request.launch_request import LaunchRequest
 from gateway_provisioners.model.request.resources import merged
-from gateway_provisioners.provisioners.traits import DockerLaunchTraits
+from gateway_provisioners.provisioners.launch_traits import DockerLaunchTraits
 
 
 def container_options(settings: DockerLaunchTraits, request: LaunchRequest) -> dict[str, Any]:

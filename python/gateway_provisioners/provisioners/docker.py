@@ -10,7 +10,7 @@ from gateway_provisioners.model.names import pod_name
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 from gateway_provisioners.provisioners.container_options import container_options
 from gateway_provisioners.provisioners.docker_services import DockerServices
-from gateway_provisioners.provisioners.traits import DockerLaunchTraits
+from gateway_provisioners.provisioners.launch_traits import DockerLaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from gateway_provisioners.dockerd.engine import DockerEngine
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.provisioners.engine_services import EngineServices
-from gateway_provisioners.provisioners.traits import DockerTraits
+from gateway_provisioners.provisioners.engine_traits import DockerTraits
 
 
 class DockerServices(EngineServices, DockerTraits):

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from gateway_provisioners.handshake.payload import GatewayKey
 from gateway_provisioners.handshake.response_server import ResponseServer
-from gateway_provisioners.provisioners.traits import EngineTraits
+from gateway_provisioners.provisioners.engine_traits import EngineTraits
 
 Services = TypeVar("Services", bound="EngineServices")
 

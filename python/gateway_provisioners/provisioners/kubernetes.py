@@ -11,8 +11,8 @@ from gateway_provisioners.model.request.launch_request import request_variables
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 from gateway_provisioners.provisioners.kubernetes_services import KubernetesServices
 from gateway_provisioners.provisioners.launch_script import replaced_script, run_launch_script
+from gateway_provisioners.provisioners.launch_traits import KubernetesLaunchTraits
 from gateway_provisioners.provisioners.pod_options import pod_options
-from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
 
 

@@ -12,7 +12,7 @@ from gateway_provisioners.kube.lease import Lease
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.pod.admission import Limits
 from gateway_provisioners.provisioners.engine_services import EngineServices
-from gateway_provisioners.provisioners.traits import KubernetesTraits
+from gateway_provisioners.provisioners.engine_traits import KubernetesTraits
 
 
 class KubernetesServices(EngineServices, KubernetesTraits):
@@ -82,7 +82,7 @@ class KubernetesServices(EngineServices, KubernetesTraits):
             self.namespace,
             instance=self.instance,
             process=self.process,
-            limits=Limits(self.max_kernels, self.max_kernels_per_user),
+            limits=Limits(self.max_kernels_of_release, self.max_kernels_per_user),
         )
         await self._pods.start()
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from gateway_provisioners.model.names import user_label
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
 from gateway_provisioners.model.request.launch_request import LaunchRequest
+from gateway_provisioners.provisioners.launch_traits import KubernetesLaunchTraits
 from gateway_provisioners.provisioners.pod_options import pod_options
-from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
 
 VOLUMES = [
     {"name": "home", "persistentVolumeClaim": {"claimName": "home-{username}"}},

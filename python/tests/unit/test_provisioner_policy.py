@@ -1,8 +1,8 @@
 import pytest
 
 from gateway_provisioners.errors import PolicyViolation
+from gateway_provisioners.provisioners.authorization import check_user
 from gateway_provisioners.provisioners.client_environment import client_environment
-from gateway_provisioners.provisioners.policy import check_user
 
 OWN = {"PATH": "/bin", "KG_AUTH_TOKEN": "t0ken", "HOME": "/root", "KERNEL_USERNAME": "alice"}
 

@@ -10,26 +10,21 @@ from jupyter_server.services.kernels import handlers as kernel_handlers
 from jupyter_server.services.kernelspecs import handlers as spec_handlers
 from jupyter_server.services.sessions import handlers as session_handlers
 from jupyter_server.utils import url_path_join
-from traitlets import Bool, default
+from traitlets import Bool
 from traitlets.config import LoggingConfigurable
 
-from gateway_provisioners import settings
 from gateway_provisioners.gateway.http import handlers as ours
 from gateway_provisioners.gateway.process.health import HealthHandler, ReadyHandler
 from gateway_provisioners.gateway.process.metrics import MetricsHandler
+from gateway_provisioners.settings import from_env
 
 
 class GatewayPersonality(LoggingConfigurable):
     """What jupyter_kernel_gateway calls a personality: routes, and no kernels of its own."""
 
-    list_kernels = Bool(
-        config=True,
-        help="Whether clients may list the kernels and sessions, default: true (KG_LIST_KERNELS env var)",
+    list_kernels: bool = from_env(
+        "KG_LIST_KERNELS", Bool, True, "Let clients list the kernels and sessions."
     )
-
-    @default("list_kernels")
-    def _list_kernels_default(self) -> bool:
-        return settings.boolean("KG_LIST_KERNELS", default=True)
 
     async def init_configurables(self) -> None:
         """Start no kernels ahead of time."""

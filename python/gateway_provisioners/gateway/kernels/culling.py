@@ -9,13 +9,13 @@ from typing import Any
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import PeriodicCallback
-from traitlets import default
+from traitlets import Bool, Int, default
 
-from gateway_provisioners import settings
 from gateway_provisioners.gateway.failures import in_one_line
 from gateway_provisioners.gateway.kernels.peers import Peers
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
+from gateway_provisioners.settings import from_env
 
 # Of a kernelspec's `metadata`, in seconds. The first is jupyter_server's own.
 IDLE_TIMEOUT = "cull_idle_timeout"
@@ -35,17 +35,28 @@ class CullingKernelManager(AsyncMappingKernelManager):
     peers: Peers
     _culler_callback: PeriodicCallback | None
 
-    @default("cull_idle_timeout")
-    def _cull_idle_timeout_default(self) -> int:
-        return settings.integer("GP_CULL_IDLE_TIMEOUT", 0)
-
-    @default("cull_interval")
-    def _cull_interval_default(self) -> int:
-        return settings.integer("GP_CULL_INTERVAL", self.cull_interval_default, minimum=1)
-
-    @default("cull_connected")
-    def _cull_connected_default(self) -> bool:
-        return settings.boolean("GP_CULL_CONNECTED", default=False)
+    cull_idle_timeout: int = from_env(
+        "GP_CULL_IDLE_TIMEOUT",
+        Int,
+        0,
+        "How long a kernel may be idle before it is ended; 0: forever. A kernelspec's "
+        "`metadata.cull_idle_timeout` comes before it.",
+        unit="seconds",
+    )
+    cull_interval: int = from_env(
+        "GP_CULL_INTERVAL",
+        Int,
+        300,
+        "How often to look for kernels that are to be ended.",
+        unit="seconds",
+        min=1,
+    )
+    cull_connected: bool = from_env(
+        "GP_CULL_CONNECTED",
+        Bool,
+        False,
+        "End idle kernels also while clients are connected to them.",
+    )
 
     @default("untracked_message_types")
     def _untracked_message_types_default(self) -> list[str]:

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
-from traitlets import TraitError, default
+from traitlets import Set, TraitError, default
 
-from gateway_provisioners import settings
 from gateway_provisioners.gateway.kernels.culling import IDLE_TIMEOUT, MAX_LIFETIME
 from gateway_provisioners.gateway.process.health import Check
+from gateway_provisioners.settings import from_env, names
 
 # No such directory has files in it: an empty name would mean the current directory to the handlers
 # that look for logos.
@@ -44,6 +44,15 @@ class GatewayKernelSpecManager(KernelSpecManager):
     The ConfigMap's are read when it changes, not when somebody asks.
     """
 
+    allowed_kernelspecs: set[str] = from_env(
+        "GP_ALLOWED_KERNELS",
+        Set,
+        set(),
+        "Names of the only kernelspecs that clients may see and start; empty: all.",
+        parse=lambda text: {name.lower() for name in names(text)},
+        default_text="",
+    )
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._source: ConfigMapSource | None = None
@@ -54,10 +63,6 @@ class GatewayKernelSpecManager(KernelSpecManager):
     def _ensure_native_kernel_default(self) -> bool:
         # A gateway that has ipykernel for its own use does not offer to run code in itself.
         return False
-
-    @default("allowed_kernelspecs")
-    def _allowed_kernelspecs_default(self) -> set[str]:
-        return {name.lower() for name in settings.names("GP_ALLOWED_KERNELS")}
 
     def follow(self, source: ConfigMapSource) -> None:
         """Take kernelspecs from every key `<kernel name>.json` of the source's ConfigMaps, from now on."""

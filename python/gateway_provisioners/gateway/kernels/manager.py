@@ -16,9 +16,8 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_events import EventLogger
-from traitlets import Integer, default
+from traitlets import Int, default
 
-from gateway_provisioners import settings
 from gateway_provisioners.errors import GatewayProvisionersError, TooManyKernels
 from gateway_provisioners.gateway.failures import in_one_line, known_cause
 from gateway_provisioners.gateway.kernels.culling import CullingKernelManager
@@ -27,6 +26,7 @@ from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.process.open_files import most_zmq_sockets
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.gateway.websocket.offline_buffer import OfflineBuffer
+from gateway_provisioners.settings import from_env
 
 # How soon a channel tries again to reach a kernel that does not listen yet: 0MQ's own 100 ms are a
 # good part of a start.
@@ -52,10 +52,12 @@ class StartAbandoned(GatewayProvisionersError):
 class GatewayKernelManager(CullingKernelManager):
     """jupyter_server's manager, with limits and metrics, that follows kernels where they move."""
 
-    offline_buffer_bytes = Integer(
-        config=True,
-        help="How much of what a kernel says while its client is away is kept for the client, default: "
-        "8 MiB (GP_OFFLINE_BUFFER_BYTES env var)",
+    offline_buffer_bytes: int = from_env(
+        "GP_OFFLINE_BUFFER_BYTES",
+        Int,
+        8 * 2**20,
+        "How much output of a kernel without a mailbox is kept while its client is away.",
+        unit="bytes",
     )
 
     def __init__(self, **kwargs: Any) -> None:
@@ -65,10 +67,6 @@ class GatewayKernelManager(CullingKernelManager):
         self.peers: Peers = NoPeers()
         self._starts: dict[str, asyncio.Task[str]] = {}
         self._farewells: set[asyncio.Task[None]] = set()
-
-    @default("offline_buffer_bytes")
-    def _offline_buffer_bytes_default(self) -> int:
-        return settings.integer("GP_OFFLINE_BUFFER_BYTES", 8 * 2**20)
 
     @default("kernel_manager_class")
     def _kernel_manager_class_default(self) -> str:
@@ -336,10 +334,8 @@ class GatewayKernelManager(CullingKernelManager):
 
     def _refuse_beyond_limit(self) -> None:
         most = self.parent.max_kernels
-        if most is not None and len(self._kernels.keys() | self._starts.keys()) >= most:
-            raise TooManyKernels(
-                f"This gateway runs {most} kernels at most and has that many; shut one down first."
-            )
+        if most and len(self._kernels.keys() | self._starts.keys()) >= most:
+            raise TooManyKernels(TooManyKernels.message(most))
 
     async def _finish_kernel_start(self, kernel_id: str) -> None:
         await super()._finish_kernel_start(kernel_id)
