@@ -64,11 +64,6 @@ class TooManyKernels(PolicyViolation):
 
     reason = "TooManyKernels"
 
-    @staticmethod
-    def message(most: int) -> str:
-        """Return the sentence about one gateway, or all that share their kernels, with `most` of them."""
-        return f"This gateway runs {most} kernels at most and has that many; shut one down first."
-
 
 class ProtocolError(GatewayProvisionersError):
     """A peer sent bytes that are not the launcher's wire protocol; the message never quotes them."""

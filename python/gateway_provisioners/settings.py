@@ -165,14 +165,14 @@ def check_environment() -> None:
 
 
 def one_of(values: Sequence[str]) -> str:
-    """Return the end of a sentence about a value that is not among `values`."""
+    """Return the end of a sentence, as in: is not supported; use 'kubernetes' or 'docker'."""
     *others, last = (repr(value) for value in values)
     return f"is not supported; use {', '.join(others)} or {last}."
 
 
 def _parser(kind: type[TraitType[Any, Any]], arguments: dict[str, Any]) -> Parser:
     if kind is Int:
-        return lambda text: _whole_number(text, arguments["min"])
+        return lambda text: whole_number(text, arguments["min"])
     if kind is Float:
         return lambda text: _number(text, arguments["min"])
     if kind is Enum:
@@ -192,7 +192,12 @@ def _boolean(text: str) -> bool:
     return text.lower() in _TRUE
 
 
-def _whole_number(text: str, least: int) -> int:
+def whole_number(text: str, least: int = 0) -> int:
+    """Return a text of digits as a number.
+
+    Raises:
+        ValueError: it is not one, or is less than `least`.
+    """
     if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
         raise ValueError(f"must be a whole number, {least} or more.")
     return int(text)

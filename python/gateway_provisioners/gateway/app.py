@@ -29,7 +29,7 @@ from gateway_provisioners.gateway.process import tls
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
 from gateway_provisioners.gateway.process.open_files import raise_open_files
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
-from gateway_provisioners.settings import check_environment, from_env, one_of
+from gateway_provisioners.settings import check_environment, from_env, one_of, whole_number
 
 # How long clients may take to agree to the end of their websockets.
 _CLOSE_SECONDS = 2.0
@@ -85,7 +85,7 @@ class GatewayApp(KernelGatewayApp):
         Unicode,
         "",
         "The certificate's key, as a PEM file.",
-        default_text="KG_CERTFILE has it",
+        default_text="in the certificate's file",
     )
     client_ca: str = from_env(
         "KG_CLIENT_CA",
@@ -94,7 +94,11 @@ class GatewayApp(KernelGatewayApp):
         "A CA, as a PEM file: clients must show a certificate that it signed.",
     )
     auth_token: str = from_env(
-        "KG_AUTH_TOKEN", Unicode, "", "The token that clients must send.", secret=True
+        "KG_AUTH_TOKEN",
+        Unicode,
+        "",
+        "The token that clients must send. No child process inherits it.",
+        secret=True,
     )
     allow_unauthenticated: bool = from_env(
         "GP_ALLOW_UNAUTHENTICATED",
@@ -122,12 +126,14 @@ class GatewayApp(KernelGatewayApp):
         "docker GP_STATE_DIR.",
         values=("kubernetes", "docker"),
     )
-    max_kernels: int = from_env(
+    max_kernels: int | None = from_env(
         "KG_MAX_KERNELS",
         Int,
-        0,
+        None,
         "How many kernels this one gateway may run; 0: no limit. GP_MAX_KERNELS limits those of all "
         "gateways together.",
+        parse=lambda text: whole_number(text) or None,
+        default_text="0",
         allow_none=True,
     )
     default_kernel_name: str = from_env(

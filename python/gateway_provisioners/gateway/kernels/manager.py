@@ -334,8 +334,10 @@ class GatewayKernelManager(CullingKernelManager):
 
     def _refuse_beyond_limit(self) -> None:
         most = self.parent.max_kernels
-        if most and len(self._kernels.keys() | self._starts.keys()) >= most:
-            raise TooManyKernels(TooManyKernels.message(most))
+        if most is not None and len(self._kernels.keys() | self._starts.keys()) >= most:
+            raise TooManyKernels(
+                f"This gateway runs {most} kernels at most and has that many; shut one down first."
+            )
 
     async def _finish_kernel_start(self, kernel_id: str) -> None:
         await super()._finish_kernel_start(kernel_id)

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway_provisioners.errors import TooManyKernels
 from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
     STATE_ANNOTATION,
@@ -47,7 +46,10 @@ class Limits:
             and annotation(pod, STATE_ANNOTATION) != ENDING
         }
         if self.most and len(users) >= self.most:
-            return TooManyKernels.message(self.most)
+            return (
+                f"This gateway runs {self.most} kernels at most and has that many; "
+                "shut one down first."
+            )
         of_user = sum(user == username for user in users.values())
         if self.most_per_user and of_user >= self.most_per_user:
             return (
