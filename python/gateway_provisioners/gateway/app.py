@@ -178,7 +178,7 @@ class GatewayApp(KernelGatewayApp):
         self._stopping = asyncio.Event()
         self._backend: Backend | None = None
         self._tls: ssl.SSLContext | None = None
-        self.log.addFilter(_is_news)
+        self.log.addFilter(_lacks_known_cause)
 
     @default("prespawn_count")
     def _prespawn_count_default(self) -> None:
@@ -186,7 +186,7 @@ class GatewayApp(KernelGatewayApp):
 
     @default("raise_config_file_errors")
     def _raise_config_file_errors_default(self) -> bool:
-        return True  # a gateway that ignores its configuration would run as nobody wants it to
+        return True  # upstream would ignore a file that is broken, and run with other settings
 
     @default("cookie_secret")
     def _cookie_secret_default(self) -> bytes:
@@ -224,22 +224,22 @@ class GatewayApp(KernelGatewayApp):
 
     @classmethod
     def launch_instance(cls, argv: list[str] | None = None, **kwargs: Any) -> None:
-        """The command: exits with one line where a setting is wrong."""
+        """Run the command; it exits with one line if a setting makes no sense."""
         try:
             super().launch_instance(argv, **kwargs)
         except (ConfigurationError, TraitError) as error:
             sys.exit(f"{cls.name}: {error}")
 
     def start(self) -> None:
-        """Serve until a signal says otherwise."""
+        """Serve until SIGTERM or SIGINT."""
         super(KernelGatewayApp, self).start()
         asyncio.run(self._serve_until_signal())
 
     async def serve(self) -> None:
-        """Serve until `request_stop`, then let go of everything.
+        """Serve until `request_stop`, then release what outlives the gateway and end the rest.
 
         Raises:
-            ConfigurationError, TraitError: a setting is wrong; nothing is served.
+            ConfigurationError, TraitError: a setting makes no sense; nothing is served.
         """
         check_environment()
         self._require_token()
@@ -315,8 +315,8 @@ class GatewayApp(KernelGatewayApp):
     def _require_token(self) -> None:
         if not self.auth_token and not self.allow_unauthenticated:
             raise ConfigurationError(
-                "there is no token: set KG_AUTH_TOKEN, or GP_ALLOW_UNAUTHENTICATED=true to let "
-                "everybody run code who can connect."
+                "there is no token: set KG_AUTH_TOKEN, or GP_ALLOW_UNAUTHENTICATED=true to let every "
+                "client that can connect run code."
             )
 
     def _add_checks(self) -> None:
@@ -329,7 +329,7 @@ class GatewayApp(KernelGatewayApp):
         )
 
     async def _drain(self) -> None:
-        """Stop without ending a kernel that somebody may come back to."""
+        """Stop. Kernels that a later gateway can find go on."""
         self.http_server.stop()
         if self._backend is not None:
             await self._backend.stop_leading()
@@ -344,10 +344,11 @@ class GatewayApp(KernelGatewayApp):
         self.log.info("Stopped.")
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether to log a record: jupyter_client logs every failure with a traceback, and raises it.
+def _lacks_known_cause(record: logging.LogRecord) -> bool:
+    """Return whether to log a record.
 
-    What was foreseen is logged once, in one line, by whoever handles it.
+    jupyter_client logs every failure with a traceback, and raises it. The known ones are logged by their
+    handlers, in one line.
     """
     return not (record.exc_info and known_cause(record.exc_info[1]))
 

@@ -1,4 +1,4 @@
-"""What a kernelspec's settings and a client's request make of a kernel's container."""
+"""The options of a kernel's container, from a kernelspec's settings and a client's request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway_provisioners.provisioners.launch_traits import DockerLaunchTraits
 
 
 def container_options(settings: DockerLaunchTraits, request: LaunchRequest) -> dict[str, Any]:
-    """The fields of `KernelContainerSpec` that no host and no single launch decides on."""
+    """Return the fields of `KernelContainerSpec` that come from neither the process nor the single launch."""
     label = user_label(request.username)
     uid, gid = request.run_as_user, request.run_as_group
     volumes = [volume.replace(USER_PLACEHOLDER, label) for volume in settings.volumes]

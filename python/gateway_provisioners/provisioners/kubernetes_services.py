@@ -66,7 +66,7 @@ class KubernetesServices(EngineServices, KubernetesTraits):
             is_alive=self.gateways.is_alive,
         )
 
-    async def _start_engine(self) -> None:
+    async def start_engine(self) -> None:
         self._api = await KubeApi.connect()
         self._owner = await self._owner_reference(self._api)
         self._gateways = Gateways(
@@ -86,7 +86,7 @@ class KubernetesServices(EngineServices, KubernetesTraits):
         )
         await self._pods.start()
 
-    async def _stop_engine(self) -> None:
+    async def stop_engine(self) -> None:
         if self._pods is not None:
             await self._pods.stop()
             self._pods = None
