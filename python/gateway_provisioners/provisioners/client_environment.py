@@ -15,7 +15,7 @@ def client_environment(
     """Return the client's variables.
 
     A Jupyter server or gateway passes the client's variables alone, or with a copy of its own environment, or
-    nothing at all; a kernel must get nothing of the process's own. Only KERNEL_* is taken from it: with these,
+    nothing at all; a kernel must get nothing of the process's own. Only KERNEL_* is taken from that: with it,
     an administrator or a JupyterHub spawner names the user of a single-user server.
     """
     return {

@@ -41,7 +41,7 @@ def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dic
 def _of_user(value: T, label: str) -> T:
     """Return `value` with the user's label in place of the placeholder in each of its strings.
 
-    Each string is searched once, so a label is never replaced itself. As a DNS label, it is one part of a name
+    Each string is searched once, so a label is not searched. As a DNS label, it is one part of a name
     or of a path, whatever the user's name.
     """
     if isinstance(value, str):
