@@ -66,7 +66,7 @@ class EngineTraits(LoggingConfigurable):
 
     @property
     def instance_is_lasting(self) -> bool:
-        """Whether a later process of the same instance takes over what this one leaves."""
+        """True if a later process of the same instance can take over the kernels of this one."""
         return not self.instance.startswith(_OF_THIS_PROCESS)
 
 

@@ -1,4 +1,4 @@
-"""What a kernelspec's settings and a client's request make of a kernel's Pod."""
+"""The options of a kernel's Pod, from a kernelspec's settings and a client's request."""
 
 from __future__ import annotations
 

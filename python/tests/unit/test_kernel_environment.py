@@ -1,4 +1,4 @@
-"""What a kernel's container is told, and by whom it may be said."""
+"""The literal environment of a kernel's container."""
 
 import pytest
 from jupyter_client.kernelspec import KernelSpec
@@ -19,7 +19,7 @@ EAGER = ["launch_kubernetes.py", "--spark-context-initialization-mode", "eager"]
         (None, {}, [], "none"),
     ],
 )
-def test_the_spark_mode_is_the_clients_else_the_kernelspecs(asked_for, env, argv, mode):
+def test_the_spark_mode_of_the_client_comes_before_the_kernelspecs(asked_for, env, argv, mode):
     environment = kernel_environment(
         KernelSpec(language="scala", env=env, argv=argv),
         LaunchRequest(username="alice", spark_init_mode=asked_for),
