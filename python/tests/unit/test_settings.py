@@ -1,4 +1,4 @@
-"""Settings: how variables are read, and that all that is said about them is so."""
+"""Settings: the values of variables, and the documentation of them."""
 
 import ast
 import logging
@@ -219,7 +219,7 @@ def sources():
     }
 
 
-def test_who_reads_the_environment():
+def test_only_the_listed_modules_read_the_environment():
     def reads(tree):
         return any(
             isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}
@@ -230,7 +230,7 @@ def test_who_reads_the_environment():
 
 
 def test_variables_are_named_only_where_they_are_declared():
-    """A text that is a variable's name and nothing else is what reads it."""
+    """A string that is a variable's name alone is taken as reading it."""
     for name, tree in sources().items():
         declared, named = [], []
         for node in ast.walk(tree):
