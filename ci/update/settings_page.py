@@ -53,13 +53,15 @@ SECTIONS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ("Process, on Docker", "Likewise, with Swarm and podman.", (DockerTraits,)),
     (
         "Kernels",
-        "Read by every process that starts kernels, as the default for all its kernelspecs. A kernelspec sets "
-        "its own in `metadata.kernel_provisioner.config`, by the trait's name.",
+        (
+            "Defaults for all kernelspecs of a process. A kernelspec sets its own, by the trait's name, in "
+            "`metadata.kernel_provisioner.config`."
+        ),
         (LaunchTraits, KubernetesLaunchTraits),
     ),
     (
         "What clients may ask for",
-        "Likewise; see [Kernels](kernels.md#what-clients-may-ask-for).",
+        "Likewise. See [Kernels](kernels.md#what-clients-may-ask-for).",
         (ClientPolicyTraits,),
     ),
 )
@@ -78,7 +80,7 @@ def tables() -> Iterator[str]:
 
 
 def _default(setting: Setting) -> str:
-    words = callable(setting.default) or setting.default == ""
+    words = setting.compute or setting.default == ""
     if words or not setting.default_text:
         return setting.default_text
     return f"`{setting.default_text}` {setting.unit}".rstrip()

@@ -11,14 +11,22 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from traitlets import Bool, Enum, Float, Int, List, Set, TraitType, Unicode
 
 from gateway_provisioners.errors import ConfigurationError
 
-Parser = Callable[[str], Any]
+T = TypeVar("T")
 
+_KINDS: dict[type, type[TraitType[Any, Any]]] = {
+    bool: Bool,
+    int: Int,
+    float: Float,
+    str: Unicode,
+    list: List,
+    set: Set,
+}
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 
@@ -39,13 +47,11 @@ class Setting:
     """One variable.
 
     Attributes:
-        meaning: what it does, for --help and docs/settings.md.
-        unit: of a number; "" where it has none.
-        default: a value, or a function that computes it from the object that has the setting.
         default_text: the default as users read it.
-        parse: makes the value of a text that is not empty. Raises ValueError with the rest of the sentence
-            that begins with the variable and its text.
-        secret: whether reading takes the variable out of the environment, so that no child inherits it.
+        parse: makes a value of a text that is not empty. Raises ValueError with the rest of the sentence that
+            begins with the variable and its text.
+
+    The others are as in `from_env`.
     """
 
     variable: str
@@ -53,31 +59,25 @@ class Setting:
     unit: str
     default: Any
     default_text: str
-    parse: Parser
+    compute: Callable[[Any], Any] | None
+    parse: Callable[[str], Any]
     secret: bool
 
     def read(self, owner: Any = None) -> Any:
-        """Return the variable's value, or the default of `owner` where it is not set.
+        """Return the variable's value, or the default of `owner` if it is not set.
 
         Raises:
             ConfigurationError: the text makes no sense.
         """
-        if text := self._text():
+        take = os.environ.pop if self.secret else os.environ.get
+        if text := take(self.variable, "").strip():
             return self._parsed(text)
-        return self.default(owner) if callable(self.default) else self.default
+        return self.compute(owner) if self.compute else self.default
 
     def check(self) -> None:
-        """Read the variable if it is set, and leave it there.
-
-        Raises:
-            ConfigurationError: the text makes no sense.
-        """
-        if not self.secret and (text := self._text()):
+        """Refuse a text that makes no sense, like `read`, and leave the variable where it is."""
+        if text := os.environ.get(self.variable, "").strip():
             self._parsed(text)
-
-    def _text(self) -> str:
-        take = os.environ.pop if self.secret else os.environ.get
-        return take(self.variable, "").strip()
 
     def _parsed(self, text: str) -> Any:
         try:
@@ -100,25 +100,31 @@ _declared: dict[str, Setting] = {}
 
 def from_env(
     variable: str,
-    kind: type[TraitType[Any, Any]],
-    default: Any,
+    default: T,
     meaning: str,
     *,
     unit: str = "",
+    compute: Callable[[Any], T] | None = None,
     default_text: str | None = None,
-    parse: Parser | None = None,
+    parse: Callable[[str], T] | None = None,
     secret: bool = False,
+    kind: type[TraitType[Any, Any]] | None = None,
     **arguments: Any,
-) -> Any:
+) -> T:
     """Declare a setting: a configurable trait with the variable's value as its default.
 
-    Configuration files and command-line options come before the variable. See `Setting` for the parameters.
+    Configuration files and command-line options come before the variable.
 
     Args:
-        kind: the trait's class, which says how the variable is parsed: lists have commas between their
-            elements, numbers are 0 or more unless `arguments` have another `min`.
-        arguments: more arguments of the trait's class.
+        default: its type is that of the trait, and says how the variable is parsed.
+        meaning: one or more sentences for --help and docs/settings.md.
+        unit: of a number, "" if it has none.
+        compute: computes the default from the object that has the trait; `default_text` describes it then.
+        secret: reading takes the variable out of the environment, so that no child process inherits it.
+        kind: the trait's class, where the default does not say it.
+        arguments: of the trait's class: `values` of one of several, `min` of a number, if that is not 0.
     """
+    kind = kind or (Enum if "values" in arguments else _KINDS[type(default)])
     if kind in (Int, Float):
         arguments.setdefault("min", 0)
     elif kind in (List, Set):
@@ -129,17 +135,16 @@ def from_env(
         unit=unit,
         default=default,
         default_text=_shown(default) if default_text is None else default_text,
+        compute=compute,
         parse=parse or _parser(kind, arguments),
         secret=secret,
     )
     assert variable not in _declared, f"{variable} is declared twice"  # noqa: S101
     _declared[variable] = setting
-    if not callable(default):
-        arguments["default_value"] = default
     details = (variable, unit, f"default: {setting.default_text}" if setting.default_text else "")
     help_text = f"{meaning} ({'; '.join(filter(None, details))})"
     trait = type(kind.__name__, (_FromEnv, kind), {"setting": setting})
-    return trait(help=help_text, config=True, **arguments)
+    return cast(T, trait(default_value=default, help=help_text, config=True, **arguments))
 
 
 def declared_by(cls: Any) -> Iterator[tuple[str, Setting]]:
@@ -170,15 +175,15 @@ def one_of(values: Sequence[str]) -> str:
     return f"is not supported; use {', '.join(others)} or {last}."
 
 
-def _parser(kind: type[TraitType[Any, Any]], arguments: dict[str, Any]) -> Parser:
-    if kind is Int:
-        return lambda text: whole_number(text, arguments["min"])
-    if kind is Float:
-        return lambda text: _number(text, arguments["min"])
+def _parser(kind: type[TraitType[Any, Any]], arguments: dict[str, Any]) -> Callable[[str], Any]:
     if kind is Enum:
         return lambda text: _choice(text, arguments["values"])
-    parsers: dict[Any, Parser] = {Bool: _boolean, List: names, Set: names, Unicode: str}
-    return parsers[kind]
+    if kind in (Int, Float):
+        parse = whole_number if kind is Int else _number
+        return lambda text: parse(text, arguments["min"])
+    if kind in (List, Set):
+        return names
+    return _boolean if kind is Bool else str
 
 
 def names(text: str) -> list[str]:
@@ -216,8 +221,8 @@ def _choice(text: str, values: Sequence[str]) -> str:
 
 
 def _shown(default: Any) -> str:
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, (list, tuple)):
+    if isinstance(default, (list, set)):
         return ",".join(default)
-    return "" if callable(default) or default is None else str(default)
+    if isinstance(default, float):
+        return f"{default:g}"
+    return str(default).lower() if isinstance(default, bool) else str(default)

@@ -11,7 +11,7 @@ import sys
 from typing import Any, ClassVar
 
 from kernel_gateway.gatewayapp import KernelGatewayApp
-from traitlets import Bool, Enum, Float, Int, List, TraitError, Unicode, default, validate
+from traitlets import Int, TraitError, default, validate
 
 from gateway_provisioners._version import __version__
 from gateway_provisioners.errors import ConfigurationError
@@ -56,71 +56,54 @@ class GatewayApp(KernelGatewayApp):
     ]
     api_default_value = "gateway_provisioners.gateway.http.personality"
 
-    ip: str = from_env(
-        "KG_IP", Unicode, "127.0.0.1", "The address to serve on; 0.0.0.0: every address."
-    )
-    port: int = from_env("KG_PORT", Int, 8888, "The port to serve on.")
-    port_retries: int = from_env(
-        "KG_PORT_RETRIES", Int, 50, "How many other ports to try when it is taken."
-    )
-    base_url: str = from_env("KG_BASE_URL", Unicode, "/", "The path before all routes.")
-    trust_xheaders: bool = from_env(
+    ip = from_env("KG_IP", "127.0.0.1", "The address to serve on; 0.0.0.0: every address.")
+    port = from_env("KG_PORT", 8888, "The port to serve on.")
+    port_retries = from_env("KG_PORT_RETRIES", 50, "How many other ports to try when it is taken.")
+    base_url = from_env("KG_BASE_URL", "/", "The path before all routes.")
+    trust_xheaders = from_env(
         "KG_TRUST_XHEADERS",
-        Bool,
         False,
         "Take the client's address from a proxy's X-Real-Ip and X-Forwarded-For headers.",
     )
-    ws_ping_interval: int = from_env(
+    ws_ping_interval = from_env(
         "KG_WS_PING_INTERVAL_SECS",
-        Int,
         30,
         "How often websockets are pinged, so that proxies keep them open; 0: never.",
         unit="seconds",
     )
-    certfile: str = from_env(
-        "KG_CERTFILE", Unicode, "", "The certificate for HTTPS, with its chain, as a PEM file."
+    certfile = from_env(
+        "KG_CERTFILE", "", "The certificate for HTTPS, with its chain, as a PEM file."
     )
-    keyfile: str = from_env(
+    keyfile = from_env(
         "KG_KEYFILE",
-        Unicode,
         "",
         "The certificate's key, as a PEM file.",
         default_text="in the certificate's file",
     )
-    client_ca: str = from_env(
-        "KG_CLIENT_CA",
-        Unicode,
-        "",
-        "A CA, as a PEM file: clients must show a certificate that it signed.",
+    client_ca = from_env(
+        "KG_CLIENT_CA", "", "A CA, as a PEM file: clients must show a certificate that it signed."
     )
-    auth_token: str = from_env(
+    auth_token = from_env(
         "KG_AUTH_TOKEN",
-        Unicode,
         "",
         "The token that clients must send. No child process inherits it.",
         secret=True,
     )
-    allow_unauthenticated: bool = from_env(
+    allow_unauthenticated = from_env(
         "GP_ALLOW_UNAUTHENTICATED",
-        Bool,
         False,
         "Serve without a token: only where nothing but trusted clients can connect.",
     )
     allowed_origins: list[str] = from_env(
         "GP_ALLOWED_ORIGINS",
-        List,
         [],
         "Web pages that may use this gateway from a browser, such as https://lab.example.com; *: all.",
     )
     client_envs: list[str] = from_env(
-        "GP_CLIENT_ENVS",
-        List,
-        [],
-        "Variables besides KERNEL_* that clients may set for their kernels.",
+        "GP_CLIENT_ENVS", [], "Variables besides KERNEL_* that clients may set for their kernels."
     )
-    engine: str = from_env(
+    engine = from_env(
         "GP_ENGINE",
-        Enum,
         "kubernetes",
         "The engine, kubernetes or docker, whose kernels outlive the gateway. Needs GP_INSTANCE, and "
         "docker GP_STATE_DIR.",
@@ -128,42 +111,37 @@ class GatewayApp(KernelGatewayApp):
     )
     max_kernels: int | None = from_env(
         "KG_MAX_KERNELS",
-        Int,
         None,
         "How many kernels this one gateway may run; 0: no limit. GP_MAX_KERNELS limits those of all "
         "gateways together.",
         parse=lambda text: whole_number(text) or None,
         default_text="0",
+        kind=Int,
         allow_none=True,
     )
-    default_kernel_name: str = from_env(
+    default_kernel_name = from_env(
         "KG_DEFAULT_KERNEL_NAME",
-        Unicode,
         "",
         "The kernelspec of clients that name none.",
         default_text="python3",
     )
-    force_kernel_name: str = from_env(
-        "KG_FORCE_KERNEL_NAME", Unicode, "", "The kernelspec of all clients, whatever they name."
+    force_kernel_name = from_env(
+        "KG_FORCE_KERNEL_NAME", "", "The kernelspec of all clients, whatever they name."
     )
-    shutdown_kernels_on_exit: bool = from_env(
+    shutdown_kernels_on_exit = from_env(
         "GP_SHUTDOWN_KERNELS_ON_EXIT",
-        Bool,
         False,
         "End all kernels when the gateway stops, not only those that no later gateway can find.",
     )
-    drain_seconds: float = from_env(
+    drain_seconds = from_env(
         "GP_DRAIN_SECONDS",
-        Float,
         15.0,
         "When the gateway stops: how long the starts of kernels may still take, and how long to wait for "
         "a moment to close a websocket without loss.",
         unit="seconds",
-        default_text="15",
     )
-    log_level: int = from_env(
+    log_level = from_env(
         "GP_LOG_LEVEL",
-        Enum,
         logging.INFO,
         "DEBUG, INFO, WARNING, ERROR or CRITICAL.",
         values=(*_LOG_LEVELS, "WARN", *range(0, 51, 10)),
@@ -244,7 +222,9 @@ class GatewayApp(KernelGatewayApp):
         check_environment()
         self._require_token()
         if self.certfile:
-            self._tls = tls.server_context(self.certfile, self.keyfile, self.client_ca)
+            self._tls = tls.server_context(
+                self.certfile, self.keyfile or None, self.client_ca or None
+            )
         files = raise_open_files()
         self.init_io_loop()
         self.init_configurables()

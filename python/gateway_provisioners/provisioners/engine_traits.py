@@ -6,7 +6,6 @@ import socket
 import uuid
 from typing import Any
 
-from traitlets import Bool, Float, Int, Unicode
 from traitlets.config import LoggingConfigurable
 
 from gateway_provisioners.settings import from_env
@@ -28,40 +27,33 @@ def _outward_address(_traits: Any) -> str:
 class EngineTraits(LoggingConfigurable):
     """The settings for every engine."""
 
-    response_ip: str = from_env(
+    response_ip = from_env(
         "GP_RESPONSE_IP",
-        Unicode,
-        _outward_address,
+        "",
         "The address of this process, which launchers connect to.",
+        compute=_outward_address,
         default_text="this machine's address",
     )
-    response_port: int = from_env(
-        "GP_RESPONSE_PORT", Int, 8877, "The port that launchers connect to."
+    response_port = from_env("GP_RESPONSE_PORT", 8877, "The port that launchers connect to.")
+    response_port_retries = from_env(
+        "GP_RESPONSE_PORT_RETRIES", 10, "How many ports after it to try when it is taken."
     )
-    response_port_retries: int = from_env(
-        "GP_RESPONSE_PORT_RETRIES", Int, 10, "How many ports after it to try when it is taken."
+    response_addr_any = from_env(
+        "GP_RESPONSE_ADDR_ANY", False, "Listen on every address, not on GP_RESPONSE_IP alone."
     )
-    response_addr_any: bool = from_env(
-        "GP_RESPONSE_ADDR_ANY",
-        Bool,
-        False,
-        "Listen on every address, not on GP_RESPONSE_IP alone.",
-    )
-    instance: str = from_env(
+    instance = from_env(
         "GP_INSTANCE",
-        Unicode,
-        lambda _traits: f"{_OF_THIS_PROCESS}{uuid.uuid4()}",
+        "",
         "The label value of this release's kernels: a gateway takes over, and cleans up, only pods and "
         "containers that have it. Without it, kernels end with their process.",
+        compute=lambda _traits: f"{_OF_THIS_PROCESS}{uuid.uuid4()}",
         default_text="unique to the process",
     )
-    unschedulable_grace: float = from_env(
+    unschedulable_grace = from_env(
         "GP_UNSCHEDULABLE_GRACE",
-        Float,
         0.0,
         "How long a kernel may wait for a node, where the cluster can grow.",
         unit="seconds",
-        default_text="0",
     )
 
     @property
@@ -73,74 +65,60 @@ class EngineTraits(LoggingConfigurable):
 class KubernetesTraits(EngineTraits):
     """The settings for Kubernetes alone."""
 
-    namespace: str = from_env("GP_NAMESPACE", Unicode, "default", "The namespace of the kernels.")
-    owner_deployment: str = from_env(
+    namespace = from_env("GP_NAMESPACE", "default", "The namespace of the kernels.")
+    owner_deployment = from_env(
         "GP_OWNER_DEPLOYMENT",
-        Unicode,
         "",
         "A Deployment that owns the kernels: Kubernetes deletes them with it.",
     )
-    owner_config_map: str = from_env(
+    owner_config_map = from_env(
         "GP_OWNER_CONFIGMAP",
-        Unicode,
         "",
         "A ConfigMap that owns them instead: for a Deployment in another namespace, which cannot.",
     )
-    gateway_pod: str = from_env(
-        "GP_GATEWAY_POD",
-        Unicode,
-        "",
-        "The pod of this process, where several gateways share the kernels.",
+    gateway_pod = from_env(
+        "GP_GATEWAY_POD", "", "The pod of this process, where several gateways share the kernels."
     )
-    gateway_selector: str = from_env(
-        "GP_GATEWAY_SELECTOR", Unicode, "", "A label selector of the pods of all these gateways."
+    gateway_selector = from_env(
+        "GP_GATEWAY_SELECTOR", "", "A label selector of the pods of all these gateways."
     )
-    gateway_namespace: str = from_env(
+    gateway_namespace = from_env(
         "GP_GATEWAY_NAMESPACE",
-        Unicode,
-        lambda traits: traits.namespace,
+        "",
         "The namespace of these pods.",
+        compute=lambda traits: traits.namespace,
         default_text="the kernels' namespace",
     )
-    gateway_lease: str = from_env(
+    gateway_lease = from_env(
         "GP_LEASE",
-        Unicode,
         "",
         "The Lease by which these gateways agree on one that looks after idle and dead kernels.",
     )
-    kernelspecs_config_map: str = from_env(
+    kernelspecs_config_map = from_env(
         "GP_KERNELSPECS_CONFIGMAP",
-        Unicode,
         "",
         "A ConfigMap of kernelspecs, in the kernels' namespace, that the gateway follows.",
     )
-    max_kernels_of_release: int = from_env(
+    max_kernels_of_release = from_env(
         "GP_MAX_KERNELS",
-        Int,
         0,
         "How many kernels of GP_INSTANCE may run, whichever gateway started them; 0: no limit. "
         "KG_MAX_KERNELS limits those of one gateway.",
     )
-    max_kernels_per_user: int = from_env(
-        "GP_MAX_KERNELS_PER_USER",
-        Int,
-        0,
-        "How many of them one user may run; 0: no limit.",
+    max_kernels_per_user = from_env(
+        "GP_MAX_KERNELS_PER_USER", 0, "How many of them one user may run; 0: no limit."
     )
 
 
 class DockerTraits(EngineTraits):
     """The settings for Docker, Swarm and podman alone."""
 
-    network: str = from_env(
-        "GP_DOCKER_NETWORK", Unicode, "bridge", "The container network of the kernels."
+    network = from_env("GP_DOCKER_NETWORK", "bridge", "The container network of the kernels.")
+    remove_container = from_env(
+        "GP_REMOVE_CONTAINER", True, "Remove the containers of kernels that have ended."
     )
-    remove_container: bool = from_env(
-        "GP_REMOVE_CONTAINER", Bool, True, "Remove the containers of kernels that have ended."
-    )
-    state_dir: str = from_env(
+    state_dir = from_env(
         "GP_STATE_DIR",
-        Unicode,
         "",
         "A folder of this process's own: with it, and with GP_INSTANCE, a later process finds the kernels "
         "again.",

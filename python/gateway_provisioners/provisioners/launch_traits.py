@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from traitlets import Bool, Dict, Enum, Int, List, TraitError, Unicode, validate
+from traitlets import Dict, Enum, Int, List, TraitError, Unicode, validate
 from traitlets.config import LoggingConfigurable
 
 from gateway_provisioners.model.kernelspec import port_range_problem
@@ -20,63 +20,52 @@ from gateway_provisioners.settings import from_env
 class ClientPolicyTraits(LoggingConfigurable):
     """The settings of `ClientPolicy`: what clients may ask for."""
 
-    max_cpus: str = from_env(
+    max_cpus = from_env(
         "GP_MAX_CPUS",
-        Unicode,
         "",
         "The most that clients may ask for in KERNEL_CPUS and KERNEL_CPUS_LIMIT, such as 4 or 500m; "
         "empty: no limit.",
     )
-    max_memory: str = from_env(
+    max_memory = from_env(
         "GP_MAX_MEMORY",
-        Unicode,
         "",
         "The most that clients may ask for in KERNEL_MEMORY and KERNEL_MEMORY_LIMIT, such as 16Gi; "
         "empty: no limit.",
     )
-    max_gpus: str = from_env(
-        "GP_MAX_GPUS",
-        Unicode,
-        "",
-        "The most that clients may ask for in KERNEL_GPUS; empty: no limit.",
+    max_gpus = from_env(
+        "GP_MAX_GPUS", "", "The most that clients may ask for in KERNEL_GPUS; empty: no limit."
     )
     gpu_resource = Unicode(
         DEFAULT_GPU_RESOURCE, help="The resource that KERNEL_GPUS counts, as nodes offer it."
     ).tag(config=True)
-    client_ids: bool = from_env(
+    client_ids = from_env(
         "GP_CLIENT_IDS",
-        Bool,
         False,
         "Let clients choose the kernel's user and group id in KERNEL_UID and KERNEL_GID.",
     )
     prohibited_uids: list[str] = from_env(
         "GP_PROHIBITED_UIDS",
-        List,
         ["0"],
         "User ids, and ranges such as 0-999, that clients may not choose.",
     )
     prohibited_gids: list[str] = from_env(
         "GP_PROHIBITED_GIDS",
-        List,
         ["0"],
         "Group ids, and ranges such as 0-999, that clients may not choose.",
     )
     client_service_accounts: list[str] = from_env(
         "GP_CLIENT_SERVICE_ACCOUNTS",
-        List,
         [],
         "Service accounts that clients may choose in KERNEL_SERVICE_ACCOUNT_NAME.",
     )
     client_claims: list[str] = from_env(
         "GP_CLIENT_CLAIMS",
-        List,
         [],
         "PersistentVolumeClaims that clients may mount with KERNEL_VOLUMES; {username} stands for the user, "
         "as a DNS label.",
     )
-    mirror_working_dirs: bool = from_env(
+    mirror_working_dirs = from_env(
         "GP_MIRROR_WORKING_DIRS",
-        Bool,
         False,
         "Start the kernel in the client's KERNEL_WORKING_DIR, which the image must have.",
     )
@@ -102,38 +91,31 @@ def _port_range(text: str) -> str:
 class LaunchTraits(ClientPolicyTraits):
     """The settings of kernels on every engine."""
 
-    image_name: str = from_env(
-        "GP_IMAGE_NAME", Unicode, "", "The image that the kernel's container runs."
-    )
-    executor_image_name: str = from_env(
+    image_name = from_env("GP_IMAGE_NAME", "", "The image that the kernel's container runs.")
+    executor_image_name = from_env(
         "GP_EXECUTOR_IMAGE_NAME",
-        Unicode,
-        lambda traits: traits.image_name,
+        "",
         "The image of Spark executors.",
+        compute=lambda traits: traits.image_name,
         default_text="the kernel's image",
     )
-    launch_timeout: int = from_env(
-        "GP_LAUNCH_TIMEOUT", Int, 30, "How long a kernel may take to start.", unit="seconds"
+    launch_timeout = from_env(
+        "GP_LAUNCH_TIMEOUT", 30, "How long a kernel may take to start.", unit="seconds"
     )
-    port_range: str = from_env(
+    port_range = from_env(
         "GP_PORT_RANGE",
-        Unicode,
         "0..0",
         "Ports that the kernel may listen on, as LOWEST..HIGHEST; 0..0: any.",
         parse=_port_range,
     )
     authorized_users: list[str] = from_env(
-        "GP_AUTHORIZED_USERS",
-        List,
-        [],
-        "The only users who may start the kernel; empty: all users.",
+        "GP_AUTHORIZED_USERS", [], "The only users who may start the kernel; empty: all users."
     )
     unauthorized_users: list[str] = from_env(
-        "GP_UNAUTHORIZED_USERS", List, ["root"], "Users who may not start the kernel."
+        "GP_UNAUTHORIZED_USERS", ["root"], "Users who may not start the kernel."
     )
-    transport_encryption: str = from_env(
+    transport_encryption = from_env(
         "GP_TRANSPORT_ENCRYPTION",
-        Enum,
         "auto",
         "CurveZMQ on the kernel's channels: disabled, auto (if the kernel in the image supports it) or "
         "required (other kernels do not start).",
@@ -174,9 +156,8 @@ class KubernetesLaunchTraits(LaunchTraits):
     volume_mounts = List(Dict(), help="As in a container's spec; {username} as in volumes.").tag(
         config=True
     )
-    service_account_name: str = from_env(
+    service_account_name = from_env(
         "GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME",
-        Unicode,
         "",
         "The service account of the kernel's Pod, whose token is not mounted.",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from kernel_gateway.gatewayapp import KernelGatewayApp
-from traitlets import Bool, Enum, Float, HasTraits, Int, List, Unicode
+from traitlets import HasTraits
 from traitlets.config import Config, Configurable
 
 import gateway_provisioners
@@ -40,9 +40,9 @@ def _no_declaration_is_left(monkeypatch):
 def read(monkeypatch):
     """Read GP_TEST, set to `text`, as a trait of this kind."""
 
-    def read(text, *declaration, **options):
+    def read(text, default, **options):
         class Owner(HasTraits):
-            test = settings.from_env("GP_TEST", *declaration, "For tests.", **options)
+            test = settings.from_env("GP_TEST", default, "For tests.", **options)
 
         monkeypatch.setenv("GP_TEST", text)
         del settings._declared["GP_TEST"]
@@ -52,85 +52,82 @@ def read(monkeypatch):
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
-@pytest.mark.parametrize(
-    ("kind", "default"),
-    [(Int, 7), (Float, 0.5), (Bool, True), (Unicode, "x"), (List, ["root"])],
-)
-def test_empty_is_not_set(read, kind, default, empty):
-    assert read(empty, kind, default) == default
+@pytest.mark.parametrize("default", [7, 0.5, True, "x", ["root"], {"a"}])
+def test_empty_is_not_set(read, default, empty):
+    assert read(empty, default) == default
 
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), (" 42 ", 42), ("1000000", 1000000)])
 def test_whole_numbers(read, text, number):
-    assert read(text, Int, 7) == number
+    assert read(text, 7) == number
 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "one", "0x10", "²", "1 2", "1e3", "9" * 19])
 def test_invalid_whole_numbers(read, text):
     with pytest.raises(ConfigurationError) as refusal:
-        read(text, Int, 7)
+        read(text, 7)
     assert str(refusal.value) == f"GP_TEST={text!r} must be a whole number, 0 or more."
 
 
 def test_a_whole_number_that_is_too_small(read):
     with pytest.raises(ConfigurationError, match="GP_TEST='0' must be a whole number, 1 or more"):
-        read("0", Int, 7, min=1)
+        read("0", 7, min=1)
 
 
 @pytest.mark.parametrize(("text", "number"), [("3", 3.0), ("0.25", 0.25)])
 def test_numbers(read, text, number):
-    assert read(text, Float, 0.0) == number
+    assert read(text, 0.0) == number
 
 
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "1,5", "1e3", ".5"])
 def test_invalid_numbers(read, text):
     with pytest.raises(ConfigurationError, match="must be a number, 0 or more"):
-        read(text, Float, 0.0)
+        read(text, 0.0)
 
 
 @pytest.mark.parametrize("text", ["True", "true", "1", "yes", "ON"])
 def test_true(read, text):
-    assert read(text, Bool, False) is True
+    assert read(text, False) is True
 
 
 @pytest.mark.parametrize("text", ["False", "FALSE", "0", "no", "off"])
 def test_false(read, text):
-    assert read(text, Bool, True) is False
+    assert read(text, True) is False
 
 
 def test_neither_true_nor_false(read):
     with pytest.raises(ConfigurationError, match=r"^GP_TEST='perhaps' must be true or false\.$"):
-        read("perhaps", Bool, True)
+        read("perhaps", True)
 
 
 def test_lists(read):
-    assert read(" a, b ,,c", List, []) == ["a", "b", "c"]
+    assert read(" a, b ,,c", []) == ["a", "b", "c"]
 
 
 def test_a_comma_alone_is_an_empty_list(read):
-    assert read(",", List, ["root"]) == []
+    assert read(",", ["root"]) == []
 
 
 def test_one_of_several(read):
-    assert read("docker", Enum, "kubernetes", values=("kubernetes", "docker")) == "docker"
+    assert read("docker", "kubernetes", values=("kubernetes", "docker")) == "docker"
     with pytest.raises(ConfigurationError) as refusal:
-        read("podman", Enum, "kubernetes", values=("kubernetes", "docker"))
+        read("podman", "kubernetes", values=("kubernetes", "docker"))
     assert str(refusal.value) == "GP_TEST='podman' is not supported; use 'kubernetes' or 'docker'."
 
 
 def test_a_secret_is_gone_once_taken(read):
-    assert read("s3cret\n", Unicode, "", secret=True) == "s3cret"
+    assert read("s3cret\n", "", secret=True) == "s3cret"
     assert "GP_TEST" not in os.environ
 
 
 def test_a_variable_has_one_declaration():
     with pytest.raises(AssertionError, match="GP_INSTANCE is declared twice"):
-        settings.from_env("GP_INSTANCE", Unicode, "", "Again.")
+        settings.from_env("GP_INSTANCE", "", "Again.")
 
 
 def test_configuration_comes_before_the_variable(monkeypatch):
     class Owner(Configurable):
-        test = settings.from_env("GP_TEST", Int, 7, "For tests.", unit="seconds")
+        test = settings.from_env("GP_TEST", 7, "For tests.", unit="seconds")
 
     monkeypatch.setenv("GP_TEST", "x")
     assert Owner(config=Config(Owner={"test": 3})).test == 3

@@ -10,7 +10,6 @@ from jupyter_server.services.kernels import handlers as kernel_handlers
 from jupyter_server.services.kernelspecs import handlers as spec_handlers
 from jupyter_server.services.sessions import handlers as session_handlers
 from jupyter_server.utils import url_path_join
-from traitlets import Bool
 from traitlets.config import LoggingConfigurable
 
 from gateway_provisioners.gateway.http import handlers as ours
@@ -22,9 +21,7 @@ from gateway_provisioners.settings import from_env
 class GatewayPersonality(LoggingConfigurable):
     """What jupyter_kernel_gateway calls a personality: routes, and no kernels of its own."""
 
-    list_kernels: bool = from_env(
-        "KG_LIST_KERNELS", Bool, True, "Let clients list the kernels and sessions."
-    )
+    list_kernels = from_env("KG_LIST_KERNELS", True, "Let clients list the kernels and sessions.")
 
     async def init_configurables(self) -> None:
         """Start no kernels ahead of time."""

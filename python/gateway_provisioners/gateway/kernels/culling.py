@@ -9,7 +9,7 @@ from typing import Any
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import PeriodicCallback
-from traitlets import Bool, Int, default
+from traitlets import default
 
 from gateway_provisioners.gateway.failures import in_one_line
 from gateway_provisioners.gateway.kernels.peers import Peers
@@ -35,27 +35,22 @@ class CullingKernelManager(AsyncMappingKernelManager):
     peers: Peers
     _culler_callback: PeriodicCallback | None
 
-    cull_idle_timeout: int = from_env(
+    cull_idle_timeout = from_env(
         "GP_CULL_IDLE_TIMEOUT",
-        Int,
         0,
         "How long a kernel may be idle before it is ended; 0: forever. A kernelspec's "
         "`metadata.cull_idle_timeout` comes before it.",
         unit="seconds",
     )
-    cull_interval: int = from_env(
+    cull_interval = from_env(
         "GP_CULL_INTERVAL",
-        Int,
         300,
         "How often to look for kernels that are to be ended.",
         unit="seconds",
         min=1,
     )
-    cull_connected: bool = from_env(
-        "GP_CULL_CONNECTED",
-        Bool,
-        False,
-        "End idle kernels also while clients are connected to them.",
+    cull_connected = from_env(
+        "GP_CULL_CONNECTED", False, "End idle kernels also while clients are connected to them."
     )
 
     @default("untracked_message_types")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
-from traitlets import Set, TraitError, default
+from traitlets import TraitError, default
 
 from gateway_provisioners.gateway.kernels.culling import IDLE_TIMEOUT, MAX_LIFETIME
 from gateway_provisioners.gateway.process.health import Check
@@ -46,7 +46,6 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
     allowed_kernelspecs: set[str] = from_env(
         "GP_ALLOWED_KERNELS",
-        Set,
         set(),
         "Names of the only kernelspecs that clients may see and start; empty: all.",
         parse=lambda text: {name.lower() for name in names(text)},

@@ -16,7 +16,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_events import EventLogger
-from traitlets import Int, default
+from traitlets import default
 
 from gateway_provisioners.errors import GatewayProvisionersError, TooManyKernels
 from gateway_provisioners.gateway.failures import in_one_line, known_cause
@@ -52,9 +52,8 @@ class StartAbandoned(GatewayProvisionersError):
 class GatewayKernelManager(CullingKernelManager):
     """jupyter_server's manager, with limits and metrics, that follows kernels where they move."""
 
-    offline_buffer_bytes: int = from_env(
+    offline_buffer_bytes = from_env(
         "GP_OFFLINE_BUFFER_BYTES",
-        Int,
         8 * 2**20,
         "How much output of a kernel without a mailbox is kept while its client is away.",
         unit="bytes",
