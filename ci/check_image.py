@@ -19,14 +19,14 @@ from ci.commands import CommandError, UserError, exit_code
 from ci.engines import Engine, find_engine
 from ci.progress import say
 from gateway_provisioners.cli.finding import Finding, Level
-from gateway_provisioners.cli.trial import try_kernel
+from gateway_provisioners.cli.image.trial import try_kernel
 from gateway_provisioners.model.kernelspec import is_language_name
 from gateway_provisioners.model.pod.manifest import KernelPodSpec
 
 
 @dataclass(frozen=True)
 class User:
-    """Somebody to run the image as; the kernel of one that is not ``usual`` may fail."""
+    """A user to run the image as; the kernel of one that is not ``usual`` may fail."""
 
     ids: str
     who: str
@@ -92,7 +92,7 @@ def _languages(engine: Engine, image: str) -> list[str]:
         return []
 
 
-def check(image: str, languages: Iterable[str], users: Iterable[User], patience: float) -> None:
+def check(image: str, languages: Iterable[str], users: Iterable[User], timeout: float) -> None:
     """Check an image, and tell all that was found.
 
     Raises UserError when a kernel could not run, or when there is nothing to check.
@@ -117,8 +117,8 @@ def check(image: str, languages: Iterable[str], users: Iterable[User], patience:
                 try_kernel(
                     partial(engine.container, image, user.ids),
                     language=language,
-                    patience=patience,
-                    tell=report.tell if user.usual else report.tell_as_warning,
+                    timeout=timeout,
+                    on_finding=report.tell if user.usual else report.tell_as_warning,
                 )
             )
     if report.problems:
@@ -128,7 +128,7 @@ def check(image: str, languages: Iterable[str], users: Iterable[User], patience:
 
 def _language(text: str) -> str:
     if not is_language_name(text.lower()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a language")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid name of a language")
     return text.lower()
 
 
@@ -157,11 +157,11 @@ def main() -> int:
         help=f"default: {' and '.join(user.ids for user in USERS)}",
     )
     parser.add_argument(
-        "--patience", type=float, default=60, help="seconds to wait for each answer (%(default)s)"
+        "--timeout", type=float, default=60, help="seconds to wait for each answer (%(default)s)"
     )
     given = parser.parse_args()
     languages, users = given.language or (), given.user or USERS
-    return exit_code(lambda: check(given.image, languages, users, given.patience))
+    return exit_code(lambda: check(given.image, languages, users, given.timeout))
 
 
 if __name__ == "__main__":

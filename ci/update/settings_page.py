@@ -8,7 +8,6 @@ from pathlib import Path
 
 from gateway_provisioners.gateway.app import GatewayApp
 from gateway_provisioners.gateway.http.personality import GatewayPersonality
-from gateway_provisioners.gateway.kernels.culling import CullingKernelManager
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.provisioners.engine_traits import (
@@ -37,7 +36,6 @@ SECTIONS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
             GatewayPersonality,
             GatewayKernelSpecManager,
             GatewayKernelManager,
-            CullingKernelManager,
         ),
     ),
     (

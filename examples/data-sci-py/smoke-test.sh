@@ -1,5 +1,5 @@
 #!/bin/bash
-# Run inside the image, as its user: the libraries that were added work, and still no root.
+# Run inside the image, as its user: the added libraries work, and the user is not root.
 set -euo pipefail
 
 [[ "$(id -u)" == 1000 ]]

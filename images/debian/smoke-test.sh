@@ -1,5 +1,5 @@
 #!/bin/bash
-# Run inside the image: Debian, root, and nothing of this machine.
+# Run inside the image: Debian, root, and nothing left of the machine that built it.
 set -euo pipefail
 fail() { echo "smoke test: $*" >&2; exit 1; }
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Run inside the image, as its user: what every image above relies on.
+# Run inside the image, as its user: everything that the images based on it rely on.
 set -euo pipefail
 fail() { echo "smoke test: $*" >&2; exit 1; }
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Run inside the image, as its user: the gateway's program is complete and nothing of the build is left.
+# Run inside the image, as its user: the gateway's program is complete, and no build files are left.
 set -euo pipefail
 fail() { echo "smoke test: $*" >&2; exit 1; }
 

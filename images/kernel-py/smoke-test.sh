@@ -1,22 +1,22 @@
 #!/bin/bash
-# Run inside the image, as its user: a kernel starts fast, by the documented files, and nothing of the build is left.
+# Run inside the image, as its user: a kernel starts fast from the documented files, and no build files are left.
 set -euo pipefail
 fail() { echo "smoke test: $*" >&2; exit 1; }
 
 [[ "$(id -u):$(id -g)" == 1000:100 ]] || fail "the user is $(id)"
 python -m pip check
 
-# The support files are where custom-kernel-images.md says, and the bootstrap script names what it lacks.
+# The support files are where custom-kernel-images.md says, and the bootstrap script refuses missing parameters.
 owner="$(stat --format=%U:%G:%a /usr/local/bin/bootstrap-kernel.sh)"
 [[ "${owner}" == jovyan:users:755 ]] || fail "bootstrap-kernel.sh is ${owner}"
 [[ -z "$(find /usr/local/bin/kernel-launchers ! -user jovyan)" ]] || fail "a launcher is not jovyan's"
 code=0
-said="$(env -u KERNEL_ID /usr/local/bin/bootstrap-kernel.sh 2>&1)" || code=$?
-[[ "${code}" == 64 ]] || fail "bootstrap-kernel.sh without parameters exits with ${code}: ${said}"
+output="$(env -u KERNEL_ID /usr/local/bin/bootstrap-kernel.sh 2>&1)" || code=$?
+[[ "${code}" == 64 ]] || fail "bootstrap-kernel.sh without parameters exits with ${code}: ${output}"
 
 jupyter image-bootstrap check --languages python
 
-# Kernels start from bytecode: compiling ipykernel and IPython takes longer than the start itself.
+# Kernels start from bytecode: compiling ipykernel and IPython would take longer than the start itself.
 python - <<'PYTHON'
 import importlib.util
 import pathlib

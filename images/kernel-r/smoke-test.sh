@@ -1,17 +1,17 @@
 #!/bin/bash
-# Run inside the image, as its user: an R kernel's parts load, plots have fonts, and nothing of the build is left.
+# Run inside the image, as its user: the parts of an R kernel load, plots have fonts, and no build files are left.
 set -euo pipefail
 fail() { echo "smoke test: $*" >&2; exit 1; }
 
 [[ "$(id -u):$(id -g)" == 1000:100 ]] || fail "the user is $(id)"
 
-# The support files are where custom-kernel-images.md says, and the bootstrap script names what it lacks.
+# The support files are where custom-kernel-images.md says, and the bootstrap script refuses missing parameters.
 owner="$(stat --format=%U:%G:%a /usr/local/bin/bootstrap-kernel.sh)"
 [[ "${owner}" == jovyan:users:755 ]] || fail "bootstrap-kernel.sh is ${owner}"
 [[ -z "$(find /usr/local/bin/kernel-launchers ! -user jovyan)" ]] || fail "a launcher is not jovyan's"
 code=0
-said="$(env -u KERNEL_ID /usr/local/bin/bootstrap-kernel.sh 2>&1)" || code=$?
-[[ "${code}" == 64 ]] || fail "bootstrap-kernel.sh without parameters exits with ${code}: ${said}"
+output="$(env -u KERNEL_ID /usr/local/bin/bootstrap-kernel.sh 2>&1)" || code=$?
+[[ "${code}" == 64 ]] || fail "bootstrap-kernel.sh without parameters exits with ${code}: ${output}"
 if python -c 'import gateway_provisioners' 2>/dev/null; then
   fail "the Python package is in the image"
 fi

@@ -64,6 +64,11 @@ class TooManyKernels(PolicyViolation):
 
     reason = "TooManyKernels"
 
+    @staticmethod
+    def at_limit(limit: int) -> str:
+        """Return the message for a limit of all users together."""
+        return f"This gateway runs {limit} kernels at most and has that many; shut one down first."
+
 
 class ProtocolError(GatewayProvisionersError):
     """A peer sent bytes that are not the launcher's wire protocol; the message never quotes them."""

@@ -1,1 +1,1 @@
-"""jupyter k8s-spec, docker-spec and image-bootstrap: flags and exit codes."""
+"""The programs `jupyter k8s-spec`, `docker-spec` and `image-bootstrap`, launch scripts, and the chart's."""

@@ -1,4 +1,4 @@
-"""What the command-line programs share: strict options, refusals in one line, exit codes."""
+"""Base classes of the command-line programs: strict options, one-line refusals, exit codes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Parser(_KVArgParser):
 
 
 class StrictLoader(KVArgParseConfigLoader):
-    """Refuses an option it does not know; traitlets would only warn and go on without it."""
+    """Refuses unknown options; traitlets would only warn and ignore them."""
 
     parser_class = _Parser
 
@@ -53,7 +53,7 @@ class StrictLoader(KVArgParseConfigLoader):
 
 
 class Command(JupyterApp):
-    """The `install` of a program: subclasses say what to do in `run`."""
+    """A subcommand, such as `install`: subclasses implement `run`."""
 
     version = __version__
 
@@ -67,7 +67,7 @@ class Command(JupyterApp):
         return StrictLoader(argv, aliases, flags, classes=classes, log=self.log, refuse=self.refuse)
 
     def start(self) -> None:
-        """Do the work; every refusal becomes a line on stderr and a non-zero exit code."""
+        """Call `run`; turn errors into a line on stderr and a non-zero exit code."""
         super().start()
         if self.extra_args:
             self.refuse(f"Unexpected argument {self.extra_args[0]!r}; --help lists the options.")
@@ -76,15 +76,15 @@ class Command(JupyterApp):
         try:
             self.run()
         except GatewayProvisionersError as error:
-            self.log.error("%s", error)  # noqa: TRY400  (the message is for a user, no traceback)
+            self.log.error("%s", error)  # noqa: TRY400  (the message is for a user: no traceback)
             self.exit(FAILED)
 
     def run(self) -> None:
-        """Do the work; raise GatewayProvisionersError when it cannot be done."""
+        """Do the work; raise GatewayProvisionersError on failure."""
         raise NotImplementedError
 
     def refuse(self, *reasons: str) -> NoReturn:
-        """Say what is wrong with the options, one line each, and exit with BAD_USAGE."""
+        """Print the reasons, one line each, and exit with BAD_USAGE."""
         for reason in reasons:
             self.log.error("%s", reason)
         self.exit(BAD_USAGE)
@@ -92,7 +92,7 @@ class Command(JupyterApp):
 
 
 class Program(JupyterApp):
-    """`jupyter <something>`: has subcommands and does nothing of its own."""
+    """A `jupyter <program>` that consists of subcommands."""
 
     version = __version__
     aliases: dict[str, Any] = {}  # noqa: RUF012  (traitlets reads plain class attributes)
@@ -100,14 +100,14 @@ class Program(JupyterApp):
 
     @classmethod
     def main(cls, argv: list[str] | None = None) -> None:
-        """Run the program; exits the process when it refuses or fails."""
+        """Run the program; exit the process when it refuses its options or fails."""
         program = cls()
         program.initialize(argv)
         with suppress(NoStart):
             program.start()
 
     def start(self) -> None:
-        """Run the subcommand, or say which there are."""
+        """Run the subcommand, or list the available ones."""
         super().start()
         known = " | ".join(self.subcommands)
         given = self.extra_args[0] if self.extra_args else None

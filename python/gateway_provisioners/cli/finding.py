@@ -1,4 +1,4 @@
-"""What a check of an image says: one line a fact, and whether that fact is in a kernel's way."""
+"""The findings of a check: one line each, with a level that says whether a kernel could still run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Level(Enum):
-    """How much a fact matters; the value is what people read."""
+    """The severity of a finding; the value is printed."""
 
     OK = "ok"
     WARNING = "warning"
@@ -17,7 +17,7 @@ class Level(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One fact: what it is about, and what was found. A problem's text says what to do about it."""
+    """One fact about a subject. The text of a problem says what to do about it."""
 
     level: Level
     about: str
@@ -27,4 +27,4 @@ class Finding:
         return f"{self.level.value:8} {self.about}: {self.text}"
 
 
-Tell = Callable[[Finding], None]
+OnFinding = Callable[[Finding], None]

@@ -1,4 +1,4 @@
-"""The only module of this package that writes files: whole folders and single files, atomically."""
+"""Install folders and single files atomically: all that the programs of cli/ write to disk."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _NOT_INSTALLED = (".*", "__pycache__", "*.pyc", "*.md", "tests")
 
 @dataclass(frozen=True)
 class NewFile:
-    """A file to write: its bytes, and whether it is a program."""
+    """The content of a file to write, and whether it is executable."""
 
     content: bytes
     executable: bool = False
 
     @property
     def mode(self) -> int:
-        """Permission bits; the process's umask does not change them."""
+        """The permission bits, whatever the umask of the process."""
         return 0o755 if self.executable else 0o644
 
 
 def read_folder(folder: Path) -> dict[str, NewFile]:
-    """Return every file below `folder` that belongs into an installation, by relative path."""
+    """Return every file below `folder` that belongs in an installation, by relative path."""
     files = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
@@ -48,14 +48,14 @@ def read_file(path: Path) -> NewFile:
 
 
 def check_writable(folder: Path) -> None:
-    """Make sure that something can be written into `folder`, or that it can be made.
+    """Check that `folder` is writable, or can be created.
 
     Raises:
-        ConfigurationError: it cannot; nothing has changed.
+        ConfigurationError: it is not.
     """
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        reason = "cannot be written to" if existing.is_dir() else "is no folder"
+        reason = "cannot be written to" if existing.is_dir() else "is not a folder"
         raise ConfigurationError(
             f"Cannot write {folder}: {existing} {reason}."
             " Choose another folder, or do this as a user who may write there."
@@ -63,9 +63,9 @@ def check_writable(folder: Path) -> None:
 
 
 def install_folder(folder: Path, files: Mapping[str, NewFile]) -> None:
-    """Make `folder` hold exactly `files`, replacing what is there.
+    """Make `folder` contain exactly `files`, replacing its old content.
 
-    The new folder is complete before it gets its name; when that fails the old one is put back.
+    The new folder is complete before it gets its name; if that fails, the old one is put back.
 
     Raises:
         ConfigurationError: the folder cannot be written; nothing has changed.
@@ -90,7 +90,7 @@ def install_folder(folder: Path, files: Mapping[str, NewFile]) -> None:
 
 
 def install_file(path: Path, file: NewFile) -> None:
-    """Write one file under its final name in one step, replacing what is there.
+    """Write one file under its final name in one step, replacing an old one.
 
     Raises:
         ConfigurationError: the file cannot be written; nothing has changed.
@@ -102,9 +102,9 @@ def install_file(path: Path, file: NewFile) -> None:
 
 @contextmanager
 def _staging(destination: Path) -> Iterator[Path]:
-    """Yield a folder beside `destination` (the same file system) that is gone afterwards.
+    """Yield a temporary folder beside `destination`, on the same file system.
 
-    What is built in it lies one level deeper than `destination`: no kernelspec search finds it.
+    Its content is one level deeper than `destination`, so that no search for kernelspecs finds it.
     """
     try:
         for parent in reversed(destination.parents):

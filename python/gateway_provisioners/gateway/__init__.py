@@ -1,4 +1,4 @@
-"""What the gateway process loads: kernels, kernelspecs, websockets, health and metrics."""
+"""The gateway process: kernels, kernelspecs, websockets, health and metrics."""
 
 import sys
 

@@ -317,7 +317,7 @@ class GatewayApp(KernelGatewayApp):
             self.kernel_manager.finish_starts(self.drain_seconds),
             self.kernel_manager.close_websockets(self.drain_seconds, _CLOSE_SECONDS),
         )
-        await self.kernel_manager.let_go(shut_down_all=self.shutdown_kernels_on_exit)
+        await self.kernel_manager.release_all(shut_down_all=self.shutdown_kernels_on_exit)
         await self.http_server.close_all_connections()
         if self._backend is not None:
             await self._backend.detach()

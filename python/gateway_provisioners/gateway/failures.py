@@ -1,4 +1,4 @@
-"""What a client is told when something went wrong: JSON with a reason and a sentence."""
+"""Errors as clients see them, a reason and a sentence, and as the log does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from tornado.web import HTTPError
 
 from gateway_provisioners.errors import GatewayProvisionersError
 
-_UNEXPECTED = "The gateway failed in a way it did not foresee; the gateway's log says more."
+INTERNAL_REASON = "Internal"
+_INTERNAL_MESSAGE = "Internal error; see the gateway log."
 
 
 @dataclass(frozen=True)
@@ -22,24 +23,24 @@ class Failure:
 
 
 def known_cause(error: BaseException | None) -> GatewayProvisionersError | None:
-    """The error of ours that `error` is or was raised from, if any.
+    """Return the error of ours that `error` is or was raised from, if any.
 
-    jupyter_server wraps what a kernel manager raises into errors of its own that hide the cause.
+    jupyter_server wraps the errors of a kernel manager in errors of its own, which hide the cause.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, GatewayProvisionersError):
             return error
-        seen.add(id(error))  # somebody may have raised an error from itself
+        seen.add(id(error))  # an error may have been raised from itself
         error = error.__cause__
     return None
 
 
 def describe(error: BaseException | None, status: int) -> Failure:
-    """Say to a client what happened.
+    """Describe an error to a client.
 
     Args:
-        error: what was raised, or None where a handler only gave a status.
+        error: the exception; None if a handler only set a status.
         status: the HTTP status that tornado chose.
     """
     if cause := known_cause(error):
@@ -47,10 +48,10 @@ def describe(error: BaseException | None, status: int) -> Failure:
     phrase = responses.get(status, "Unknown")
     if isinstance(error, HTTPError):
         return Failure(status, error.reason or phrase, error.get_message() or phrase)
-    return Failure(status, phrase, phrase if error is None else _UNEXPECTED)
+    return Failure(status, phrase, phrase if error is None else _INTERNAL_MESSAGE)
 
 
-def in_one_line(error: BaseException) -> str:
-    """The cause for a log line: our sentence, or what the error is and says."""
+def summarize(error: BaseException) -> str:
+    """Return the cause for a log line: our reason and message, or the error's repr."""
     cause = known_cause(error)
     return f"{cause.reason}: {cause}" if cause else repr(error)

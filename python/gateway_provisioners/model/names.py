@@ -1,4 +1,4 @@
-"""Any string to a legal Kubernetes name.
+"""Turn any string into a legal Kubernetes name.
 
 Rules: RFC 1123 labels as in https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 (at most 63 of a-z, 0-9 and '-', alphanumeric at both ends).
@@ -11,16 +11,16 @@ import re
 
 MAX_LABEL = 63
 _HASH_LENGTH = 8
-# Nobody finds a second name for 128 bits of SHA-256.
+# 128 bits of SHA-256: collisions cannot be constructed.
 _LONG_HASH_LENGTH = 32
 _HASH_MARK = "---"
 
 
 def slug(text: str, *, max_length: int) -> str:
-    """The legal characters of `text` in order, lower case; never empty, at most `max_length`.
+    """Return the legal characters of `text`, lower case; never empty, at most `max_length`.
 
-    Text that loses characters gets a short hash, so that two users whose names differ only in
-    what a name cannot hold still get different slugs.
+    Text that loses characters gets a short hash, so that users whose names differ only in illegal
+    characters still get different slugs.
     """
     legal = re.sub(r"[^a-z0-9]+", "-", text.lower().encode("ascii", "ignore").decode()).strip("-")
     if legal and legal == text and len(legal) <= max_length:
@@ -31,10 +31,10 @@ def slug(text: str, *, max_length: int) -> str:
 
 
 def user_label(username: str) -> str:
-    """A user as a DNS label that is no other user's.
+    """Return a DNS label for a user that no other user has.
 
-    A name that is a label is its own, and any other gets a hash, behind a mark that no such name may
-    hold: a user who calls themselves what another one's name becomes gets something else.
+    A name that is a legal label is its own label. Any other gets a hash behind a mark that the former may
+    not contain: a user who takes the label of another user as a name gets a different label.
     """
     legal = re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", username)
     if legal and _HASH_MARK not in username:
@@ -47,10 +47,9 @@ def user_label(username: str) -> str:
 
 
 def pod_name(username: str, kernel_id: str, attempt: int) -> str:
-    """The name of one attempt at running one kernel.
+    """Return the pod's name for one attempt at running one kernel.
 
-    Each attempt has a name of its own: a restart must not meet the pod that it replaces, which
-    may still be terminating.
+    Each attempt has its own name: the pod that a restart replaces may still be terminating.
     """
     tail = f"{slug(kernel_id, max_length=36)}-{attempt}"
     return f"{slug(username, max_length=MAX_LABEL - len(tail) - 1)}-{tail}"

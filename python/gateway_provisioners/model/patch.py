@@ -1,11 +1,11 @@
-"""An administrator's structured patch, merged into a manifest last."""
+"""Merge an administrator's structured patch into a manifest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# How Kubernetes tells the elements of these lists apart (patchMergeKey in its API types).
+# The keys that identify elements of these lists (patchMergeKey in the API types of Kubernetes).
 _MERGE_KEYS = {
     "containers": "name",
     "initContainers": "name",
@@ -21,10 +21,10 @@ _MERGE_KEYS = {
 
 
 def apply_patch(manifest: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """`manifest` with `patch` merged in; neither is changed.
+    """Return `manifest` with `patch` merged in; neither is changed.
 
     Objects merge by key, a null removes a key, lists of named things (containers, env, volumes, ...)
-    merge by name, and any other list or value replaces what was there: the rules of `kubectl patch`.
+    merge by name, and any other list or value is replaced: the rules of `kubectl patch`.
     """
     merged = dict(manifest)
     for key, value in patch.items():

@@ -127,7 +127,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             self._check_configuration()
             self._request = parse_launch_request(
                 self._environment,
-                administrators=self.admin_settings(),
+                admin_settings=self.admin_settings(),
                 policy=self.client_policy,
             )
             check_user(

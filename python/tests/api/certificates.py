@@ -1,4 +1,4 @@
-"""Certificates of the tests' own, each its own authority."""
+"""Self-signed certificates for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 
 def write_certificate(folder: Path, *names: str) -> None:
-    """Write tls.crt and tls.key for these names and for 127.0.0.1, in place of those that are there."""
+    """Write tls.crt and tls.key for these names and 127.0.0.1, replacing existing ones."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     alternatives = [x509.DNSName(name) for name in names]

@@ -1,4 +1,4 @@
-"""Fixtures of the API tests: real HTTP and websocket clients, real kernels on this host."""
+"""Fixtures of the API tests: real HTTP and websocket clients, real kernels on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOCAL_ARGV = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_fil
 
 
 def kernel_json(provisioner="local-provisioner", **changes):
-    """A kernelspec whose kernels run on this host."""
+    """Return a kernelspec whose kernels run on this machine."""
     spec = {
         "argv": LOCAL_ARGV,
         "display_name": "Local",
@@ -28,7 +28,7 @@ def kernel_json(provisioner="local-provisioner", **changes):
 
 @pytest.fixture(autouse=True)
 def jupyter_dirs(tmp_path, monkeypatch):
-    """Directories of this test's own; returns the one for kernelspecs, where there is one: `local`."""
+    """Use directories of this test's own; return the one for kernelspecs, which has one: `local`."""
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
@@ -38,20 +38,20 @@ def jupyter_dirs(tmp_path, monkeypatch):
 
 
 def put_kernelspec(kernels, name, spec):
-    """Put a kernelspec on disk."""
+    """Write a kernelspec to disk."""
     (kernels / name).mkdir(parents=True)
     (kernels / name / "kernel.json").write_text(json.dumps(spec))
 
 
 @pytest.fixture
 def add_kernelspec(jupyter_dirs):
-    """Put a kernelspec on disk that differs from `local` in what is given."""
+    """Return a function that writes a kernelspec: `local` with changes."""
     return lambda name, **changes: put_kernelspec(jupyter_dirs, name, kernel_json(**changes))
 
 
 @pytest.fixture
 def add_provisioner(jupyter_dirs, monkeypatch):
-    """Register a provisioner of the test's and give it a kernelspec of the same name."""
+    """Return a function that registers a provisioner and a kernelspec of the same name."""
 
     def add(name, provisioner_class, **spec):
         module = provisioner_class.__module__

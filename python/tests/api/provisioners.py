@@ -1,4 +1,4 @@
-"""Stand-ins for provisioners of remote kernels: the kernel is a process of this host all the same."""
+"""Stand-ins for provisioners of remote kernels, whose kernels are processes of this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IMAGE_MISSING = LaunchFailed(
 
 
 class Moving(LocalProvisioner):
-    """Each restart is somewhere else, as that of a pod is."""
+    """Each restart gets other ports and another key, as with a pod."""
 
     async def cleanup(self, restart=False):
         if restart:
@@ -38,13 +38,13 @@ class Moving(LocalProvisioner):
 
 
 class Lasting(GatewayContract, LocalProvisioner):
-    """A later gateway could find its kernels again."""
+    """A later gateway could find its kernels."""
 
     outlives_process = True
 
 
 class Launched(GatewayContract, LocalProvisioner):
-    """Started by the launcher, which has a mailbox, as in a pod; each restart is somewhere else."""
+    """Starts kernels with the launcher, as in a pod, and so with a mailbox; each restart gets other ports."""
 
     outlives_process = True
     mailbox_port = None
@@ -62,23 +62,23 @@ class Launched(GatewayContract, LocalProvisioner):
             self.process = await asyncio.to_thread(subprocess.Popen, cmd, env=environment)
             self.pid = self.process.pid
             arrival = await expectation.next_arrival()
-        return self.is_at(arrival.connection_info)
+        return self.connect_to(arrival.connection_info)
 
-    def is_at(self, connection):
-        """Take over what the launcher told."""
+    def connect_to(self, connection):
+        """Use the connection info that the launcher reported."""
         self.connection = connection
         self.mailbox_port = connection.mailbox_port
         self.connection_info = connection.to_jupyter()
         return self.connection_info
 
     def adopt_from(self, other):
-        """Become the provisioner of a kernel that another one has started."""
+        """Take over a kernel that another provisioner started."""
         self.kernel_id, self.process, self.pid = other.kernel_id, other.process, other.pid
-        self.is_at(other.connection)
+        self.connect_to(other.connection)
 
 
 class LaunchedSlowly(Launched):
-    """A restarted kernel lives for a while before it is known where, and with which keys; no mailbox."""
+    """A restarted kernel is alive for a while before its address and keys are known; no mailbox."""
 
     mailbox_port = property(lambda _self: None, lambda _self, _port: None)
     launches = 0
@@ -95,14 +95,14 @@ class LaunchedSlowly(Launched):
 
 
 class Failing(LocalProvisioner):
-    """Cannot start kernels, and says so as our provisioners do."""
+    """Fails to start kernels, with the errors of our provisioners."""
 
     async def launch_kernel(self, cmd, **kwargs):
         raise web.HTTPError(IMAGE_MISSING.http_status, str(IMAGE_MISSING)) from IMAGE_MISSING
 
 
 class FailingLater(LocalProvisioner):
-    """Starts a kernel once, and never again."""
+    """Starts a kernel once, and fails from then on."""
 
     launches = 0
 
@@ -114,7 +114,7 @@ class FailingLater(LocalProvisioner):
 
 
 class Slow(LocalProvisioner):
-    """Takes until the test says so, or for ever."""
+    """Starts when the test says so, or never."""
 
     launching: asyncio.Event
     go_on: asyncio.Event
@@ -131,7 +131,7 @@ class Slow(LocalProvisioner):
 
 
 class Unkillable(LocalProvisioner):
-    """Fails to end its kernel the first time."""
+    """Fails to clean up after its kernel the first time."""
 
     attempts = 0
 

@@ -1,4 +1,4 @@
-"""A gateway in this process, with kernels on this host."""
+"""A gateway in this process, with kernels on this machine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jupyter_client import localinterfaces
 from cluster.gateway_client import Gateway
 from gateway_provisioners.gateway.app import GatewayApp
 
-TOKEN = "a-token-that-no-log-may-hold"
+TOKEN = "a-token-that-must-not-be-logged"
 
 
 @dataclass
 class Running:
-    """A gateway that serves, and a client of it."""
+    """A running gateway and a client of it."""
 
     app: GatewayApp
     client: Gateway
@@ -25,7 +25,7 @@ class Running:
     stopped: asyncio.Task
 
     def sockets(self):
-        """The open kernel websockets' server sides."""
+        """Return the server sides of the open kernel websockets."""
         connection_class = self.app.kernel_websocket_connection_class
         return [
             connection.websocket_handler.ws_connection.stream.socket
@@ -35,9 +35,9 @@ class Running:
 
 
 def _address_of_kernels():
-    """An address of the loopback that is this process's alone.
+    """Return a loopback address that only this process uses.
 
-    A port of 127.0.0.1 that jupyter_client found free may be another's when the kernel binds it.
+    A port of 127.0.0.1 that jupyter_client found free may be taken when the kernel binds it.
     """
     address = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
     if not localinterfaces.is_local_ip(address):
@@ -47,7 +47,7 @@ def _address_of_kernels():
 
 @contextlib.asynccontextmanager
 async def running_gateway(*, port=0, **traits):
-    """A gateway with these traits; its kernels end with it."""
+    """Run a gateway with these traits; its kernels end with it."""
     traits = {"auth_token": TOKEN, "default_kernel_name": "local", **traits}
     app = GatewayApp(ip="127.0.0.1", port=port, **traits)
     app.initialize([])

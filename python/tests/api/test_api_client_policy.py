@@ -1,4 +1,4 @@
-"""What a client may ask for of a kernel pod: each refusal, as a client gets it."""
+"""The policy for clients of kernel pods: each refusal, as a client gets it."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from cluster.gateway_client import Refused
 
 @pytest.fixture
 def add_pod_kernel(add_kernelspec):
-    """Add a kernelspec of the real provisioner; what is refused is so before there is a cluster."""
+    """Add a kernelspec of the real provisioner; requests are refused before it needs a cluster."""
 
     def add(**config):
         provisioner = {
@@ -32,27 +32,27 @@ async def refused(gateway, **env):
         (
             {"KERNEL_CPUS": "4500m"},
             403,
-            "KERNEL_CPUS='4500m' is more than clients may ask for of this kernel: at most 4 (max_cpus).",
+            "KERNEL_CPUS='4500m' is more than clients may request for this kernel: at most 4 (max_cpus).",
         ),
         (
             {"KERNEL_MEMORY_LIMIT": "17179869185"},
             403,
             (
-                "KERNEL_MEMORY_LIMIT='17179869185' is more than clients may ask for of this kernel: "
+                "KERNEL_MEMORY_LIMIT='17179869185' is more than clients may request for this kernel: "
                 "at most 16Gi (max_memory)."
             ),
         ),
         (
             {"KERNEL_GPUS": "2"},
             403,
-            "KERNEL_GPUS='2' is more than clients may ask for of this kernel: at most 1 (max_gpus).",
+            "KERNEL_GPUS='2' is more than clients may request for this kernel: at most 1 (max_gpus).",
         ),
-        ({"KERNEL_MEMORY": "16 Gi"}, 400, "KERNEL_MEMORY='16 Gi' is no quantity;"),
-        ({"KERNEL_MEMORY_LIMIT": "0"}, 400, "KERNEL_MEMORY_LIMIT='0': Kubernetes reads"),
+        ({"KERNEL_MEMORY": "16 Gi"}, 400, "KERNEL_MEMORY='16 Gi' is not a valid quantity;"),
+        ({"KERNEL_MEMORY_LIMIT": "0"}, 400, "KERNEL_MEMORY_LIMIT='0': Kubernetes treats"),
         ({"KERNEL_UID": "0"}, 403, "KERNEL_UID='0' is not allowed:"),
-        ({"KERNEL_UID": "0x0"}, 400, "KERNEL_UID='0x0' is no id;"),
-        ({"KERNEL_UID": " 0"}, 400, "KERNEL_UID=' 0' is no id;"),
-        ({"KERNEL_GID": "\u0660"}, 400, "KERNEL_GID='\u0660' is no id;"),
+        ({"KERNEL_UID": "0x0"}, 400, "KERNEL_UID='0x0' is not a valid id;"),
+        ({"KERNEL_UID": " 0"}, 400, "KERNEL_UID=' 0' is not a valid id;"),
+        ({"KERNEL_GID": "\u0660"}, 400, "KERNEL_GID='\u0660' is not a valid id;"),
         (
             {"KERNEL_NAMESPACE": "kube-system"},
             403,
@@ -72,7 +72,7 @@ async def refused(gateway, **env):
         (
             {"KERNEL_VOLUMES": '[{"name": "x", "hostPath": {"path": "/"}}]'},
             403,
-            "Volume 1 of KERNEL_VOLUMES is none that clients may mount:",
+            "Volume 1 of KERNEL_VOLUMES is not allowed:",
         ),
         (
             {
@@ -84,12 +84,12 @@ async def refused(gateway, **env):
                 "'datasets', 'home-jovyan' (client_claims)."
             ),
         ),
-        ({"KERNEL_WORKING_DIR": "work"}, 400, "KERNEL_WORKING_DIR='work' is no absolute path"),
+        ({"KERNEL_WORKING_DIR": "work"}, 400, "KERNEL_WORKING_DIR='work' must be an absolute path"),
         ({"KERNEL_USERNAME": "root"}, 403, "User 'root' may not start kernel 'pod':"),
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_what_is_not_allowed_is_told(add_pod_kernel, monkeypatch, env, status, message):
+async def test_each_refusal_names_its_rule(add_pod_kernel, monkeypatch, env, status, message):
     for name, value in {
         "GP_MAX_CPUS": "4",
         "GP_MAX_MEMORY": "16Gi",
@@ -110,7 +110,7 @@ async def test_what_is_not_allowed_is_told(add_pod_kernel, monkeypatch, env, sta
         assert await gateway.client.kernels() == {}
 
 
-async def test_a_kernelspec_has_rules_of_its_own(add_pod_kernel, monkeypatch):
+async def test_a_kernelspec_can_have_its_own_policy(add_pod_kernel, monkeypatch):
     monkeypatch.setenv("GP_MAX_GPUS", "0")
     add_pod_kernel(max_gpus="8", client_ids=True, prohibited_uids=["0-999"])
     async with running_gateway() as gateway:
@@ -118,17 +118,20 @@ async def test_a_kernelspec_has_rules_of_its_own(add_pod_kernel, monkeypatch):
         assert "at most 8 (max_gpus)" in answer.message
         answer = await refused(gateway, KERNEL_UID="999")
         assert answer.message == (
-            "KERNEL_UID=999 is prohibited; not allowed are: 0-999 (prohibited_uids)."
+            "KERNEL_UID=999 is not allowed; prohibited ids: 0-999 (prohibited_uids)."
         )
 
 
-async def test_a_rule_that_cannot_be_read_lets_nothing_pass(add_pod_kernel, monkeypatch):
+async def test_an_invalid_policy_setting_refuses_every_start(add_pod_kernel, monkeypatch):
     monkeypatch.setenv("GP_MAX_MEMORY", "16GB")
     add_pod_kernel()
     async with running_gateway() as gateway:
         answer = await refused(gateway)
         assert (answer.status, answer.reason) == (500, "Configuration")
-        assert "The setting max_memory cannot be read: '16GB' is no quantity" in answer.message
+        assert (
+            "The setting max_memory cannot be read: '16GB' is not a valid quantity"
+            in answer.message
+        )
 
 
 async def test_variables_that_clients_may_set_are_named(monkeypatch):

@@ -1,4 +1,4 @@
-"""Kernels that end because they are idle, or have run for as long as they may."""
+"""Kernels that are shut down because they are idle, or have reached their maximum lifetime."""
 
 from datetime import timedelta
 
@@ -9,8 +9,8 @@ from api.running import running_gateway
 from gateway_provisioners.gateway.kernels.peers import NoPeers
 
 
-class Told(NoPeers):
-    """Remembers what the other gateways are told, and lets another one lead if the test says so."""
+class RecordingPeers(NoPeers):
+    """Records announcements to the other gateways; one of them is the leader if the test says so."""
 
     def __init__(self, *, is_leader=True, connected=0):
         self.started = {}
@@ -24,10 +24,10 @@ class Told(NoPeers):
     def connections_elsewhere(self, kernel_id):
         return self._connected
 
-    def tell_started(self, kernel_id, started):
+    def announce_started(self, kernel_id, started):
         self.started[kernel_id] = started
 
-    def tell_activity(self, kernel_id, last_activity):
+    def announce_activity(self, kernel_id, last_activity):
         self.activity[kernel_id] = last_activity
 
 
@@ -41,16 +41,16 @@ def add_limited(add_kernelspec):
 
 
 def aged(gateway, kernel_id, seconds):
-    """Make a kernel so much older, and so long idle."""
+    """Make a kernel that much older, and idle for that long."""
     manager = gateway.app.kernel_manager
-    manager.stop_watching_activity(kernel_id)  # what it still says of its start would be activity
+    manager.stop_watching_activity(kernel_id)  # late messages of its start would count as activity
     kernel = manager.get_kernel(kernel_id)
     kernel.started -= timedelta(seconds=seconds)
     kernel.last_activity -= timedelta(seconds=seconds)
     return kernel
 
 
-async def test_how_a_kernel_greets_who_listens_is_no_activity(gateway):
+async def test_a_kernels_greeting_does_not_count_as_activity(gateway):
     manager = gateway.app.kernel_manager
     greetings = ["iopub_welcome", None, "status", "kernel_info_reply"]
     assert not any(map(manager.track_message_type, greetings))
@@ -58,8 +58,8 @@ async def test_how_a_kernel_greets_who_listens_is_no_activity(gateway):
 
 
 async def culled(gateway):
-    """The kernels that are there when the gateway has looked, and its counts of those that are not."""
-    await gateway.app.kernel_manager.cull_kernels()
+    """Cull; return the kernels that are left, and the counts of those that are not."""
+    await gateway.app.kernel_manager.culler.cull()
     metrics = await gateway.client.request("GET", "/metrics")
     prefix = "gateway_provisioners_kernels_culled_total"
     counts = {line.removeprefix(prefix) for line in metrics.splitlines() if line.startswith(prefix)}
@@ -84,28 +84,28 @@ async def test_a_kernel_has_an_idle_timeout_of_its_own(add_limited, monkeypatch)
         assert counts == {'{cause="idle",kernel="soon"} 1.0', '{cause="idle",kernel="local"} 1.0'}
 
 
-async def test_an_idle_timeout_needs_none_for_all_kernels(add_limited):
+async def test_a_kernels_idle_timeout_needs_no_global_one(add_limited):
     add_limited("soon", cull_idle_timeout=60)
     async with running_gateway() as gateway:
         soon, plain = await gateway.client.start("soon"), await gateway.client.start("local")
         aged(gateway, soon, 61)
         aged(gateway, plain, 10**6)
         assert (await culled(gateway))[0] == {plain}
-        assert gateway.app.kernel_manager._culler_callback.is_running()
+        assert gateway.app.kernel_manager.culler._timer.is_running()
 
 
-async def test_a_kernel_is_not_idle_whose_client_is_connected_to_another_gateway(add_limited):
+async def test_a_kernel_with_a_client_at_another_gateway_is_not_idle(add_limited):
     add_limited("soon", cull_idle_timeout=60)
     async with running_gateway() as gateway:
         soon = await gateway.client.start("soon")
         aged(gateway, soon, 61)
-        gateway.app.kernel_manager.peers = Told(connected=1)
+        gateway.app.kernel_manager.peers = RecordingPeers(connected=1)
         assert (await culled(gateway))[0] == {soon}
-        gateway.app.kernel_manager.peers = Told()
+        gateway.app.kernel_manager.peers = RecordingPeers()
         assert (await culled(gateway))[0] == set()
 
 
-async def test_a_busy_kernel_ends_with_its_lifetime_and_its_client_is_told(add_limited, caplog):
+async def test_a_busy_kernel_is_shut_down_at_its_max_lifetime(add_limited, caplog):
     add_limited("short", max_lifetime=3600)
     async with running_gateway() as gateway:
         kernel_id = await gateway.client.start("short")
@@ -120,41 +120,42 @@ async def test_a_busy_kernel_ends_with_its_lifetime_and_its_client_is_told(add_l
             assert left == set()
             assert counts == {'{cause="lifetime",kernel="short"} 1.0'}
             assert process.poll() is not None
-            told = []
+            received = []
             while (message := await channels._websocket.receive()).type is aiohttp.WSMsgType.TEXT:
-                told.append(message.json()["content"])
-            assert {"execution_state": "dead"} in told
-            assert any("it may run for 3600 seconds" in content.get("text", "") for content in told)
+                received.append(message.json()["content"])
+            assert {"execution_state": "dead"} in received
+            text = "".join(content.get("text", "") for content in received)
+            assert "it has reached its max_lifetime of 3600 seconds" in text
     (line,) = [record.getMessage() for record in caplog.records if "has run for" in record.message]
-    assert line.startswith(f"Kernel {kernel_id} (short) has run for 36")
-    assert line.endswith("seconds and is ended: it may run for 3600 (max_lifetime).")
+    assert line.startswith(f"Kernel {kernel_id} (short) is shut down: it has run for 36")
+    assert line.endswith("seconds, and its max_lifetime is 3600.")
 
 
-async def test_a_restart_is_no_new_kernel(add_limited):
+async def test_a_restart_does_not_extend_the_lifetime(add_limited):
     add_limited("short", max_lifetime=3600)
     async with running_gateway() as gateway:
         kernel_id = await gateway.client.start("short")
         aged(gateway, kernel_id, 3500)
         await gateway.client.restart(kernel_id)
-        gateway.app.kernel_manager.peers = others = Told()
+        gateway.app.kernel_manager.peers = others = RecordingPeers()
         assert (await culled(gateway))[0] == {kernel_id}
         kernel = aged(gateway, kernel_id, 101)
         assert others.started == {kernel_id: (kernel.started + timedelta(seconds=101)).isoformat()}
         assert (await culled(gateway))[0] == set()
 
 
-async def test_only_one_gateway_ends_kernels(add_limited):
+async def test_only_the_leader_culls(add_limited):
     add_limited("short", max_lifetime=60, cull_idle_timeout=60)
     async with running_gateway() as gateway:
         kernel_id = await gateway.client.start("short")
         aged(gateway, kernel_id, 61)
-        gateway.app.kernel_manager.peers = others = Told(is_leader=False)
+        gateway.app.kernel_manager.peers = others = RecordingPeers(is_leader=False)
         assert (await culled(gateway))[0] == {kernel_id}
         assert not others.started
         assert not others.activity
 
 
-async def test_a_limit_that_cannot_be_read_keeps_no_other_kernel_from_ending(add_limited, caplog):
+async def test_an_invalid_limit_does_not_protect_other_kernels(add_limited, caplog):
     add_limited("broken", max_lifetime="a day")
     add_limited("short", max_lifetime=60)
     async with running_gateway() as gateway:

@@ -1,4 +1,4 @@
-"""When kernels do not start, do not restart or do not end: what clients and operators learn."""
+"""Kernels that do not start, restart or end: reports to clients and operators."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from cluster.gateway_client import Refused
 
 @pytest.fixture
 def kernels_die_fast(monkeypatch):
-    """A watch that notices a death soon."""
+    """Make the restarter notice a death soon."""
     from gateway_provisioners.gateway.kernels.kernel import GatewayKernelRestarter
 
     monkeypatch.setattr(GatewayKernelRestarter, "time_to_dead", 0.05)
@@ -24,7 +24,7 @@ def process_of(gateway, kernel_id):
     return gateway.app.kernel_manager.get_kernel(kernel_id).provisioner.process
 
 
-async def test_a_failed_start_tells_its_cause_and_leaves_nothing(add_provisioner, caplog):
+async def test_a_failed_start_reports_its_cause_and_leaves_nothing(add_provisioner, caplog):
     add_provisioner("failing", Failing)
     async with running_gateway() as gateway:
         with pytest.raises(Refused) as refused:
@@ -36,12 +36,12 @@ async def test_a_failed_start_tells_its_cause_and_leaves_nothing(add_provisioner
         assert not manager._kernels
         assert not manager._pending_kernels
         assert not manager._starts
-    told = [record for record in caplog.records if str(IMAGE_MISSING) in record.getMessage()]
-    assert len(told) == 1
+    logged = [record for record in caplog.records if str(IMAGE_MISSING) in record.getMessage()]
+    assert len(logged) == 1
     assert "Traceback" not in caplog.text
 
 
-async def test_a_session_that_cannot_start_tells_the_same(add_provisioner):
+async def test_a_failed_start_of_a_session_reports_its_cause(add_provisioner):
     add_provisioner("failing", Failing)
     async with running_gateway() as gateway:
         body = {"path": "a.ipynb", "type": "notebook", "kernel": {"name": "failing"}}
@@ -50,7 +50,7 @@ async def test_a_session_that_cannot_start_tells_the_same(add_provisioner):
         assert (refused.value.reason, refused.value.message) == ("ImagePull", str(IMAGE_MISSING))
 
 
-async def test_a_failed_restart_tells_its_cause(add_provisioner):
+async def test_a_failed_restart_reports_its_cause(add_provisioner):
     add_provisioner("failing_later", FailingLater)
     async with running_gateway() as gateway:
         kernel_id = await gateway.client.start("failing_later")
@@ -83,7 +83,7 @@ async def test_a_kernel_that_cannot_be_restarted_is_given_up(add_provisioner, ke
             os.kill(process_of(gateway, kernel_id).pid, signal.SIGKILL)
             while (await channels.receive())["content"].get("execution_state") != "dead":
                 pass
-            await asyncio.gather(*gateway.app.kernel_manager._farewells)
+            await asyncio.gather(*gateway.app.kernel_manager._pending_shutdowns)
             assert await gateway.client.kernels() == {}
         metrics = await gateway.client.request("GET", "/metrics")
         assert (

@@ -1,4 +1,4 @@
-"""A stock Jupyter server whose kernels are the gateway's: `jupyter lab --gateway-url` without its pages."""
+"""A stock Jupyter server that uses the gateway: `jupyter lab --gateway-url` without its pages."""
 
 import asyncio
 import contextlib
@@ -11,12 +11,12 @@ from api.provisioners import IMAGE_MISSING, Failing
 from api.running import TOKEN, running_gateway
 from cluster.gateway_client import Gateway, Refused
 
-SERVER_TOKEN = "the-servers-own"
+SERVER_TOKEN = "the-token-of-the-server"
 
 
 @contextlib.asynccontextmanager
 async def jupyter_server(gateway, port):
-    """A server in a process of its own, and a client of it that is what a browser is."""
+    """Run a server in a process of its own; yield a client of it, in the place of a browser."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -33,7 +33,7 @@ async def jupyter_server(gateway, port):
         stdin=asyncio.subprocess.DEVNULL,
     )
     try:
-        await until_it_listens(process, port)
+        await until_listening(process, port)
         async with Gateway(f"http://127.0.0.1:{port}", SERVER_TOKEN) as client:
             yield client
     finally:
@@ -41,8 +41,8 @@ async def jupyter_server(gateway, port):
         await process.wait()
 
 
-async def until_it_listens(process, port):
-    """Try until the port answers: the server says that it serves before it does."""
+async def until_listening(process, port):
+    """Try until the port answers: the server logs that it serves before it does."""
     while process.returncode is None:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""The life of a kernel as a client of the gateway sees it."""
+"""The life cycle of a kernel, as a client of the gateway sees it."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What a kernel says while no gateway is there for a client reaches the client in the end."""
+"""A kernel's messages while no gateway is connected reach the client in the end."""
 
 import asyncio
 import contextlib
@@ -14,13 +14,13 @@ from gateway_provisioners.gateway.websocket import connection as websockets
 from gateway_provisioners.handshake.payload import GatewayKey
 from gateway_provisioners.handshake.response_server import ResponseServer
 
-SESSION = "a-session-of-the-clients"
-GUARD = 60  # seconds after which something hangs
+SESSION = "a-client-session"
+GUARD = 60  # seconds after which a test is considered to hang
 
 
 @pytest_asyncio.fixture(autouse=True)
 async def launched_kernels(add_provisioner, monkeypatch):
-    """The kernelspec `launched`."""
+    """Add the kernelspec `launched`."""
     server = ResponseServer("127.0.0.1", 0, 0, GatewayKey.generate())
     await server.start()
     monkeypatch.setattr(Launched, "server", server, raising=False)
@@ -29,8 +29,8 @@ async def launched_kernels(add_provisioner, monkeypatch):
     await server.stop()
 
 
-class Succession:
-    """Gateways that follow each other at one address, each taking over the kernels of the one before."""
+class GatewayChain:
+    """Gateways that follow each other at one address, each adopting the kernels of the previous one."""
 
     def __init__(self, port):
         self.port = port
@@ -39,7 +39,7 @@ class Succession:
         self._stack = contextlib.AsyncExitStack()
 
     async def next(self, **traits):
-        """Start a gateway once the one before has stopped."""
+        """Start a gateway once the previous one has stopped."""
         if self.gateway is not None:
             self.gateway.app.request_stop()
             await self.gateway.stopped
@@ -51,7 +51,7 @@ class Succession:
         return self.gateway
 
     async def start(self, **env):
-        """Start a kernel; returns its id."""
+        """Start a kernel; return its id."""
         kernel_id = await self.gateway.client.start("launched", **env)
         self._provisioners.append(self.gateway.app.kernel_manager.get_kernel(kernel_id).provisioner)
         return kernel_id
@@ -72,24 +72,24 @@ class Succession:
 
     async def close(self):
         await self._stack.aclose()
-        for provisioner in self._provisioners:  # a kernel that no gateway took over
+        for provisioner in self._provisioners:  # of a kernel that no gateway adopted
             if provisioner.process is not None:
                 provisioner.process.kill()
                 await asyncio.to_thread(provisioner.process.wait)
 
 
 @pytest_asyncio.fixture
-async def succession(unused_tcp_port):
-    """The first of several gateways."""
-    succession = Succession(unused_tcp_port)
-    await succession.next()
-    yield succession
-    await succession.close()
+async def chain(unused_tcp_port):
+    """Run the first of several gateways."""
+    chain = GatewayChain(unused_tcp_port)
+    await chain.next()
+    yield chain
+    await chain.close()
 
 
 @contextlib.asynccontextmanager
 async def connected(gateway, kernel_id, session=SESSION):
-    """The kernel's websocket, of a client that may come back."""
+    """Open the kernel's websocket, as a client that may come back."""
     url = f"{gateway.url}/api/kernels/{kernel_id}/channels?session_id={session}"
     async with gateway.client._session.ws_connect(url, max_msg_size=0) as websocket:
         yield Channels(websocket)
@@ -101,7 +101,7 @@ async def begin(channels, code):
 
 
 async def end_of(channels, request):
-    """What belongs to a request, up to its reply and the kernel's being idle; all in their order."""
+    """Return the messages of a request in order, up to its reply and the kernel's state `idle`."""
     messages = []
     missing = {"execute_reply", "idle"}
     while missing:
@@ -113,7 +113,7 @@ async def end_of(channels, request):
 
 
 async def until_closed(channels):
-    """The messages until the gateway closes the websocket, and the code it closes it with."""
+    """Return the messages until the gateway closes the websocket, and its close code."""
     messages = []
     while True:
         try:
@@ -126,8 +126,8 @@ def printed(messages):
     return "".join(m["content"]["text"] for m in messages if m["msg_type"] == "stream")
 
 
-async def test_a_client_has_one_connection_to_its_kernel_for_all_channels(succession):
-    gateway, kernel_id = succession.gateway, await succession.start()
+async def test_a_client_has_one_connection_to_its_kernel_for_all_channels(chain):
+    gateway, kernel_id = chain.gateway, await chain.start()
     async with connected(gateway, kernel_id) as channels:
         result = await channels.execute("print(input('?'))", answer="yes")
         assert (result.status, result.text) == ("ok", "yes\n")
@@ -137,11 +137,11 @@ async def test_a_client_has_one_connection_to_its_kernel_for_all_channels(succes
         assert (kernel["execution_state"], kernel["connections"]) == ("idle", 1)
 
 
-async def test_several_clients_of_a_kernel_get_their_own_replies(succession):
-    kernel_id = await succession.start()
+async def test_several_clients_of_a_kernel_get_their_own_replies(chain):
+    kernel_id = await chain.start()
     async with (
-        connected(succession.gateway, kernel_id, "one") as one,
-        connected(succession.gateway, kernel_id, "two") as two,
+        connected(chain.gateway, kernel_id, "one") as one,
+        connected(chain.gateway, kernel_id, "two") as two,
     ):
         await one.execute("x = 41")
         assert (await two.execute("x + 1")).data[0]["text/plain"] == "42"
@@ -149,15 +149,15 @@ async def test_several_clients_of_a_kernel_get_their_own_replies(succession):
         assert len(replies) == 1
 
 
-async def test_an_execution_that_the_gateway_leaves_behind_ends_at_the_next_one(succession):
-    kernel_id = await succession.start()
-    async with connected(succession.gateway, kernel_id) as channels:
+async def test_an_execution_ends_at_the_next_gateway(chain):
+    kernel_id = await chain.start()
+    async with connected(chain.gateway, kernel_id) as channels:
         await channels.execute("kept = 'still here'")
         request = await begin(
             channels,
             "import time\nfor n in range(6): print(n, flush=True); time.sleep(0.3)\nkept",
         )
-        stopping = asyncio.create_task(succession.next())
+        stopping = asyncio.create_task(chain.next())
         before, closed = await until_closed(channels)
     assert "1001" in closed
     gateway = await stopping
@@ -169,14 +169,14 @@ async def test_an_execution_that_the_gateway_leaves_behind_ends_at_the_next_one(
     assert kinds.count("execute_reply") == kinds.count("execute_result") == 1
 
 
-async def test_a_busy_kernel_is_connected_to_at_once_and_known_to_be_busy(succession):
-    kernel_id = await succession.start()
-    async with connected(succession.gateway, kernel_id) as channels:
+async def test_a_busy_kernel_is_connected_to_at_once_and_shown_as_busy(chain):
+    kernel_id = await chain.start()
+    async with connected(chain.gateway, kernel_id) as channels:
         await channels.execute("1")
         request = await begin(channels, "while True: pass")
         while (await channels.receive())["msg_type"] != "execute_input":
             pass
-    gateway = await succession.next()
+    gateway = await chain.next()
     async with connected(gateway, kernel_id) as channels:
         state = "unknown"
         while state == "unknown":
@@ -187,59 +187,59 @@ async def test_a_busy_kernel_is_connected_to_at_once_and_known_to_be_busy(succes
         assert reply[0]["content"]["ename"] == "KeyboardInterrupt"
 
 
-async def test_a_client_that_was_away_gets_everything_however_fast_it_comes(succession):
+async def test_missed_messages_are_not_rate_limited(chain):
     """More than jupyter_server lets through at its usual rate."""
-    kernel_id = await succession.start()
-    async with connected(succession.gateway, kernel_id) as channels:
+    kernel_id = await chain.start()
+    async with connected(chain.gateway, kernel_id) as channels:
         request = await begin(channels, "for n in range(3500): print(n, flush=True)")
-    gateway = await succession.next()
+    gateway = await chain.next()
     async with connected(gateway, kernel_id, "another") as other:
-        await other.execute("1")  # so everything has been said
+        await other.execute("1")  # so the kernel has sent everything
     async with connected(gateway, kernel_id) as channels:
         text = printed(await end_of(channels, request))
     assert text == "".join(f"{n}\n" for n in range(3500))
 
 
-async def test_a_client_is_told_how_much_is_lost(succession):
-    kernel_id = await succession.start(KERNEL_MAILBOX_BYTES="20000")
-    async with connected(succession.gateway, kernel_id) as channels:
+async def test_a_client_learns_how_many_messages_are_lost(chain):
+    kernel_id = await chain.start(KERNEL_MAILBOX_BYTES="20000")
+    async with connected(chain.gateway, kernel_id) as channels:
         await channels.execute("1")
         request = await begin(
             channels, "import time; time.sleep(1)\nfor n in range(500): print(n, flush=True)"
         )
-    async with connected(succession.gateway, kernel_id, "another") as other:
+    async with connected(chain.gateway, kernel_id, "another") as other:
         await other.execute("1")
-    async with connected(succession.gateway, kernel_id) as channels:
+    async with connected(chain.gateway, kernel_id) as channels:
         first = await channels.receive()
-        assert "than is kept: the first" in first["content"]["text"]
+        assert "while no client was connected: the first" in first["content"]["text"]
         rest = printed(await end_of(channels, request))
     assert rest.endswith("498\n499\n")
     assert "\n0\n" not in rest
 
 
-async def test_a_client_without_a_session_leaves_no_mailbox_behind(succession):
-    """It would take the place of others."""
-    kernel_id = await succession.start()
-    async with connected(succession.gateway, kernel_id) as kept:
+async def test_a_client_without_a_session_leaves_no_mailbox(chain):
+    """Its mailbox would take the place of others."""
+    kernel_id = await chain.start()
+    async with connected(chain.gateway, kernel_id) as kept:
         request = await begin(kept, "print('kept')")
     for _ in range(40):
-        async with succession.gateway.client.channels(kernel_id) as channels:
+        async with chain.gateway.client.channels(kernel_id) as channels:
             await channels.execute("1")
-    async with connected(succession.gateway, kernel_id) as kept:
+    async with connected(chain.gateway, kernel_id) as kept:
         assert printed(await end_of(kept, request)) == "kept\n"
 
 
-async def test_a_second_connection_of_a_session_replaces_the_first(succession):
-    kernel_id = await succession.start()
-    async with connected(succession.gateway, kernel_id) as first:
+async def test_a_second_connection_of_a_session_replaces_the_first(chain):
+    kernel_id = await chain.start()
+    async with connected(chain.gateway, kernel_id) as first:
         await first.execute("1")
-        async with connected(succession.gateway, kernel_id) as second:
+        async with connected(chain.gateway, kernel_id) as second:
             await until_closed(first)
             assert (await second.execute("print(2)")).text == "2\n"
 
 
-class Cable:
-    """Leads connections to a port of this host, and can be cut."""
+class Proxy:
+    """Forwards connections to a port of this machine, and can break them."""
 
     def __init__(self, port):
         self._target = port
@@ -251,12 +251,12 @@ class Cable:
         return self
 
     async def __aexit__(self, *_):
-        self.cut()
+        self.break_connections()
         self._server.close()
         await self._server.wait_closed()
 
-    def cut(self):
-        """Break every connection, without a word."""
+    def break_connections(self):
+        """Abort every connection."""
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
@@ -264,21 +264,21 @@ class Cable:
     async def _connect(self, reader, writer):
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers += [writer, far_writer]
-        await asyncio.gather(self._lead(reader, far_writer), self._lead(far_reader, writer))
+        await asyncio.gather(self._forward(reader, far_writer), self._forward(far_reader, writer))
 
-    async def _lead(self, reader, writer):
+    async def _forward(self, reader, writer):
         with contextlib.suppress(OSError):
             while data := await reader.read(2**16):
                 writer.write(data)
         writer.close()
 
 
-async def test_a_connection_to_the_pod_that_breaks_loses_nothing(succession):
-    kernel_id = await succession.start()
-    (provisioner,) = succession._provisioners
-    async with Cable(provisioner.mailbox_port) as cable:
-        provisioner.mailbox_port = cable.port
-        async with connected(succession.gateway, kernel_id) as channels:
+async def test_a_broken_connection_to_the_pod_loses_nothing(chain):
+    kernel_id = await chain.start()
+    (provisioner,) = chain._provisioners
+    async with Proxy(provisioner.mailbox_port) as proxy:
+        provisioner.mailbox_port = proxy.port
+        async with connected(chain.gateway, kernel_id) as channels:
             request = await begin(
                 channels,
                 "import time\nfor n in range(600): print(n, flush=True); time.sleep(0.002)",
@@ -287,14 +287,14 @@ async def test_a_connection_to_the_pod_that_breaks_loses_nothing(succession):
             for line in ("100\n", "300\n"):
                 while line not in text:
                     text += printed([await channels.receive()])
-                cable.cut()
+                proxy.break_connections()
             text += printed(await end_of(channels, request))
     assert text == "".join(f"{n}\n" for n in range(600))
 
 
-async def test_clients_are_told_when_a_kernel_that_died_is_there_again(succession):
-    kernel_id = await succession.start()
-    async with connected(succession.gateway, kernel_id) as channels:
+async def test_clients_see_that_a_dead_kernel_was_restarted(chain):
+    kernel_id = await chain.start()
+    async with connected(chain.gateway, kernel_id) as channels:
         await begin(channels, "import os; os._exit(3)")
         states = []
         while "restarting" not in states or states[-1] != "idle":
@@ -304,24 +304,24 @@ async def test_clients_are_told_when_a_kernel_that_died_is_there_again(successio
         assert (await channels.execute("print('alive')")).text == "alive\n"
 
 
-async def test_clients_follow_a_restart(succession):
-    kernel_id = await succession.start()
-    async with connected(succession.gateway, kernel_id) as channels:
+async def test_clients_follow_a_restart(chain):
+    kernel_id = await chain.start()
+    async with connected(chain.gateway, kernel_id) as channels:
         await channels.execute("x = 1")
-        await succession.gateway.client.restart(kernel_id)
+        await chain.gateway.client.restart(kernel_id)
         assert (await channels.execute("x")).error == "NameError"
 
 
-async def test_a_client_that_waits_is_sent_away_at_once_and_a_quiet_one_soon(succession):
-    kernel_id = await succession.start()
+async def test_stopping_disconnects_waiting_clients_first_then_quiet_ones(chain):
+    kernel_id = await chain.start()
     async with (
-        connected(succession.gateway, kernel_id, "waits") as waits,
-        connected(succession.gateway, kernel_id, "quiet") as quiet,
+        connected(chain.gateway, kernel_id, "waits") as waits,
+        connected(chain.gateway, kernel_id, "quiet") as quiet,
     ):
         request = await begin(waits, "input()")
         while (await waits.receive())["msg_type"] != "input_request":
             pass
-        stopping = asyncio.create_task(succession.next(drain_seconds=60))
+        stopping = asyncio.create_task(chain.next(drain_seconds=60))
         closed = [asyncio.create_task(until_closed(c)) for c in (waits, quiet)]
         done, _ = await asyncio.wait(closed, return_when=asyncio.FIRST_COMPLETED)
         assert done == {closed[0]}
@@ -333,18 +333,18 @@ async def test_a_client_that_waits_is_sent_away_at_once_and_a_quiet_one_soon(suc
         assert "execute_reply" in [m["msg_type"] for m in await end_of(waits, request)]
 
 
-async def test_a_client_that_is_at_work_is_sent_away_when_it_waits_next(succession, monkeypatch):
+async def test_stopping_disconnects_an_active_client_when_it_waits(chain, monkeypatch):
     monkeypatch.setattr(websockets, "_QUIET_SECONDS", 1000)
-    kernel_id = await succession.start()
-    async with connected(succession.gateway, kernel_id) as channels:
+    kernel_id = await chain.start()
+    async with connected(chain.gateway, kernel_id) as channels:
         await channels.execute("1")
-        stopping = asyncio.create_task(succession.next())
+        stopping = asyncio.create_task(chain.next())
         (connection,) = websockets.GatewayWebsocketConnection.of_kernel(
-            succession.gateway.app.kernel_manager.get_kernel(kernel_id)
+            chain.gateway.app.kernel_manager.get_kernel(kernel_id)
         )
-        while connection._stirred.is_set():  # noqa: ASYNC110 - until it waits for us
+        while connection._activity.is_set():  # noqa: ASYNC110 - until it waits for activity
             await asyncio.sleep(0)
-        # Longer than the gateway takes to notice: a reply that comes first would leave it waiting for more.
+        # Longer than the gateway takes to notice: after an earlier reply it would wait for more activity.
         request = await begin(channels, "import time; time.sleep(1); print('late')")
         before, _ = await until_closed(channels)
     gateway = await stopping
@@ -355,7 +355,7 @@ async def test_a_client_that_is_at_work_is_sent_away_when_it_waits_next(successi
         assert printed(own + await end_of(channels, request)) == "late\n"
 
 
-async def test_a_kernel_without_a_mailbox_is_left_when_it_is_idle(add_provisioner, monkeypatch):
+async def test_stopping_waits_for_an_idle_kernel_if_it_has_no_mailbox(add_provisioner, monkeypatch):
     monkeypatch.setattr(websockets, "_QUIET_SECONDS", 0.05)
     async with running_gateway(drain_seconds=60) as gateway:
         kernel_id = await gateway.client.start("local")
@@ -371,14 +371,12 @@ async def test_a_kernel_without_a_mailbox_is_left_when_it_is_idle(add_provisione
         assert "execute_reply" in [m["msg_type"] for m in own]
 
 
-async def test_a_notebook_runs_to_its_end_through_restarts_of_the_gateway(
-    succession, unused_tcp_port_factory
-):
-    """A stock Jupyter server, which connects again by itself, and a client that never waits."""
-    async with jupyter_server(succession.gateway, unused_tcp_port_factory()) as browser:
+async def test_a_notebook_runs_to_its_end_across_gateway_restarts(chain, unused_tcp_port_factory):
+    """A stock Jupyter server, which connects again by itself, and a client that never pauses."""
+    async with jupyter_server(chain.gateway, unused_tcp_port_factory()) as browser:
         kernel_id = await browser.start("launched")
-        manager = succession.gateway.app.kernel_manager
-        succession._provisioners.append(manager.get_kernel(kernel_id).provisioner)
+        manager = chain.gateway.app.kernel_manager
+        chain._provisioners.append(manager.get_kernel(kernel_id).provisioner)
         seen = []
         enough = {count: asyncio.Event() for count in (10, 30)}
         async with browser.channels(kernel_id) as channels:
@@ -397,24 +395,24 @@ async def test_a_notebook_runs_to_its_end_through_restarts_of_the_gateway(
             cells = asyncio.create_task(run_cells())
             for count in enough:
                 await enough[count].wait()
-                await succession.next()
+                await chain.next()
             await cells
         assert seen == [f"{n}\n" for n in range(1, 61)]
 
 
-async def test_a_client_of_a_dead_kernel_waits_for_the_next_one(add_provisioner, monkeypatch):
+async def test_a_client_of_a_dead_kernel_waits_for_its_restart(add_provisioner, monkeypatch):
     add_provisioner("slowly", LaunchedSlowly)
-    LaunchedSlowly.lives, LaunchedSlowly.go_on, looked = (
+    LaunchedSlowly.lives, LaunchedSlowly.go_on, checked = (
         asyncio.Event(),
         asyncio.Event(),
         asyncio.Event(),
     )
     is_alive = GatewayKernel.is_alive
 
-    async def tell_and_look(kernel):
+    async def is_alive_recorded(kernel):
         alive = await is_alive(kernel)
         if not alive:
-            looked.set()
+            checked.set()
         return alive
 
     async def execute():
@@ -427,12 +425,12 @@ async def test_a_client_of_a_dead_kernel_waits_for_the_next_one(add_provisioner,
         kernel.stop_restarter()
         kernel.provisioner.process.kill()
         await asyncio.to_thread(kernel.provisioner.process.wait)
-        monkeypatch.setattr(GatewayKernel, "is_alive", tell_and_look)
+        monkeypatch.setattr(GatewayKernel, "is_alive", is_alive_recorded)
         executing = asyncio.create_task(execute())
-        await looked.wait()
+        await checked.wait()
         restarting = asyncio.create_task(gateway.client.restart(kernel_id))
         await LaunchedSlowly.lives.wait()
-        await asyncio.sleep(0.2)  # twice as long as upstream would take to look
+        await asyncio.sleep(0.2)  # twice the interval of upstream's checks
         LaunchedSlowly.go_on.set()
         assert await asyncio.wait_for(executing, GUARD) == "1\n"
         await restarting

@@ -1,4 +1,4 @@
-"""What an operator sees: health, metrics, kernelspecs that change, and a gateway that stops."""
+"""Operations: health, metrics, changing kernelspecs, and stopping the gateway."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from gateway_provisioners.gateway.process.health import Check
 
 
 class ConfigMaps:
-    """A stand-in for the watch of a ConfigMap."""
+    """A fake watch of a ConfigMap."""
 
     def __init__(self, **data):
         self.objects = {}
@@ -47,7 +47,7 @@ async def readiness_of(gateway):
         return response.status, await response.json()
 
 
-async def test_a_kernelspec_that_is_added_is_there_at_once(gateway):
+async def test_an_added_kernelspec_is_listed_at_once(gateway):
     source = ConfigMaps()
     gateway.app.kernel_spec_manager.follow(source)
     before = await kernelspecs_of(gateway)
@@ -128,7 +128,7 @@ async def test_idle_kernels_are_culled(monkeypatch):
             assert set(await gateway.client.kernels()) == {connected.kernel_id}
 
 
-async def test_stopping_ends_local_kernels_and_sends_clients_away():
+async def test_stopping_ends_local_kernels_and_disconnects_clients():
     async with running_gateway() as gateway:
         kernel_id = await gateway.client.start("local")
         process = gateway.app.kernel_manager.get_kernel(kernel_id).provisioner.process
@@ -196,7 +196,7 @@ async def test_a_start_that_takes_too_long_is_abandoned(add_provisioner):
         ({"KG_API": "kernel_gateway.notebook_http"}, "KG_API"),
     ],
 )
-async def test_a_setting_that_cannot_be_meant_stops_the_start(monkeypatch, environment, words):
+async def test_an_invalid_setting_stops_the_start(monkeypatch, environment, words):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises((ConfigurationError, TraitError), match=words):
@@ -204,7 +204,7 @@ async def test_a_setting_that_cannot_be_meant_stops_the_start(monkeypatch, envir
             pass
 
 
-async def test_empty_variables_are_none(monkeypatch):
+async def test_empty_variables_count_as_unset(monkeypatch):
     for name in (
         *("KG_PORT", "KG_PORT_RETRIES", "KG_MAX_KERNELS", "KG_PRESPAWN_COUNT", "KG_API"),
         *("KG_WS_PING_INTERVAL_SECS", "GP_CULL_INTERVAL", "GP_CLIENT_ENVS", "GP_LOG_LEVEL"),

@@ -1,4 +1,4 @@
-"""`jupyter-gateway` as a process: how it starts, what it logs, how it ends."""
+"""`jupyter-gateway` as a process: start, log and end."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from cluster.gateway_client import Gateway
 
 @contextlib.asynccontextmanager
 async def gateway_process(**environment):
-    """The command, and its log as a stream; killed if the test has not ended it."""
+    """Run the command, with its log as a stream; kill it if the test has not ended it."""
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("jupyter-gateway"),
         "--ip=127.0.0.1",
@@ -34,7 +34,7 @@ async def gateway_process(**environment):
 
 
 async def log_until(process, pattern):
-    """The log's lines up to the one that matches, and the match."""
+    """Return the log's lines up to the one that matches, and the match."""
     lines = []
     while line := (await process.stderr.readline()).decode():
         lines.append(line)
@@ -43,7 +43,7 @@ async def log_until(process, pattern):
     raise AssertionError("".join(lines))
 
 
-async def receive_for_ever(channels):
+async def receive_all(channels):
     while True:
         await channels.receive()
 
@@ -60,7 +60,7 @@ async def test_sigterm_ends_the_gateway_and_leaves_no_process(unused_tcp_port):
                 assert len(kernels) >= 2
                 process.send_signal(signal.SIGTERM)
                 with pytest.raises(ConnectionError, match="1001"):
-                    await receive_for_ever(channels)
+                    await receive_all(channels)
                 log += [line.decode() async for line in process.stderr]
                 assert await process.wait() == 0
         assert not any(kernel.is_running() for kernel in kernels)
@@ -68,7 +68,7 @@ async def test_sigterm_ends_the_gateway_and_leaves_no_process(unused_tcp_port):
         assert "Traceback" not in "".join(log)
 
 
-async def test_the_token_is_not_handed_to_child_processes(unused_tcp_port, jupyter_dirs):
+async def test_child_processes_do_not_inherit_the_token(unused_tcp_port, jupyter_dirs):
     async with gateway_process(KG_PORT=str(unused_tcp_port)) as process:
         await log_until(process, "serves")
         url = f"http://127.0.0.1:{unused_tcp_port}"
@@ -77,7 +77,7 @@ async def test_the_token_is_not_handed_to_child_processes(unused_tcp_port, jupyt
             assert result.text == "None\n"
 
 
-async def test_a_setting_that_cannot_be_meant_is_told_in_one_line():
+async def test_an_invalid_setting_is_reported_in_one_line():
     async with gateway_process(GP_LOG_LEVEL="loud") as process:
         _, log = await process.communicate()
         assert process.returncode == 1
@@ -85,9 +85,7 @@ async def test_a_setting_that_cannot_be_meant_is_told_in_one_line():
         assert len(log.splitlines()) == 1
 
 
-async def test_a_configuration_file_is_read_and_a_broken_one_stops_the_start(
-    unused_tcp_port, tmp_path
-):
+async def test_a_broken_configuration_file_stops_the_start(unused_tcp_port, tmp_path):
     (tmp_path / "jupyter_gateway_config.py").write_text("c.GatewayApp.base_url = '/here'\n")
     place = {"JUPYTER_CONFIG_PATH": str(tmp_path), "KG_PORT": str(unused_tcp_port)}
     async with gateway_process(**place) as process:

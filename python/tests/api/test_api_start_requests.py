@@ -1,4 +1,4 @@
-"""What POST /api/kernels accepts, and what reaches the kernel."""
+"""Requests to POST /api/kernels, and the environment that reaches the kernel."""
 
 import asyncio
 import json
@@ -33,17 +33,17 @@ async def test_environments_of_concurrent_requests_never_mix(gateway):
 
 
 @pytest.mark.parametrize("body", [{"name": "local"}, {"name": "local", "env": {}}, None])
-async def test_a_kernel_gets_nothing_of_the_gateways_environment(gateway, monkeypatch, body):
+async def test_a_kernel_does_not_inherit_the_gateways_environment(gateway, monkeypatch, body):
     monkeypatch.setenv("A_SECRET_OF_THE_GATEWAY", "x")
     kernel = await gateway.client.request("POST", "/api/kernels", body)
     found = await environment_of(gateway, kernel["id"])
     # Set by jupyter_client and ipykernel for the kernel, and by the C library for its locale.
-    made_for_it = {"JPY_PARENT_PID", "LC_CTYPE"}
+    expected = {"JPY_PARENT_PID", "LC_CTYPE"}
     assert "A_SECRET_OF_THE_GATEWAY" not in found
-    assert {n for n, value in found.items() if os.environ.get(n) == value} <= made_for_it
+    assert {n for n, value in found.items() if os.environ.get(n) == value} <= expected
 
 
-async def test_the_answer_says_where_the_kernel_is(gateway):
+async def test_the_answer_has_the_kernels_location(gateway):
     async with gateway.client._session.post(
         f"{gateway.url}/api/kernels", json={"name": "local"}
     ) as response:
@@ -68,7 +68,7 @@ async def test_the_answer_says_where_the_kernel_is(gateway):
         ({"name": "local", "env": {"LD_PRELOAD": "x"}}, 403, ["LD_PRELOAD", "GP_CLIENT_ENVS"]),
     ],
 )
-async def test_what_is_refused_is_told(gateway, body, status, words):
+async def test_each_refusal_has_a_reason(gateway, body, status, words):
     answer = await refused(gateway, body)
     assert answer.status == status
     assert answer.reason
@@ -76,19 +76,19 @@ async def test_what_is_refused_is_told(gateway, body, status, words):
     assert await gateway.client.kernels() == {}
 
 
-async def test_a_body_that_is_not_json(gateway):
+async def test_a_body_that_is_not_json_is_refused(gateway):
     async with gateway.client._session.post(f"{gateway.url}/api/kernels", data=b"{") as response:
         assert response.status == 400
         assert "JSON" in (await response.json())["message"]
 
 
-async def test_the_administrator_allows_variables():
+async def test_the_administrator_can_allow_variables():
     async with running_gateway(client_envs=["DATA_SET"]) as gateway:
         kernel_id = await gateway.client.start("local", DATA_SET="wine")
         assert (await environment_of(gateway, kernel_id))["DATA_SET"] == "wine"
 
 
-async def test_a_client_may_choose_the_id_and_gets_its_kernel_again(gateway):
+async def test_a_client_that_repeats_its_kernel_id_gets_the_same_kernel(gateway):
     body = {"name": "local", "kernel_id": "3F0E6A44-7B0A-4A55-9F4A-7B9C3B7D2A10"}
     first = await gateway.client.request("POST", "/api/kernels", body)
     second = await gateway.client.request("POST", "/api/kernels", body)
@@ -124,11 +124,11 @@ async def test_the_limit_counts_kernels_that_are_being_started(monkeypatch):
 
 async def test_a_forced_kernel_name_is_used_for_every_request():
     async with running_gateway(force_kernel_name="local") as gateway:
-        kernel = await gateway.client.request("POST", "/api/kernels", {"name": "whatever"})
+        kernel = await gateway.client.request("POST", "/api/kernels", {"name": "other"})
         assert kernel["name"] == "local"
 
 
-async def test_kernels_that_the_administrator_left_out_cannot_be_started(monkeypatch):
+async def test_kernels_that_are_not_allowed_cannot_be_started(monkeypatch):
     monkeypatch.setenv("GP_ALLOWED_KERNELS", "other")
     async with running_gateway() as gateway:
         assert (await refused(gateway, {"name": "local"})).status == 404
@@ -156,7 +156,7 @@ async def test_sessions_of_kernels_that_ended_are_not_listed(gateway):
     assert [row["id"] for row in listed] == [other["id"]]
 
 
-async def test_a_kernel_without_its_provisioner_is_told(gateway, add_kernelspec):
+async def test_a_missing_provisioner_is_reported(gateway, add_kernelspec):
     provisioner = {"kernel_provisioner": {"provisioner_name": "not-installed"}}
     add_kernelspec("foreign", metadata=provisioner)
     answer = await refused(gateway, {"name": "foreign"})

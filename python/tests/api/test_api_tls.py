@@ -1,4 +1,4 @@
-"""TLS at the gateway itself: who is served, and a certificate that is renewed under way."""
+"""TLS of the gateway, and certificates that are renewed while it runs."""
 
 import ssl
 
@@ -26,12 +26,12 @@ def serving(files, **traits):
 
 
 def trusting(files):
-    """A client's context that trusts the certificate there is now."""
+    """Return a client's context that trusts the current certificate."""
     return ssl.create_default_context(cafile=files / "tls.crt")
 
 
 async def health(running, context):
-    """Ask for /healthz on a connection of its own."""
+    """Request /healthz on a new connection; return the status."""
     url = running.url.replace("http:", "https:")
     async with (
         aiohttp.ClientSession() as session,
@@ -78,33 +78,37 @@ async def test_a_renewed_certificate_is_shown_to_the_next_client(files):
             await health(running, before)
 
 
-async def test_a_renewal_that_went_wrong_leaves_the_certificate_before(files, caplog):
+async def test_a_failed_renewal_keeps_the_previous_certificate(files, caplog):
     async with serving(files) as running:
         context = trusting(files)
         (files / "tls.crt").write_text("no certificate")
         assert await health(running, context) == 200
-        assert f"{files / 'tls.crt'} cannot be used, the one before it is" in caplog.text
+        assert (
+            f"{files / 'tls.crt'} cannot be used; keeping the previous certificate" in caplog.text
+        )
         assert await health(running, context) == 200
         write_certificate(files, "gateway.example.com")
         assert await health(running, trusting(files)) == 200
 
 
-async def test_clients_show_a_certificate_where_that_is_asked_for(files, tmp_path):
-    theirs = tmp_path / "theirs"
-    theirs.mkdir()
-    write_certificate(theirs, "client.example.com")
-    async with serving(files, client_ca=str(theirs / "tls.crt")) as running:
+async def test_client_certificates_can_be_required(files, tmp_path):
+    clients = tmp_path / "clients"
+    clients.mkdir()
+    write_certificate(clients, "client.example.com")
+    async with serving(files, client_ca=str(clients / "tls.crt")) as running:
         known = trusting(files)
-        known.load_cert_chain(theirs / "tls.crt", theirs / "tls.key")
+        known.load_cert_chain(clients / "tls.crt", clients / "tls.key")
         assert await health(running, known) == 200
         with pytest.raises(aiohttp.ClientError):
             await health(running, trusting(files))
 
 
 @pytest.mark.parametrize("broken", ["tls.crt", "tls.key"])
-async def test_files_that_cannot_be_used_are_named_at_the_start(files, broken):
+async def test_unusable_files_are_named_at_the_start(files, broken):
     (files / broken).write_text("hunter2")
-    with pytest.raises(ConfigurationError, match=r"tls\.crt, .*tls\.key\) cannot be used") as told:
+    with pytest.raises(
+        ConfigurationError, match=r"tls\.crt, .*tls\.key\) cannot be used"
+    ) as refused:
         async with serving(files):
             pass
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""The way between a client's websocket and its kernel."""
+"""The connection between a client's websocket and its kernel."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ def nodelay(sock):
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
-async def test_no_message_waits_for_an_acknowledgement(gateway):
+async def test_messages_do_not_wait_for_acknowledgements(gateway):
     async with gateway.client.kernel("local") as channels:
         await channels.execute("1")
         assert [nodelay(sock) for sock in gateway.sockets()] == [True]
@@ -37,7 +37,7 @@ async def test_several_clients_share_a_kernel(gateway):
         assert kernel["connections"] == 2
 
 
-async def test_a_client_that_comes_back_gets_what_it_missed(gateway):
+async def test_a_returning_client_gets_missed_messages(gateway):
     kernel_id = await gateway.client.start("local")
     url = f"{gateway.url}/api/kernels/{kernel_id}/channels?session_id=same"
     async with gateway.client._session.ws_connect(url) as websocket:
@@ -58,7 +58,7 @@ async def test_a_client_that_comes_back_gets_what_it_missed(gateway):
                 break
 
 
-async def test_a_subscription_that_comes_late_costs_no_half_second(gateway, monkeypatch):
+async def test_a_late_subscription_does_not_cost_half_a_second(gateway, monkeypatch):
     create_stream, call_later = GatewayWebsocketConnection.create_stream, IOLoop.call_later
 
     def subscribe_late(connection):
@@ -67,16 +67,16 @@ async def test_a_subscription_that_comes_late_costs_no_half_second(gateway, monk
         iopub.setsockopt(zmq.UNSUBSCRIBE, b"")
         asyncio.get_running_loop().call_later(0.02, iopub.setsockopt, zmq.SUBSCRIBE, b"")
 
-    def call_later_but_not_upstreams_second_question(loop, delay, *args, **kwargs):
+    def call_later_without_upstreams_retry(loop, delay, *args, **kwargs):
         return call_later(loop, 1000 if delay == 0.5 else delay, *args, **kwargs)
 
     monkeypatch.setattr(GatewayWebsocketConnection, "create_stream", subscribe_late)
-    monkeypatch.setattr(IOLoop, "call_later", call_later_but_not_upstreams_second_question)
+    monkeypatch.setattr(IOLoop, "call_later", call_later_without_upstreams_retry)
     async with gateway.client.kernel("local") as channels:
         assert (await channels.execute("print(1)")).text == "1\n"
 
 
-async def test_a_kernel_that_talks_to_nobody_does_not_take_all_memory(monkeypatch):
+async def test_output_without_a_client_is_bounded(monkeypatch):
     monkeypatch.setenv("GP_OFFLINE_BUFFER_BYTES", "20000")
     async with running_gateway() as gateway, gateway.client.kernel("local") as other:
         url = (
@@ -105,7 +105,7 @@ async def test_a_kernel_that_talks_to_nobody_does_not_take_all_memory(monkeypatc
             assert "\n0\n" not in text
 
 
-async def test_a_kernel_that_does_not_answer_blocks_nobody_else(add_kernelspec):
+async def test_an_unresponsive_kernel_does_not_block_others(add_kernelspec):
     add_kernelspec("silent", argv=[sys.executable, "-c", "import time; time.sleep(1000)"])
     async with running_gateway() as gateway, gateway.client.kernel("local") as other:
         gateway.app.kernel_manager.kernel_info_timeout = 0.2
@@ -134,11 +134,11 @@ async def test_clients_follow_a_kernel_that_a_restart_moves(add_provisioner):
             kernels = await gateway.client.kernels()
             return kernels[first.kernel_id]["execution_state"] == "idle"
 
-        # The gateway hears of it on another connection than the clients do.
+        # The gateway learns of it on a connection of its own, perhaps later than the clients.
         await patiently(until(is_idle))
 
 
-async def test_a_client_that_was_away_finds_the_kernel_where_it_is_now(add_provisioner):
+async def test_a_returning_client_finds_a_kernel_that_moved(add_provisioner):
     add_provisioner("moving", Moving)
     async with running_gateway() as gateway:
         kernel_id = await gateway.client.start("moving")
@@ -152,11 +152,11 @@ async def test_a_client_that_was_away_finds_the_kernel_where_it_is_now(add_provi
             assert (await Channels(websocket).execute("print(1)")).text == "1\n"
 
 
-async def test_a_message_that_is_none_ends_its_websocket_only(gateway):
+async def test_an_invalid_message_closes_only_its_websocket(gateway):
     async with gateway.client.kernel("local") as channels:
         url = f"{gateway.url}/api/kernels/{channels.kernel_id}/channels"
         async with gateway.client._session.ws_connect(url) as websocket:
-            await websocket.send_str("no message")
+            await websocket.send_str("not a message")
             assert (await websocket.receive()).type in (
                 aiohttp.WSMsgType.CLOSE,
                 aiohttp.WSMsgType.CLOSED,
@@ -164,7 +164,7 @@ async def test_a_message_that_is_none_ends_its_websocket_only(gateway):
         assert (await channels.execute("print(1)")).text == "1\n"
 
 
-async def test_the_connection_class_helps_the_plain_kernel_gateway_too(monkeypatch):
+async def test_the_connection_class_works_in_plain_kernel_gateway(monkeypatch):
     monkeypatch.setattr(KernelGatewayApp, "init_signal", lambda self: None)
     app = KernelGatewayApp(
         ip="127.0.0.1",

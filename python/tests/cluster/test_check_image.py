@@ -59,13 +59,13 @@ async def test_an_image_of_gateway_provisioners_0_5_0():
     assert "warning  python kernel: it reported, in version 1 of the protocol" in output
     assert "ok       python kernel: an endless loop can be interrupted\n" in output
     # Its start script prints the environment.
-    assert "warning  python kernel: its log holds KERNEL_LAUNCH_KEY" in output
+    assert "warning  python kernel: its log contains KERNEL_LAUNCH_KEY" in output
 
 
 async def test_what_the_image_lacks_is_shown_in_its_own_words():
     code, output = await check(images.FROM_DOCKER_STACKS.reference, "--language", "r")
     assert code == 1
-    assert "PROBLEM  r kernel: it ended with exit code 69 and had not reported" in output
+    assert "PROBLEM  r kernel: it ended with exit code 69 before it reported" in output
     assert "| bootstrap-kernel: no runtime for 'r' in this image: Rscript is not in PATH" in output
     assert output.endswith(
         f"error: 1 problem(s): kernels cannot run in {images.FROM_DOCKER_STACKS.reference} as it is\n"

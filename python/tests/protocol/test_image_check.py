@@ -73,7 +73,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def image(installed, tmp_path):
-    """An image as the command leaves it, for one test to spoil."""
+    """An image after `image-bootstrap install`, for one test to modify."""
     return Image(Path(shutil.copytree(installed, tmp_path / "bin")))
 
 
@@ -94,7 +94,7 @@ def test_an_image_that_works(image):
     assert re.search(r"is Python 3\.\d+\.\d+ with ipykernel \d+\.\S+; its channels can be", runtime)
 
 
-def test_no_start_looks_at_files_and_programs_only(image):
+def test_no_start_checks_files_and_programs_only(image):
     code, found, _ = image.check("--no-start")
     assert code == 0
     assert not [about for _, about, _ in found if about == "python kernel"]
@@ -110,7 +110,7 @@ def test_an_empty_image(tmp_path):
         (
             "launchers",
             (
-                f"{tmp_path}/kernel-launchers has none:"
+                f"{tmp_path}/kernel-launchers has no launcher:"
                 " for Python, RUN jupyter image-bootstrap install --languages python"
             ),
         ),
@@ -118,29 +118,29 @@ def test_an_empty_image(tmp_path):
     assert output.endswith("2 problems: kernels cannot run here as it is.\n")
 
 
-def test_a_script_that_is_not_executable_starts_nothing(image):
+def test_a_script_that_is_not_executable(image):
     image.bootstrap.chmod(0o644)
     advice = f"{image.bootstrap} is not executable: chmod 0755 {image.bootstrap}"
     assert image.problems()[0] == [("bootstrap-kernel.sh", advice)]
 
 
-def test_what_differs_from_the_package_is_a_warning(image):
+def test_a_difference_from_the_package_is_a_warning(image):
     image.bootstrap.write_text(image.bootstrap.read_text() + "# changed\n")
     script = image.launchers / "python/scripts/launch_ipykernel.py"
     script.write_text(script.read_text() + "# changed\n")
     code, found, _ = image.check()
     assert code == 0
-    told = {about: text for level, about, text in found if level == "warning"}
+    warnings = {about: text for level, about, text in found if level == "warning"}
     for about in ("bootstrap-kernel.sh", "python launcher"):
-        assert "is not the one of gateway_provisioners" in told[about]
-        assert told[about].endswith(", unless it is your own")
+        assert "is not the one of gateway_provisioners" in warnings[about]
+        assert warnings[about].endswith(", unless it is your own")
 
 
 def test_a_language_without_launcher_and_runtime(image, tmp_path):
     problems, _ = image.problems("--languages", "r")
     assert problems[0] == (
         "r launcher",
-        f"there is none in {image.launchers}: RUN jupyter image-bootstrap install --languages r",
+        f"there is no launcher in {image.launchers}: RUN jupyter image-bootstrap install --languages r",
     )
     assert problems[1][0] == "r runtime"
     problems, _ = image.problems("--languages", "cobol")
@@ -148,8 +148,8 @@ def test_a_language_without_launcher_and_runtime(image, tmp_path):
         (
             "cobol launcher",
             (
-                f"there is none in {image.launchers}:"
-                f" docs/write-a-launcher.md says how to make {image.launchers}/cobol/launch"
+                f"there is no launcher in {image.launchers}:"
+                f" docs/write-a-launcher.md explains how to write {image.launchers}/cobol/launch"
             ),
         )
     ]
@@ -178,19 +178,19 @@ def test_a_python_without_ipykernel(image, tmp_path):
     )
 
 
-def test_a_launcher_that_fails_is_shown_with_its_words(image):
+def test_a_launcher_that_fails_is_reported_with_its_output(image):
     words = "echo $KERNEL_LAUNCH_KEY; echo the punched cards are wet >&2"
     image.own_launcher("cobol", f"#!/bin/sh\n{words}\nexit 69\n")
     [(about, text)], output = image.problems("--languages", "cobol")
     assert about == "cobol kernel"
-    assert text.startswith("it ended with exit code 69 and had not reported")
+    assert text.startswith("it ended with exit code 69 before it reported")
     assert "| (KERNEL_LAUNCH_KEY)\n" in output
     assert "| the punched cards are wet\n" in output
 
 
 def test_a_launcher_that_never_reports(image):
     image.own_launcher("cobol", "#!/bin/sh\nexec sleep 600\n")
-    [(_, text)], _ = image.problems("--languages", "cobol", "--patience", "1")
+    [(_, text)], _ = image.problems("--languages", "cobol", "--timeout", "1")
     assert text == "it did not report within 1 seconds. Its last lines: It printed nothing."
 
 
@@ -217,21 +217,21 @@ def test_a_launcher_that_reports_a_port_where_nothing_listens(image):
     image.own_launcher("deaf", wrong)
     [(about, text)], _ = image.problems("--languages", "deaf")
     assert about == "deaf kernel"
-    assert text.startswith("it reported comm_port 9, and nothing can be reached there")
+    assert text.startswith("it reported comm_port 9, but nothing listens there")
 
 
-def test_a_launcher_that_reports_a_key_that_is_not_the_kernels(image):
+def test_a_launcher_that_reports_another_key_than_the_kernels(image):
     wrong = FORTY_LINES.replace("sendall(report(info,", 'sendall(report({**info, "key": "0" * 64},')
     image.own_launcher("stranger", wrong)
-    [(_, text)], _ = image.problems("--languages", "stranger", "--patience", "3")
-    assert text == "it reported, and does not answer a kernel_info_request on its channels."
+    [(_, text)], _ = image.problems("--languages", "stranger", "--timeout", "3")
+    assert text == "it reported, but does not answer a kernel_info_request on its channels."
 
 
-def test_a_launcher_that_passes_no_signal_on(image):
+def test_a_launcher_that_forwards_no_signal(image):
     deaf = FORTY_LINES.replace("os.killpg(kernel.pid, json.", "print(json.")
     (image.launchers / "python/scripts/launch_ipykernel.py").write_text(deaf)
-    [(_, text)], _ = image.problems("--languages", "python", "--patience", "3")
-    assert text.startswith("an interrupt does not end what it is doing.")
+    [(_, text)], _ = image.problems("--languages", "python", "--timeout", "3")
+    assert text.startswith("an interrupt does not stop running code.")
 
 
 def test_a_launcher_that_prints_a_key(image):
@@ -244,11 +244,11 @@ def test_a_launcher_that_prints_a_key(image):
     )
     [(about, text)], output = image.problems("--languages", "chatty")
     assert about == "chatty kernel"
-    assert text.startswith("its log holds a key of the kernel")
+    assert text.startswith("its log contains a key of the kernel")
     assert "my key is" not in output
 
 
-def test_a_name_that_is_none(image):
+def test_an_invalid_language_name(image):
     code, _, output = image.check("--languages", "../python")
     assert code == 2
-    assert "--languages: '../python' is no name of a language." in output
+    assert "--languages: '../python' is not a valid language name." in output

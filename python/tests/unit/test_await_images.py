@@ -1,8 +1,8 @@
-"""When all nodes have the images, and why one has not."""
+"""Progress of pulling images, and the reasons why nodes do not have them."""
 
 import pytest
 
-from gateway_provisioners.cli.await_images import obstacles, unfinished
+from gateway_provisioners.cli.chart.await_images import obstacles, unfinished
 
 
 def daemonset(wanted, ready, *, seen=2):
@@ -22,13 +22,13 @@ def daemonset(wanted, ready, *, seen=2):
         (daemonset(3, 3), ""),
         (daemonset(0, 0), ""),
         (daemonset(3, 1), "1 of 3 nodes have the images"),
-        # Its controller has not looked at it yet: the numbers are those of before.
-        (daemonset(3, 3, seen=1), "not begun"),
-        ({"metadata": {"name": "puller", "generation": 1}}, "not begun"),
-        (None, "not begun"),
+        # Its controller has not seen this generation yet: the numbers are old.
+        (daemonset(3, 3, seen=1), "not started"),
+        ({"metadata": {"name": "puller", "generation": 1}}, "not started"),
+        (None, "not started"),
     ],
 )
-def test_what_is_still_to_come(item, left):
+def test_progress_of_a_daemonset(item, left):
     assert unfinished(item) == left
 
 
@@ -41,7 +41,7 @@ def waiting(node, image):
     }
 
 
-def test_a_reason_is_told_once_with_its_nodes():
+def test_a_reason_is_reported_once_with_its_nodes():
     unscheduled = {
         "metadata": {"name": "x"},
         "spec": {},
@@ -63,4 +63,4 @@ def test_a_reason_is_told_once_with_its_nodes():
     assert image.startswith("The image 'acme/a:1' cannot be pulled (ErrImagePull): not found")
     assert image.endswith("Nodes: a, b.")
     assert "Too many pods." in room
-    assert room.endswith("Nodes: one without room for the pod.")
+    assert room.endswith("Nodes: (not scheduled).")

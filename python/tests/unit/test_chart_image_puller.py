@@ -137,7 +137,7 @@ def test_hook_job_waits_for_every_daemonset_with_its_own_account():
     args = spec["containers"][0]["args"]
     names = [each["metadata"]["name"] for each in rendered.all("DaemonSet")]
     assert len(names) == 2
-    assert args[:3] == ["python", "-m", "gateway_provisioners.cli.await_images"]
+    assert args[:3] == ["python", "-m", "gateway_provisioners.cli.chart.await_images"]
     assert args[3:] == ["--namespace=notebooks", "--timeout=1000000", *sorted(names)]
     # The release's own account does not exist yet during an installation.
     account, role, binding = (

@@ -1,4 +1,4 @@
-"""What clients may ask for: whatever the spelling, the same answer."""
+"""Limits on requests of clients, which hold for every spelling of a value."""
 
 import unicodedata
 from fractions import Fraction
@@ -32,7 +32,7 @@ QUANTITIES = st.tuples(NUMBERS | st.integers(0, 10**12).map(str), st.sampled_fro
 
 
 def parse(policy, **environment):
-    return parse_launch_request(environment, administrators=IN_FORCE, policy=policy)
+    return parse_launch_request(environment, admin_settings=IN_FORCE, policy=policy)
 
 
 @given(QUANTITIES)
@@ -72,11 +72,11 @@ def test_equal_amounts_are_equal(same):
         ("KERNEL_GPUS_LIMIT", "1", "max_gpus", "0"),
     ],
 )
-def test_a_refusal_says_what_is_allowed(name, value, setting, most):
+def test_a_refusal_names_the_maximum(name, value, setting, most):
     with pytest.raises(PolicyViolation) as refusal:
         parse(ClientPolicy(**{setting: most}), **{name: value})
     assert str(refusal.value) == (
-        f"{name}='{value}' is more than clients may ask for of this kernel: at most {most} ({setting})."
+        f"{name}='{value}' is more than clients may request for this kernel: at most {most} ({setting})."
     )
     assert refusal.value.http_status == 403
     parse(ClientPolicy(), **{name: value})
@@ -84,7 +84,7 @@ def test_a_refusal_says_what_is_allowed(name, value, setting, most):
 
 @pytest.mark.parametrize("nothing", ["0", "0Gi", "0.000", "0e3"])
 @pytest.mark.parametrize("name", ["KERNEL_MEMORY_LIMIT", "KERNEL_CPUS_LIMIT"])
-def test_a_limit_of_nothing_is_not_taken_for_no_limit(name, nothing):
+def test_a_limit_of_zero_is_refused(name, nothing):
     with pytest.raises(InvalidRequest, match="no limit"):
         parse(ClientPolicy(max_memory="1Gi", max_cpus="1"), **{name: nothing})
 
@@ -124,8 +124,8 @@ ZERO_LIKE = [
 @pytest.mark.parametrize("name", ["KERNEL_UID", "KERNEL_GID"])
 @pytest.mark.parametrize("value", ZERO_LIKE)
 @pytest.mark.parametrize("policy", [ClientPolicy(), OPEN])
-def test_no_spelling_of_an_id_gets_past_the_prohibition(name, value, policy):
-    if not value:  # as good as not set
+def test_no_spelling_of_an_id_circumvents_the_prohibition(name, value, policy):
+    if not value:  # the same as unset
         assert parse(policy, **{name: value}).run_as_user is None
         return
     with pytest.raises((InvalidRequest, PolicyViolation), match=name):
@@ -133,7 +133,7 @@ def test_no_spelling_of_an_id_gets_past_the_prohibition(name, value, policy):
 
 
 def spellings(number):
-    """Ways in which somebody, somewhere, writes a number."""
+    """Return a strategy of spellings of a number, in several notations and scripts."""
     digits = str(number)
     foreign = [
         character
@@ -176,7 +176,7 @@ def test_any_text_is_an_id_that_is_allowed_or_refused(text):
     assert read is None or (str(read) == text and 0 < read < 2**31)
 
 
-def test_ids_are_the_clients_only_where_the_administrator_says_so():
+def test_clients_choose_ids_only_if_the_administrator_allows_it():
     assert parse(OPEN, KERNEL_UID="2000", KERNEL_GID="3000").run_as_user == 2000
     with pytest.raises(PolicyViolation) as refusal:
         parse(ClientPolicy(), KERNEL_UID="2000")
@@ -187,17 +187,17 @@ def test_ids_are_the_clients_only_where_the_administrator_says_so():
     assert parse(ClientPolicy(), KERNEL_UID="1000").run_as_user == 1000
 
 
-def test_a_prohibited_id_is_told_with_the_rule():
+def test_a_refusal_of_an_id_names_the_prohibited_ids():
     policy = ClientPolicy(client_ids=True, prohibited_uids=("0-999", "65534"))
     with pytest.raises(PolicyViolation) as refusal:
         parse(policy, KERNEL_UID="65534")
     assert str(refusal.value) == (
-        "KERNEL_UID=65534 is prohibited; not allowed are: 0-999, 65534 (prohibited_uids)."
+        "KERNEL_UID=65534 is not allowed; prohibited ids: 0-999, 65534 (prohibited_uids)."
     )
     assert parse(policy, KERNEL_UID="1001", KERNEL_GID="999").run_as_group == 999
 
 
-def test_service_accounts_are_chosen_from_those_that_are_listed():
+def test_service_accounts_are_chosen_from_a_list():
     for allowed in ("kernel", "spark"):
         request = parse(OPEN, KERNEL_SERVICE_ACCOUNT_NAME=allowed)
         assert request.service_account_name == allowed
@@ -214,7 +214,7 @@ def test_the_namespace_can_only_be_repeated():
 
 
 @pytest.mark.parametrize("path", ["work", "../etc", "C:\\work", "/a\0b", "/\ud800"])
-def test_a_working_directory_is_an_absolute_path_where_it_counts(path):
+def test_a_mirrored_working_directory_is_an_absolute_path(path):
     policy = ClientPolicy(mirror_working_dirs=True)
     assert parse(policy, KERNEL_WORKING_DIR="/home/alice").working_dir == "/home/alice"
     with pytest.raises(InvalidRequest, match="KERNEL_WORKING_DIR"):
@@ -222,7 +222,7 @@ def test_a_working_directory_is_an_absolute_path_where_it_counts(path):
     assert parse(ClientPolicy(), KERNEL_WORKING_DIR=path).working_dir is None
 
 
-def test_gpus_are_counted_as_the_nodes_offer_them():
+def test_gpus_are_requested_as_the_configured_resource():
     request = parse(ClientPolicy(gpu_resource="amd.com/gpu"), KERNEL_GPUS="1")
     assert request.resources == {"limits": {"amd.com/gpu": "1"}}
 
@@ -236,6 +236,6 @@ def test_gpus_are_counted_as_the_nodes_offer_them():
         {"max_memory": "-1"},
     ],
 )
-def test_a_setting_that_cannot_be_read_is_no_permission(setting):
+def test_an_invalid_setting_is_refused(setting):
     with pytest.raises(ConfigurationError, match=next(iter(setting))):
         ClientPolicy(**setting)

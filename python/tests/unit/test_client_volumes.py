@@ -1,4 +1,4 @@
-"""Which volumes a client may mount: claims that are listed, and nothing else in whatever form."""
+"""Volumes of clients: only claims that the administrator lists, in any notation."""
 
 import json
 
@@ -28,12 +28,12 @@ def parse(volumes, mounts=(), *, user="alice", policy=POLICY):
         "KERNEL_VOLUMES": volumes if isinstance(volumes, str) else json.dumps(volumes),
         "KERNEL_VOLUME_MOUNTS": mounts if isinstance(mounts, str) else json.dumps(mounts),
     }
-    request = parse_launch_request(environment, administrators={}, policy=policy)
+    request = parse_launch_request(environment, admin_settings={}, policy=policy)
     assert request.environment == {}
     return list(request.volumes), list(request.volume_mounts)
 
 
-def test_listed_claims_are_mounted_under_names_of_ours():
+def test_listed_claims_are_mounted_under_new_names():
     volumes, mounts = parse(
         [claim("datasets", "a", readOnly=True), claim("home-alice", "b")],
         [mount("/data", "a"), mount("/home/alice", "b", subPath="work", readOnly=True)],
@@ -54,7 +54,7 @@ def test_listed_claims_are_mounted_under_names_of_ours():
     ]
 
 
-def test_a_home_is_its_users():
+def test_a_home_belongs_to_one_user():
     with pytest.raises(
         PolicyViolation, match=r"'home-bob'; .*'datasets', 'home-alice' \(client_cl"
     ):
@@ -66,7 +66,7 @@ def test_a_home_is_its_users():
         parse([claim("home-{username}")], user="{username}")
 
 
-def test_nothing_can_be_mounted_where_nothing_is_listed():
+def test_nothing_can_be_mounted_without_a_list():
     assert parse("", "", policy=ClientPolicy()) == ([], [])
     with pytest.raises(PolicyViolation, match="may mount: none"):
         parse([claim("datasets")], policy=ClientPolicy())
@@ -85,7 +85,7 @@ def test_nothing_can_be_mounted_where_nothing_is_listed():
         ([claim("datasets")], [mount(subPathExpr="$(X)")]),
     ],
 )
-def test_whatever_is_no_listed_claim_is_refused(volumes, mounts):
+def test_volumes_that_are_not_listed_claims_are_refused(volumes, mounts):
     with pytest.raises(PolicyViolation) as refusal:
         parse(volumes, mounts)
     assert "s3cret-name" not in str(refusal.value)
@@ -115,7 +115,7 @@ def test_whatever_is_no_listed_claim_is_refused(volumes, mounts):
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_what_is_malformed_is_refused(volumes, mounts):
+def test_malformed_volumes_are_refused(volumes, mounts):
     with pytest.raises(InvalidRequest, match="KERNEL_VOLUME"):
         parse(volumes, mounts)
 

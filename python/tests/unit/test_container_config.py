@@ -71,7 +71,7 @@ def a_spec(**changes):
 def spec_of(environment):
     """What a client's environment makes of a container, or None where it is refused."""
     try:
-        request = parse_launch_request(environment, administrators={}, policy=GENEROUS)
+        request = parse_launch_request(environment, admin_settings={}, policy=GENEROUS)
         mounts = client_mounts(request.volumes, request.volume_mounts)
     except (InvalidRequest, PolicyViolation):
         return None

@@ -1,10 +1,10 @@
-"""What clients are told of errors."""
+"""Errors as clients see them."""
 
 import pytest
 from tornado.web import HTTPError
 
 from gateway_provisioners.errors import LaunchFailed, PolicyViolation
-from gateway_provisioners.gateway.failures import Failure, describe, in_one_line, known_cause
+from gateway_provisioners.gateway.failures import Failure, describe, known_cause, summarize
 
 CAUSE = LaunchFailed("Quota", "Kernel 'x' did not start: 100% of the quota is used.")
 
@@ -23,34 +23,34 @@ def raised_from(error, cause):
         raised_from(HTTPError(500), raised_from(RuntimeError("x"), CAUSE)),
     ],
 )
-def test_the_cause_is_told_whatever_it_is_wrapped_in(error):
+def test_the_cause_is_found_in_any_wrapper(error):
     assert describe(error, 500) == Failure(500, "Quota", str(CAUSE))
-    assert in_one_line(error) == f"Quota: {CAUSE}"
+    assert summarize(error) == f"Quota: {CAUSE}"
 
 
-def test_the_cause_says_the_status():
+def test_the_cause_determines_the_status():
     error = raised_from(HTTPError(500, "x"), PolicyViolation("no"))
     assert describe(error, 500).status == 403
 
 
-def test_hosts_errors_keep_their_words():
+def test_upstream_http_errors_keep_their_message():
     assert describe(HTTPError(404, "Kernel does not exist: %s", "abc"), 404) == Failure(
         404, "Not Found", "Kernel does not exist: abc"
     )
     assert describe(HTTPError(400), 400) == Failure(400, "Bad Request", "Bad Request")
 
 
-def test_nothing_is_told_of_what_was_not_foreseen():
+def test_an_internal_error_does_not_reveal_its_message():
     failure = describe(RuntimeError("a path, a secret"), 500)
     assert failure.status == 500
-    assert "secret" not in failure.message
+    assert failure.message == "Internal error; see the gateway log."
 
 
-def test_a_status_alone():
+def test_a_status_without_an_error():
     assert describe(None, 405) == Failure(405, "Method Not Allowed", "Method Not Allowed")
 
 
-def test_an_error_that_was_raised_from_itself_ends_nothing():
+def test_a_cycle_of_causes_is_harmless():
     error = ValueError("wrong")
     error.__cause__ = error
     assert known_cause(error) is None

@@ -1,4 +1,4 @@
-"""One kernel, its watch, and how many sockets there may be."""
+"""One kernel, its restarter, and the limits of sockets and files."""
 
 import resource
 
@@ -13,7 +13,7 @@ from gateway_provisioners.gateway.kernels.kernel import (
     KernelGone,
 )
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
-from gateway_provisioners.gateway.process import open_files as limits
+from gateway_provisioners.gateway.process import open_files
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def kernels(tmp_path, monkeypatch):
     manager.context.destroy()
 
 
-async def test_a_kernel_that_moves_to_another_address_has_moved(kernels):
+async def test_a_new_address_counts_as_changed_ports(kernels):
     kernel = GatewayKernel(parent=kernels, ip="10.0.0.1", shell_port=5)
     before = kernel.ports
     kernel.ip = "10.0.0.2"
@@ -34,12 +34,12 @@ async def test_a_kernel_that_moves_to_another_address_has_moved(kernels):
 
 
 class FakeKernel:
-    """What a restarter asks of a kernel."""
+    """A kernel, as its restarter sees it."""
 
     kernel_id = "k"
     provisioner = None
     shutting_down = False
-    is_ours_to_restart = True
+    is_restarted_here = True
     alive = False
 
     def __init__(self, error=None):
@@ -56,10 +56,10 @@ class FakeKernel:
 
 
 @pytest.fixture
-def watch(monkeypatch):
+def restarter_of(monkeypatch):
     monkeypatch.setattr(GatewayKernelRestarter.kernel_manager, "klass", object)
 
-    def watch(kernel):
+    def restarter_of(kernel):
         restarter = GatewayKernelRestarter(restart_limit=3)
         restarter.started = 0
         restarter.start = lambda: setattr(restarter, "started", restarter.started + 1)
@@ -67,65 +67,65 @@ def watch(monkeypatch):
         restarter.kernel_manager = kernel
         return restarter
 
-    return watch
+    return restarter_of
 
 
-async def test_a_kernel_that_is_being_shut_down_is_left_alone(watch):
+async def test_a_kernel_that_is_being_shut_down_is_left_alone(restarter_of):
     kernel = FakeKernel()
     kernel.shutting_down = True
-    await watch(kernel).poll()
+    await restarter_of(kernel).poll()
     assert kernel.restarts == 0
 
 
-async def test_a_kernel_that_another_gateway_restarts_is_left_to_it(watch):
+async def test_a_kernel_restarted_by_another_gateway_is_left_alone(restarter_of):
     kernel = FakeKernel()
-    kernel.is_ours_to_restart = False
-    await watch(kernel).poll()
+    kernel.is_restarted_here = False
+    await restarter_of(kernel).poll()
     assert kernel.restarts == 0
 
 
-async def test_failing_restarts_are_tried_again_and_end_with_a_word(watch):
+async def test_failing_restarts_are_retried_up_to_the_limit(restarter_of):
     kernel = FakeKernel(RuntimeError("no room"))
-    restarter = watch(kernel)
-    words = []
-    restarter.add_callback(lambda: words.append("dead"), "dead")
+    restarter = restarter_of(kernel)
+    events = []
+    restarter.add_callback(lambda: events.append("dead"), "dead")
     for _ in range(4):
         await restarter.poll()
     assert kernel.restarts == restarter.started == 3
-    assert words == ["dead"]
+    assert events == ["dead"]
 
 
-async def test_a_kernel_that_is_busy_is_no_failure(watch):
+async def test_a_busy_kernel_does_not_count_as_a_failed_restart(restarter_of):
     kernel = FakeKernel(KernelBusy("another gateway does that"))
-    restarter = watch(kernel)
-    words = []
-    restarter.add_callback(lambda: words.append("dead"), "dead")
+    restarter = restarter_of(kernel)
+    events = []
+    restarter.add_callback(lambda: events.append("dead"), "dead")
     for _ in range(10):
         await restarter.poll()
     assert kernel.restarts == restarter.started == 10
-    assert words == []
+    assert events == []
 
 
-async def test_a_kernel_that_is_gone_is_not_tried_again(watch):
-    restarter = watch(FakeKernel(KernelGone("gone")))
+async def test_a_kernel_that_is_gone_is_not_restarted(restarter_of):
+    restarter = restarter_of(FakeKernel(KernelGone("gone")))
     await restarter.poll()
     assert restarter.started == 0
 
 
-async def test_there_may_be_more_sockets_than_0mq_allows_by_itself(kernels):
-    assert kernels.context.get(zmq.MAX_SOCKETS) == limits.most_zmq_sockets()
+async def test_more_sockets_are_allowed_than_by_default_of_0mq(kernels):
+    assert kernels.context.get(zmq.MAX_SOCKETS) == open_files.max_zmq_sockets()
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft > 3 * 1023:
-        assert limits.most_zmq_sockets() > 1023
+        assert open_files.max_zmq_sockets() > 1023
 
 
 def test_the_soft_limit_of_files_is_raised_to_the_hard_one(monkeypatch):
     in_force = [1024, 4096]
-    monkeypatch.setattr(limits.resource, "getrlimit", lambda _: tuple(in_force))
+    monkeypatch.setattr(open_files.resource, "getrlimit", lambda _: tuple(in_force))
     monkeypatch.setattr(
-        limits.resource, "setrlimit", lambda _, new: in_force.__setitem__(slice(2), new)
+        open_files.resource, "setrlimit", lambda _, new: in_force.__setitem__(slice(2), new)
     )
-    assert limits.raise_open_files() == 4096
+    assert open_files.raise_open_files() == 4096
     assert in_force == [4096, 4096]
     in_force[:] = [resource.RLIM_INFINITY] * 2
-    assert limits.most_zmq_sockets() == 65535
+    assert open_files.max_zmq_sockets() == 65535

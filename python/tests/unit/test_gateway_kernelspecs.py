@@ -46,14 +46,14 @@ def changed(**changes):
     return json.dumps({**SPEC, **changes})
 
 
-def test_both_are_listed(specs, source):
+def test_kernelspecs_of_both_sources_are_listed(specs, source):
     source.change({"map.json": changed()})
     assert set(specs.get_all_specs()) == {"disk", "map"}
     assert specs.get_kernel_spec("map").display_name == "From the map"
     assert specs.get_kernel_spec("disk").display_name == "From disk"
 
 
-def test_the_configmap_wins(specs, source):
+def test_the_configmap_has_precedence(specs, source):
     source.change({"disk.json": changed()})
     assert specs.get_kernel_spec("disk").display_name == "From the map"
 
@@ -96,8 +96,11 @@ def test_names_are_not_case_sensitive(specs, source):
         (changed(metadata="x"), "kernel_provisioner"),
         (changed(interrupt_mode="shout"), "interrupt_mode"),
         (changed(metadata={"kernel_provisioner": []}), "kernel_provisioner"),
-        (changed(metadata={"max_lifetime": "1d"}), "`metadata.max_lifetime` is no whole number"),
-        (changed(metadata={"cull_idle_timeout": -1}), "`metadata.cull_idle_timeout` is no whole"),
+        (changed(metadata={"max_lifetime": "1d"}), "`metadata.max_lifetime` is not a whole number"),
+        (
+            changed(metadata={"cull_idle_timeout": -1}),
+            "`metadata.cull_idle_timeout` is not a whole",
+        ),
         (
             changed(metadata={"kernel_provisioner": {"provisioner_name": "x", "config": 1}}),
             "config",
@@ -105,7 +108,7 @@ def test_names_are_not_case_sensitive(specs, source):
         (changed(metadata={"kernel_provisioner": {"provisioner_name": "x"}}), "not installed"),
     ],
 )
-def test_a_broken_one_is_left_out_with_its_reason(specs, source, content, words):
+def test_a_broken_kernelspec_is_left_out_with_its_reason(specs, source, content, words):
     source.change({"broken.json": content, "map.json": changed()})
     assert set(specs.get_all_specs()) == {"disk", "map"}
     check = specs.check()
@@ -114,7 +117,7 @@ def test_a_broken_one_is_left_out_with_its_reason(specs, source, content, words)
     assert words in check.detail
 
 
-def test_a_broken_one_is_logged_once(specs, source, caplog):
+def test_a_broken_kernelspec_is_logged_once(specs, source, caplog):
     caplog.set_level(logging.ERROR)
     for display_name in ("A", "B"):
         source.change({"broken.json": "{", "map.json": changed(display_name=display_name)})
@@ -126,23 +129,23 @@ def test_a_broken_one_is_logged_once(specs, source, caplog):
     assert len(caplog.records) == 2
 
 
-def test_fields_that_are_not_known_are_ignored(specs, source):
+def test_unknown_fields_are_ignored(specs, source):
     source.change({"map.json": changed(codemirror_mode="x", resource_dir="/etc", name="y")})
     assert specs.get_kernel_spec("map").resource_dir != "/etc"
 
 
-def test_other_keys_are_none(specs, source):
+def test_other_keys_are_ignored(specs, source):
     source.change({"README.md": "# hello"})
     assert set(specs.get_all_specs()) == {"disk"}
 
 
-def test_it_is_not_ready_before_the_first_reading(specs, source):
+def test_not_ready_before_the_configmap_was_read(specs, source):
     source.synced = False
     assert not specs.check().ok
 
 
 @pytest.mark.parametrize("name", ["disk", "map"])
-def test_only_allowed_ones_can_be_had(specs, source, name):
+def test_only_allowed_kernelspecs_are_served(specs, source, name):
     source.change({"map.json": changed()})
     specs.allowed_kernelspecs = {name}
     assert set(specs.get_all_specs()) == {name}
@@ -151,7 +154,7 @@ def test_only_allowed_ones_can_be_had(specs, source, name):
         specs.get_kernel_spec(other)
 
 
-def test_the_native_kernel_is_not_offered_unasked(specs):
+def test_the_native_kernel_is_not_offered(specs):
     assert "python3" not in specs.find_kernel_specs()
     with pytest.raises(NoSuchKernel):
         specs.get_kernel_spec("python3")

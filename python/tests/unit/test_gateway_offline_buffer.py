@@ -1,4 +1,4 @@
-"""What is kept of a kernel's messages while nobody listens."""
+"""The buffer for a kernel's messages while no client is connected."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,18 +9,18 @@ messages = st.lists(st.tuples(st.sampled_from(["iopub", "shell"]), st.lists(st.b
 
 
 @given(messages, st.integers(0, 40))
-def test_the_newest_are_kept_in_their_order(said, most_bytes):
-    buffer = OfflineBuffer(most_bytes)
-    for message in said:
+def test_the_newest_messages_are_kept_in_order(sent, max_bytes):
+    buffer = OfflineBuffer(max_bytes)
+    for message in sent:
         buffer.append(message)
-    assert list(buffer) == said[buffer.dropped :]
-    assert len(buffer) + buffer.dropped == len(said)
-    assert sum(len(part) for _, parts in buffer for part in parts) <= most_bytes
+    assert list(buffer) == sent[buffer.dropped :]
+    assert len(buffer) + buffer.dropped == len(sent)
+    assert sum(len(part) for _, parts in buffer for part in parts) <= max_bytes
 
 
 @given(messages)
-def test_nothing_is_dropped_while_there_is_room(said):
+def test_nothing_is_dropped_below_the_limit(sent):
     buffer = OfflineBuffer(10**6)
-    for message in said:
+    for message in sent:
         buffer.append(message)
-    assert list(buffer) == said
+    assert list(buffer) == sent

@@ -126,12 +126,12 @@ class Kernels(dict):
     async def follow(self, kernel_id, *, replaces, restore):
         self._say("follow", kernel_id, replaces)
 
-    def tell_of_death(self, kernel_id):
+    def announce_death(self, kernel_id):
         self._say("dead", kernel_id)
 
-    async def forget(self, kernel_id):
+    async def release(self, kernel_id):
         del self[kernel_id]
-        self._say("forget", kernel_id)
+        self._say("release", kernel_id)
 
 
 class Scene:
@@ -240,7 +240,7 @@ async def test_what_others_start_restart_and_end_is_followed(start):
     scene.pods.tell("DELETED", pod())
     scene.pods.tell("MODIFIED", pod(state=ENDING, operator=OURS, attempt=2))
     await scene.settle()
-    assert scene.kernels.said == [("adopt", "k"), ("follow", "k", "k-1"), ("forget", "k")]
+    assert scene.kernels.said == [("adopt", "k"), ("follow", "k", "k-1"), ("release", "k")]
     assert scene.pods.removed == []
 
 
@@ -292,7 +292,7 @@ async def test_a_kernel_that_nobody_restarts_is_forgotten_after_a_while(start, m
     while "k" in scene.kernels:
         scene.kernels.news.clear()
         await scene.kernels.news.wait()
-    assert set(scene.kernels.said) == {("adopt", "k"), ("dead", "k"), ("forget", "k")}
+    assert set(scene.kernels.said) == {("adopt", "k"), ("dead", "k"), ("release", "k")}
 
 
 async def test_a_kernel_that_is_being_restarted_is_not_lost(start, monkeypatch):

@@ -44,7 +44,7 @@ def parse_or_refusal(body):
 
 
 @given(anything | nearly_right)
-def test_every_body_is_understood_or_refused(model):
+def test_every_json_body_is_accepted_or_refused(model):
     outcome = parse_or_refusal(json.dumps(model).encode())
     if isinstance(outcome, StartRequest):
         assert outcome.name == "local"
@@ -56,13 +56,13 @@ def test_every_body_is_understood_or_refused(model):
 
 
 @given(st.binary())
-def test_every_byte_string_is_understood_or_refused(body):
+def test_every_byte_string_is_accepted_or_refused(body):
     outcome = parse_or_refusal(body)
     assert isinstance(outcome, StartRequest) or outcome.http_status in {400, 404}
 
 
 @pytest.mark.parametrize("body", [b"", b"  ", b"null", b"{}"])
-def test_nothing_is_the_default_kernel(body):
+def test_an_empty_body_asks_for_the_default_kernel(body):
     assert parse(body) == StartRequest(name="local")
 
 
@@ -71,7 +71,7 @@ def test_a_body_nested_too_deeply_is_refused():
         parse(b"[" * 100_000)
 
 
-def test_values_are_not_shown():
+def test_values_of_variables_are_not_revealed():
     request = parse(json.dumps({"env": {"KERNEL_PASSWORD": "s3cret"}}).encode())
     assert "s3cret" not in repr(request)
     with pytest.raises(InvalidRequest) as refusal:

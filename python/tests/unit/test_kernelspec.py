@@ -1,4 +1,4 @@
-"""Kernelspec settings as data: which are wrong, and what kernel.json they make."""
+"""Kernelspec settings as data: validation, and the kernel.json built from them."""
 
 import copy
 import dataclasses
@@ -38,8 +38,8 @@ def test_building_changes_nothing_and_shares_nothing():
     assert settings == before
 
 
-def test_another_provisioner():
-    content = build_kernel_json(dataclasses.replace(SETTINGS, engine=DOCKER))
+def test_another_target():
+    content = build_kernel_json(dataclasses.replace(SETTINGS, target=DOCKER))
     assert content["argv"][1].endswith("/scripts/launch_docker.py")
     assert content["metadata"]["kernel_provisioner"]["provisioner_name"] == "docker-provisioner"
 
@@ -85,12 +85,12 @@ def test_image_names(image):
         "a" * 256,
     ],
 )
-def test_what_is_no_image_name(image):
+def test_invalid_image_names(image):
     assert not is_image_name(image)
 
 
 @given(st.text(alphabet="ab-_.:/@[]0F\n ", max_size=60))
-def test_image_names_hold_no_space_and_begin_with_something(image):
+def test_image_names_have_no_space_and_a_valid_start_and_end(image):
     if is_image_name(image):
         assert not image.isspace()
         assert image[0] in "ab0F["
@@ -109,5 +109,5 @@ def test_port_ranges(port_range):
         *("40000..40999", "64536..65536", "40000..100000", "-40000..41000", "٤٠٠٠٠..٤١٠٠٠"),
     ],
 )
-def test_what_is_no_port_range(port_range):
+def test_invalid_port_ranges(port_range):
     assert port_range_problem(port_range)

@@ -12,7 +12,7 @@ ADMINISTRATORS = {"KERNEL_UID": "1000", "KERNEL_NAMESPACE": "kernels"}
 
 
 def parse(**environment):
-    return parse_launch_request(environment, administrators=ADMINISTRATORS)
+    return parse_launch_request(environment, admin_settings=ADMINISTRATORS)
 
 
 def test_resources_become_requests_and_limits():
@@ -61,14 +61,14 @@ def test_malformed_values_are_refused_by_name(name, value):
         ("KERNEL_POD_NAME", "mine"),
     ],
 )
-def test_the_administrators_settings_are_not_the_clients(name, value):
+def test_clients_cannot_change_settings_of_the_administrator(name, value):
     with pytest.raises(PolicyViolation, match=name) as refusal:
         parse(**{name: value})
     assert f"{name}={value!r} is not allowed" in str(refusal.value)
     assert str(refusal.value).isprintable()
 
 
-def test_a_client_may_repeat_what_is_in_force():
+def test_a_client_may_repeat_the_values_in_force():
     assert parse(KERNEL_UID="1000", KERNEL_NAMESPACE="kernels").environment == {}
 
 
@@ -95,7 +95,7 @@ def test_too_large_an_environment_is_refused_without_quoting_it():
 @given(st.dictionaries(st.text(max_size=20), st.text(max_size=40), max_size=5))
 def test_any_environment_parses_or_is_refused(environment):
     try:
-        request = parse_launch_request(environment, administrators=ADMINISTRATORS)
+        request = parse_launch_request(environment, admin_settings=ADMINISTRATORS)
     except (InvalidRequest, PolicyViolation):
         return
     assert set(request.environment) <= set(environment)

@@ -28,7 +28,7 @@ LEGAL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
         "{{ 7*7 }}",
     ],
 )
-def test_pod_names_are_legal_whatever_the_username(username):
+def test_pod_names_are_legal_for_any_username(username):
     name = pod_name(username, KERNEL_ID, 1)
     assert LEGAL.fullmatch(name), name
     assert KERNEL_ID in name
@@ -49,7 +49,7 @@ def test_users_whose_names_differ_do_not_share_a_slug(one, other):
         assert slug(one, max_length=MAX_LABEL) != slug(other, max_length=MAX_LABEL)
 
 
-def test_each_attempt_has_a_name_of_its_own():
+def test_each_attempt_has_its_own_name():
     assert pod_name("alice", KERNEL_ID, 1) != pod_name("alice", KERNEL_ID, 2)
 
 
@@ -74,8 +74,8 @@ def test_a_user_has_a_label(username, label):
     assert LEGAL.fullmatch(user_label(username))
 
 
-def test_nobody_can_take_the_label_of_another_user():
-    """Whoever calls themselves what another one's name becomes gets another label."""
+def test_no_user_can_take_the_label_of_another():
+    """A user with another user's label as a name gets a different label."""
     taken = user_label("Alice")
     assert user_label(taken) != taken
     assert user_label("alice---x").startswith("alice-x---")

@@ -194,12 +194,12 @@ def test_the_token_is_not_looked_at_before_it_is_needed(monkeypatch):
 
 # Besides `settings`, and what else each reads of the environment.
 READERS = {
-    "cli/gateway_check.py",  # JUPYTER_GATEWAY_*, as any client of a gateway
-    "cli/image_check.py",  # all of it, for the container's start script
-    "cli/image_inspection.py",  # HOME, in a container
-    "cli/image_runtime.py",  # JAVA_HOME and SPARK_HOME, in a container
-    "cli/launch_docker.py",  # KERNEL_*, as it is run by Gateway Provisioners
-    "cli/launch_kubernetes.py",  # the same
+    "cli/chart/gateway_check.py",  # JUPYTER_GATEWAY_*, as any client of a gateway
+    "cli/image/check.py",  # all of it, for the container's start script
+    "cli/image/inspection.py",  # HOME, in a container
+    "cli/image/runtime.py",  # JAVA_HOME and SPARK_HOME, in a container
+    "cli/launch/docker.py",  # KERNEL_*, as it is run by Gateway Provisioners
+    "cli/launch/kubernetes.py",  # the same
     "dockerd/api.py",  # DOCKER_HOST, as docker's own commands
     "kube/api.py",  # KUBECONFIG, KUBERNETES_SERVICE_HOST, as kubectl
     "provisioners/client_environment.py",  # KERNEL_*, and what not to pass on

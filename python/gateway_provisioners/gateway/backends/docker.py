@@ -13,7 +13,7 @@ from typing import Any
 from gateway_provisioners.errors import ConfigurationError, EngineError
 from gateway_provisioners.gateway.backends.annotation_writer import AnnotationWriter
 from gateway_provisioners.gateway.backends.base import adopt, check_response_server, patiently
-from gateway_provisioners.gateway.failures import in_one_line
+from gateway_provisioners.gateway.failures import summarize
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.kernels.peers import NoPeers
@@ -55,16 +55,16 @@ class DockerBackend(NoPeers):
         if self._announcements is not None and self._kernels is not None:
             for kernel_id in self._kernels.list_kernel_ids():
                 last_activity = self._kernels.get_kernel(kernel_id).last_activity
-                self.tell_activity(kernel_id, last_activity.isoformat())
+                self.announce_activity(kernel_id, last_activity.isoformat())
             await self._announcements.finish()
         await self._services.close()
 
     # Peers.
 
-    def tell_activity(self, kernel_id: str, last_activity: str) -> None:
+    def announce_activity(self, kernel_id: str, last_activity: str) -> None:
         self._announce(kernel_id, "last_activity", last_activity)
 
-    def tell_started(self, kernel_id: str, started: str) -> None:
+    def announce_started(self, kernel_id: str, started: str) -> None:
         self._announce(kernel_id, "started", started)
 
     def _announce(self, kernel_id: str, name: str, value: str) -> None:
@@ -98,7 +98,7 @@ class DockerBackend(NoPeers):
                 _log.error(
                     "Kernel %s cannot be taken over and is left as it is: %s",
                     workload,
-                    in_one_line(error),
+                    summarize(error),
                 )
 
     def _check_engine(self) -> Check:

@@ -87,14 +87,14 @@ class KubernetesBackend:
             for pod in pods.of_kernel(kernel_id)
         )
 
-    def tell_connections(self, kernel_id: str, count: int) -> None:
+    def announce_connections(self, kernel_id: str, count: int) -> None:
         name = connected_annotation(self._services.process)
         self._announce(kernel_id, name, str(count) if count else None)
 
-    def tell_activity(self, kernel_id: str, last_activity: str) -> None:
+    def announce_activity(self, kernel_id: str, last_activity: str) -> None:
         self._announce(kernel_id, LAST_ACTIVITY_ANNOTATION, last_activity)
 
-    def tell_started(self, kernel_id: str, started: str) -> None:
+    def announce_started(self, kernel_id: str, started: str) -> None:
         self._announce(kernel_id, STARTED_ANNOTATION, started)
 
     async def find(self, kernel_id: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.gateway.backends.base import adopt, restore
-from gateway_provisioners.gateway.failures import in_one_line
+from gateway_provisioners.gateway.failures import summarize
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.kube.gateways import Gateways
 from gateway_provisioners.kube.pods import KernelPods
@@ -152,12 +152,12 @@ class Reconciler:
         serve = decision.serve
         is_dead = not pods or (serve is not None and serve.ended and serve.state == RUNNING)
         if is_dead and kernel_id in self._kernels and not self._is_leader():
-            self._kernels.tell_of_death(kernel_id)
+            self._kernels.announce_death(kernel_id)
         if decision.serve is not None:
             async with self._room:
                 await self._serve(kernel_id, decision.serve)
         elif kernel_id in self._kernels and (decision.ended or self._is_given_up(kernel_id, pods)):
-            await self._kernels.forget(kernel_id)
+            await self._kernels.release(kernel_id)
 
     async def _serve(self, kernel_id: str, pod: PodState) -> None:
         managed = kernel_id in self._kernels
@@ -188,7 +188,7 @@ class Reconciler:
             _log.error(
                 "Kernel pod %s cannot be taken over and is left as it is: %s",
                 pod.name,
-                in_one_line(error),
+                summarize(error),
             )
 
     async def _adopt(self, pod: str, record: dict[str, Any]) -> None:

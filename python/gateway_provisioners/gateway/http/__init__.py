@@ -1,1 +1,1 @@
-"""The gateway's HTTP API: routes, handlers, authentication, and what a start request may ask for."""
+"""The gateway's HTTP API: routes, handlers, authentication, and the parser of start requests."""

@@ -1,4 +1,4 @@
-"""One line per request, without its query: that may hold the token."""
+"""The access log: one line per request, without its query, which may hold the token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _log = logging.getLogger(__name__)
 
 
 def request_summary(handler: RequestHandler) -> str:
-    """Method, path and client of a request."""
+    """Return method, path and client of a request."""
     request = handler.request
     return f"{request.method} {request.path} ({request.remote_ip})"
 
@@ -19,7 +19,7 @@ def request_summary(handler: RequestHandler) -> str:
 def log_request(handler: RequestHandler) -> None:
     """Log a finished request; the `log_function` of the tornado application.
 
-    Reads that succeed are debug-level: probes and clients that poll would drown the rest.
+    Successful reads are logged at debug level: probes and polling clients would drown the rest.
     """
     status = handler.get_status()
     if status >= 500:

@@ -1,4 +1,4 @@
-"""Who may talk to the gateway: whoever holds the token."""
+"""Authentication: clients need the token, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TokenIdentityProvider(GatewayIdentityProvider):
     """Compares the request's token with the gateway's in constant time; sets and reads no cookie."""
 
     def get_user(self, handler: RequestHandler) -> User | None:
-        """The one user there is, or None when the request does not hold the token."""
+        """Return the one user, or None if the request does not hold the token."""
         if not self.auth_enabled:
             return _CLIENT
         token = self.get_token(handler)
@@ -24,7 +24,7 @@ class TokenIdentityProvider(GatewayIdentityProvider):
         return _CLIENT
 
     def get_token(self, handler: RequestHandler) -> str | None:
-        """The token of `?token=` or else of the header `Authorization: token ...`, or None."""
+        """Return the token of `?token=`, else of the header `Authorization: token ...`, else None."""
         if token := handler.get_query_argument("token", ""):
             return token
         header = self.auth_header_pat.match(handler.request.headers.get("Authorization", ""))

@@ -19,7 +19,7 @@ from kernel_gateway.mixins import CORSMixin
 from tornado import web
 
 from gateway_provisioners.errors import PolicyViolation
-from gateway_provisioners.gateway.failures import describe, in_one_line, known_cause
+from gateway_provisioners.gateway.failures import describe, known_cause, summarize
 from gateway_provisioners.gateway.http.access_log import request_summary
 from gateway_provisioners.gateway.http.start_request import UnknownKernel, parse_start_request
 
@@ -27,10 +27,10 @@ _log = logging.getLogger(__name__)
 
 
 class GatewayHandlerMixin(CORSMixin):
-    """Goes before a handler class: asks for the token first and tells errors as JSON."""
+    """Precedes a handler class: checks the token first and sends errors as JSON."""
 
     async def prepare(self) -> None:
-        """Let nobody in without the token; a CORS preflight never holds one."""
+        """Refuse requests without the token; a CORS preflight, which never has one, is let through."""
         if self.request.method != "OPTIONS":
             if self.settings["identity_provider"].get_user(self) is None:
                 raise web.HTTPError(401, "The token of this gateway is missing or wrong.")
@@ -43,7 +43,7 @@ class GatewayHandlerMixin(CORSMixin):
             await prepared
 
     async def _find_kernel(self, kernel_id: str | None) -> None:
-        """Look for a kernel that another gateway may have started a moment ago."""
+        """Look for a kernel that another gateway may have only just started."""
         kernels = self.settings["kernel_manager"]
         if kernel_id and kernel_id not in kernels:
             await kernels.peers.find(kernel_id)
@@ -60,7 +60,7 @@ class GatewayHandlerMixin(CORSMixin):
         self.set_status(failure.status)
         self.set_header("Content-Type", "application/json")
         if isinstance(self, JupyterHandler):
-            self.set_cors_headers()  # or a page in a browser could not read it
+            self.set_cors_headers()  # without them a page in a browser could not read it
         self.finish(json.dumps({"reason": failure.reason, "message": failure.message}))
 
     def log_exception(
@@ -69,14 +69,14 @@ class GatewayHandlerMixin(CORSMixin):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Log what was foreseen in one line, and the rest with its traceback."""
+        """Log errors of ours in one line, and unexpected ones with their traceback."""
         if value is not None and known_cause(value):
-            _log.warning("%s: %s", self._request_summary(), in_one_line(value))
+            _log.warning("%s: %s", self._request_summary(), summarize(value))
         elif isinstance(value, web.HTTPError):
             super().log_exception(typ, value, tb)
         else:
             _log.error(
-                "%s: unforeseen error",
+                "%s: internal error",
                 self._request_summary(),
                 exc_info=(typ, value, tb),  # type: ignore[arg-type]
             )
@@ -88,8 +88,8 @@ class GatewayHandlerMixin(CORSMixin):
 class MainKernelHandler(GatewayHandlerMixin, kernel_handlers.MainKernelHandler):
     """Starts and lists kernels.
 
-    Replaces jupyter_kernel_gateway's, which swaps the kernel manager's `start_kernel` while a start is
-    under way, so that the environments of concurrent requests get mixed up.
+    Replaces jupyter_kernel_gateway's, which swaps the kernel manager's `start_kernel` during a start, so
+    that concurrent requests can get each other's environment.
     """
 
     @web.authenticated
@@ -102,7 +102,7 @@ class MainKernelHandler(GatewayHandlerMixin, kernel_handlers.MainKernelHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Start a kernel: `{"name": ..., "env": {...}}`, answered by 201 and its model."""
+        """Start a kernel from `{"name": ..., "env": {...}}`; the answer is 201 and its model."""
         manager = self.kernel_manager
         wanted = parse_start_request(
             self.request.body,
@@ -135,7 +135,7 @@ class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocke
     """Connects a client to its kernel."""
 
     def get_websocket_protocol(self, *args: Any) -> Any:
-        """Leave pings to jupyter_server: tornado would take its milliseconds for seconds."""
+        """Leave pings to jupyter_server: tornado would take the milliseconds for seconds."""
         protocol = super().get_websocket_protocol(*args)
         if protocol is not None:
             protocol.params.ping_interval = protocol.params.ping_timeout = None
@@ -154,10 +154,10 @@ class SessionRootHandler(GatewayHandlerMixin, session_handlers.SessionRootHandle
 
 
 class NotFoundHandler(GatewayHandlerMixin, web.RequestHandler):
-    """Whatever the gateway does not have."""
+    """Answers 404 to all other paths."""
 
     async def prepare(self) -> None:
-        """Say so to those who hold the token."""
+        """Check the token, then refuse."""
         await super().prepare()
         raise web.HTTPError(404)
 

@@ -1,4 +1,4 @@
-"""Which web pages may talk to the gateway from a browser (CORS)."""
+"""Cross-origin rules (CORS): the web pages that may use the gateway from a browser."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ ANY = "*"
 
 
 def web_settings(origins: Sequence[str]) -> dict[str, Any]:
-    """The settings of the tornado application that let pages from these origins in, and no others.
+    """Return the settings of the tornado application that admit pages from these origins only.
 
-    Programs send no origin and are let in whatever stands here; everybody needs the token.
+    Programs send no origin and are always admitted; all clients need the token.
     """
     if not origins:
-        # Without a pattern, jupyter_server would let a page read what a token in its URL gives it.
+        # Without a pattern, jupyter_server would let any page that has a token read the answers.
         return {"allow_origin_pat": re.compile("(?!)")}
     allowed: dict[str, Any] = {
-        # What JupyterLab's client library sends.
+        # JupyterLab's client library sends these.
         "kg_allow_headers": "Authorization, Content-Type",
         "kg_allow_methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
     }

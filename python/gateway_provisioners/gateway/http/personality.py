@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jupyter_server.base import handlers as base_handlers
@@ -12,14 +13,21 @@ from jupyter_server.services.sessions import handlers as session_handlers
 from jupyter_server.utils import url_path_join
 from traitlets.config import LoggingConfigurable
 
-from gateway_provisioners.gateway.http import handlers as ours
+from gateway_provisioners.gateway.http import handlers
 from gateway_provisioners.gateway.process.health import HealthHandler, ReadyHandler
 from gateway_provisioners.gateway.process.metrics import MetricsHandler
 from gateway_provisioners.settings import from_env
 
+# The others are jupyter_server's, with our token check before them.
+_REPLACEMENTS: Mapping[type, type] = {
+    kernel_handlers.MainKernelHandler: handlers.MainKernelHandler,
+    kernel_handlers.KernelWebsocketHandler: handlers.KernelWebsocketHandler,
+    session_handlers.SessionRootHandler: handlers.SessionRootHandler,
+}
+
 
 class GatewayPersonality(LoggingConfigurable):
-    """What jupyter_kernel_gateway calls a personality: routes, and no kernels of its own."""
+    """A personality of jupyter_kernel_gateway: routes, without kernels of its own."""
 
     list_kernels = from_env("KG_LIST_KERNELS", True, "Let clients list the kernels and sessions.")
 
@@ -27,10 +35,10 @@ class GatewayPersonality(LoggingConfigurable):
         """Start no kernels ahead of time."""
 
     async def shutdown(self) -> None:
-        """End no kernels: that is the application's to decide."""
+        """Shut down no kernels: the application decides about that."""
 
     def create_request_handlers(self) -> list[tuple[Any, ...]]:
-        """The routes below the base URL; those without the token first."""
+        """Return the routes below the base URL; the first three need no token."""
         app: Any = self.parent
         routes: list[tuple[Any, ...]] = [
             (r"/healthz", HealthHandler),
@@ -40,16 +48,16 @@ class GatewayPersonality(LoggingConfigurable):
         ]
         for module in (kernel_handlers, spec_handlers, resource_handlers, session_handlers):
             routes += [(path, _with_token(handler)) for path, handler in module.default_handlers]
-        routes.append((r"/(.*)", ours.NotFoundHandler))
+        routes.append((r"/(.*)", handlers.NotFoundHandler))
         return [(url_path_join("/", app.base_url, path), *rest) for path, *rest in routes]
 
 
 def create_personality(**kwargs: Any) -> GatewayPersonality:
-    """What jupyter_kernel_gateway looks for in this module."""
+    """Make the personality; jupyter_kernel_gateway looks for this name."""
     return GatewayPersonality(**kwargs)
 
 
 def _with_token(handler: type) -> type:
-    """Our handler of that name if there is one, else jupyter_server's with our token check."""
-    name = handler.__name__
-    return getattr(ours, name, None) or type(name, (ours.GatewayHandlerMixin, handler), {})
+    return _REPLACEMENTS.get(handler) or type(
+        handler.__name__, (handlers.GatewayHandlerMixin, handler), {}
+    )

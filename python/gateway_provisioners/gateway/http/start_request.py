@@ -1,4 +1,4 @@
-"""What `POST /api/kernels` asks for, checked: pure, no I/O."""
+"""The parser of the body of `POST /api/kernels`: pure, no I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class UnknownKernel(GatewayProvisionersError):
-    """There is no kernelspec of that name."""
+    """The request names a kernelspec that does not exist."""
 
     reason = "UnknownKernel"
     http_status = 404
@@ -26,10 +26,10 @@ class StartRequest:
     """One kernel to start.
 
     Attributes:
-        name: of the kernelspec.
+        name: the name of the kernelspec.
         kernel_id: the id that the client chose for the kernel, a UUID, or None.
-        path: where the notebook lies, relative to the root of the host's files, or None.
-        environment: what the client set, and nothing else; secret.
+        path: the notebook's path, relative to the root of the gateway's files, or None.
+        environment: the client's variables, and no others; secret.
     """
 
     name: str
@@ -49,8 +49,8 @@ def parse_start_request(
     """Check the body of a start request.
 
     Args:
-        body: JSON object or nothing.
-        known_names: gives the names of the kernelspecs there are.
+        body: a JSON object, or empty.
+        known_names: returns the names of the kernelspecs.
         default_name: the kernelspec for a request that names none.
         forced_name: the kernelspec for all requests, or "".
         client_variables: variables that clients may set besides `KERNEL_*`.
@@ -58,14 +58,14 @@ def parse_start_request(
     Raises:
         InvalidRequest: the body is malformed.
         PolicyViolation: it sets a variable that clients may not set.
-        UnknownKernel: it names a kernelspec that there is not.
+        UnknownKernel: it names a kernelspec that does not exist.
     """
     model = _json_object(body)
     name = forced_name or _optional_text(model, "name") or default_name
     names = known_names()
     if name.lower() not in names:
-        there_are = ", ".join(sorted(names)) or "none"
-        raise UnknownKernel(f"There is no kernel named {name!r} here. There are: {there_are}.")
+        known = ", ".join(sorted(names)) or "none"
+        raise UnknownKernel(f"There is no kernel named {name!r} here. Available: {known}.")
     return StartRequest(
         name=name.lower(),
         kernel_id=_kernel_id(_optional_text(model, "kernel_id")),
@@ -111,11 +111,13 @@ def _environment(value: Any, client_variables: Collection[str]) -> Mapping[str, 
         raise InvalidRequest("`env` is not a JSON object.")
     for variable, content in value.items():
         if not _VARIABLE.fullmatch(variable):
-            raise InvalidRequest(f"{variable!r} in `env` is no name for an environment variable.")
+            raise InvalidRequest(
+                f"{variable!r} in `env` is not a valid name of an environment variable."
+            )
         if not isinstance(content, str):
             raise InvalidRequest(f"The value of {variable} in `env` is not a string.")
         if "\0" in content:
-            raise InvalidRequest(f"The value of {variable} in `env` holds a NUL character.")
+            raise InvalidRequest(f"The value of {variable} in `env` contains a NUL character.")
         if not variable.startswith("KERNEL_") and variable not in client_variables:
             allowed = ", ".join(["KERNEL_*", *sorted(client_variables)])
             raise PolicyViolation(

@@ -1,4 +1,4 @@
-"""One kernel of the gateway: starts, restarts and ends it, one at a time."""
+"""One kernel of the gateway: its start, restarts and shutdown, which never overlap."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from traitlets import default
 from zmq.eventloop.zmqstream import ZMQStream
 
 from gateway_provisioners.errors import GatewayProvisionersError, KernelBusy
-from gateway_provisioners.gateway.failures import in_one_line
+from gateway_provisioners.gateway.failures import summarize
+from gateway_provisioners.gateway.kernels.peers import Peers
 from gateway_provisioners.provisioners.contract import GatewayContract
 
-# How soon a kernel that is not busy answers.
+# The time within which a kernel that is not busy answers.
 _ANSWER_SECONDS = 0.5
-# States in which a kernel is until it has said something.
+# The states of a kernel that has not answered yet.
 _UNCERTAIN = frozenset({"unknown", "starting"})
-# For kernels of provisioners that a gateway has no contract with, such as jupyter_client's own.
+# For kernels of provisioners without a contract, such as jupyter_client's own.
 _NO_CONTRACT = GatewayContract()
 
 
 class KernelGone(GatewayProvisionersError):
-    """The kernel was shut down while somebody asked for something else."""
+    """The kernel was shut down before the request could be carried out."""
 
     reason = "KernelGone"
     http_status = 404
 
 
 class _Owner(Protocol):
-    """What a kernel expects of its parent, the manager of all kernels."""
+    """The manager of all kernels, as its kernels see it."""
 
     event_logger: EventLogger
-
-    def is_leader(self) -> bool: ...
+    peers: Peers
 
     def kernel_restarted(self, kernel_id: str) -> None: ...
 
@@ -52,14 +52,14 @@ class _Owner(Protocol):
 class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
     """Restarts a kernel that died, up to `restart_limit` times in a row.
 
-    Upstream's does so as well when the kernel is being shut down at that moment, and stops watching
-    for good, without a word to anybody, as soon as a restart fails.
+    Upstream's restarts even a kernel that is being shut down, and as soon as one restart fails it stops
+    watching for good, without a log line.
     """
 
     async def poll(self) -> None:  # type: ignore[override]
-        """Look at the kernel; restart it or give it up."""
+        """Check the kernel; restart it or give it up."""
         kernel = cast(GatewayKernel, self.kernel_manager)
-        if kernel.shutting_down or not kernel.is_ours_to_restart:
+        if kernel.shutting_down or not kernel.is_restarted_here:
             return
         try:
             await super().poll()
@@ -67,13 +67,13 @@ class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
             return
         except KernelBusy:
             self.start()  # the attempt may have stopped the watch
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the watch
+        except Exception as error:  # noqa: BLE001 - no error may end the watch
             self.log.warning(
                 "Kernel %s died and could not be restarted (%d of %d): %s",
                 kernel.kernel_id,
                 self._restart_count,
                 self.restart_limit,
-                in_one_line(error),
+                summarize(error),
             )
             # The failed attempt stopped the watch; it counts, and the next one is due.
             self._restarting = True
@@ -90,11 +90,11 @@ class GatewayKernel(ServerKernelManager):
         self._lifecycle = asyncio.Lock()
         self._gone = False
         self._restarted = asyncio.Event()
-        self.told_of_death_of = ""
-        """The pod whose end its clients know of, of a kernel that another gateway restarts."""
+        self.death_announced_for = ""
+        """The pod whose end was announced to the clients; for a kernel that another gateway restarts."""
         self.execution_state = "unknown"
         self.started = datetime.now(timezone.utc)
-        """When it was started first; a restart is no new kernel."""
+        """The time when it was first started; a restart does not change it."""
         self._question: ZMQStream | None = None
         self._silence: asyncio.TimerHandle
 
@@ -104,7 +104,7 @@ class GatewayKernel(ServerKernelManager):
 
     @default("event_logger")
     def _event_logger_default(self) -> EventLogger:
-        # Upstream makes one, with a logger that stays for ever, for every kernel.
+        # Upstream makes one for every kernel, with a logger that stays forever.
         return self._owner.event_logger
 
     @property
@@ -113,35 +113,35 @@ class GatewayKernel(ServerKernelManager):
         return provisioner if isinstance(provisioner, GatewayContract) else _NO_CONTRACT
 
     @property
-    def is_ours_to_restart(self) -> bool:
-        """Whether this gateway restarts the kernel when it dies, and no other."""
-        return self._owner.is_leader() and not self.is_moving
+    def is_restarted_here(self) -> bool:
+        """True if this gateway, and no other, restarts the kernel when it dies."""
+        return self._owner.peers.is_leader() and not self.is_moving
 
     @property
     def is_moving(self) -> bool:
-        """Whether another gateway is restarting the kernel, or ending it."""
+        """True while another gateway is restarting or ending the kernel."""
         return self._contract.is_busy_elsewhere
 
     @property
     def workload_name(self) -> str:
-        """The pod that is the kernel, as far as this gateway knows; "" for one that is no pod."""
+        """The name of the kernel's pod or container, as far as this gateway knows; "" if it has none."""
         return self._contract.workload_name
 
     @property
     def ports(self) -> list[Any]:
         """The ports, and the address that they belong to.
 
-        jupyter_server compares this list to learn whether a restart moved the kernel, and a pod that
-        is started anew may have the old ports at another address.
+        jupyter_server compares this list to learn whether a restart moved the kernel, and a new pod may
+        have the old ports at another address.
         """
         return [*super().ports, self.ip]
 
     async def restart_kernel(self, *args: Any, **kwargs: Any) -> None:
-        """Restart the kernel; whoever is connected to it follows it to where it is then.
+        """Restart the kernel; its connected clients are connected to the new one.
 
         Raises:
             KernelGone: it was shut down meanwhile.
-            KernelBusy: another gateway restarts or ends it.
+            KernelBusy: another gateway is restarting or ending it.
         """
         async with self._lifecycle:
             if self._gone:
@@ -157,7 +157,7 @@ class GatewayKernel(ServerKernelManager):
             self._owner.kernel_restarted(self.kernel_id)
 
     async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
-        """End the kernel and remove what belongs to it; may be called again if that failed."""
+        """Shut down the kernel and remove its resources; may be called again if that failed."""
         async with self._lifecycle:
             await super().shutdown_kernel(*args, **kwargs)
             self._gone = True
@@ -170,7 +170,7 @@ class GatewayKernel(ServerKernelManager):
         env: dict[str, str],
         restore: Callable[[KernelProvisionerBase], Awaitable[None]],
     ) -> None:
-        """Become the manager of a kernel that runs already.
+        """Become the manager of a kernel that is running already.
 
         jupyter_client has no such step: this is its start with `restore` in place of the launch.
         """
@@ -182,8 +182,8 @@ class GatewayKernel(ServerKernelManager):
             parent=self.parent
         ).create_provisioner_instance(kernel_id, kernel_spec, parent=self)
         await restore(self.provisioner)
-        # jupyter_client takes a file that is there for one that was read. A process before this one in the
-        # same pod may have left it.
+        # jupyter_client takes the content of an existing file for loaded, and an earlier process in the same
+        # pod may have left one.
         with suppress(FileNotFoundError):
             os.remove(self.connection_file)  # noqa: PTH107 - as jupyter_client does, which holds a str
         self._reconcile_connection_info(self.provisioner.connection_info)
@@ -194,12 +194,12 @@ class GatewayKernel(ServerKernelManager):
     async def follow(
         self, replaces: str, restore: Callable[[KernelProvisionerBase], Awaitable[None]]
     ) -> None:
-        """Go to where another gateway restarted the kernel.
+        """Connect to the kernel after another gateway restarted it.
 
         Args:
-            replaces: the pod that was the kernel before. If this gateway did something else with it
-                meanwhile, nothing happens.
-            restore: gives the provisioner what the other gateway knows.
+            replaces: the kernel's workload before. If this gateway has changed that meanwhile, nothing
+                happens.
+            restore: gives the provisioner the record of the other gateway.
         """
         async with self._lifecycle:
             if self._gone or self.workload_name != replaces:
@@ -213,7 +213,7 @@ class GatewayKernel(ServerKernelManager):
             self._restarted.set()
             self._owner.kernel_restarted(self.kernel_id)
 
-    async def let_go(self) -> None:
+    async def release(self) -> None:
         """Manage the kernel no longer, and leave it as it is."""
         async with self._lifecycle:
             self._gone = True
@@ -230,7 +230,7 @@ class GatewayKernel(ServerKernelManager):
             pass
 
     async def wait_alive(self) -> None:
-        """Return when the kernel lives and it is known where, or when it is gone for good."""
+        """Return when the kernel is alive and its address is known, or when it is gone for good."""
         while True:
             await self.wait_for_operation()
             if self._gone or await self.is_alive():
@@ -239,7 +239,7 @@ class GatewayKernel(ServerKernelManager):
             await self._restarted.wait()
 
     def ask_whether_busy(self) -> None:
-        """Learn the state of a kernel that somebody else started: a busy one answers later."""
+        """Find out the state of a kernel that another gateway started: a busy one answers later."""
         self._stop_asking()
         loop = asyncio.get_running_loop()
         self._question = channel = self.connect_shell()
@@ -277,6 +277,6 @@ class GatewayKernel(ServerKernelManager):
             self._ready.set_result(None)
 
     @property
-    def outlives_gateway(self) -> bool:
-        """Whether a gateway that starts later can find this kernel again: its provisioner says so."""
+    def outlives_process(self) -> bool:
+        """True if a gateway that starts later can find this kernel, by its provisioner's contract."""
         return self._contract.outlives_process

@@ -1,4 +1,4 @@
-"""The kernelspecs there are: those on disk and those of the release's ConfigMap, live."""
+"""The gateway's kernelspecs: those on disk and, live, those of the release's ConfigMap."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from gateway_provisioners.gateway.kernels.culling import IDLE_TIMEOUT, MAX_LIFET
 from gateway_provisioners.gateway.process.health import Check
 from gateway_provisioners.settings import from_env, names
 
-# No such directory has files in it: an empty name would mean the current directory to the handlers
-# that look for logos.
+# A directory without files: the handlers that look for logos would take an empty name for the current
+# directory.
 _NO_RESOURCES = os.devnull
 _SUFFIX = ".json"
 _TEXTS = ("display_name", "language", "mimetype", "interrupt_mode", "kernel_protocol_version")
 
 
 class _Unusable(Exception):
-    """A kernel.json that no kernel can be started from; says why."""
+    """A kernel.json that no kernel can be started from; the message says why."""
 
 
 class ConfigMapSource(Protocol):
-    """Where the ConfigMap comes from; `kube.cache.ObjectCache` is one."""
+    """A source of ConfigMaps, such as `kube.cache.ObjectCache`."""
 
     @property
     def objects(self) -> Mapping[str, Mapping[str, Any]]: ...
@@ -39,9 +39,9 @@ class ConfigMapSource(Protocol):
 
 
 class GatewayKernelSpecManager(KernelSpecManager):
-    """Kernelspecs from the standard directories, and over them those of a watched ConfigMap.
+    """Kernelspecs from the standard directories and from a watched ConfigMap, which has precedence.
 
-    The ConfigMap's are read when it changes, not when somebody asks.
+    The ConfigMap is read when it changes, not with each request.
     """
 
     allowed_kernelspecs: set[str] = from_env(
@@ -60,33 +60,33 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
     @default("ensure_native_kernel")
     def _ensure_native_kernel_default(self) -> bool:
-        # A gateway that has ipykernel for its own use does not offer to run code in itself.
+        # Where ipykernel is installed, the gateway still does not offer to run code on its own machine.
         return False
 
     def follow(self, source: ConfigMapSource) -> None:
-        """Take kernelspecs from every key `<kernel name>.json` of the source's ConfigMaps, from now on."""
+        """Serve, from now on, the kernelspecs in the keys `<kernel name>.json` of the source's ConfigMaps."""
         self._source = source
         source.subscribe(lambda _change, _configmap: self._read(source.objects))
         self._read(source.objects)
 
     def check(self) -> Check:
-        """For readiness: a broken kernelspec is told of, and does not take the others away."""
+        """Check readiness: an unusable kernelspec is reported, and the others are served all the same."""
         if self._source is not None and not self._source.synced:
             return Check(ok=False, detail="the ConfigMap of kernelspecs has not been read yet")
         problems = "; ".join(self._problems.values())
         return Check(ok=True, detail=problems or f"{len(self._watched)} from the ConfigMap")
 
     def find_kernel_specs(self) -> dict[str, str]:
-        """Resource directories by kernel name; of kernelspecs that clients may start."""
+        """Return resource directories by kernel name, of the kernelspecs that clients may use."""
         found = super().find_kernel_specs()
         found.update((name, spec.resource_dir) for name, spec in self._allowed_watched().items())
         return found
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """The kernelspec of that name; unlike upstream only if it is among those allowed.
+        """Return the kernelspec of that name; unlike upstream, only if clients may use it.
 
         Raises:
-            NoSuchKernel: there is none, or its provisioner is not installed.
+            NoSuchKernel: it does not exist, clients may not use it, or its provisioner is not installed.
         """
         name = kernel_name.lower()
         if watched := self._allowed_watched().get(name):
@@ -122,7 +122,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
         """Read a kernel.json.
 
         Raises:
-            _Unusable: what is wrong with it.
+            _Unusable: no kernel can be started from it.
         """
         try:
             model = json.loads(content)
@@ -142,7 +142,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
 
 def _check(model: Mapping[str, Any]) -> None:
-    """Refuse what would only fail when somebody starts the kernel."""
+    """Raise `_Unusable` for mistakes that would otherwise show only when a kernel is started."""
     argv, env, metadata = model.get("argv"), model.get("env", {}), model.get("metadata", {})
     if not isinstance(argv, list) or not argv or not all(isinstance(part, str) for part in argv):
         raise _Unusable("`argv` is not a list of strings")
@@ -156,7 +156,7 @@ def _check(model: Mapping[str, Any]) -> None:
         raise _Unusable("`metadata.kernel_provisioner` or its `config` is not an object")
     for key in (IDLE_TIMEOUT, MAX_LIFETIME):
         if key in metadata and not _is_count(metadata[key]):
-            raise _Unusable(f"`metadata.{key}` is no whole number of seconds")
+            raise _Unusable(f"`metadata.{key}` is not a whole number of seconds")
 
 
 def _is_count(value: Any) -> bool:

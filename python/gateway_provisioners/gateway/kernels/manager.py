@@ -1,4 +1,4 @@
-"""All kernels of the gateway."""
+"""The manager of all kernels of a gateway."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_events import EventLogger
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from traitlets import default
 
 from gateway_provisioners.errors import GatewayProvisionersError, TooManyKernels
-from gateway_provisioners.gateway.failures import in_one_line, known_cause
-from gateway_provisioners.gateway.kernels.culling import CullingKernelManager
+from gateway_provisioners.gateway.failures import known_cause, summarize
+from gateway_provisioners.gateway.kernels.culling import Culler
 from gateway_provisioners.gateway.kernels.peers import NoPeers, Peers
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
-from gateway_provisioners.gateway.process.open_files import most_zmq_sockets
+from gateway_provisioners.gateway.process.open_files import max_zmq_sockets
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.gateway.websocket.offline_buffer import OfflineBuffer
 from gateway_provisioners.settings import from_env
 
-# How soon a channel tries again to reach a kernel that does not listen yet: 0MQ's own 100 ms are a
-# good part of a start.
+# The pause before a channel tries again to reach a kernel that does not listen yet: 0MQ's own 100 ms
+# are a good part of a start.
 _RECONNECT_MILLISECONDS = 20
-# How long the last messages to kernels may take to leave.
+# The time that the last messages to kernels have to leave.
 _LINGER_MILLISECONDS = 200
 
 
@@ -43,20 +44,39 @@ class KernelIdTaken(GatewayProvisionersError):
 
 
 class StartAbandoned(GatewayProvisionersError):
-    """The gateway was told to stop before the kernel had started."""
+    """The gateway was asked to stop before the kernel had started."""
 
     reason = "GatewayStopping"
     http_status = 503
 
 
-class GatewayKernelManager(CullingKernelManager):
-    """jupyter_server's manager, with limits and metrics, that follows kernels where they move."""
+class GatewayKernelManager(AsyncMappingKernelManager):
+    """jupyter_server's manager, with limits, metrics and peers, for kernels that move when they restart."""
 
     offline_buffer_bytes = from_env(
         "GP_OFFLINE_BUFFER_BYTES",
         8 * 2**20,
-        "How much output of a kernel without a mailbox is kept while its client is away.",
+        "The most output of a kernel without a mailbox that is kept for a client that is away.",
         unit="bytes",
+    )
+    cull_idle_timeout = from_env(
+        "GP_CULL_IDLE_TIMEOUT",
+        0,
+        "How long a kernel may be idle before it is shut down; 0: forever. A kernelspec's "
+        "`metadata.cull_idle_timeout` comes before it.",
+        unit="seconds",
+    )
+    cull_interval = from_env(
+        "GP_CULL_INTERVAL",
+        300,
+        "How often to look for kernels that are to be shut down.",
+        unit="seconds",
+        min=1,
+    )
+    cull_connected = from_env(
+        "GP_CULL_CONNECTED",
+        False,
+        "Shut down idle kernels even while clients are connected to them.",
     )
 
     def __init__(self, **kwargs: Any) -> None:
@@ -65,7 +85,14 @@ class GatewayKernelManager(CullingKernelManager):
         self.metrics = GatewayMetrics(lambda: [k.kernel_name for k in self._kernels.values()])
         self.peers: Peers = NoPeers()
         self._starts: dict[str, asyncio.Task[str]] = {}
-        self._farewells: set[asyncio.Task[None]] = set()
+        self._pending_shutdowns: set[asyncio.Task[None]] = set()
+        self.culler = Culler(self, lambda: self.peers, self.metrics)
+
+    @default("untracked_message_types")
+    def _untracked_message_types_default(self) -> list[str]:
+        # A kernel sends this greeting to each gateway that starts and subscribes, so it is not a use of it.
+        upstream = AsyncMappingKernelManager.untracked_message_types
+        return [*upstream.default(), "iopub_welcome"]
 
     @default("kernel_manager_class")
     def _kernel_manager_class_default(self) -> str:
@@ -79,8 +106,8 @@ class GatewayKernelManager(CullingKernelManager):
     def _context_default(self) -> zmq.asyncio.Context:
         self._created_context = True
         context = zmq.asyncio.Context()
-        # Before its first socket, or not at all: 0MQ's 1023 are enough for some 170 kernels in use.
-        context.set(zmq.MAX_SOCKETS, most_zmq_sockets())
+        # Has an effect only before the first socket. 0MQ's 1023 are enough for some 170 kernels in use.
+        context.set(zmq.MAX_SOCKETS, max_zmq_sockets())
         context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MILLISECONDS)
         return context
 
@@ -92,11 +119,11 @@ class GatewayKernelManager(CullingKernelManager):
         env: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> str:
-        """Start a kernel, or find the one that has this id.
+        """Start a kernel, or return the one that has this id already.
 
         Args:
-            kernel_name: its kernelspec; None: the default one.
-            kernel_id: the id that it shall have; None: a new one.
+            kernel_name: its kernelspec; None for the default one.
+            kernel_id: its id; None for a new one.
             env: its environment, to which nothing of the gateway's own is added.
             kwargs: jupyter_server's (`path`).
 
@@ -104,7 +131,7 @@ class GatewayKernelManager(CullingKernelManager):
             the id.
 
         Raises:
-            TooManyKernels, KernelIdTaken, StartAbandoned, NoSuchKernel: see there.
+            TooManyKernels, KernelIdTaken, StartAbandoned, NoSuchKernel: no kernel was started.
         """
         if kernel_id is not None and kernel_id in self:
             return kernel_id
@@ -142,7 +169,7 @@ class GatewayKernelManager(CullingKernelManager):
         now: bool = False,
         restart: bool = False,
     ) -> None:
-        """End a kernel; one that is dead already without waiting for it, one that would not end again."""
+        """Shut a kernel down: at once if it is dead, and again if an earlier attempt failed."""
         kernel = self.get_kernel(kernel_id)
         pending = self._pending_kernels.get(kernel_id)
         if pending is not None and pending.done():
@@ -161,50 +188,50 @@ class GatewayKernelManager(CullingKernelManager):
         return answer
 
     def start_buffering(self, kernel_id: str, session_key: str, channels: dict[str, Any]) -> None:
-        """Keep what a kernel says for a client that went away, up to a limit."""
+        """Keep the output of a kernel for a client that is away, up to a limit."""
         super().start_buffering(kernel_id, session_key, channels)
         if kernel_id in self._kernel_buffers:
             buffer = OfflineBuffer(self.offline_buffer_bytes)
             self._kernel_buffers[kernel_id]["buffer"] = buffer
 
     def kernel_restarted(self, kernel_id: str) -> None:
-        """Follow a kernel to where it is after a restart; called by the kernel."""
+        """Connect to a kernel that was restarted; called by the kernel."""
         kernel = self.get_kernel(kernel_id)
         kernel.execution_state = "starting"
         kernel.reason = ""
-        # What the old process said of itself; jupyter_server would take it for the new one's answer.
+        # The old process's answer, which jupyter_server would take for the new one's.
         vars(kernel).pop("_kernel_info_future", None)
         if self._get_changed_ports(kernel_id) is None:
             return
         self.stop_watching_activity(kernel_id)
         self.start_watching_activity(kernel_id)
-        if kernel_id not in self._kernel_buffers:  # else its client does, when it comes back
+        if kernel_id not in self._kernel_buffers:  # else its client's next connection does the same
             self.ports_changed(kernel_id)
             for connection in GatewayWebsocketConnection.of_kernel(kernel):
                 connection.follow_kernel()
 
     def kernel_restart_failed(self, kernel_id: str, error: Exception) -> None:
-        """Let lists of kernels tell that one is dead, and why; called by the kernel."""
+        """Show in lists of kernels that one is dead, and why; called by the kernel."""
         kernel = self.get_kernel(kernel_id)
         kernel.execution_state = "dead"
         cause = known_cause(error)
         kernel.reason = str(cause or "The kernel could not be restarted.")
         self.metrics.restart_failed(kernel.kernel_name, error)
 
-    async def close_websockets(self, patience: float, seconds: float) -> None:
-        """Send every client away, so that it connects again to whoever answers then.
+    async def close_websockets(self, quiet_timeout: float, close_timeout: float) -> None:
+        """Close every websocket, so that clients connect again, to the next gateway.
 
         Args:
-            patience: how many seconds to wait at most for a good moment.
-            seconds: how long clients may then take to agree.
+            quiet_timeout: the most seconds to wait until a client is quiet.
+            close_timeout: the most seconds that clients may then take to close.
         """
-        goodbyes = [
-            asyncio.create_task(connection.say_goodbye(patience))
+        closing = [
+            asyncio.create_task(connection.close_for_reconnect(quiet_timeout))
             for kernel in self._kernels.values()
             for connection in GatewayWebsocketConnection.of_kernel(kernel)
         ]
-        if goodbyes:
-            await asyncio.wait(goodbyes, timeout=patience + seconds)
+        if closing:
+            await asyncio.wait(closing, timeout=quiet_timeout + close_timeout)
 
     async def adopt(
         self,
@@ -220,11 +247,11 @@ class GatewayKernelManager(CullingKernelManager):
         """Manage a kernel that another process started and that still runs.
 
         Args:
-            kernel_spec: what it was started from, which may be gone from the kernelspecs.
-            env: what the client had set; a restart needs it.
-            last_activity: when it was last in use, in ISO 8601; "" if nobody knows.
-            started: when it was started first, likewise.
-            restore: gives a new provisioner what the other one knows.
+            kernel_spec: its kernelspec, which may be gone from this gateway's kernelspecs.
+            env: the client's variables; a restart needs them.
+            last_activity: the time when it was last in use, in ISO 8601; "" if unknown.
+            started: the time when it was first started, likewise.
+            restore: gives a new provisioner the record of the other one.
         """
         kernel, _, _ = self.pre_start_kernel(kernel_name, {"kernel_id": kernel_id})
         await kernel.adopt(kernel_id, kernel_spec, env, restore)
@@ -239,7 +266,7 @@ class GatewayKernelManager(CullingKernelManager):
             kernel.started = datetime.fromisoformat(started)
         kernel.ask_whether_busy()
         self.initialize_culler()
-        self.log.info("Kernel %s, which was running already, is taken over.", kernel_id)
+        self.log.info("Kernel %s, which was running already, was taken over.", kernel_id)
 
     async def follow(
         self,
@@ -248,39 +275,39 @@ class GatewayKernelManager(CullingKernelManager):
         replaces: str,
         restore: Callable[[KernelProvisionerBase], Awaitable[None]],
     ) -> None:
-        """Go to where another gateway restarted a kernel; see `GatewayKernel.follow`."""
+        """Connect to a kernel that another gateway restarted; see `GatewayKernel.follow`."""
         kernel = self.get_kernel(kernel_id)
         await kernel.follow(replaces, restore)
         kernel.ask_whether_busy()
 
-    def tell_of_death(self, kernel_id: str) -> None:
-        """Tell clients, once, that their kernel died and that another gateway starts it anew."""
+    def announce_death(self, kernel_id: str) -> None:
+        """Inform clients, once, that their kernel died and that another gateway restarts it."""
         kernel = self.get_kernel(kernel_id)
-        if kernel.told_of_death_of != kernel.workload_name:
-            kernel.told_of_death_of = kernel.workload_name
+        if kernel.death_announced_for != kernel.workload_name:
+            kernel.death_announced_for = kernel.workload_name
             for connection in GatewayWebsocketConnection.of_kernel(kernel):
                 connection.on_kernel_restarted()
 
-    async def forget(self, kernel_id: str) -> None:
-        """Let go of a kernel that another gateway ended, and of those who are connected to it."""
+    async def release(self, kernel_id: str) -> None:
+        """Release a kernel that another gateway shut down, and disconnect its clients."""
         kernel = self.get_kernel(kernel_id)
         self.stop_watching_activity(kernel_id)
         self.stop_buffering(kernel_id)
         self.remove_kernel(kernel_id)
         for connection in GatewayWebsocketConnection.of_kernel(kernel):
-            connection.tell_of_end()
-        await kernel.let_go()
-        self.log.info("Kernel %s was ended by another gateway.", kernel_id)
+            connection.report_end()
+        await kernel.release()
+        self.log.info("Kernel %s was shut down by another gateway.", kernel_id)
 
     async def wait_for_operation(self, kernel_id: str) -> None:
-        """Return when this gateway is not starting, restarting or ending the kernel."""
+        """Return when this gateway is not starting, restarting or shutting down the kernel."""
         if start := self._starts.get(kernel_id):
             await asyncio.wait({start})
         if kernel_id in self:
             await self.get_kernel(kernel_id).wait_for_operation()
 
     def kernel_model(self, kernel_id: str) -> dict[str, Any]:
-        """What clients are told of a kernel; those who are connected elsewhere count as well."""
+        """Return the kernel's model for clients; connections to other gateways count as well."""
         model: dict[str, Any] = super().kernel_model(kernel_id)
         model["connections"] += self.peers.connections_elsewhere(kernel_id)
         return model
@@ -288,15 +315,15 @@ class GatewayKernelManager(CullingKernelManager):
     def notify_connect(self, kernel_id: str) -> None:
         """Count one more client of a kernel."""
         super().notify_connect(kernel_id)
-        self._tell_of_connections(kernel_id)
+        self._announce_connections(kernel_id)
 
     def notify_disconnect(self, kernel_id: str) -> None:
-        """Count one client less."""
+        """Count one client of a kernel less."""
         super().notify_disconnect(kernel_id)
-        self._tell_of_connections(kernel_id)
+        self._announce_connections(kernel_id)
 
     async def finish_starts(self, seconds: float) -> None:
-        """Wait for the starts that are under way; abandon those that take longer."""
+        """Wait for the starts that are under way; abandon those that take longer than that."""
         starts = set(self._starts.values())
         if not starts:
             return
@@ -306,37 +333,46 @@ class GatewayKernelManager(CullingKernelManager):
         if pending:
             await asyncio.wait(pending)
 
-    async def let_go(self, *, shut_down_all: bool) -> None:
-        """Leave the kernels that outlive this process alone; end the others, or all of them."""
-        if self._culler_callback is not None:
-            self._culler_callback.stop()
-        ending = []
+    async def release_all(self, *, shut_down_all: bool) -> None:
+        """Release the kernels that outlive this process, and shut down the others, or all of them."""
+        self.culler.stop()
+        shutdowns = []
         for kernel_id, kernel in list(self._kernels.items()):
-            if shut_down_all or not kernel.outlives_gateway:
-                ending.append(self._end(kernel_id))
+            if shut_down_all or not kernel.outlives_process:
+                shutdowns.append(self._shut_down(kernel_id))
             else:
                 kernel.stop_restarter()
                 self.stop_watching_activity(kernel_id)
                 self.stop_buffering(kernel_id)
-        await asyncio.gather(*ending, *self._farewells)
+        await asyncio.gather(*shutdowns, *self._pending_shutdowns)
         self.context.destroy(linger=_LINGER_MILLISECONDS)
 
-    async def _end(self, kernel_id: str) -> None:
+    def initialize_culler(self) -> None:
+        """Begin to cull, once; upstream does so only if all kernels have an idle timeout."""
+        self.culler.start()
+        self._initialized_culler = True
+
+    def track_message_type(self, message_type: str | None) -> bool:
+        """Return whether such a message is a use of the kernel.
+
+        Upstream takes each message without a parent, whose type is None here, for a use: greetings as well.
+        """
+        return message_type is not None and bool(super().track_message_type(message_type))
+
+    async def _shut_down(self, kernel_id: str) -> None:
         try:
             await self.shutdown_kernel(kernel_id, now=True)
-        except Exception as error:  # noqa: BLE001 - the next one has to be ended as well
-            self.log.warning("Kernel %s could not be ended: %s", kernel_id, in_one_line(error))
+        except Exception as error:  # noqa: BLE001 - the next one has to be shut down as well
+            self.log.warning("Kernel %s could not be shut down: %s", kernel_id, summarize(error))
 
-    def _tell_of_connections(self, kernel_id: str) -> None:
+    def _announce_connections(self, kernel_id: str) -> None:
         if kernel_id in self._kernel_connections:
-            self.peers.tell_connections(kernel_id, self._kernel_connections[kernel_id])
+            self.peers.announce_connections(kernel_id, self._kernel_connections[kernel_id])
 
     def _refuse_beyond_limit(self) -> None:
-        most = self.parent.max_kernels
-        if most is not None and len(self._kernels.keys() | self._starts.keys()) >= most:
-            raise TooManyKernels(
-                f"This gateway runs {most} kernels at most and has that many; shut one down first."
-            )
+        limit = self.parent.max_kernels
+        if limit is not None and len(self._kernels.keys() | self._starts.keys()) >= limit:
+            raise TooManyKernels(TooManyKernels.at_limit(limit))
 
     async def _finish_kernel_start(self, kernel_id: str) -> None:
         await super()._finish_kernel_start(kernel_id)
@@ -348,7 +384,7 @@ class GatewayKernelManager(CullingKernelManager):
     async def _add_kernel_when_ready(
         self, kernel_id: str, km: KernelManager, kernel_awaitable: Awaitable[Any]
     ) -> None:
-        # Upstream keeps a start that failed among the pending ones for ever.
+        # Upstream keeps a start that failed among the pending ones forever.
         try:
             await kernel_awaitable
             self._kernels[kernel_id] = km
@@ -358,12 +394,12 @@ class GatewayKernelManager(CullingKernelManager):
             self._pending_kernels.pop(kernel_id, None)
 
     def _handle_kernel_died(self, kernel_id: str) -> None:
-        # Upstream forgets the kernel and leaves behind what its provisioner made.
-        self.log.warning("Kernel %s died too often; it is shut down.", kernel_id)
-        farewell = asyncio.create_task(self._end(kernel_id))
-        self._farewells.add(farewell)
-        farewell.add_done_callback(self._farewells.discard)
+        # Upstream drops the kernel and leaves behind what its provisioner made.
+        self.log.warning("Kernel %s died too often and is shut down.", kernel_id)
+        shutdown = asyncio.create_task(self._shut_down(kernel_id))
+        self._pending_shutdowns.add(shutdown)
+        shutdown.add_done_callback(self._pending_shutdowns.discard)
 
     def _restarted_kernel_answered(self, kernel_id: str, answer: asyncio.Future[Any]) -> None:
         if not answer.cancelled() and (error := answer.exception()):
-            self.log.warning("Kernel %s gave no answer after its restart: %s", kernel_id, error)
+            self.log.warning("Kernel %s did not answer after its restart: %s", kernel_id, error)

@@ -1,4 +1,4 @@
-"""What a gateway must know of the others that manage the same kernels, and let them know."""
+"""The other gateways that manage the same kernels: what they announce, and what is announced to them."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from typing import Protocol
 
 
 class Peers(Protocol):
-    """The other gateways, as `GatewayKernelManager` sees them."""
+    """The other gateways, as `GatewayKernelManager` and its kernels see them."""
 
     def is_leader(self) -> bool:
-        """Whether it is this one that restarts dead kernels and ends idle ones."""
+        """Return whether this gateway is the one that restarts dead kernels and culls kernels."""
         ...
 
     def connections_elsewhere(self, kernel_id: str) -> int:
-        """How many clients of a kernel are connected to others."""
+        """Return how many clients of a kernel are connected to other gateways."""
         ...
 
-    def tell_connections(self, kernel_id: str, count: int) -> None:
-        """Let the others know how many are connected to this one."""
+    def announce_connections(self, kernel_id: str, count: int) -> None:
+        """Announce how many clients of a kernel are connected to this gateway."""
         ...
 
-    def tell_activity(self, kernel_id: str, last_activity: str) -> None:
-        """Let the others know when a kernel was last in use, in ISO 8601."""
+    def announce_activity(self, kernel_id: str, last_activity: str) -> None:
+        """Announce when a kernel was last in use, in ISO 8601."""
         ...
 
-    def tell_started(self, kernel_id: str, started: str) -> None:
-        """Let the others know when a kernel was started first, in ISO 8601."""
+    def announce_started(self, kernel_id: str, started: str) -> None:
+        """Announce when a kernel was first started, in ISO 8601."""
         ...
 
     async def find(self, kernel_id: str) -> None:
-        """Take over a kernel that another one has started a moment ago, if it has."""
+        """Take over a kernel that another gateway has only just started, if there is one."""
         ...
 
 
 class NoPeers:
-    """There are no others."""
+    """A gateway without other gateways."""
 
     def is_leader(self) -> bool:
         return True
@@ -42,10 +42,10 @@ class NoPeers:
     def connections_elsewhere(self, kernel_id: str) -> int:  # noqa: ARG002
         return 0
 
-    def tell_connections(self, kernel_id: str, count: int) -> None: ...
+    def announce_connections(self, kernel_id: str, count: int) -> None: ...
 
-    def tell_activity(self, kernel_id: str, last_activity: str) -> None: ...
+    def announce_activity(self, kernel_id: str, last_activity: str) -> None: ...
 
-    def tell_started(self, kernel_id: str, started: str) -> None: ...
+    def announce_started(self, kernel_id: str, started: str) -> None: ...
 
     async def find(self, kernel_id: str) -> None: ...

@@ -1,4 +1,4 @@
-"""Which notebook a client runs on which kernel, as far as clients say so."""
+"""Sessions: the notebooks of clients and their kernels, as far as clients name them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from kernel_gateway.services.sessions.sessionmanager import SessionManager
 
 
 class GatewaySessionManager(SessionManager):
-    """jupyter_kernel_gateway's, whose list fails once for every kernel that ended by itself."""
+    """jupyter_kernel_gateway's, whose list fails once for each kernel that ended by itself."""
 
     _sessions: list[dict[str, Any]]
 
     def list_sessions(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
-        """The sessions whose kernels there are."""
+        """Return the sessions whose kernels exist."""
         self._sessions = [row for row in self._sessions if row["kernel_id"] in self.kernel_manager]
         sessions: list[dict[str, Any]] = super().list_sessions(*args, **kwargs)
         return sessions

@@ -1,4 +1,4 @@
-"""Is the gateway alive, and can it start kernels? For probes, so without the token."""
+"""Liveness and readiness of the gateway, for probes, and so without the token."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from tornado import web
 
 @dataclass(frozen=True)
 class Check:
-    """What one part of the gateway says of itself; `detail` is for people and holds no secret."""
+    """The state of one part of the gateway; `detail` is for people and holds no secret."""
 
     ok: bool
     detail: str = ""
 
 
 class HealthChecks:
-    """The named checks that make up readiness. A check reads what is known: it does no I/O."""
+    """The named checks that make up readiness. A check reads cached state: it does no I/O."""
 
     def __init__(self) -> None:
         self._checks: dict[str, Callable[[], Check]] = {}
 
     def add(self, name: str, check: Callable[[], Check]) -> None:
-        """Ask `check` from now on."""
+        """Make `check` a part of readiness."""
         self._checks[name] = check
 
     def results(self) -> dict[str, Check]:
-        """What each check says now."""
+        """Run each check."""
         return {name: check() for name, check in self._checks.items()}
 
 
@@ -36,19 +36,19 @@ class HealthHandler(web.RequestHandler):
     """`/healthz`: the process runs and its event loop answers."""
 
     def get(self) -> None:
-        """Answer."""
+        """Answer 200."""
         self.finish({"ok": True})
 
 
 class ReadyHandler(web.RequestHandler):
-    """`/readyz`: 200 if every check is satisfied, else 503; either way what each of them says."""
+    """`/readyz`: 200 if every check is ok, else 503; the body has the result of each."""
 
     def initialize(self, checks: HealthChecks) -> None:
-        """Take the checks to ask."""
+        """Set the checks; called by tornado."""
         self._health_checks = checks
 
     def get(self) -> None:
-        """Ask."""
+        """Answer with the results."""
         results = self._health_checks.results()
         ok = all(check.ok for check in results.values())
         self.set_status(200 if ok else 503)

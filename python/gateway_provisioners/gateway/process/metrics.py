@@ -1,4 +1,4 @@
-"""Prometheus metrics of the gateway. `kernel` is always the name of a kernelspec there is or was."""
+"""Prometheus metrics of the gateway. The label `kernel` always holds the name of a real kernelspec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from tornado import web
 
-from gateway_provisioners.gateway.failures import known_cause
+from gateway_provisioners.gateway.failures import INTERNAL_REASON, known_cause
 
 _PREFIX = "gateway_provisioners"
 _START_BUCKETS = (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60, 120, 300)
@@ -23,7 +23,7 @@ class GatewayMetrics:
     """The metrics of one gateway, in a registry of its own.
 
     Args:
-        running_kernels: gives the kernelspec name of every kernel that runs now.
+        running_kernels: returns the kernelspec name of every kernel that is running.
     """
 
     def __init__(self, running_kernels: Callable[[], Iterable[str]]) -> None:
@@ -33,7 +33,7 @@ class GatewayMetrics:
         self.registry.register(_RunningKernels(running_kernels))
         self._starts = CounterMetric(
             f"{_PREFIX}_kernel_starts",
-            "Kernels that were asked for, whatever became of them.",
+            "Kernels that clients asked for, whether they started or not.",
             ["kernel"],
             registry=self.registry,
         )
@@ -45,14 +45,14 @@ class GatewayMetrics:
         )
         self._start_seconds = Histogram(
             f"{_PREFIX}_kernel_start_seconds",
-            "From the request to the kernel's connection information, of kernels that started.",
+            "Seconds from the request to the kernel's connection information, of kernels that started.",
             ["kernel"],
             buckets=_START_BUCKETS,
             registry=self.registry,
         )
         self._restarts = CounterMetric(
             f"{_PREFIX}_kernel_restarts",
-            "Restarts: `cause` is `request` or, of kernels that ended by themselves, `death`.",
+            "Restarts: `cause` is `request`, or `death` if the kernel ended by itself.",
             ["kernel", "cause"],
             registry=self.registry,
         )
@@ -65,8 +65,8 @@ class GatewayMetrics:
 
         self._culled = CounterMetric(
             f"{_PREFIX}_kernels_culled",
-            "Kernels that the gateway ended: `cause` is `idle`, `lifetime` or, of kernels that could not be "
-            "restarted, `dead`.",
+            "Kernels that the gateway shut down: `cause` is `idle`, `lifetime`, or `dead` if a kernel could "
+            "not be restarted.",
             ["kernel", "cause"],
             registry=self.registry,
         )
@@ -92,19 +92,19 @@ class GatewayMetrics:
         self._restart_failures.labels(kernel, _reason(error)).inc()
 
     def culled(self, kernel: str, cause: str) -> None:
-        """Count a kernel that nobody asked to end."""
+        """Count a kernel that was culled."""
         self._culled.labels(kernel, cause).inc()
 
 
 class _RunningKernels(Collector):
-    """Counts at the time of asking: a gauge that is counted up and down goes wrong over time."""
+    """Counts when it is scraped: a gauge that is incremented and decremented drifts over time."""
 
     def __init__(self, running_kernels: Callable[[], Iterable[str]]) -> None:
         self._running_kernels = running_kernels
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily(
-            f"{_PREFIX}_running_kernels", "Kernels that run now.", labels=["kernel"]
+            f"{_PREFIX}_running_kernels", "Kernels that are running.", labels=["kernel"]
         )
         for kernel, count in Counter(self._running_kernels()).items():
             family.add_metric([kernel], count)
@@ -115,15 +115,15 @@ class MetricsHandler(web.RequestHandler):
     """`/metrics`, in Prometheus' text format."""
 
     def initialize(self, metrics: GatewayMetrics) -> None:
-        """Take the metrics to show."""
+        """Set the metrics; called by tornado."""
         self._metrics = metrics
 
     def get(self) -> None:
-        """Show them."""
+        """Answer with the metrics."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(self._metrics.registry))
 
 
 def _reason(error: BaseException) -> str:
     cause = known_cause(error)
-    return cause.reason if cause else "Unforeseen"
+    return cause.reason if cause else INTERNAL_REASON

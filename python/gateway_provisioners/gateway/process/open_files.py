@@ -1,29 +1,29 @@
-"""How many files and sockets this process may have."""
+"""Limits of the files and sockets that this process may have open."""
 
 from __future__ import annotations
 
 import resource
 
-# libzmq's own upper bound (ZMQ_SOCKET_LIMIT); with it come slots of eight bytes each.
+# libzmq's own upper bound (ZMQ_SOCKET_LIMIT); it allocates eight bytes for each socket.
 _ZMQ_SOCKET_LIMIT = 65535
 # A connected 0MQ socket has an eventfd and a TCP socket; the rest is for HTTP and for the cluster's API.
 _FILES_PER_ZMQ_SOCKET = 3
 
 
 def raise_open_files() -> int:
-    """Allow this process as many open files as its hard limit says; returns that number."""
+    """Raise the soft limit of open files to the hard limit; return the limit in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return most_open_files()
+    return max_open_files()
 
 
-def most_open_files() -> int:
-    """The limit in force."""
+def max_open_files() -> int:
+    """Return the limit in force."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if soft == resource.RLIM_INFINITY else soft
 
 
-def most_zmq_sockets() -> int:
-    """As many 0MQ sockets as there can be files for."""
-    return max(1023, min(_ZMQ_SOCKET_LIMIT, most_open_files() // _FILES_PER_ZMQ_SOCKET))
+def max_zmq_sockets() -> int:
+    """Return the number of 0MQ sockets that the limit of open files is enough for."""
+    return max(1023, min(_ZMQ_SOCKET_LIMIT, max_open_files() // _FILES_PER_ZMQ_SOCKET))

@@ -1,4 +1,4 @@
-"""TLS of the gateway's HTTP port, with a certificate that may be renewed while it runs."""
+"""TLS of the gateway's HTTP port, with a certificate that can be renewed at runtime."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _log = logging.getLogger(__name__)
 def server_context(
     certfile: str, keyfile: str | None, client_ca: str | None = None
 ) -> ssl.SSLContext:
-    """TLS 1.2 or later with the certificate of these files, as they are at each handshake.
+    """Return a context for TLS 1.2 or later that reads these files again when they change.
 
     Args:
-        keyfile: None where the key is in `certfile`.
-        client_ca: where it is given, clients must show a certificate that it signed.
+        keyfile: None if the key is in `certfile`.
+        client_ca: if given, clients must show a certificate that it signed.
 
     Raises:
         ConfigurationError: the files cannot be used.
@@ -36,14 +36,14 @@ def server_context(
     ) -> None:
         connection.context = files.newest()
 
-    # Each connection begins with this context, and goes on with the newest one.
+    # Each connection begins with this context and switches to the newest one.
     context = files.newest()
     context.sni_callback = on_handshake
     return context
 
 
 class _Files:
-    """A certificate and its key, and whose clients' certificates are good. Renewal replaces the files."""
+    """A certificate, its key, and the CA of clients' certificates. Renewal replaces the files."""
 
     def __init__(self, certfile: str, keyfile: str | None, client_ca: str | None) -> None:
         self._certfile = certfile
@@ -53,7 +53,7 @@ class _Files:
         self._read_at: tuple[tuple[int, int], ...] = ()
 
     def read(self) -> None:
-        """Load the files as they are now."""
+        """Load the files."""
         self._read_at = self._versions()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -64,13 +64,15 @@ class _Files:
         self._context = context
 
     def newest(self) -> ssl.SSLContext:
-        """What the files give; the one before where they cannot be used."""
+        """Return the context of the files as they are now; the previous one if they cannot be used."""
         try:
             if self._versions() != self._read_at:
                 self.read()
                 _log.info("The certificate in %s was renewed.", self._certfile)
         except (OSError, ssl.SSLError) as error:
-            _log.error("%s cannot be used, the one before it is: %s", self._certfile, error)
+            _log.error(
+                "%s cannot be used; keeping the previous certificate: %s", self._certfile, error
+            )
         assert self._context is not None  # noqa: S101 - read before the first handshake
         return self._context
 

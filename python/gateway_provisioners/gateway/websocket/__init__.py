@@ -1,1 +1,1 @@
-"""A client's websocket and its way to the kernel: channels, mailbox, offline buffer."""
+"""A client's websocket and its connection to the kernel: channels, mailbox, offline buffer."""

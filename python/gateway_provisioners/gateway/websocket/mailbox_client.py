@@ -1,4 +1,4 @@
-"""A websocket's connection to the mailbox of its kernel's launcher (launchers/protocol/SPEC.md)."""
+"""The client of the mailbox in a kernel's launcher (launchers/protocol/SPEC.md)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import zmq
 from jupyter_client.manager import KernelManager
 
-# How many messages are taken before others have their turn on the event loop.
-_TURN = 64
-# An acknowledgement for each message would cost as much as the message. What was not acknowledged when
-# the gateway was killed comes twice.
+# The number of messages that are read before other tasks have their turn on the event loop.
+_BATCH = 64
+# An acknowledgement for each message would cost as much as the message. Messages that were not
+# acknowledged when the gateway was killed come twice.
 _ACKNOWLEDGE_SECONDS = 0.005
-# As jupyter_client's channels have it.
+# The same as that of jupyter_client's channels.
 _LINGER_MILLISECONDS = 1000
-# A pod whose node is lost is noticed after this time, and connected to again.
+# The connection to a pod whose node is lost breaks after the timeout, and 0MQ then makes a new one.
 _HEARTBEAT_MILLISECONDS = 10_000
 _HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
 
@@ -28,27 +28,27 @@ Receive = Callable[["MailboxChannel", list[bytes]], None]
 
 
 class Welcome(NamedTuple):
-    """What the launcher says first: the kernel's state, and how much the client has lost for good."""
+    """The launcher's first message: the kernel's state, and how many messages the client has lost."""
 
     execution_state: str
     dropped: int
 
 
 class MailboxConnection:
-    """Gives a client's session all that its kernel says, from where it was left on.
+    """Receives all messages of a kernel for a client's session, from where that last left off.
 
     Args:
-        kernel: where and how to connect.
-        port: the mailbox's.
+        kernel: gives address and keys.
+        port: the port of the mailbox.
         session: the client's session id.
 
     Attributes:
-        welcomed: the launcher's first word; None if the connection was closed before.
-        channels: stand in for the streams of Jupyter's channels.
-        awaits_reply: a request was passed on whose reply has not come back.
-        catching_up: what comes now was said before this connection.
-        can_deliver: asked before each message; what cannot be delivered is not taken, and so not lost.
-        on_reply, on_dropped, on_taken: called when a reply has come, when that many messages are missing, and
+        welcomed: the launcher's first message; None if the connection was closed before it came.
+        channels: replace the streams of Jupyter's channels.
+        awaits_reply: whether a request was sent whose reply has not come yet.
+        catching_up: whether the next messages are older than this connection.
+        can_deliver: called before each message; one that cannot be delivered is not read, and so not lost.
+        on_reply, on_dropped, on_taken: called when a reply has come, when that many messages are lost, and
             when the session has connected elsewhere.
     """
 
@@ -65,12 +65,12 @@ class MailboxConnection:
         self._receive: Receive | None = None
         self._waiting: set[str] = set()
         self._last = 0  # the number of the newest message
-        self._last_of_old = 0
+        self._last_missed = 0  # the number of the newest message that is older than this connection
         self._acknowledgement: asyncio.TimerHandle | None = None
         self._attach_frames = _attach_frames(kernel.session.key, session)
         self._loop = loop
         self._socket = _socket(kernel, zmq.DEALER)
-        # Tells of each connection: 0MQ makes a new one where one has broken.
+        # Reports each connection: 0MQ makes a new one after one has broken.
         self._connections = _socket(kernel, zmq.PAIR)
         address = f"inproc://{uuid.uuid4().hex}"
         self._socket.monitor(address, zmq.EVENT_HANDSHAKE_SUCCEEDED)
@@ -80,9 +80,9 @@ class MailboxConnection:
         loop.add_reader(self._descriptors[1], self._connected)
         _connect(self._socket, kernel, port)
         self._connected_before = False
-        # At once, so that it goes before whatever the client asks.
+        # Now, so that it goes before all requests of the client.
         self._send(*self._attach_frames)
-        # 0MQ's descriptor tells of news once, and only to those who have looked at what there was.
+        # 0MQ's descriptor becomes readable once for each change, and only after a look at the state before.
         loop.call_soon(self._connected)
 
     @property
@@ -91,19 +91,19 @@ class MailboxConnection:
 
     @property
     def catching_up(self) -> bool:
-        return self._last <= self._last_of_old
+        return self._last <= self._last_missed
 
     @property
     def closed(self) -> bool:
         return bool(self._socket.closed)
 
     def receive(self, callback: Receive | None) -> None:
-        """Give messages to `callback` from now on, or keep them waiting."""
+        """Pass messages to `callback` from now on; None leaves them waiting."""
         self._receive = callback
-        self._look_again()
+        self._read_soon()
 
     def send(self, channel: str, frames: Sequence[Any]) -> None:
-        """Pass a message of the client on to the kernel."""
+        """Send a message of the client to the kernel."""
         if channel == "shell":
             header = json.loads(bytes(frames[2]))
             if header["msg_type"].endswith("_request"):
@@ -111,12 +111,12 @@ class MailboxConnection:
         self._send(channel.encode(), *frames)
 
     def flush(self) -> None:
-        """Take all that has arrived."""
-        while not self.closed and self._take():
+        """Read all messages that have arrived."""
+        while not self.closed and self._take_batch():
             pass
 
     def close(self, *, for_good: bool = False) -> None:
-        """Let go; what is said from now on waits for the session, unless it is not coming back."""
+        """Disconnect; messages from now on wait for the session, unless it is closed `for_good`."""
         if self.closed:
             return
         if self._acknowledgement is not None:
@@ -142,26 +142,26 @@ class MailboxConnection:
 
     def _send(self, *frames: Any) -> None:
         self._socket.send_multipart(frames, zmq.NOBLOCK)
-        self._look_again()
+        self._read_soon()
 
-    def _look_again(self) -> None:
-        # Whatever is done with a socket may take what its descriptor told.
+    def _read_soon(self) -> None:
+        # Any other use of the socket may have cleared its descriptor.
         self._loop.call_soon(self._read)
 
     def _read(self) -> None:
         if self.closed:
             return
-        more = True  # also if one could not be dealt with
+        more = True  # also after an error
         try:
-            more = self._take()
+            more = self._take_batch()
         finally:
             if more:
-                self._look_again()
+                self._read_soon()
 
-    def _take(self) -> bool:
-        """Take some of what has arrived; returns whether there may be more."""
+    def _take_batch(self) -> bool:
+        """Read some of the messages that have arrived; return whether there may be more."""
         more = False
-        for _ in range(_TURN):
+        for _ in range(_BATCH):
             if self.welcomed.done() and not (self._receive and self.can_deliver()):
                 break
             try:
@@ -186,7 +186,7 @@ class MailboxConnection:
             self._take_message(channel, int(frames[0]), frames[1:])
         elif kind == "welcome":
             content = json.loads(frames[0])
-            self._last_of_old = content["last"]
+            self._last_missed = content["last"]
             if not self.welcomed.done():
                 self.welcomed.set_result(Welcome(content["execution_state"], content["dropped"]))
             elif content["dropped"]:
@@ -199,7 +199,7 @@ class MailboxConnection:
     def _take_message(self, channel: MailboxChannel, number: int, message: list[bytes]) -> None:
         if self._acknowledgement is None:
             self._acknowledgement = self._loop.call_later(_ACKNOWLEDGE_SECONDS, self._acknowledge)
-        if number <= self._last:  # sent again, as our acknowledgement was lost
+        if number <= self._last:  # sent again because our acknowledgement was lost
             return
         self._last = number
         if channel.channel == "shell":
@@ -210,7 +210,7 @@ class MailboxConnection:
 
 
 class MailboxChannel:
-    """Has of a ZMQStream what jupyter_server's websocket uses.
+    """Implements the part of a ZMQStream that jupyter_server's websocket uses.
 
     Attributes:
         channel: the channel's name.
@@ -225,34 +225,34 @@ class MailboxChannel:
         self._connection.send(self.channel, frames)
 
     def on_recv(self, callback: None) -> None:
-        """Receive nothing any more."""
+        """Receive no more messages."""
         self._connection.receive(callback)
 
     def on_recv_stream(self, callback: Receive) -> None:
-        """Have `callback` called with the channel and each message, of this channel and the others."""
+        """Call `callback` with the channel and each message, of this channel and the others."""
         self._connection.receive(callback)
 
     def flush(self) -> None:
-        """Have all that has arrived received."""
+        """Receive all messages that have arrived."""
         self._connection.flush()
 
     def closed(self) -> bool:
-        """Whether the connection is closed."""
+        """Return whether the connection is closed."""
         return self._connection.closed
 
     def close(self) -> None:
-        """Close the connection, of all channels."""
+        """Close the connection of all channels."""
         self._connection.close()
 
 
 def _socket(kernel: KernelManager, kind: int) -> zmq.Socket[bytes]:
-    # The context's own sockets are asyncio's, which read ahead.
+    # The context's own sockets are those of zmq.asyncio, which read ahead.
     return zmq.Context.socket(kernel.context, kind, socket_class=zmq.Socket)
 
 
 def _connect(sock: zmq.Socket[bytes], kernel: KernelManager, port: int) -> None:
     sock.linger = _LINGER_MILLISECONDS
-    sock.sndhwm = sock.rcvhwm = 0  # the launcher sends no more at once than it is told has arrived
+    sock.sndhwm = sock.rcvhwm = 0  # the launcher limits what is not acknowledged
     sock.heartbeat_ivl = _HEARTBEAT_MILLISECONDS
     sock.heartbeat_timeout = _HEARTBEAT_TIMEOUT_MILLISECONDS
     sock.routing_id = uuid.uuid4().hex.encode()

@@ -1,4 +1,4 @@
-"""What a kernel says while its client is away, up to a limit."""
+"""A bounded buffer for the messages of a kernel whose client is away."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ Message = tuple[str, list[bytes]]
 
 
 class OfflineBuffer:
-    """Messages of one kernel in their order; the oldest go when there are too many.
+    """The messages of one kernel in their order; the oldest are dropped when they exceed the limit.
 
-    It stands in for the list that jupyter_server appends to without end: one kernel that prints for
-    ever, and whose client is away, would take the memory of all.
+    Replaces the unbounded list of jupyter_server: one kernel that prints forever while its client is away
+    would use up the memory of the gateway.
 
     Args:
-        most_bytes: how much the messages may add up to.
+        max_bytes: the limit of the messages' total size.
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._bytes = 0
         self._messages: deque[Message] = deque()
         self.dropped = 0
 
     def append(self, message: Message) -> None:
-        """Add (channel, parts of the message)."""
+        """Add a message: its channel and its parts."""
         self._messages.append(message)
         self._bytes += _size(message)
-        while self._bytes > self._most_bytes:
+        while self._bytes > self._max_bytes:
             self._bytes -= _size(self._messages.popleft())
             self.dropped += 1
 

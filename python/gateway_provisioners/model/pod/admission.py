@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway_provisioners.errors import TooManyKernels
 from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
     STATE_ANNOTATION,
@@ -46,10 +47,7 @@ class Limits:
             and annotation(pod, STATE_ANNOTATION) != ENDING
         }
         if self.most and len(users) >= self.most:
-            return (
-                f"This gateway runs {self.most} kernels at most and has that many; "
-                "shut one down first."
-            )
+            return TooManyKernels.at_limit(self.most)
         of_user = sum(user == username for user in users.values())
         if self.most_per_user and of_user >= self.most_per_user:
             return (

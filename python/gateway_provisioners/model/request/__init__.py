@@ -1,1 +1,1 @@
-"""What a client asks for and what an administrator allows: pure."""
+"""Requests of clients, checked against what the administrator allows: pure."""

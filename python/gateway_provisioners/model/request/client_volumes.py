@@ -1,7 +1,7 @@
 """KERNEL_VOLUMES and KERNEL_VOLUME_MOUNTS: claims that an administrator lets clients mount.
 
-Both are JSON lists, of a Pod's volumes and of a container's mounts. Nothing in them is passed on as it is:
-each checked value goes to a fixed place of a new object.
+Both are JSON lists, of a Pod's volumes and of a container's mounts. Nothing in them is passed on as is:
+each checked value is copied to a fixed place in a new object.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Objects = list[dict[str, Any]]
 def parse_client_volumes(
     environment: Mapping[str, str], claims: Collection[str]
 ) -> tuple[Objects, Objects]:
-    """The volumes and the mounts that a client asks for, named so that no kernelspec's volume is meant.
+    """Return the volumes and mounts that a client asks for, renamed so that they cannot mean a kernelspec's.
 
     Args:
         claims: the PersistentVolumeClaims that it may mount.
@@ -36,12 +36,12 @@ def parse_client_volumes(
         name, claim = asked.get("name"), asked.get("persistentVolumeClaim")
         if set(asked) != {"name", "persistentVolumeClaim"} or not isinstance(claim, Mapping):
             msg = (
-                f"Volume {position + 1} of {VOLUMES} is none that clients may mount: it has a name and a"
+                f"Volume {position + 1} of {VOLUMES} is not allowed: it must have a name and a"
                 " persistentVolumeClaim, and nothing else."
             )
             raise PolicyViolation(msg)
         if not isinstance(name, str) or name in names:
-            msg = f"Volume {position + 1} of {VOLUMES} has no name of its own."
+            msg = f"Volume {position + 1} of {VOLUMES} must have a unique name."
             raise InvalidRequest(msg)
         names[name] = f"client-{position + 1}"
         volumes.append({"name": names[name], "persistentVolumeClaim": _claim(claim, claims)})
@@ -68,17 +68,17 @@ def _mount(mount: Mapping[str, Any], position: int, names: Mapping[str, str]) ->
     where = f"Mount {position + 1} of {MOUNTS}"
     unknown = set(mount) - {"name", "mountPath", "subPath", "readOnly"}
     if unknown:
-        msg = f"{where} has {min(unknown)!r}; it can have name, mountPath, subPath and readOnly."
+        msg = f"{where} has {min(unknown)!r}; use only name, mountPath, subPath and readOnly."
         raise PolicyViolation(msg)
     name, path, sub_path = mount.get("name"), mount.get("mountPath"), mount.get("subPath", "")
     if not isinstance(name, str) or name not in names:
-        msg = f"{where} names no volume of {VOLUMES}."
+        msg = f"{where} must name a volume of {VOLUMES}."
         raise InvalidRequest(msg)
     if not _is_text(path) or not path.startswith("/") or ":" in path:
-        msg = f"The mountPath in {where} is no absolute path."
+        msg = f"The mountPath in {where} must be an absolute path without ':'."
         raise InvalidRequest(msg)
     if not _is_text(sub_path) or sub_path.startswith("/") or ".." in sub_path.split("/"):
-        msg = f"The subPath in {where} is no relative path without '..'."
+        msg = f"The subPath in {where} must be a relative path without '..'."
         raise InvalidRequest(msg)
     made = {"name": names[name], "mountPath": path, "readOnly": _flag(mount, MOUNTS)}
     return {**made, "subPath": sub_path} if sub_path else made
@@ -90,7 +90,7 @@ def _objects(environment: Mapping[str, str], variable: str) -> Objects:
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
-        msg = f"{variable} is no JSON list of objects."
+        msg = f"{variable} must be a JSON list of objects."
         raise InvalidRequest(msg)
     return content
 
@@ -98,7 +98,7 @@ def _objects(environment: Mapping[str, str], variable: str) -> Objects:
 def _flag(model: Mapping[str, Any], variable: str) -> bool:
     value = model.get("readOnly", False)
     if not isinstance(value, bool):
-        msg = f"A readOnly in {variable} is neither true nor false."
+        msg = f"A readOnly in {variable} must be true or false."
         raise InvalidRequest(msg)
     return value
 

@@ -1,7 +1,7 @@
-"""What a client asks for when it starts a kernel: the only parser of KERNEL_* variables.
+"""Parse the KERNEL_* variables of a client that starts a kernel.
 
 Names and meanings are those of Enterprise Gateway and Gateway Provisioners. A value is data, whatever
-characters it holds: it ends up as one string in a Secret or as one checked field of a manifest.
+characters it contains: it becomes one string in a Secret, or one checked field of a manifest.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 from gateway_provisioners.errors import InvalidRequest, PolicyViolation
 from gateway_provisioners.model.names import user_label
-from gateway_provisioners.model.request.client_policy import ClientPolicy, refusal, shown
+from gateway_provisioners.model.request.client_policy import ClientPolicy, quoted, refusal
 from gateway_provisioners.model.request.client_volumes import MOUNTS, VOLUMES, parse_client_volumes
 from gateway_provisioners.model.request.quantity import parse_count, parse_limit, parse_quantity
 
 DEFAULT_USERNAME = "jovyan"
-MAX_ENVIRONMENT_BYTES = 512 * 1024  # a Secret holds 1 MiB, and ours holds more than this
+MAX_ENVIRONMENT_BYTES = 512 * 1024  # a Secret holds 1 MiB, and ours contains more than this
 
 SPARK_INIT_MODES = ("none", "lazy", "eager")
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-# Set by us for every kernel, whatever the client says.
-_OURS = frozenset(
+# The client's values are ignored.
+_SET_BY_GATEWAY = frozenset(
     {
         "KERNEL_ID",
         "KERNEL_NAME",
@@ -55,7 +55,7 @@ _SETTINGS = frozenset(
     }
 )
 _GPU = "gpu"
-# Where it goes in a container's resources, how it is read, and which maximum holds for it.
+# Each variable's place in a container's resources, its parser, and the setting of its maximum.
 _RESOURCES = {
     "KERNEL_CPUS": ("requests", "cpu", parse_quantity, "max_cpus"),
     "KERNEL_CPUS_LIMIT": ("limits", "cpu", parse_limit, "max_cpus"),
@@ -65,26 +65,25 @@ _RESOURCES = {
     "KERNEL_GPUS": ("limits", _GPU, parse_count, "max_gpus"),
     "KERNEL_GPUS_LIMIT": ("limits", _GPU, parse_count, "max_gpus"),
 }
-# Theirs to set only where the administrator says so.
-_CHOSEN = ("KERNEL_SERVICE_ACCOUNT_NAME", "KERNEL_UID", "KERNEL_GID", VOLUMES, MOUNTS)
-# The administrator's in any case. The value is what a client may repeat.
-_ADMINISTRATORS = ("KERNEL_NAMESPACE", "KERNEL_POD_NAME")
+_ALLOWED_BY_POLICY = ("KERNEL_SERVICE_ACCOUNT_NAME", "KERNEL_UID", "KERNEL_GID", VOLUMES, MOUNTS)
+# A client may only repeat the value in force.
+_ADMIN_ONLY = ("KERNEL_NAMESPACE", "KERNEL_POD_NAME")
 
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """One client's wishes, checked.
+    """A client's checked request.
 
     Attributes:
-        username: who starts the kernel; free text.
-        resources: `requests` and `limits` that override the kernelspec's, in a container's form.
+        username: the user who starts the kernel; free text.
+        resources: `requests` and `limits` that override the kernelspec's, in the form of a container.
         launch_timeout: seconds the client wants the gateway to wait, or None.
-        spark_init_mode: none, lazy or eager; None where the client does not say.
-        working_dir: where the client's notebook lies on the client's machine, if the kernel shall be
-            there; else None.
+        spark_init_mode: none, lazy or eager; None if not set.
+        working_dir: the directory of the notebook on the client's machine, if the kernel should start
+            in a directory of that name; else None.
         run_as_user, run_as_group: ids that the client asks for, or None.
-        service_account_name: what the client asks for, or "".
-        volumes, volume_mounts: what the client mounts, as in a Pod and in its container.
+        service_account_name: that the client asks for, or "".
+        volumes, volume_mounts: that the client asks for, in the form of a Pod and its container.
         environment: the client's other variables, for the kernel; secret.
     """
 
@@ -104,23 +103,23 @@ class LaunchRequest:
 def parse_launch_request(
     environment: Mapping[str, str],
     *,
-    administrators: Mapping[str, str],
+    admin_settings: Mapping[str, str],
     policy: ClientPolicy = ClientPolicy(),  # noqa: B008 - frozen
 ) -> LaunchRequest:
     """Check a client's environment.
 
     Args:
-        environment: what the client sent, and nothing of the gateway's own environment.
-        administrators: the value in force of each administrator's setting (KERNEL_UID: "1000").
+        environment: the client's variables, without any of the gateway's own environment.
+        admin_settings: the value in force of each administrator's setting (KERNEL_UID: "1000").
             A client may repeat it.
-        policy: what a client may choose besides.
+        policy: what else clients may choose.
 
     Raises:
         InvalidRequest: a value is malformed.
-        PolicyViolation: a value is not allowed; the message says which, and what is.
+        PolicyViolation: a value is not allowed; the message says which, and what is allowed.
     """
-    _refuse_administrators_settings(environment, administrators)
-    handled = _OURS | _SETTINGS | {*_CHOSEN, *_ADMINISTRATORS}
+    _refuse_admin_settings(environment, admin_settings)
+    handled = _SET_BY_GATEWAY | _SETTINGS | {*_ALLOWED_BY_POLICY, *_ADMIN_ONLY}
     username = environment.get("KERNEL_USERNAME") or DEFAULT_USERNAME
     volumes, mounts = parse_client_volumes(environment, policy.claims_of(user_label(username)))
     return LaunchRequest(
@@ -129,9 +128,9 @@ def parse_launch_request(
         launch_timeout=_launch_timeout(environment),
         spark_init_mode=_spark_init_mode(environment),
         working_dir=_working_dir(environment) if policy.mirror_working_dirs else None,
-        run_as_user=_id("KERNEL_UID", environment, administrators, policy, "prohibited_uids"),
-        run_as_group=_id("KERNEL_GID", environment, administrators, policy, "prohibited_gids"),
-        service_account_name=_service_account(environment, administrators, policy),
+        run_as_user=_id("KERNEL_UID", environment, admin_settings, policy, "prohibited_uids"),
+        run_as_group=_id("KERNEL_GID", environment, admin_settings, policy, "prohibited_gids"),
+        service_account_name=_service_account(environment, admin_settings, policy),
         volumes=volumes,
         volume_mounts=mounts,
         environment=_checked_environment(environment, handled),
@@ -141,7 +140,7 @@ def parse_launch_request(
 def request_variables(
     resources: Mapping[str, Mapping[str, str]], *, gpu_resource: str
 ) -> dict[str, str]:
-    """The KERNEL_* variables that ask for `resources`: the inverse of parsing them."""
+    """Return the KERNEL_* variables that ask for `resources`: the inverse of parsing them."""
     variables = {}
     for name, (kind, known, _, _) in _RESOURCES.items():
         resource = gpu_resource if known is _GPU else known
@@ -163,29 +162,29 @@ def _resources(environment: Mapping[str, str], policy: ClientPolicy) -> dict[str
 def _id(
     name: str,
     environment: Mapping[str, str],
-    administrators: Mapping[str, str],
+    admin_settings: Mapping[str, str],
     policy: ClientPolicy,
     setting: str,
 ) -> int | None:
     if not (value := environment.get(name)):
         return None
-    return policy.check_id(name, value, in_force=administrators.get(name), setting=setting)
+    return policy.check_id(name, value, in_force=admin_settings.get(name), setting=setting)
 
 
 def _service_account(
-    environment: Mapping[str, str], administrators: Mapping[str, str], policy: ClientPolicy
+    environment: Mapping[str, str], admin_settings: Mapping[str, str], policy: ClientPolicy
 ) -> str:
     name = "KERNEL_SERVICE_ACCOUNT_NAME"
     if not (value := environment.get(name)):
         return ""
-    return policy.check_service_account(name, value, in_force=administrators.get(name))
+    return policy.check_service_account(name, value, in_force=admin_settings.get(name))
 
 
-def _refuse_administrators_settings(
-    environment: Mapping[str, str], administrators: Mapping[str, str]
+def _refuse_admin_settings(
+    environment: Mapping[str, str], admin_settings: Mapping[str, str]
 ) -> None:
-    for name in _ADMINISTRATORS:
-        wanted, in_force = environment.get(name), administrators.get(name, "")
+    for name in _ADMIN_ONLY:
+        wanted, in_force = environment.get(name), admin_settings.get(name, "")
         if wanted and wanted != in_force:
             raise PolicyViolation(refusal(name, wanted, allowed=[in_force]))
 
@@ -195,7 +194,7 @@ def _launch_timeout(environment: Mapping[str, str]) -> int | None:
     if not value:
         return None
     if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= 3600:
-        msg = f"KERNEL_LAUNCH_TIMEOUT={value!r} is no number of seconds from 1 to 3600."
+        msg = f"KERNEL_LAUNCH_TIMEOUT={value!r} must be a whole number of seconds from 1 to 3600."
         raise InvalidRequest(msg)
     return int(value)
 
@@ -203,7 +202,8 @@ def _launch_timeout(environment: Mapping[str, str]) -> int | None:
 def _spark_init_mode(environment: Mapping[str, str]) -> str | None:
     value = environment.get("KERNEL_SPARK_CONTEXT_INIT_MODE") or None
     if value is not None and value not in SPARK_INIT_MODES:
-        msg = f"KERNEL_SPARK_CONTEXT_INIT_MODE={value!r} is none of {', '.join(SPARK_INIT_MODES)}."
+        known = ", ".join(SPARK_INIT_MODES)
+        msg = f"KERNEL_SPARK_CONTEXT_INIT_MODE={value!r} must be one of: {known}."
         raise InvalidRequest(msg)
     return value
 
@@ -211,7 +211,7 @@ def _spark_init_mode(environment: Mapping[str, str]) -> str | None:
 def _working_dir(environment: Mapping[str, str]) -> str | None:
     value = environment.get("KERNEL_WORKING_DIR") or None
     if value is not None and (not value.startswith("/") or "\0" in value or not _is_utf8(value)):
-        msg = f"KERNEL_WORKING_DIR={shown(value)} is no absolute path in the kernel's container."
+        msg = f"KERNEL_WORKING_DIR={quoted(value)} must be an absolute path in the kernel's container."
         raise InvalidRequest(msg)
     return value
 
@@ -223,17 +223,17 @@ def _checked_environment(environment: Mapping[str, str], handled: Set[str]) -> d
         if name in handled:
             continue
         if not _ENV_NAME.fullmatch(name):
-            msg = f"{name!r} is no name for an environment variable."
+            msg = f"{name!r} is not a valid name of an environment variable."
             raise InvalidRequest(msg)
         if "\0" in value or not _is_utf8(value):
-            msg = f"The value of {name} is not text: it holds a NUL or half of a character."
+            msg = f"The value of {name} contains a NUL character or is not valid UTF-8."
             raise InvalidRequest(msg)
         size += len(name) + len(value.encode())
         checked[name] = value
     if size > MAX_ENVIRONMENT_BYTES:
         msg = (
-            f"The kernel's environment has {size} bytes; at most {MAX_ENVIRONMENT_BYTES} can be "
-            "passed. Put large data into a file or a volume."
+            f"The kernel's environment has {size} bytes, more than the limit of {MAX_ENVIRONMENT_BYTES}."
+            " Put large data in a file or a volume."
         )
         raise InvalidRequest(msg)
     return checked

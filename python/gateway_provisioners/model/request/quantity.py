@@ -1,7 +1,7 @@
 """CPU, memory and GPU amounts as Kubernetes writes them.
 
 Grammar: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-(without signs: nobody asks for less than nothing).
+(without signs: amounts are never negative).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _SUFFIXES = {
 
 
 def amount(text: str) -> Fraction:
-    """The number that a quantity stands for, exactly: cores, bytes or devices.
+    """Return the exact number that a quantity stands for: cores, bytes or devices.
 
     Raises:
-        ConfigurationError: it is no quantity.
+        ConfigurationError: it is not a valid quantity.
     """
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        msg = f"{text!r} is no quantity; write for example 2, 500m, 1.5 or 4Gi."
+        msg = f"{text!r} is not a valid quantity; use for example 2, 500m, 1.5 or 4Gi."
         raise ConfigurationError(msg)
     number = Fraction(match["number"])
     if match["exponent"]:
@@ -40,36 +40,36 @@ def amount(text: str) -> Fraction:
 
 
 def parse_quantity(name: str, value: str) -> str:
-    """`value` if it is a CPU or memory quantity.
+    """Return `value` if it is a CPU or memory quantity.
 
     Raises:
-        InvalidRequest: it is none; the message names the variable `name` and quotes the value.
+        InvalidRequest: it is not; the message names the variable `name` and quotes the value.
     """
     if not _QUANTITY.fullmatch(value):
-        msg = f"{name}={value!r} is no quantity; write for example 2, 500m, 1.5 or 4Gi."
+        msg = f"{name}={value!r} is not a valid quantity; use for example 2, 500m, 1.5 or 4Gi."
         raise InvalidRequest(msg)
     return value
 
 
 def parse_limit(name: str, value: str) -> str:
-    """`value` if it is a CPU or memory quantity that can be a limit.
+    """Return `value` if it is a CPU or memory quantity that can be a limit.
 
     Raises:
-        InvalidRequest: it is no quantity, or nothing.
+        InvalidRequest: it is not a valid quantity, or 0.
     """
     if amount(parse_quantity(name, value)) == 0:
-        msg = f"{name}={value!r}: Kubernetes reads a limit of nothing as no limit; ask for more."
+        msg = f"{name}={value!r}: Kubernetes treats a limit of 0 as no limit; use a limit above 0."
         raise InvalidRequest(msg)
     return value
 
 
 def parse_count(name: str, value: str) -> str:
-    """`value` if it is a whole number of devices.
+    """Return `value` if it is a whole number of devices.
 
     Raises:
-        InvalidRequest: it is none.
+        InvalidRequest: it is not.
     """
     if not _COUNT.fullmatch(value):
-        msg = f"{name}={value!r} is no whole number."
+        msg = f"{name}={value!r} must be a whole number from 0 to 999999."
         raise InvalidRequest(msg)
     return value

@@ -1,4 +1,4 @@
-"""Requests and limits, as Kubernetes writes them."""
+"""Resource requests and limits, in the form of a container in a Pod."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 def merged(
     kernelspecs: Mapping[str, Mapping[str, str]], clients: Mapping[str, Mapping[str, str]]
 ) -> dict[str, dict[str, str]]:
-    """The kernelspec's resources, with what the client asked for in their place."""
+    """Return the kernelspec's resources, overridden by the client's."""
     return {
         kind: {**kernelspecs.get(kind, {}), **clients.get(kind, {})}
         for kind in {**kernelspecs, **clients}

@@ -1,4 +1,4 @@
-"""Running the command-line programs inside the test process."""
+"""Fixtures that run the command-line programs inside the test process."""
 
 import os
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def jupyter_home(monkeypatch, tmp_path):
-    """No configuration or kernel of the person who runs the tests takes part."""
+    """Hide the configuration and kernels of the user who runs the tests."""
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     monkeypatch.chdir(tmp_path)
@@ -33,7 +33,7 @@ def run_cli(capsys):
 
 @pytest.fixture
 def restrictive_umask():
-    """As on machines where new files are nobody else's business."""
+    """Set a umask that makes new files private to their owner."""
     before = os.umask(0o077)
     yield
     os.umask(before)

@@ -1,4 +1,4 @@
-"""docs/custom-kernel-images.md: its commands run, and print and write what the page shows."""
+"""docs/custom-kernel-images.md: its commands print and write the text that the page shows."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def test_settings_that_the_page_names_exist():
     assert set(names) <= set(KubernetesLaunchTraits.class_trait_names())
 
 
-def test_page_is_of_this_version_and_its_links_lead_somewhere():
+def test_page_is_of_this_version_and_has_no_broken_links():
     assert set(re.findall(r"elyra/kernel-py:(\S+)", PAGE)) == {__version__}
     for link in re.findall(r"\]\((\.\./[^)#]+)\)", PAGE):
         assert (ROOT / "docs" / link).exists(), link
@@ -114,7 +114,7 @@ def test_the_example_on_docker_stacks_has_the_lines_of_the_page():
     assert shown.strip() in example
 
 
-def test_the_check_of_the_page_is_what_the_command_prints(run, tmp_path):
+def test_the_check_command_prints_what_the_page_shows(run, tmp_path):
     (shown,) = [block for block in blocks("console") if "image-bootstrap check" in block]
     command, *lines = shown.splitlines()
     target = str(tmp_path / "bin")

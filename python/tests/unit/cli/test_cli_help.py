@@ -1,10 +1,12 @@
-"""--help: every option is in it, with words and its default."""
+"""--help: lists every option."""
 
 import re
 
 import pytest
 
-from gateway_provisioners.cli import docker_spec, image_bootstrap, k8s_spec
+from gateway_provisioners.cli.image.bootstrap import ImageBootstrap
+from gateway_provisioners.cli.specs.docker import DockerSpec
+from gateway_provisioners.cli.specs.kubernetes import K8sSpec
 
 SPEC = [
     *("kernel-name", "display-name", "language", "image-name", "ipykernel-subclass-name"),
@@ -13,15 +15,15 @@ SPEC = [
 ]
 COMMON = ["debug", "log-level", "config"]
 OPTIONS = {
-    (image_bootstrap.ImageBootstrap, "install"): [
+    (ImageBootstrap, "install"): [
         *("languages", "launchers-only", "bootstrap-only", "require-runtime"),
         *("target", "dry-run", *COMMON),
     ],
-    (image_bootstrap.ImageBootstrap, "check"): [
-        *("languages", "no-start", "target", "patience", *COMMON),
+    (ImageBootstrap, "check"): [
+        *("languages", "no-start", "target", "timeout", *COMMON),
     ],
-    (k8s_spec.K8sSpec, "install"): [*SPEC, "executor-image-name", "spark-init-mode", *COMMON],
-    (docker_spec.DockerSpec, "install"): [*SPEC, "swarm", *COMMON],
+    (K8sSpec, "install"): [*SPEC, "executor-image-name", "spark-init-mode", *COMMON],
+    (DockerSpec, "install"): [*SPEC, "swarm", *COMMON],
 }
 
 

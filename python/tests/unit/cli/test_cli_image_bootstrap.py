@@ -1,4 +1,4 @@
-"""`jupyter image-bootstrap`: output, the files in the image, and everything it refuses."""
+"""`jupyter image-bootstrap`: output, files in the image, and refusals."""
 
 import stat
 import subprocess
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway_provisioners.cli import image_bootstrap, install_files
+from gateway_provisioners.cli import install_files
+from gateway_provisioners.cli.image.bootstrap import ImageBootstrap
 
 # Word for word from the documentation that users of Gateway Provisioners know.
 PAGE_OUTPUT = """\
@@ -45,7 +46,7 @@ def install(launchers, tmp_path, run_cli):
 
     def run(*arguments, source=launchers):
         return run_cli(
-            image_bootstrap.ImageBootstrap,
+            ImageBootstrap,
             [
                 "install",
                 f"--ImageBootstrapInstaller.source={source}",
@@ -72,7 +73,7 @@ def test_default_target_is_usr_local_bin(launchers, run_cli, monkeypatch):
     for writer in ("install_folder", "install_file"):
         monkeypatch.setattr(install_files, writer, lambda path, _: written.append(str(path)))
     arguments = ["install", f"--ImageBootstrapInstaller.source={launchers}"]
-    code, err = run_cli(image_bootstrap.ImageBootstrap, arguments)
+    code, err = run_cli(ImageBootstrap, arguments)
     assert (code, err) == (0, PAGE_OUTPUT.format(target="/usr/local/bin"))
     assert written == [
         "/usr/local/bin/kernel-launchers/python",
@@ -108,7 +109,7 @@ def test_second_install_replaces_the_first(install):
     assert (install.target / "kernel-launchers/R/scripts/launch_IRkernel.R").exists()
 
 
-def test_scala_is_a_jar_and_nothing_of_what_it_is_made_of(install, launchers):
+def test_scala_is_a_jar_without_its_sources(install, launchers):
     for name in ("lib/toree-launcher.jar", "lib/.toree-launcher.inputs", "pom.xml", "target/a.jar"):
         path = launchers / "scala" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,8 +141,8 @@ def test_dry_run_writes_nothing(install):
         (
             ["--languages", "perl"],
             (
-                "there is no language 'perl'; known are python, r, scala."
-                " A launcher of your own goes to kernel-launchers/perl/launch."
+                "'perl' is not supported; use python, r, scala."
+                " A launcher of your own belongs in kernel-launchers/perl/launch."
             ),
         ),
         (
@@ -151,7 +152,7 @@ def test_dry_run_writes_nothing(install):
         (["--bootstrap-only", "--launchers-only"], "--bootstrap-only excludes --launchers-only"),
         (
             ["--languages", "scala"],
-            "it has one for python, r. In a checkout, python -m ci.scala_launcher builds it.",
+            "it has launchers for python, r. In a checkout, python -m ci.scala_launcher builds it.",
         ),
         (["--languages", "python", "r"], "Unexpected argument 'r'"),
         (["--language", "python"], "Unknown option --language;"),
@@ -167,7 +168,7 @@ def test_refuses_wrong_options_before_writing(install, arguments, reason):
     assert not install.target.exists()
 
 
-def test_bootstrap_only_is_for_launchers_of_the_images_own(install):
+def test_bootstrap_only_is_for_images_with_their_own_launchers(install):
     own = install.target / "kernel-launchers/perl/launch"
     own.parent.mkdir(parents=True)
     own.write_text("#!/usr/bin/perl\n")
@@ -185,13 +186,13 @@ def test_unwritable_target_is_one_line_before_anything_is_written(install, optio
     code, err = install(*options)
     assert code == 1
     assert err == (
-        f"[ImageBootstrapInstaller] ERROR | Cannot write {install.target}: {install.target} is no folder."
+        f"[ImageBootstrapInstaller] ERROR | Cannot write {install.target}: {install.target} is not a folder."
         " Choose another folder, or do this as a user who may write there.\n"
     )
 
 
 @pytest.mark.parametrize("language", ["python", "r"])
-def test_a_missing_runtime_is_refused_only_where_it_is_required(
+def test_a_missing_runtime_is_refused_only_if_it_is_required(
     install, language, monkeypatch, tmp_path
 ):
     (tmp_path / "empty").mkdir()
@@ -205,7 +206,7 @@ def test_a_missing_runtime_is_refused_only_where_it_is_required(
     assert install("--languages", language)[0] == 0
 
 
-def test_a_runtime_that_is_there_changes_nothing_of_the_output(install, monkeypatch):
+def test_an_installed_runtime_does_not_change_the_output(install, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     code, err = install("--languages", "python", "--require-runtime")
     assert (code, err) == (0, PAGE_OUTPUT.format(target=install.target).replace(", 'r'", ""))
@@ -221,7 +222,7 @@ def test_package_without_bootstrap_script_writes_nothing(install, launchers):
 
 def test_no_or_wrong_subcommand(run_cli):
     for arguments in ([], ["remove"]):
-        code, err = run_cli(image_bootstrap.ImageBootstrap, arguments)
+        code, err = run_cli(ImageBootstrap, arguments)
         assert code == 2
         assert "use: jupyter image-bootstrap install | check" in err
 

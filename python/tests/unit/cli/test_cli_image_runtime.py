@@ -1,4 +1,4 @@
-"""What Scala kernels run on, found where bootstrap-kernel.sh finds it."""
+"""The runtime of Scala kernels, found where bootstrap-kernel.sh finds it."""
 
 import shutil
 import sys
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway_provisioners.cli.image_runtime import RuntimeMissing, find_launcher, runtime
+from gateway_provisioners.cli.image.runtime import RuntimeMissing, describe_runtime, find_launcher
 
 
 @pytest.fixture
 def parts(tmp_path, monkeypatch):
-    """A folder with Java, Spark and Toree, and the variables that say so."""
+    """A folder with Java, Spark and Toree, and the variables that name them."""
     for name in ("jre/bin/java", "spark/jars/scala-library-2.12.18.jar"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("#!/bin/sh\n")
@@ -24,19 +24,19 @@ def parts(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_where_the_variables_say(parts):
-    said = f"{parts}/jre/bin/java, Spark in {parts}/spark, Toree in {parts}/toree"
-    assert runtime("scala") == said
+def test_found_through_variables(parts):
+    description = f"{parts}/jre/bin/java, Spark in {parts}/spark, Toree in {parts}/toree"
+    assert describe_runtime("scala") == description
 
 
-def test_where_pip_has_put_it(parts, monkeypatch):
+def test_found_through_pip(parts, monkeypatch):
     shutil.move(parts / "spark", parts / "pyspark")
     for package in ("pyspark", "toree"):
         (parts / package / "__init__.py").touch()
     monkeypatch.setenv("PYTHONPATH", str(parts))
     monkeypatch.delenv("SPARK_HOME")
-    monkeypatch.setenv("TOREE_HOME", "")  # as good as none
-    assert runtime("scala").endswith(f"Spark in {parts}/pyspark, Toree in {parts}/toree")
+    monkeypatch.setenv("TOREE_HOME", "")  # the same as unset
+    assert describe_runtime("scala").endswith(f"Spark in {parts}/pyspark, Toree in {parts}/toree")
 
 
 @pytest.mark.parametrize(
@@ -45,21 +45,21 @@ def test_where_pip_has_put_it(parts, monkeypatch):
         ("jre/bin/java", "java is not in PATH: install a Java runtime"),
         (
             "spark/jars/scala-library-2.12.18.jar",
-            r"spark holds no jars/scala-library-2\.12\.\*\.jar",
+            r"spark does not contain jars/scala-library-2\.12\.\*\.jar",
         ),
         (
             "toree/lib/toree-assembly-0.5.0.jar",
-            "toree holds no .*: set TOREE_HOME to the folder of",
+            "toree does not contain .*: set TOREE_HOME to the folder of",
         ),
     ],
 )
-def test_a_part_that_is_missing(parts, file, message):
+def test_a_missing_part(parts, file, message):
     (parts / file).unlink()
     with pytest.raises(RuntimeMissing, match=message):
-        runtime("scala")
+        describe_runtime("scala")
 
 
-def test_a_launcher_that_is_not_started_any_more(tmp_path):
+def test_a_launcher_with_an_older_name_is_not_found(tmp_path):
     folder = tmp_path / "scala/lib"
     folder.mkdir(parents=True)
     (folder / "toree-launcher_2.12-0.5.0.jar").touch()

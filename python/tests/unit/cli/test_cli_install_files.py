@@ -1,4 +1,4 @@
-"""Writing: complete or not at all, and nothing of a failure stays behind."""
+"""Installing files: complete or not at all, without leftovers of a failure."""
 
 import errno
 import os
@@ -44,14 +44,14 @@ def test_what_is_installed_reads_back(tmp_path):
     assert [path.name for path in (tmp_path / "kernels").iterdir()] == ["spec"]
 
 
-def test_failure_half_way_leaves_nothing(tmp_path, disk_full):
+def test_failure_halfway_leaves_nothing(tmp_path, disk_full):
     disk_full("launch.sh")
     with pytest.raises(ConfigurationError, match="No space left on device"):
         install_folder(tmp_path / "spec", FILES)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_failure_half_way_keeps_the_old_folder(tmp_path, disk_full):
+def test_failure_halfway_keeps_the_old_folder(tmp_path, disk_full):
     old = {"kernel.json": NewFile(b"old"), "logo.svg": NewFile(b"old")}
     install_folder(tmp_path / "spec", old)
     disk_full("launch.sh")
@@ -60,7 +60,7 @@ def test_failure_half_way_keeps_the_old_folder(tmp_path, disk_full):
     assert tree(tmp_path) == {"spec/kernel.json": b"old", "spec/logo.svg": b"old"}
 
 
-def test_failure_of_the_very_last_step_puts_the_old_folder_back(tmp_path, monkeypatch):
+def test_failure_of_the_last_step_restores_the_old_folder(tmp_path, monkeypatch):
     install_folder(tmp_path / "spec", {"kernel.json": NewFile(b"old")})
 
     def rename(path, target):

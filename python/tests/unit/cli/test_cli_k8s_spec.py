@@ -1,4 +1,4 @@
-"""`jupyter k8s-spec`: the kernelspec it makes, where, and everything it refuses."""
+"""`jupyter k8s-spec`: the kernelspec, its folder, and refusals."""
 
 import json
 import subprocess
@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from gateway_provisioners import __version__
-from gateway_provisioners.cli import install_files, k8s_spec
+from gateway_provisioners.cli import install_files
+from gateway_provisioners.cli.specs.kubernetes import K8sSpec
 
 # The documented kernel.json for PAGE_COMMAND, in json's usual indentation.
 PAGE_COMMAND = [
@@ -60,7 +61,7 @@ def install(run_cli, tmp_path):
     """Run `install` into a prefix of this test; return (exit code, stderr)."""
 
     def run(*arguments):
-        return run_cli(k8s_spec.K8sSpec, ["install", "--prefix", str(tmp_path / "env"), *arguments])
+        return run_cli(K8sSpec, ["install", "--prefix", str(tmp_path / "env"), *arguments])
 
     return run
 
@@ -80,12 +81,12 @@ def provisioner_config(content):
 
 
 def test_documented_command_makes_the_documented_kernel_json(run_cli, monkeypatch):
-    """The bytes and the place, without writing into the system's folder."""
+    """Check content and folder without writing to the system's folder."""
     installed = {}
     monkeypatch.setattr(
         install_files, "install_folder", lambda folder, files: installed.update({folder: files})
     )
-    code, err = run_cli(k8s_spec.K8sSpec, PAGE_COMMAND)
+    code, err = run_cli(K8sSpec, PAGE_COMMAND)
     folder = "/usr/local/share/jupyter/kernels/data_sci_py"
     assert (code, err) == (0, f"[K8sSpecInstaller] Installed kernelspec data_sci_py in {folder}\n")
     ((place, files),) = installed.items()
@@ -146,7 +147,7 @@ def test_only_python_has_a_debugger_and_a_kernel_class(kernel_json, language):
     assert content["argv"][-2:] == ["--public-key", "{public_key}"]
 
 
-def test_a_language_of_the_images_own(kernel_json):
+def test_a_language_that_the_image_adds(kernel_json):
     image = "acme/bash-kernel:1.0"
     content = kernel_json("--language", "Bash", "--image-name", image, name="k8s_bash")
     assert (content["display_name"], content["language"]) == ("Kubernetes Bash", "bash")
@@ -177,7 +178,7 @@ def test_options_that_differ_from_the_defaults_are_recorded(kernel_json):
     ]
 
 
-def test_defaults_spelled_out_make_the_same_kernel_json(kernel_json):
+def test_explicit_defaults_make_the_same_kernel_json(kernel_json):
     spelled_out = kernel_json(
         *("--unauthorized-users", "root", "--port-range", "0..0", "--launch-timeout", "30"),
         *("--ipykernel-subclass-name", "ipykernel.ipkernel.IPythonKernel", "--language", "python"),
@@ -210,8 +211,8 @@ def test_jupyter_finds_the_kernel(kernel_json, monkeypatch, tmp_path):
         (["--prefix", "env"], "env/share/jupyter/kernels"),
     ],
 )
-def test_where_it_is_installed(run_cli, tmp_path, flags, place):
-    code, _ = run_cli(k8s_spec.K8sSpec, ["install", *flags])
+def test_folder_of_the_kernelspec(run_cli, tmp_path, flags, place):
+    code, _ = run_cli(K8sSpec, ["install", *flags])
     assert code == 0
     assert (tmp_path / place / "k8s_python" / "kernel.json").is_file()
 
@@ -219,53 +220,61 @@ def test_where_it_is_installed(run_cli, tmp_path, flags, place):
 def test_sys_prefix_is_this_environment(run_cli, monkeypatch):
     installed = []
     monkeypatch.setattr(install_files, "install_folder", lambda folder, _: installed.append(folder))
-    code, _ = run_cli(k8s_spec.K8sSpec, ["install", "--sys-prefix"])
+    code, _ = run_cli(K8sSpec, ["install", "--sys-prefix"])
     assert code == 0
     assert [str(folder) for folder in installed] == [
         f"{sys.prefix}/share/jupyter/kernels/k8s_python"
     ]
 
 
-def test_says_when_jupyter_does_not_look_there(install, kernels):
+def test_warns_when_jupyter_does_not_search_the_folder(install, kernels):
     _, err = install()
     assert f"WARNING | Jupyter does not look for kernels in {kernels} here" in err
 
 
-# What is given for an option, and the words that tell what is wrong with it.
+# An option, a wrong value, and the message about it.
 REFUSALS = [
-    ("--kernel-name", "data sci", "'data sci' is no name for a kernelspec"),
+    ("--kernel-name", "data sci", "'data sci' is not a valid kernelspec name"),
     ("--kernel-name", "data sci", "use lower-case letters, digits and . _ -, as in data_sci."),
-    ("--kernel-name", "../../evil", "'../../evil' is no name"),
-    ("--kernel-name", ".hidden", "'.hidden' is no name"),
-    ("--display-name", "  ", "'  ' is no text to show to users."),
-    ("--display-name", "a\nb", r"'a\nb' is no text"),
-    ("--language", "bash", "images for python, r, scala; name one that has a launcher for 'bash'"),
-    ("--language", "../bash", "'../bash' is no name of a language: a letter, and up to 31"),
-    ("--language", "", "'' is no name of a language"),
-    ("--image-name", "acme/Data:1", "'acme/Data:1' is no image name; it has the form"),
-    ("--image-name", "acme/data sci", "'acme/data sci' is no image name"),
-    ("--image-name", "acme/data:", "'acme/data:' is no image name"),
-    ("--image-name", "acme/data@sha256:00", "'acme/data@sha256:00' is no image name"),
-    ("--executor-image-name", "https://acme/x", "'https://acme/x' is no image name"),
-    ("--launch-timeout", "0", "0 is no number of seconds above 0."),
-    ("--launch-timeout", "soon", "'soon' is no number of seconds above 0."),
-    ("--port-range", "40000", "'40000' has not the form <lowest>..<highest>"),
-    ("--port-range", "40000..40999", "'40000..40999' is too small; a range has at least 1000"),
+    ("--kernel-name", "../../evil", "'../../evil' is not a valid"),
+    ("--kernel-name", ".hidden", "'.hidden' is not a valid"),
+    ("--display-name", "  ", "'  ' must be non-empty printable text."),
+    ("--display-name", "a\nb", r"'a\nb' must be non-empty"),
+    (
+        "--language",
+        "bash",
+        "; set --image-name to one with a launcher for 'bash'",
+    ),
+    (
+        "--language",
+        "../bash",
+        "'../bash' is not a valid language name; use a letter, then up to 31",
+    ),
+    ("--language", "", "'' is not a valid language name"),
+    ("--image-name", "acme/Data:1", "'acme/Data:1' is not a valid image name; use the form"),
+    ("--image-name", "acme/data sci", "'acme/data sci' is not a valid image name"),
+    ("--image-name", "acme/data:", "'acme/data:' is not a valid image name"),
+    ("--image-name", "acme/data@sha256:00", "'acme/data@sha256:00' is not a valid image name"),
+    ("--executor-image-name", "https://acme/x", "'https://acme/x' is not a valid image name"),
+    ("--launch-timeout", "0", "0 must be a whole number of seconds above 0."),
+    ("--launch-timeout", "soon", "'soon' must be a whole number of seconds above 0."),
+    ("--port-range", "40000", "'40000' is not of the form <lowest>..<highest>"),
+    ("--port-range", "40000..40999", "'40000..40999' is too small; use a range of at least 1000"),
     ("--port-range", "41000..40000", "'41000..40000' is too small"),
-    ("--port-range", "1000..3000", "'1000..3000' leaves the ports that a kernel may open: 1024"),
-    ("--port-range", "60000..70000", "'60000..70000' leaves the ports"),
-    ("--ipykernel-subclass-name", "Kernel", "'Kernel' is no dotted path of a class"),
-    ("--ipykernel-subclass-name", "os.system()", "'os.system()' is no dotted path"),
-    ("--spark-init-mode", "often", "'often' is none of none, lazy, eager."),
-    ("--authorized-users", "alice,bob", "'alice,bob' is no user name; repeat the option"),
-    ("--authorized-users", "root", "'root' is among the unauthorized users too."),
-    ("--unauthorized-users", "", "'' is no user name"),
+    ("--port-range", "1000..3000", "'1000..3000' is outside the allowed range 1024-65535"),
+    ("--port-range", "60000..70000", "'60000..70000' is outside the allowed range"),
+    ("--ipykernel-subclass-name", "Kernel", "'Kernel' is not the dotted path of a class"),
+    ("--ipykernel-subclass-name", "os.system()", "'os.system()' is not the dotted path"),
+    ("--spark-init-mode", "often", "'often' must be one of: none, lazy, eager."),
+    ("--authorized-users", "alice,bob", "'alice,bob' is not a valid user name; repeat the option"),
+    ("--authorized-users", "root", "'root' is also in --unauthorized-users;"),
+    ("--unauthorized-users", "", "'' is not a valid user name"),
     ("--config", "gone.py", "there is no file gone.py."),
 ]
 
 
 def refused(install, kernels, *arguments):
-    """The one line that says why, after checking that nothing was written."""
+    """Check that nothing was written, and return the line with the reason."""
     code, err = install(*arguments)
     assert code == 2
     assert len(err.splitlines()) == 1
@@ -288,15 +297,15 @@ def test_refuses_wrong_values_before_writing(install, kernels, option, value, re
         (["data_sci"], "Unexpected argument 'data_sci'; --help lists the options."),
         (
             ["--language=R", "--ipykernel-subclass-name=a.B"],
-            "--ipykernel-subclass-name: a kernel in r has no ipykernel.",
+            "--ipykernel-subclass-name: only Python kernels use ipykernel; remove the option.",
         ),
     ],
 )
-def test_refuses_options_that_do_not_fit(install, kernels, arguments, reason):
+def test_refuses_conflicting_options(install, kernels, arguments, reason):
     assert refused(install, kernels, *arguments) == reason + "\n"
 
 
-def test_tells_every_problem_at_once(install):
+def test_reports_every_problem_at_once(install):
     code, err = install("--language", "perl", "--port-range", "1..2", "--launch-timeout", "-1")
     assert code == 2
     options = [line.split(" | ")[1].split(":")[0] for line in err.splitlines()]
@@ -307,7 +316,10 @@ def test_existing_kernelspec_needs_replace(install, kernels):
     assert install("--display-name", "First")[0] == 0
     code, err = install("--display-name", "Second")
     assert code == 2
-    assert f"There is a kernelspec at {kernels}/k8s_python; --replace would replace it." in err
+    assert (
+        f"There is already a kernelspec at {kernels}/k8s_python; use --replace to replace it."
+        in err
+    )
     assert "First" in (kernels / "k8s_python/kernel.json").read_text()
 
 

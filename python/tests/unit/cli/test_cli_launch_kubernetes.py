@@ -1,4 +1,4 @@
-"""A kernelspec's own launch script, as a person (or a replaced launch procedure) runs it."""
+"""A kernelspec's launch script, run by hand or by a customised launch script."""
 
 import json
 import os
@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from gateway_provisioners.cli import k8s_spec, launch_kubernetes
+from gateway_provisioners.cli.launch import kubernetes as launch_kubernetes
+from gateway_provisioners.cli.specs.kubernetes import K8sSpec
 from gateway_provisioners.errors import ClusterError
 
 KERNEL_ID = "6f1b2c9e-0000-4000-8000-3c4d5e6f7a8b"
@@ -32,7 +33,7 @@ def no_kernel_variables(monkeypatch):
 def kernelspec(run_cli, tmp_path):
     """An installed kernelspec's folder."""
     code, err = run_cli(
-        k8s_spec.K8sSpec,
+        K8sSpec,
         [
             *("install", "--prefix", str(tmp_path)),
             *("--image-name", "acme/data-sci-py:2.0", "--kernel-name", "data_sci_py"),
@@ -73,7 +74,7 @@ def variables(pod):
 
 
 class FakeApi:
-    """Records what is sent to the cluster, in order; refuses what it is told to."""
+    """Records requests to the cluster in order; refuses Secrets with the given message."""
 
     def __init__(self, refuse=""):
         self.calls = []
@@ -112,7 +113,7 @@ def fake_api(monkeypatch):
     return api
 
 
-def test_creates_the_pod_then_its_secret_then_lets_it_be_scheduled(
+def test_creates_the_pod_then_its_secret_then_opens_its_gate(
     kernelspec, fake_api, monkeypatch, capsys
 ):
     monkeypatch.setenv("KERNEL_USERNAME", "alice")
@@ -139,7 +140,7 @@ def test_creates_the_pod_then_its_secret_then_lets_it_be_scheduled(
     assert patch == [{"op": "remove", "path": "/spec/schedulingGates"}]
 
 
-def test_refusal_of_the_cluster_is_one_line_and_leaves_no_pod(kernelspec, fake_api, capsys):
+def test_a_refusal_of_the_cluster_leaves_no_pod(kernelspec, fake_api, capsys):
     fake_api.refuse = 'secrets is forbidden: User "bob" cannot create resource "secrets"'
     assert launch_kubernetes.main(ARGUMENTS, kernelspec=kernelspec) == 1
     out, err = capsys.readouterr()
@@ -180,7 +181,7 @@ def test_options_as_enterprise_gateway_spells_them(kernelspec, capsys, prefix):
     assert variables(json.loads(capsys.readouterr().out))["KERNEL_ID"]["value"] == KERNEL_ID
 
 
-def test_nothing_else_of_the_callers_environment_reaches_the_pod(dry_run, monkeypatch):
+def test_no_other_variable_of_the_caller_reaches_the_pod(dry_run, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the caller")
     pod = dry_run()
     assert "AWS_SECRET_ACCESS_KEY" not in json.dumps(pod)
@@ -214,7 +215,7 @@ def test_callers_kernel_settings(dry_run, monkeypatch):
     assert variables(pod)["KERNEL_LANGUAGE"]["value"] == "python"
 
 
-def test_the_spark_mode_may_be_the_kernelspecs(dry_run, kernelspec, monkeypatch):
+def test_the_spark_mode_can_come_from_the_kernelspec(dry_run, kernelspec, monkeypatch):
     path = kernelspec / "kernel.json"
     content = json.loads(path.read_text())
     content["env"]["KERNEL_SPARK_CONTEXT_INIT_MODE"] = "lazy"
@@ -255,8 +256,8 @@ def test_client_values_are_data(dry_run, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("KERNEL_VOLUMES", "[]", "KERNEL_VOLUMES is not supported; put them into"),
-        ("KERNEL_UID", "0 or so", "KERNEL_UID='0 or so' is no id; write it in decimal"),
+        ("KERNEL_VOLUMES", "[]", "KERNEL_VOLUMES is not supported; put them in"),
+        ("KERNEL_UID", "0 or so", "KERNEL_UID='0 or so' is not a valid id; use a decimal number"),
         ("KERNEL_CPUS", "many", "KERNEL_CPUS"),
     ],
 )
@@ -269,7 +270,7 @@ def test_refuses_what_it_cannot_do(kernelspec, fake_api, monkeypatch, capsys, na
     assert fake_api.calls == []
 
 
-def test_kernelspec_that_is_broken(kernelspec, capsys, change_config):
+def test_broken_kernelspec(kernelspec, capsys, change_config):
     change_config(port_range="all of them")
     assert launch_kubernetes.main(ARGUMENTS, kernelspec=kernelspec) == 1
     (kernelspec / "kernel.json").write_text("{}")
@@ -278,17 +279,17 @@ def test_kernelspec_that_is_broken(kernelspec, capsys, change_config):
     assert launch_kubernetes.main(ARGUMENTS, kernelspec=kernelspec) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert all("is no kernelspec of the kubernetes-provisioner" in line for line in lines)
+    assert all("is not a valid kernelspec of the kubernetes-provisioner" in line for line in lines)
 
 
 def test_kernelspec_without_an_image(kernelspec, capsys, change_config):
     change_config(image_name="")
     assert launch_kubernetes.main(ARGUMENTS, kernelspec=kernelspec) == 1
-    assert "no KERNEL_IMAGE" in capsys.readouterr().err
+    assert "KERNEL_IMAGE in the environment" in capsys.readouterr().err
 
 
 def test_argv_of_kernel_json_runs(kernelspec, tmp_path):
-    """The command of kernel.json, filled in as jupyter_client fills it in, in its own process."""
+    """Run the command of kernel.json, filled in as by jupyter_client, in its own process."""
     argv = json.loads((kernelspec / "kernel.json").read_text())["argv"]
     filled = {"kernel_id": KERNEL_ID, "port_range": "0..0", "response_address": "192.0.2.7:1"}
     command = [part.format(public_key="TUlJQg==", **filled) for part in argv]

@@ -1,4 +1,4 @@
-"""What is built from this tree: the launchers are in it, and an image needs nothing else."""
+"""The wheel and the sdist: they contain the launchers, and an image needs nothing else."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def sdist_names(built):
 
 
 def launcher_files():
-    """What images with Python and R kernels need of launchers/: everything but what was made on the way."""
+    """Return the files of launchers/ that images with Python and R kernels need: no build artefacts."""
     listed = run(
         *("git", "ls-files", "--cached", "--others", "--exclude-standard"),
         *("python", "r", "bootstrap-kernel.sh"),
@@ -53,7 +53,7 @@ def launcher_files():
 
 
 def packaged_files():
-    """Every file that an installation must have, as a path inside the distributions."""
+    """Return every file that an installation must have, as a path inside the distributions."""
     return {f"gateway_provisioners/_launchers/{name}" for name in launcher_files()} | {
         "gateway_provisioners/py.typed",
         "gateway_provisioners/_kernelspecs/launch_docker.py",
@@ -67,14 +67,12 @@ def test_launchers_and_data_are_in_both(wheel_names, sdist_names):
     assert packaged_files() <= sdist_names
 
 
-def test_nothing_is_in_the_wheel_that_was_made_on_the_way(wheel_names):
+def test_no_caches_are_in_the_wheel(wheel_names):
     assert not [name for name in wheel_names if "cache__/" in name or "_cache/" in name]
 
 
-def test_the_scala_launcher_is_in_both_and_what_it_is_made_of_only_in_the_sdist(
-    wheel_names, sdist_names
-):
-    """A checkout in which it has not been built (ci/scala_launcher.py) makes distributions without it."""
+def test_the_scala_jar_is_in_both_and_its_sources_only_in_the_sdist(wheel_names, sdist_names):
+    """If the jar has not been built (ci/scala_launcher.py), the distributions do not contain it."""
     folder = "gateway_provisioners/_launchers/scala"
     jars = {f"{folder}/lib/{path.name}" for path in (LAUNCHERS / "scala/lib").glob("*.jar")}
     assert {name for name in wheel_names if name.startswith(folder)} == jars
@@ -92,7 +90,7 @@ def test_license_is_in_both(wheel_names, sdist_names):
     assert (PROJECT / "LICENSE").read_text() == (PROJECT.parent / "LICENSE").read_text()
 
 
-def test_wheel_alone_sets_an_image_up(built, tmp_path):
+def test_the_wheel_alone_prepares_an_image(built, tmp_path):
     (wheel,) = built.glob("*.whl")
     site, target = tmp_path / "site", tmp_path / "bin"
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")

@@ -1,4 +1,4 @@
-"""What `jupyter k8s-spec install` and `jupyter docker-spec install` share: options, checks, files."""
+"""The common part of `k8s-spec install` and `docker-spec install`: options, checks, files."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from gateway_provisioners._version import __version__
 from gateway_provisioners.cli import app, install_files
 from gateway_provisioners.model import kernelspec
 
-PACKAGED_KERNELSPECS = Path(__file__).parent.parent / "_kernelspecs"
+PACKAGED_KERNELSPECS = Path(__file__).parents[2] / "_kernelspecs"
 
 
 class SpecInstaller(app.Command):
-    """Checks the options and installs the kernelspec; the name is part of each output line."""
+    """Checks the options and installs the kernelspec. Subclass names are part of each output line."""
 
-    # What an engine says.
-    prefix_of_names: str
+    # Parts of the default kernel name (k8s_python) and display name (Kubernetes Python).
+    name_prefix: str
     title: str
 
     @property
     @abstractmethod
-    def engine(self) -> kernelspec.Engine:
-        """What runs the kernels."""
+    def target(self) -> kernelspec.Target:
+        """The target that the kernelspec is for."""
 
     kernel_name = Unicode(
         help="Name of the kernelspec and of its folder. Default: the engine and the language, as in"
@@ -42,7 +42,7 @@ class SpecInstaller(app.Command):
     language = Unicode(
         "Python",
         help="The language of the kernel: Python, R or Scala (in any case), or another one that the"
-        " image of --image-name has a launcher for.",
+        " image has a launcher for (--image-name).",
     ).tag(config=True)
     image_name = Unicode(
         help="The container image that the kernel runs in. Default: the image of this release for"
@@ -54,12 +54,12 @@ class SpecInstaller(app.Command):
     authorized_users = List(
         Unicode(),
         help="A user (KERNEL_USERNAME, case-sensitive) who may start this kernel; all others may"
-        " not. Repeat for more than one. Default: everybody.",
+        " not. Repeat for more than one. Default: all users.",
     ).tag(config=True)
     unauthorized_users = List(
         Unicode(),
         list(kernelspec.DEFAULT_UNAUTHORIZED_USERS),
-        help="A user who may not start this kernel. Repeat for more than one; the default is replaced.",
+        help="A user who may not start this kernel. Repeat for more than one; replaces the default.",
     ).tag(config=True)
     port_range = Unicode(
         kernelspec.DEFAULT_PORT_RANGE,
@@ -69,7 +69,7 @@ class SpecInstaller(app.Command):
     launch_timeout = Union(
         [Integer(), Unicode()],
         default_value=kernelspec.DEFAULT_LAUNCH_TIMEOUT,
-        help="Seconds to wait for the kernel to start before its launch has failed.",
+        help="Seconds to wait for the kernel to start before the launch fails.",
     ).tag(config=True)
 
     user = Bool(False, help="Install for this user only (in Jupyter's data directory).").tag(
@@ -90,23 +90,23 @@ class SpecInstaller(app.Command):
             self.refuse(*problems)
         folder = Path(settings.resource_dir)
         if folder.exists() and not self.replace:
-            self.refuse(f"There is a kernelspec at {folder}; --replace would replace it.")
+            self.refuse(f"There is already a kernelspec at {folder}; use --replace to replace it.")
         install_files.install_folder(folder, self._files(settings))
         self.log.info("Installed kernelspec %s in %s", settings.name, folder)
         if str(folder.parent) not in jupyter_path("kernels"):
             self.log.warning(
-                "Jupyter does not look for kernels in %s here; set JUPYTER_PATH where it shall.",
+                "Jupyter does not look for kernels in %s here; set JUPYTER_PATH where it should.",
                 folder.parent,
             )
 
     def _settings(self) -> kernelspec.KernelSpecSettings:
-        """Return the options, with the defaults that depend on the language."""
+        """Return the options, completed with defaults that depend on the language."""
         language = self.language.lower()
         known = kernelspec.LANGUAGES.get(language)
         title = known.title if known else language.capitalize()
         release_image = f"{known.image}:{__version__}" if known else ""
         # Jupyter compares names in lower case.
-        default_name = f"{self.prefix_of_names}_" + re.sub(r"[^a-z0-9._-]", "_", language)
+        default_name = f"{self.name_prefix}_" + re.sub(r"[^a-z0-9._-]", "_", language)
         kernel_name = (self.kernel_name or default_name).lower()
         return kernelspec.KernelSpecSettings(
             name=kernel_name,
@@ -114,17 +114,17 @@ class SpecInstaller(app.Command):
             language=language,
             image_name=self.image_name or release_image,
             resource_dir=str(self._kernels_folder() / kernel_name),
-            engine=self.engine,
+            target=self.target,
             launch_timeout=self.launch_timeout,
             port_range=self.port_range,
             authorized_users=tuple(self.authorized_users),
             unauthorized_users=tuple(self.unauthorized_users),
             kernel_class_name=self.ipykernel_subclass_name,
-            **self._options_of_engine(),
+            **self._target_settings(),
         )
 
-    def _options_of_engine(self) -> dict[str, Any]:
-        """Further fields of `KernelSpecSettings`."""
+    def _target_settings(self) -> dict[str, Any]:
+        """Return further fields of `KernelSpecSettings`."""
         return {}
 
     def _kernels_folder(self) -> Path:
@@ -136,16 +136,16 @@ class SpecInstaller(app.Command):
 
     def _files(self, settings: kernelspec.KernelSpecSettings) -> dict[str, install_files.NewFile]:
         content = json.dumps(kernelspec.build_kernel_json(settings), indent=2) + "\n"
-        script = PACKAGED_KERNELSPECS / Path(settings.engine.launch_script).name
+        script = PACKAGED_KERNELSPECS / Path(settings.target.launch_script).name
         return {
             "kernel.json": install_files.NewFile(content.encode()),
-            settings.engine.launch_script: install_files.read_file(script),
+            settings.target.launch_script: install_files.read_file(script),
             **install_files.read_folder(PACKAGED_KERNELSPECS / settings.language),
         }
 
 
 def aliases_of(installer: str, *more: str) -> dict[str, Any]:
-    """The options of the installer of that name that have a value; `more` are its own."""
+    """Return the options with a value of the installer class of that name; `more` are only its own."""
     options = (
         *("image-name", "kernel-name", "display-name", "language", "authorized-users"),
         *("unauthorized-users", "port-range", "launch-timeout", "ipykernel-subclass-name"),
@@ -156,7 +156,7 @@ def aliases_of(installer: str, *more: str) -> dict[str, Any]:
 
 
 def flags_of(installer: str) -> dict[str, Any]:
-    """Its options that have none."""
+    """Return the options without a value of the installer class of that name."""
     return {
         "user": ({installer: {"user": True}}, str(SpecInstaller.user.help)),
         "sys-prefix": (

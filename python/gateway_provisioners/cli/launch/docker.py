@@ -1,7 +1,7 @@
-"""What a kernelspec's `scripts/launch_docker.py` does: one container for one kernel, then it is done.
+"""The body of a kernelspec's `scripts/launch_docker.py`: start one container for one kernel, and exit.
 
-The caller has the engine's socket, so that the KERNEL_* settings which a host keeps to its administrator
-(ids) are the caller's to choose.
+The caller has access to the engine, and may set the KERNEL_* variables that a gateway reserves for its
+administrator (ids).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway_provisioners.cli.app import FAILED
-from gateway_provisioners.cli.launch_script_input import (
+from gateway_provisioners.cli.launch.script_input import (
     KernelSpecFolder,
     Parser,
     image_of,
@@ -36,8 +36,8 @@ def main(argv: list[str] | None = None, *, kernelspec: Path) -> int:
     """Start the container and return the exit code; errors are one line on stderr."""
     options = Parser(
         "launch_docker.py",
-        "Start one kernel of this kernelspec in a container. KERNEL_* variables of the environment"
-        " say the rest: KERNEL_USERNAME, KERNEL_CPUS_LIMIT, KERNEL_MEMORY_LIMIT.",
+        "Start one kernel of this kernelspec in a container. Further settings are KERNEL_* variables of"
+        " the environment: KERNEL_USERNAME, KERNEL_CPUS_LIMIT, KERNEL_MEMORY_LIMIT.",
     ).parse_args(argv)
     try:
         folder = read_kernelspec(kernelspec, DockerLaunchTraits, provisioner="docker-provisioner")
@@ -54,16 +54,16 @@ def _container_spec(
     environment: Mapping[str, str],
 ) -> KernelContainerSpec:
     settings, engine = kernelspec.settings, DockerTraits()
-    request, wishes = read_request(environment, settings, volumes_belong_in="volumes")
+    request, kernel_variables = read_request(environment, settings, volumes_belong_in="volumes")
     return KernelContainerSpec(
         name=names.pod_name(request.username, options.kernel_id, 1),
         instance=engine.instance,
         kernel_id=options.kernel_id,
         kernel_name=kernelspec.name,
         username=request.username,
-        image=image_of(settings, wishes),
+        image=image_of(settings, kernel_variables),
         environment=literal_environment(options, kernelspec, request),
-        secret_environment=secret_environment(request, wishes),
+        secret_environment=secret_environment(request, kernel_variables),
         network=engine.network,
         **container_options(settings, request),
     )

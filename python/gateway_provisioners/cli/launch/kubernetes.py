@@ -1,7 +1,7 @@
-"""What a kernelspec's `scripts/launch_kubernetes.py` does: one pod for one kernel, then it is done.
+"""The body of a kernelspec's `scripts/launch_kubernetes.py`: create one pod for one kernel, and exit.
 
-The caller acts with rights of its own on the cluster, so that the KERNEL_* settings which a gateway
-keeps to its administrator (namespace, service account, ids, pod name) are the caller's to choose.
+The caller has its own permissions on the cluster, and may set the KERNEL_* variables that a gateway
+reserves for its administrator (namespace, service account, ids, pod name).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway_provisioners.cli.app import FAILED
-from gateway_provisioners.cli.launch_script_input import (
+from gateway_provisioners.cli.launch.script_input import (
     KernelSpecFolder,
     Parser,
     image_of,
@@ -56,8 +56,8 @@ def main(argv: list[str] | None = None, *, kernelspec: Path) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         "launch_kubernetes.py",
-        "Start one kernel of this kernelspec as a pod. KERNEL_* variables of the"
-        " environment say the rest: KERNEL_USERNAME, KERNEL_NAMESPACE, KERNEL_CPUS, KERNEL_MEMORY.",
+        "Start one kernel of this kernelspec as a pod. Further settings are KERNEL_* variables of the"
+        " environment: KERNEL_USERNAME, KERNEL_NAMESPACE, KERNEL_CPUS, KERNEL_MEMORY.",
     )
     parser.option("dry-run", action="store_true", help="print the pod as JSON and create nothing")
     return parser
@@ -69,24 +69,24 @@ def _pod_spec(
     environment: Mapping[str, str],
 ) -> KernelPodSpec:
     settings, cluster = kernelspec.settings, KubernetesTraits()
-    request, wishes = read_request(
+    request, kernel_variables = read_request(
         environment, settings, volumes_belong_in="volumes and volume_mounts"
     )
-    namespace = wishes.get("KERNEL_NAMESPACE") or cluster.namespace
+    namespace = kernel_variables.get("KERNEL_NAMESPACE") or cluster.namespace
     return KernelPodSpec(
-        name=wishes.get("KERNEL_POD_NAME")
+        name=kernel_variables.get("KERNEL_POD_NAME")
         or names.pod_name(request.username, options.kernel_id, 1),
         namespace=namespace,
         instance=cluster.instance,
         kernel_id=options.kernel_id,
         kernel_name=kernelspec.name,
         username=request.username,
-        image=image_of(settings, wishes),
+        image=image_of(settings, kernel_variables),
         environment={
             **literal_environment(options, kernelspec, request),
             "KERNEL_NAMESPACE": namespace,
         },
-        secret_environment=secret_environment(request, wishes),
+        secret_environment=secret_environment(request, kernel_variables),
         **pod_options(settings, request),
     )
 

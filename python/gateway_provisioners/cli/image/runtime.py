@@ -1,7 +1,4 @@
-"""What an image needs for kernels of a language: its launcher, and what that runs on.
-
-Both are looked up as bootstrap-kernel.sh does.
-"""
+"""A language's launcher in an image, and the runtime that it needs, looked up as bootstrap-kernel.sh does."""
 
 from __future__ import annotations
 
@@ -18,17 +15,20 @@ if TYPE_CHECKING:
 
 BOOTSTRAP = "bootstrap-kernel.sh"
 LAUNCHERS_FOLDER = "kernel-launchers"
-PACKAGED_LAUNCHERS = Path(__file__).parent.parent / "_launchers"
+PACKAGED_LAUNCHERS = Path(__file__).parents[2] / "_launchers"
 OWN_LAUNCHER = "launch"
 PROBE_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """Where a language's launcher lies in the package, and where below kernel-launchers/ it goes.
+    """A language's launcher.
 
-    The folders in the image are those of gateway-provisioners 0.5.0 and Enterprise Gateway, so
-    that Dockerfiles written for them keep working. ``how_to_make`` is said where the package has none.
+    Attributes:
+        packaged: its folder in the package.
+        installed: its folder below kernel-launchers/ in the image: that of gateway-provisioners 0.5.0
+            and Enterprise Gateway, so that Dockerfiles written for them keep working.
+        how_to_make: a hint for the error message when the package does not contain it.
     """
 
     packaged: str
@@ -43,8 +43,8 @@ LAUNCHERS = {
         "scala/lib", "scala/lib", " In a checkout, python -m ci.scala_launcher builds it."
     ),
 }
-# What bootstrap-kernel.sh starts, below kernel-launchers/.
-_STARTED = {
+# The files that bootstrap-kernel.sh starts, below kernel-launchers/.
+_ENTRY_FILES = {
     "python": ("python/scripts/launch_ipykernel.py",),
     "r": ("r/scripts/launch_IRkernel.R", "R/scripts/launch_IRkernel.R"),
     "scala": ("scala/lib/toree-launcher.jar",),
@@ -52,12 +52,12 @@ _STARTED = {
 
 
 class RuntimeMissing(Exception):
-    """Kernels of a language cannot run here; the message says what is missing and what to do."""
+    """Kernels of a language cannot run in this image; the message says what is missing and what to do."""
 
 
 def find_launcher(folder: Path, language: str) -> Path | None:
     """Return the launcher of a language in an image's kernel-launchers/, or None."""
-    for pattern in _STARTED.get(language, (f"{language}/{OWN_LAUNCHER}",)):
+    for pattern in _ENTRY_FILES.get(language, (f"{language}/{OWN_LAUNCHER}",)):
         for path in sorted(folder.glob(pattern)):
             return path
     return None
@@ -70,11 +70,11 @@ def languages_in(folder: Path) -> list[str]:
     return known + [language for language in own if language not in LAUNCHERS]
 
 
-def runtime(language: str) -> str:
-    """Return what kernels of the language would run on, in words; "" where only its launcher knows.
+def describe_runtime(language: str) -> str:
+    """Return a description of what kernels of the language run on; "" for other languages than ours.
 
     Raises:
-        RuntimeMissing: they cannot.
+        RuntimeMissing: it is not installed.
     """
     probes = {"python": _python, "r": _r, "scala": _scala}
     return probes[language]() if language in probes else ""
@@ -92,10 +92,10 @@ _CURVE_SINCE = (7, 3)
 def _python() -> str:
     program = _program("python", "python3", advice="install Python 3.10 or later")
     advice = f"{program} -m pip install ipykernel"
-    said = _run(
+    output = _run(
         [program, "-c", _PYTHON_PROBE], f"ipykernel cannot be imported by {program}", advice
     )
-    python, ipykernel, curve = json.loads(said)
+    python, ipykernel, curve = json.loads(output)
     recent = tuple(int(part) for part in ipykernel.split(".")[:2]) >= _CURVE_SINCE
     encryption = (
         "its channels can be encrypted"
@@ -108,16 +108,16 @@ def _python() -> str:
 def _r() -> str:
     program = _program("Rscript", advice="install R (on Debian: r-base-core)")
     code = 'cat(as.character(getRversion()), as.character(packageVersion("IRkernel")))'
-    said = _run(
+    output = _run(
         [program, "--no-init-file", "-e", code],
         f"the R package IRkernel cannot be loaded by {program}",
         "install.packages('IRkernel') in R",
     )
-    r, irkernel = said.split()
+    r, irkernel = output.split()
     return f"{program} is R {r} with IRkernel {irkernel}"
 
 
-# The launcher itself runs on it; Spark for another Scala has another.
+# The launcher is compiled for this Scala; Spark for another Scala has another jar.
 _SPARK = "jars/scala-library-2.12.*.jar"
 
 
@@ -132,7 +132,7 @@ def _scala() -> str:
 
 
 def _folder(variable: str, package: str, needed: str, title: str) -> Path:
-    """Return where a part of a Scala kernel is: its variable says so, or pip has installed it."""
+    """Return the folder of a part of a Scala kernel: from its variable, or of the pip package."""
     if home := os.environ.get(variable):
         folder = Path(home)
     else:
@@ -141,7 +141,9 @@ def _folder(variable: str, package: str, needed: str, title: str) -> Path:
         python = _program("python", "python3", advice=advice)
         folder = Path(_run([python, "-c", code], f"there is no {title}", advice).strip())
     if not any(folder.glob(needed)):
-        raise RuntimeMissing(f"{folder} holds no {needed}: set {variable} to the folder of {title}")
+        raise RuntimeMissing(
+            f"{folder} does not contain {needed}: set {variable} to the folder of {title}"
+        )
     return folder
 
 

@@ -1,4 +1,4 @@
-"""`jupyter image-bootstrap`: puts bootstrap-kernel.sh and the launchers into an image, and checks it."""
+"""`jupyter image-bootstrap install`: copy bootstrap-kernel.sh and the launchers into an image."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 
 from traitlets import Bool, List, Unicode
 
-from gateway_provisioners.cli import app, image_runtime, install_files
-from gateway_provisioners.cli.image_check import ImageBootstrapChecker
-from gateway_provisioners.cli.image_runtime import BOOTSTRAP, LAUNCHERS
+from gateway_provisioners.cli import app, install_files
+from gateway_provisioners.cli.image import runtime
+from gateway_provisioners.cli.image.check import ImageBootstrapChecker
+from gateway_provisioners.cli.image.runtime import BOOTSTRAP, LAUNCHERS, LAUNCHERS_FOLDER
 from gateway_provisioners.errors import ConfigurationError
 
 
 class ImageBootstrapInstaller(app.Command):
-    """Copies the launchers and the bootstrap script; the name is part of each output line."""
+    """Copies the launchers and the bootstrap script. The class name is part of each output line."""
 
     name = "jupyter-image-bootstrap"
     description = (
@@ -38,7 +39,7 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
     ).tag(config=True)
     bootstrap_only = Bool(
         False,
-        help="Install bootstrap-kernel.sh and no launcher: for images that bring their own"
+        help="Install bootstrap-kernel.sh, but no launcher: for images with launchers of their own"
         " (kernel-launchers/LANGUAGE/launch).",
     ).tag(config=True)
     require_runtime = Bool(
@@ -55,7 +56,7 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
         config=True
     )
     source = Unicode(
-        str(image_runtime.PACKAGED_LAUNCHERS), help="The folder that the launchers are copied from."
+        str(runtime.PACKAGED_LAUNCHERS), help="The folder that the launchers are copied from."
     ).tag(config=True)
 
     aliases = {  # noqa: RUF012  (traitlets reads plain class attributes)
@@ -81,12 +82,12 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
     }
 
     def run(self) -> None:
-        """Check and read all that was asked for, then copy."""
+        """Read and check everything, then copy."""
         if self.bootstrap_only and (self.launchers_only or self.languages):
             self.refuse("--bootstrap-only excludes --launchers-only and --languages.")
         languages = [] if self.bootstrap_only else self._chosen_languages()
         target = Path(self.target).absolute()
-        launchers, script = target / image_runtime.LAUNCHERS_FOLDER, target / BOOTSTRAP
+        launchers, script = target / LAUNCHERS_FOLDER, target / BOOTSTRAP
         contents = {LAUNCHERS[name].installed: self._launcher_files(name) for name in languages}
         bootstrap = None if self.launchers_only else self._bootstrap_file()
         if self.require_runtime:
@@ -111,18 +112,18 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
             self.log.info("The CMD entry in the Dockerfile should be updated to: CMD %s", script)
 
     def _chosen_languages(self) -> list[str]:
-        """Return what to install, lower case and once each, in the order it was given."""
+        """Return the languages to install, lower case, without duplicates, in the given order."""
         packaged = [name for name in LAUNCHERS if self._launcher_files(name)]
         languages = list(dict.fromkeys(name.lower() for name in self.languages)) or packaged
         problems = [
-            f"--languages: there is no language {name!r}; known are {', '.join(LAUNCHERS)}."
-            f" A launcher of your own goes to {image_runtime.LAUNCHERS_FOLDER}/{name}/launch."
+            f"--languages: {name!r} is not supported; use {', '.join(LAUNCHERS)}."
+            f" A launcher of your own belongs in {LAUNCHERS_FOLDER}/{name}/launch."
             for name in languages
             if name not in LAUNCHERS
         ]
         problems += [
             f"--languages: this release has no launcher for {name!r};"
-            f" it has one for {', '.join(packaged) or 'no language'}.{LAUNCHERS[name].how_to_make}"
+            f" it has launchers for {', '.join(packaged) or 'no language'}.{LAUNCHERS[name].how_to_make}"
             for name in languages
             if name in LAUNCHERS and name not in packaged
         ]
@@ -134,8 +135,8 @@ jupyter image-bootstrap install --target ./rootfs/usr/local/bin --dry-run
         missing = []
         for language in languages:
             try:
-                image_runtime.runtime(language)
-            except image_runtime.RuntimeMissing as error:
+                runtime.describe_runtime(language)
+            except runtime.RuntimeMissing as error:
                 missing.append(f"{language}: {error}.")
         if missing:
             raise ConfigurationError(" ".join(["Nothing was installed.", *missing]))
@@ -159,8 +160,3 @@ class ImageBootstrap(app.Program):
         "install": (ImageBootstrapInstaller, ImageBootstrapInstaller.description),
         "check": (ImageBootstrapChecker, ImageBootstrapChecker.description),
     }
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Run the program; exits the process when it refuses or fails."""
-    ImageBootstrap.main(argv)

@@ -1,7 +1,7 @@
-"""`helm test`: starts the default kernel through the gateway's Service, runs code in it, and ends it.
+"""`helm test`: start the default kernel through the gateway's Service, run code in it, shut it down.
 
-The environment says what a Jupyter server's would: JUPYTER_GATEWAY_URL, JUPYTER_GATEWAY_AUTH_TOKEN,
-JUPYTER_GATEWAY_VALIDATE_CERT, and KERNEL_* variables for the kernel.
+Reads the variables that a Jupyter server would: JUPYTER_GATEWAY_URL, JUPYTER_GATEWAY_AUTH_TOKEN,
+JUPYTER_GATEWAY_VALIDATE_CERT, and KERNEL_* for the kernel.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from gateway_provisioners.cli.finding import Finding, Level
-from gateway_provisioners.cli.trial import SNIPPETS
+from gateway_provisioners.cli.snippets import SNIPPETS
 
-# Longer than any launch that a gateway would wait for: its own answer says more than ours could.
-PATIENCE = 600
+# Longer than a gateway waits for a launch: its own error message says more than a timeout here would.
+TIMEOUT_SECONDS = 600
 
 
 class CheckFailed(Exception):
-    """The gateway or its kernel did not do what it has to; the message says what."""
+    """The gateway or its kernel does not work; the message says what failed."""
 
 
-class Gateway:
-    """The gateway as its clients see it."""
+class GatewayClient:
+    """A client of the gateway's HTTP API and websockets: as much of one as the check needs."""
 
     def __init__(self, url: str, token: str, *, validate_cert: bool) -> None:
         self._url = url.rstrip("/")
@@ -37,11 +37,11 @@ class Gateway:
             "headers": {"Authorization": f"token {token}"},
             "validate_cert": validate_cert,
             "connect_timeout": 20,
-            "request_timeout": PATIENCE,
+            "request_timeout": TIMEOUT_SECONDS,
         }
 
     async def request(self, method: str, path: str, body: object = None) -> Any:
-        """Return what the gateway answers; raise CheckFailed with its reason when it refuses."""
+        """Return the JSON of the response; raise CheckFailed with the reason if it is an error."""
         text = None if body is None else json.dumps(body)
         request = HTTPRequest(f"{self._url}{path}", method=method, body=text, **self._options)
         try:
@@ -60,8 +60,8 @@ class Gateway:
             return await websocket_connect(HTTPRequest(url, **self._options))
         except (HTTPError, OSError) as error:
             msg = (
-                f"the kernel runs and its websocket cannot be opened: {error}."
-                " What stands before the gateway has to pass websockets on"
+                f"the kernel runs, but its websocket cannot be opened: {error}."
+                " Proxies in front of the gateway must forward websockets"
             )
             raise CheckFailed(msg) from error
 
@@ -76,7 +76,7 @@ def _reason(error: HTTPError) -> str:
 
 
 async def execute(channels: WebSocketClientConnection, code: str) -> str:
-    """Run code and return what it printed and what its last expression is."""
+    """Run code and return its output and the value of its last expression."""
     request = uuid.uuid4().hex
     header = {
         "msg_id": request,
@@ -104,19 +104,19 @@ async def execute(channels: WebSocketClientConnection, code: str) -> str:
             raise CheckFailed(f"{code!r} failed: {content['ename']}: {content['evalue']}")
 
 
-async def check(environment: Mapping[str, str], *, patience: float = PATIENCE) -> None:
-    """Print a line for each thing that works; raise CheckFailed at the first that does not.
+async def check(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECONDS) -> None:
+    """Print a line for each step that works; raise CheckFailed at the first that does not.
 
-    ``patience`` is how many seconds a kernel that has started may take to answer.
+    ``timeout`` is how many seconds a running kernel may take to answer.
     """
     url = environment["JUPYTER_GATEWAY_URL"]
     validate = environment.get("JUPYTER_GATEWAY_VALIDATE_CERT", "true").lower() != "false"
-    gateway = Gateway(url, environment["JUPYTER_GATEWAY_AUTH_TOKEN"], validate_cert=validate)
+    gateway = GatewayClient(url, environment["JUPYTER_GATEWAY_AUTH_TOKEN"], validate_cert=validate)
     listed = await gateway.request("GET", "/api/kernelspecs")
     names = ", ".join(sorted(listed["kernelspecs"]))
     if not names:
         raise CheckFailed("no kernel is enabled; set kernels.NAME.enabled, or kernels.NAME.image")
-    say("gateway", f"{url} takes the token and lists {names}")
+    say("gateway", f"{url} accepts the token and lists {names}")
     name = listed["default"]
     language = listed["kernelspecs"][name]["spec"]["language"].lower()
     variables = {key: value for key, value in environment.items() if key.startswith("KERNEL_")}
@@ -124,20 +124,20 @@ async def check(environment: Mapping[str, str], *, patience: float = PATIENCE) -
     try:
         say(name, "a pod runs it")
         code = SNIPPETS[language].sum if language in SNIPPETS else ""
-        output = await asyncio.wait_for(_answer(gateway, kernel["id"], code), patience)
+        output = await asyncio.wait_for(_answer(gateway, kernel["id"], code), timeout)
         if code and "2" not in output:
             raise CheckFailed(f"{code!r} gave {output!r} instead of 2")
         if code:
             say(name, f"{code} gives {output.strip()}")
     except asyncio.TimeoutError:
-        raise CheckFailed(f"the kernel runs and has not answered in {patience:g} s") from None
+        raise CheckFailed(f"the kernel runs, but did not answer within {timeout:g} s") from None
     finally:
         await gateway.request("DELETE", f"/api/kernels/{kernel['id']}")
     say(name, "its pod is removed")
 
 
-async def _answer(gateway: Gateway, kernel_id: str, code: str) -> str:
-    """What code gives in a kernel; nothing is run where there is none, of a language unknown here."""
+async def _answer(gateway: GatewayClient, kernel_id: str, code: str) -> str:
+    """Return the output of code, or only open the websocket if the code is empty."""
     channels = await gateway.channels(kernel_id)
     try:
         return await execute(channels, code) if code else ""

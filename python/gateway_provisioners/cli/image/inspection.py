@@ -1,4 +1,4 @@
-"""What can be seen of an image without starting a kernel: files, programs, the user, permissions."""
+"""Checks of an image that start no kernel: files, programs, the user, permissions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway_provisioners._version import __version__
-from gateway_provisioners.cli import image_runtime, install_files
+from gateway_provisioners.cli import install_files
 from gateway_provisioners.cli.finding import Finding, Level
-from gateway_provisioners.cli.image_runtime import BOOTSTRAP, LAUNCHERS, OWN_LAUNCHER
+from gateway_provisioners.cli.image import runtime
+from gateway_provisioners.cli.image.runtime import BOOTSTRAP, LAUNCHERS, OWN_LAUNCHER
 
 _OTHERS_READ = 0o004
 _OTHERS_ENTER = 0o005
@@ -18,38 +19,38 @@ _PACKAGE = f"gateway_provisioners {__version__}"
 
 
 def bootstrap(script: Path) -> Iterator[Finding]:
-    """Whether the script is there, can be run, and is this package's."""
+    """Check that the script exists, is executable, and is this package's."""
     if not script.is_file():
         yield _problem(BOOTSTRAP, f"there is no {script}: {_install()}")
     elif not os.access(script, os.X_OK):
         yield _problem(BOOTSTRAP, f"{script} is not executable: chmod 0755 {script}")
-    elif script.read_bytes() != (image_runtime.PACKAGED_LAUNCHERS / BOOTSTRAP).read_bytes():
+    elif script.read_bytes() != (runtime.PACKAGED_LAUNCHERS / BOOTSTRAP).read_bytes():
         yield _warning(BOOTSTRAP, f"{script} {_differs(_install())}")
     else:
         yield _ok(BOOTSTRAP, f"{script} is the one of {_PACKAGE}")
 
 
 def any_launcher(folder: Path, languages: Sequence[str]) -> Iterator[Finding]:
-    """Whether there is anything to check."""
+    """Check that the image has a launcher at all."""
     if not languages:
         advice = _install("--languages python")
-        yield _problem("launchers", f"{folder} has none: for Python, {advice}")
+        yield _problem("launchers", f"{folder} has no launcher: for Python, {advice}")
 
 
 def user() -> Iterator[Finding]:
-    """Whether this is a user that Kubernetes lets run where it refuses root."""
+    """Check that the user is not root, so that Kubernetes runs it with runAsNonRoot."""
     if os.getuid() == 0:
         yield _warning(
             "user",
-            "this runs as root, which Kubernetes refuses where it demands runAsNonRoot: put the check after"
-            " USER, and give USER a number other than 0",
+            "this runs as root, which Kubernetes refuses with runAsNonRoot: put the check after USER, and set"
+            " USER to a number other than 0",
         )
     else:
         yield _ok("user", f"{os.getuid()}:{os.getgid()} is not root")
 
 
 def folders() -> Iterator[Finding]:
-    """Whether a kernel can write where kernels write."""
+    """Check that a kernel can write to its home and to the folder of temporary files."""
     home = os.environ.get("HOME", "/")
     if os.access(home, os.W_OK | os.X_OK):
         yield _ok("home", f"{home} can be written to")
@@ -64,39 +65,39 @@ def folders() -> Iterator[Finding]:
 
 
 def launcher(folder: Path, language: str) -> Iterator[Finding]:
-    """Whether the language has a launcher that any user can run, and whether it is this package's."""
+    """Check that the language has a launcher that every user can run, and that it is this package's."""
     about = f"{language} launcher"
-    found = image_runtime.find_launcher(folder, language)
+    found = runtime.find_launcher(folder, language)
     if found is None:
         own = folder / language / OWN_LAUNCHER
         advice = (
             _install(f"--languages {language}")
             if language in LAUNCHERS
-            else f"docs/write-a-launcher.md says how to make {own}"
+            else f"docs/write-a-launcher.md explains how to write {own}"
         )
-        yield _problem(about, f"there is none in {folder}: {advice}")
+        yield _problem(about, f"there is no launcher in {folder}: {advice}")
         return
     if language not in LAUNCHERS and not os.access(found, os.X_OK):
         yield _problem(about, f"{found} is not executable: chmod 0755 {found}")
         return
-    place = _place(folder, found, language)
-    closed = [path for path in (place, *place.rglob("*")) if not _open_to_others(path)]
-    if closed:
-        advice = f"chmod -R a+rX {place}"
-        yield _problem(about, f"users other than its owner cannot read {closed[0]}: {advice}")
-    elif language in LAUNCHERS and not _as_packaged(place, language):
-        yield _warning(about, f"{place} {_differs(_install(f'--languages {language}'))}")
+    root = _launcher_folder(folder, found, language)
+    unreadable = [path for path in (root, *root.rglob("*")) if not _readable_by_others(path)]
+    if unreadable:
+        advice = f"chmod -R a+rX {root}"
+        yield _problem(about, f"users other than its owner cannot read {unreadable[0]}: {advice}")
+    elif language in LAUNCHERS and not _as_packaged(root, language):
+        yield _warning(about, f"{root} {_differs(_install(f'--languages {language}'))}")
     else:
         yield _ok(about, str(found))
 
 
-def runtime(language: str) -> Iterator[Finding]:
-    """What kernels of the language run on, as far as it is known here."""
+def language_runtime(language: str) -> Iterator[Finding]:
+    """Check what kernels of the language run on, if this package knows the language."""
     about = f"{language} runtime"
     try:
-        if found := image_runtime.runtime(language):
+        if found := runtime.describe_runtime(language):
             yield _ok(about, found)
-    except image_runtime.RuntimeMissing as error:
+    except runtime.RuntimeMissing as error:
         yield _problem(about, str(error))
 
 
@@ -120,8 +121,8 @@ def _differs(advice: str) -> str:
     return f"is not the one of {_PACKAGE}: {advice}, unless it is your own"
 
 
-def _place(folder: Path, found: Path, language: str) -> Path:
-    """Return the folder that is a launcher's own, for example .../kernel-launchers/python."""
+def _launcher_folder(folder: Path, found: Path, language: str) -> Path:
+    """Return the folder of the launcher, for example .../kernel-launchers/python."""
     if language in LAUNCHERS:
         installed = folder / LAUNCHERS[language].installed
         if found.is_relative_to(installed):
@@ -129,11 +130,11 @@ def _place(folder: Path, found: Path, language: str) -> Path:
     return folder / found.relative_to(folder).parts[0]
 
 
-def _open_to_others(path: Path) -> bool:
+def _readable_by_others(path: Path) -> bool:
     wanted = _OTHERS_ENTER if path.is_dir() else _OTHERS_READ
     return path.stat().st_mode & wanted == wanted
 
 
-def _as_packaged(place: Path, language: str) -> bool:
-    packaged = image_runtime.PACKAGED_LAUNCHERS / LAUNCHERS[language].packaged
-    return install_files.read_folder(place) == install_files.read_folder(packaged)
+def _as_packaged(root: Path, language: str) -> bool:
+    packaged = runtime.PACKAGED_LAUNCHERS / LAUNCHERS[language].packaged
+    return install_files.read_folder(root) == install_files.read_folder(packaged)

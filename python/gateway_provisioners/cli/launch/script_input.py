@@ -1,4 +1,4 @@
-"""What the kernelspecs' scripts/launch_*.py are told: options, the kernelspec, KERNEL_* variables."""
+"""The input of scripts/launch_*.py: options, the kernelspec, KERNEL_* variables."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from gateway_provisioners.provisioners.launch_traits import LaunchTraits
 
 Settings = TypeVar("Settings", bound=LaunchTraits)
 
-# How Enterprise Gateway and Gateway Provisioners spell an option --x.
+# Enterprise Gateway and Gateway Provisioners spell an option --x as --PREFIX.x.
 _OLDER_PREFIXES = ("RemoteProcessProxy", "RemoteProvisioner")
 
 
 class Parser(argparse.ArgumentParser):
-    """The options that all of the scripts have."""
+    """The options that all launch scripts have."""
 
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False)
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
             "response-address", required=True, metavar="IP:PORT", help="where the launcher reports"
         )
         self.option(
-            "public-key", required=True, metavar="KEY", help="what it encrypts its report with"
+            "public-key", required=True, metavar="KEY", help="the key to encrypt that report with"
         )
         self.option(
             "port-range", metavar="LOWEST..HIGHEST", help="ports of the kernel; 0..0 is any"
@@ -58,7 +58,7 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class KernelSpecFolder(Generic[Settings]):
-    """What the launch needs of the kernelspec that the script belongs to."""
+    """The parts of a kernelspec that a launch needs."""
 
     name: str
     language: str
@@ -72,7 +72,7 @@ def read_kernelspec(
     """Read a folder's kernel.json.
 
     Raises:
-        ConfigurationError: it is none of that provisioner's.
+        ConfigurationError: it is not a kernelspec of that provisioner.
     """
     path = folder / "kernel.json"
     try:
@@ -86,14 +86,14 @@ def read_kernelspec(
             settings=settings(**{name: config[name] for name in known}),
         )
     except (OSError, ValueError, LookupError, TypeError, TraitError) as error:
-        msg = f"{path} is no kernelspec of the {provisioner}: {error}"
+        msg = f"{path} is not a valid kernelspec of the {provisioner}: {error}"
         raise ConfigurationError(msg) from error
 
 
 def read_request(
     environment: Mapping[str, str], settings: LaunchTraits, *, volumes_belong_in: str
 ) -> tuple[LaunchRequest, dict[str, str]]:
-    """The caller's request, and all of its KERNEL_* variables.
+    """Return the caller's request, and all of its KERNEL_* variables.
 
     Raises:
         ConfigurationError: volumes are asked for; those are settings of the kernelspec.
@@ -101,25 +101,28 @@ def read_request(
     """
     for name in ("KERNEL_VOLUMES", "KERNEL_VOLUME_MOUNTS"):
         if environment.get(name):
-            msg = f"{name} is not supported; put them into the kernelspec's {volumes_belong_in}."
+            msg = f"{name} is not supported; put them in the kernelspec's {volumes_belong_in}."
             raise ConfigurationError(msg)
-    wishes = {key: value for key, value in environment.items() if key.startswith("KERNEL_")}
+    kernel_variables = {
+        key: value for key, value in environment.items() if key.startswith("KERNEL_")
+    }
     policy = ClientPolicy(
         mirror_working_dirs=settings.mirror_working_dirs, gpu_resource=settings.gpu_resource
     )
-    return parse_launch_request(wishes, administrators=wishes, policy=policy), wishes
+    request = parse_launch_request(kernel_variables, admin_settings=kernel_variables, policy=policy)
+    return request, kernel_variables
 
 
-def image_of(settings: LaunchTraits, wishes: Mapping[str, str]) -> str:
-    """The image that the kernel runs in.
+def image_of(settings: LaunchTraits, kernel_variables: Mapping[str, str]) -> str:
+    """Return the image that the kernel runs in.
 
     Raises:
-        ConfigurationError: nobody named one.
+        ConfigurationError: no image is set.
     """
-    image = wishes.get("KERNEL_IMAGE") or settings.image_name
+    image = kernel_variables.get("KERNEL_IMAGE") or settings.image_name
     if not image:
         msg = (
-            "There is no image: the kernelspec has no image_name, the environment no KERNEL_IMAGE."
+            "No image is set; set image_name in the kernelspec, or KERNEL_IMAGE in the environment."
         )
         raise ConfigurationError(msg)
     return image
@@ -128,7 +131,7 @@ def image_of(settings: LaunchTraits, wishes: Mapping[str, str]) -> str:
 def literal_environment(
     options: argparse.Namespace, kernelspec: KernelSpecFolder[Settings], request: LaunchRequest
 ) -> dict[str, str]:
-    """The variables of the kernel's container that are no secrets."""
+    """Return the variables of the kernel's container that are not secret."""
     return {
         **kernelspec.environment,
         **launcher_environment(
@@ -148,7 +151,9 @@ def literal_environment(
     }
 
 
-def secret_environment(request: LaunchRequest, wishes: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are, the caller's launch key among them if there is one."""
-    keys = {key: value for key, value in wishes.items() if key == LAUNCH_KEY_VARIABLE}
+def secret_environment(
+    request: LaunchRequest, kernel_variables: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the secret variables of the kernel's container: the client's, and the launch key if set."""
+    keys = {key: value for key, value in kernel_variables.items() if key == LAUNCH_KEY_VARIABLE}
     return {**request.environment, **keys}

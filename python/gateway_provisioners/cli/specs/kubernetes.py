@@ -1,4 +1,4 @@
-"""`jupyter k8s-spec install`: makes a kernelspec whose kernels are Kubernetes pods."""
+"""`jupyter k8s-spec install`: kernelspecs for kernels in Kubernetes pods."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from traitlets import Unicode
 
 from gateway_provisioners.cli import app
-from gateway_provisioners.cli.spec_installer import SpecInstaller, aliases_of, flags_of
+from gateway_provisioners.cli.specs.installer import SpecInstaller, aliases_of, flags_of
 from gateway_provisioners.model import kernelspec
 
 
 class K8sSpecInstaller(SpecInstaller):
-    """Makes kernelspecs of the kubernetes-provisioner."""
+    """Installs kernelspecs for the kubernetes-provisioner."""
 
     name = "jupyter-k8s-spec"
     description = "Install a kernelspec whose kernels run as pods of a Kubernetes cluster."
@@ -20,8 +20,8 @@ class K8sSpecInstaller(SpecInstaller):
 jupyter k8s-spec install --image-name acme/data-sci-py:2.0 --kernel-name data_sci_py --display-name 'Data Science 2.0'
 jupyter k8s-spec install --language R --sys-prefix
 jupyter k8s-spec install --authorized-users alice --authorized-users bob --launch-timeout 120 --replace
-"""  # noqa: E501  (shown as it stands)
-    prefix_of_names = "k8s"
+"""  # noqa: E501  (shown unwrapped)
+    name_prefix = "k8s"
     title = "Kubernetes"
 
     executor_image_name = Unicode(
@@ -29,7 +29,7 @@ jupyter k8s-spec install --authorized-users alice --authorized-users bob --launc
     ).tag(config=True)
     spark_init_mode = Unicode(
         "none",
-        help="When a Spark context is made in a new kernel: none (never), lazy (at first use) or"
+        help="When a new kernel creates its Spark context: none (never), lazy (at first use) or"
         " eager (at the start).",
     ).tag(config=True)
 
@@ -37,10 +37,10 @@ jupyter k8s-spec install --authorized-users alice --authorized-users bob --launc
     flags = flags_of("K8sSpecInstaller")
 
     @property
-    def engine(self) -> kernelspec.Engine:
+    def target(self) -> kernelspec.Target:
         return kernelspec.KUBERNETES
 
-    def _options_of_engine(self) -> dict[str, Any]:
+    def _target_settings(self) -> dict[str, Any]:
         return {
             "executor_image_name": self.executor_image_name,
             "spark_init_mode": self.spark_init_mode,
@@ -55,8 +55,3 @@ class K8sSpec(app.Program):
     subcommands: dict[str, Any] = {  # noqa: RUF012
         "install": (K8sSpecInstaller, K8sSpecInstaller.description)
     }
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Run the program; exits the process when it refuses or fails."""
-    K8sSpec.main(argv)

@@ -1,8 +1,8 @@
-"""Waits until nodes have the images of kernels: the Job of the chart's hook that pulls them.
+"""Wait until all nodes have pulled the kernel images: run by a Job, a hook of the chart.
 
-    python -m gateway_provisioners.cli.await_images --namespace N --timeout SECONDS DAEMONSET...
+    python -m gateway_provisioners.cli.chart.await_images --namespace N --timeout SECONDS DAEMONSET...
 
-Exit code 0 when they have, 1 when not in time, or when there is no cluster that tells.
+Exit code 0 when they have; 1 after the timeout, or when the Kubernetes API cannot be used.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ Object = Mapping[str, Any]
 
 
 def unfinished(daemonset: Object | None) -> str:
-    """What is still to come of the DaemonSet's pods, or "" when all of them run."""
+    """Return how far the DaemonSet's pods are, or "" when all of them run."""
     status = (daemonset or {}).get("status") or {}
     if daemonset is None or status.get("observedGeneration") != daemonset["metadata"]["generation"]:
-        return "not begun"
+        return "not started"
     wanted, ready = status["desiredNumberScheduled"], status["numberReady"]
     return "" if ready >= wanted else f"{ready} of {wanted} nodes have the images"
 
 
 def obstacles(pods: Iterable[Object]) -> list[str]:
-    """Why some of these pods do not run, each reason with its nodes."""
+    """Return why some of these pods do not run, each reason with its nodes."""
     nodes: dict[str, set[str]] = {}
     for pod in pods:
         if failure := start_failure(pod, unschedulable_is_final=True):
-            node = pod["spec"].get("nodeName") or "one without room for the pod"
+            node = pod["spec"].get("nodeName") or "(not scheduled)"
             nodes.setdefault(failure.message, set()).add(node)
     return [f"{message} Nodes: {', '.join(sorted(where))}." for message, where in nodes.items()]
 
 
 async def await_images(api: KubeApi, namespace: str, names: Sequence[str], timeout: float) -> bool:
-    """Whether every pod of these DaemonSets runs before the time is over; tells what keeps them."""
+    """Wait until every pod of these DaemonSets runs; return False, and print why, after the timeout."""
     daemonsets = ObjectCache("image pullers", api.collection("DaemonSet", namespace))
     changed = asyncio.Event()
     daemonsets.subscribe(lambda _change, _daemonset: changed.set())
@@ -56,22 +56,22 @@ async def await_images(api: KubeApi, namespace: str, names: Sequence[str], timeo
     try:
         await within(timeout, all_finished())
     except asyncio.TimeoutError:
-        _tell(f"Not all nodes have the images after {timeout:g} s.")
+        _print(f"Not all nodes have the images after {timeout:g} s.")
         for name in names:
             if left := unfinished(daemonsets.objects.get(name)):
-                _tell(f"{name}: {left}.")
+                _print(f"{name}: {left}.")
         pods, _ = await api.collection("Pod", namespace).list()
         for obstacle in obstacles(pod for pod in pods if _owner(pod) in names):
-            _tell(obstacle)
+            _print(obstacle)
         return False
     finally:
         await daemonsets.stop()
-    _tell("All nodes have the images.")
+    _print("All nodes have the images.")
     return True
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Wait; returns the exit code."""
+    """Run the program and return its exit code."""
     parser = argparse.ArgumentParser(prog="await_images", description=__doc__)
     parser.add_argument("--namespace", required=True)
     parser.add_argument("--timeout", type=float, required=True)
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return asyncio.run(_run(options))
     except GatewayProvisionersError as error:
-        _tell(str(error))
+        _print(str(error))
         return 1
 
 
@@ -98,7 +98,7 @@ def _owner(pod: Object) -> str:
     return str(owners[0]["name"])
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)  # noqa: T201
 
 

@@ -1,7 +1,7 @@
-"""One real start of a kernel, without a gateway: report, ports, code, interrupt and end, on loopback.
+"""A trial start of a kernel without a gateway, on loopback: report, ports, code, interrupt, shutdown.
 
-The command may start bootstrap-kernel.sh here (`jupyter image-bootstrap check`) or a whole container
-that shares this host's network (`make check-image`).
+The start command runs bootstrap-kernel.sh in this container (`jupyter image-bootstrap check`), or a
+container that shares this machine's network (`make check-image`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 
-from gateway_provisioners.cli.finding import Finding, Level, Tell
+from gateway_provisioners.cli.finding import Finding, Level, OnFinding
+from gateway_provisioners.cli.snippets import SNIPPETS, Snippets
 from gateway_provisioners.errors import GatewayProvisionersError
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
@@ -35,38 +35,22 @@ from gateway_provisioners.model.launcher_environment import (
     launcher_environment,
 )
 
-# What starts a container's main process and ends with it: a command, and its environment.
-Start = tuple[Sequence[str], Mapping[str, str]]
+# A command that runs a container's main process and ends with it, and its environment.
+StartCommand = tuple[Sequence[str], Mapping[str, str]]
 
 LOOPBACK = "127.0.0.1"
-# Apart from those that the system gives out by itself: a launcher that ignores the range is found out.
+# Outside the ephemeral ports of the system, to detect launchers that ignore the range.
 PORT_RANGE = range(20000, 30000)
 LAST_LINES = 10
 _CHANNELS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port", "comm_port")
 
 
-@dataclass(frozen=True)
-class Snippets:
-    """A language's way to say 1 + 1, and to say something and then never end."""
-
-    sum: str
-    endless: str
-
-
-SNIPPETS = {
-    "python": Snippets("1 + 1", "print('busy', flush=True)\nwhile True: pass"),
-    "r": Snippets("1 + 1", "cat('busy\\n')\nwhile (TRUE) {}"),
-    "scala": Snippets("1 + 1", 'println("busy")\nwhile (true) {}'),
-    "bash": Snippets("echo $((1 + 1))", "echo busy; while :; do :; done"),
-}
-
-
 class TrialFailed(Exception):
-    """The kernel did not do what it has to; the message says what, and what to do."""
+    """The kernel does not work; the message says what failed, and what to do."""
 
 
-class Started:
-    """The process that is, or runs, the container; its output is in a file."""
+class ContainerProcess:
+    """The process that is, or runs, the container; writes its output to a file."""
 
     def __init__(self, process: asyncio.subprocess.Process, output: Path, secret: str) -> None:
         self.process = process
@@ -75,25 +59,25 @@ class Started:
 
     @property
     def output(self) -> str:
-        """What it printed so far."""
+        """Everything it has printed so far."""
         return self._output.read_text(errors="replace")
 
     def last_lines(self) -> str:
-        """The end of its output, for a message; some start scripts print the environment."""
+        """Return the end of its output for a message, without the secret: some start scripts print it."""
         lines = self.output.replace(self._secret, "(KERNEL_LAUNCH_KEY)").splitlines()[-LAST_LINES:]
         return "".join(f"\n           | {line}" for line in lines) or " It printed nothing."
 
     async def ends_within(self, seconds: float) -> bool:
-        """Wait for its end, and say whether it came."""
+        """Wait for it to end, and return whether it has."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.process.wait(), seconds)
         return self.process.returncode is not None
 
-    async def end(self) -> None:
-        """End it as Kubernetes does: SIGTERM, and SIGKILL after the time of grace."""
+    async def stop(self) -> None:
+        """Stop it as Kubernetes does: SIGTERM, and SIGKILL after the grace period."""
         if self.process.returncode is not None:
             return
-        # The group: a command that runs a container leaves signals to what is in it.
+        # The whole group: a command that runs a container does not handle signals itself.
         os.killpg(self.process.pid, signal.SIGTERM)
         if not await self.ends_within(GRACE_SECONDS):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -101,19 +85,19 @@ class Started:
 
 
 async def try_kernel(
-    container: Callable[[Mapping[str, str]], AbstractContextManager[Start]],
+    prepare: Callable[[Mapping[str, str]], AbstractContextManager[StartCommand]],
     *,
     language: str,
-    patience: float,
-    tell: Tell,
+    timeout: float,
+    on_finding: OnFinding,
 ) -> None:
-    """Start a kernel with the variables that a gateway sets, use it through its channels, and end it.
+    """Start a kernel with the variables that a gateway sets, use it through its channels, and shut it down.
 
     Args:
-        container: given the gateway's variables, says what to start for as long as it is entered.
+        prepare: takes the gateway's variables; its context yields what to start.
         language: KERNEL_LANGUAGE.
-        patience: seconds to wait for the report, and for each answer.
-        tell: is told each finding at once.
+        timeout: seconds to wait for the report, and for each answer.
+        on_finding: called with each finding at once.
     """
     server = ResponseServer(LOOPBACK, 0, 0, GatewayKey.generate())
     await server.start()
@@ -134,21 +118,21 @@ async def try_kernel(
     try:
         async with contextlib.AsyncExitStack() as stack:
             expectation = stack.enter_context(server.expect(kernel_id, launch_key))
-            start = stack.enter_context(container(variables))
-            started = await stack.enter_async_context(_started(*start))
-            arrival = await _arrival(started, expectation, patience)
-            trial = _Trial(kernel_id, launch_key, language, arrival, patience, tell)
-            await trial.run(started)
+            start_command = stack.enter_context(prepare(variables))
+            container = await stack.enter_async_context(_running(*start_command))
+            arrival = await _arrival(container, expectation, timeout)
+            trial = _Trial(kernel_id, launch_key, language, arrival, timeout, on_finding)
+            await trial.run(container)
     except TrialFailed as failure:
-        tell(Finding(Level.PROBLEM, f"{language} kernel", str(failure)))
+        on_finding(Finding(Level.PROBLEM, f"{language} kernel", str(failure)))
     finally:
         await server.stop()
 
 
 @contextlib.asynccontextmanager
-async def _started(
+async def _running(
     command: Sequence[str], environment: Mapping[str, str]
-) -> AsyncIterator[Started]:
+) -> AsyncIterator[ContainerProcess]:
     with tempfile.TemporaryDirectory(prefix="check-") as folder:
         output = Path(folder) / "output"
         try:
@@ -163,34 +147,36 @@ async def _started(
                 )
         except OSError as error:
             raise TrialFailed(f"{command[0]} cannot be started: {error.strerror}.") from error
-        started = Started(process, output, environment[LAUNCH_KEY_VARIABLE])
+        container = ContainerProcess(process, output, environment[LAUNCH_KEY_VARIABLE])
         try:
-            yield started
+            yield container
         finally:
-            await started.end()
+            await container.stop()
 
 
-async def _arrival(started: Started, expectation: Expectation, patience: float) -> Arrival:
+async def _arrival(
+    container: ContainerProcess, expectation: Expectation, timeout: float
+) -> Arrival:
     report = asyncio.create_task(expectation.next_arrival())
-    end = asyncio.create_task(started.process.wait())
+    end = asyncio.create_task(container.process.wait())
     try:
-        await asyncio.wait({report, end}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({report, end}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if report.done():
             return report.result()
-        happened = (
-            f"it ended with exit code {end.result()} and had not reported; the exit codes are in"
+        reason = (
+            f"it ended with exit code {end.result()} before it reported; see the exit codes in"
             " docs/custom-kernel-images.md. Its last lines:"
             if end.done()
-            else f"it did not report within {patience:g} seconds. Its last lines:"
+            else f"it did not report within {timeout:g} seconds. Its last lines:"
         )
-        raise TrialFailed(happened + started.last_lines())
+        raise TrialFailed(reason + container.last_lines())
     finally:
         report.cancel()
         end.cancel()
 
 
 class _Trial:
-    """What is done with a kernel that has reported."""
+    """The steps of the trial once the kernel has reported."""
 
     def __init__(
         self,
@@ -198,8 +184,8 @@ class _Trial:
         launch_key: str,
         language: str,
         arrival: Arrival,
-        patience: float,
-        tell: Tell,
+        timeout: float,
+        on_finding: OnFinding,
     ) -> None:
         connection = arrival.connection_info
         if arrival.protocol == 1:
@@ -214,83 +200,83 @@ class _Trial:
             kernel_id=kernel_id,
             launch_key=launch_key if arrival.protocol > 1 else None,
         )
-        self._patience = patience
-        self._tell = tell
+        self._timeout = timeout
+        self._on_finding = on_finding
 
-    def _say(self, text: str, level: Level = Level.OK) -> None:
-        self._tell(Finding(level, f"{self._language} kernel", text))
+    def _add(self, text: str, level: Level = Level.OK) -> None:
+        self._on_finding(Finding(level, f"{self._language} kernel", text))
 
-    async def run(self, started: Started) -> None:
-        """Do all of it; raise TrialFailed at what stands in the way of the rest."""
-        self._tell_protocol()
+    async def run(self, container: ContainerProcess) -> None:
+        """Run all steps; raise TrialFailed if one of them makes the rest impossible."""
+        self._check_protocol()
         client = AsyncKernelClient()
         client.load_connection_info(cast(KernelConnectionInfo, self._connection.to_jupyter()))
         client.start_channels()
         try:
-            await self._become_ready(client)
-            await self._use(client)
+            await self._wait_until_ready(client)
+            await self._check_execution(client)
             client.shutdown()
-            await self._end(started)
+            await self._check_shutdown(container)
         finally:
             client.stop_channels()
             client.context.destroy()
-        self._look_for_keys(started.output)
+        self._check_log(container.output)
 
-    def _tell_protocol(self) -> None:
+    def _check_protocol(self) -> None:
         if self._protocol > 1:
-            self._say(f"it reported, in version {self._protocol} of the protocol")
+            self._add(f"it reported, in version {self._protocol} of the protocol")
         else:
-            self._say(
+            self._add(
                 "it reported, in version 1 of the protocol: neither its report nor the commands to it are"
-                " authenticated. The launchers of this package speak version 2",
+                " authenticated. The launchers of this package use version 2",
                 Level.WARNING,
             )
         if self._connection.curve_publickey:
-            self._say("its channels are encrypted")
+            self._add("its channels are encrypted")
         else:
-            self._say(
+            self._add(
                 "its channels are not encrypted: a gateway with transport encryption `required` refuses it",
                 Level.WARNING,
             )
 
-    async def _become_ready(self, client: AsyncKernelClient) -> None:
-        # Not before: launchers of version 1 report ports that they only then bind.
+    async def _wait_until_ready(self, client: AsyncKernelClient) -> None:
+        # Before the ports: launchers of version 1 report them first, and bind them afterwards.
         try:
-            await client.wait_for_ready(timeout=self._patience)
+            await client.wait_for_ready(timeout=self._timeout)
         except RuntimeError as error:
-            await self._reach_ports()
-            msg = "it reported, and does not answer a kernel_info_request on its channels."
+            await self._check_ports()
+            msg = "it reported, but does not answer a kernel_info_request on its channels."
             raise TrialFailed(msg) from error
-        await self._reach_ports()
+        await self._check_ports()
 
-    async def _reach_ports(self) -> None:
+    async def _check_ports(self) -> None:
         ports = {name: getattr(self._connection, name) for name in _CHANNELS}
         for name, port in ports.items():
             try:
                 _, writer = await asyncio.wait_for(
-                    asyncio.open_connection(self._connection.ip, port), self._patience
+                    asyncio.open_connection(self._connection.ip, port), self._timeout
                 )
             except (OSError, asyncio.TimeoutError) as error:
                 msg = (
-                    f"it reported {name} {port}, and nothing can be reached there:"
-                    " all six have to be bound, on all addresses."
+                    f"it reported {name} {port}, but nothing listens there:"
+                    " it must bind all six ports, on all addresses."
                 )
                 raise TrialFailed(msg) from error
             writer.close()
         outside = [f"{name} {port}" for name, port in ports.items() if port not in PORT_RANGE]
         if outside:
             given = f"{PORT_RANGE.start}..{PORT_RANGE.stop - 1}"
-            self._say(f"PORT_RANGE was {given}; it opened {', '.join(outside)}", Level.WARNING)
+            self._add(f"PORT_RANGE was {given}; it opened {', '.join(outside)}", Level.WARNING)
         else:
-            self._say("its six ports can be reached and are within PORT_RANGE")
+            self._add("its six ports can be reached and are within PORT_RANGE")
 
-    async def _use(self, client: AsyncKernelClient) -> None:
+    async def _check_execution(self, client: AsyncKernelClient) -> None:
         snippets = SNIPPETS.get(self._language)
         if snippets is None:
-            self._say("it answers on its channels")
+            self._add("it answers on its channels")
         else:
             await self._execute(client, snippets.sum)
-        await self._interrupt(client, snippets)
+        await self._check_interrupt(client, snippets)
 
     async def _execute(self, client: AsyncKernelClient, code: str) -> None:
         output: list[str] = []
@@ -300,55 +286,57 @@ class _Trial:
             output.append(content.get("text") or content.get("data", {}).get("text/plain", ""))
 
         try:
-            reply = await client.execute_interactive(code, output_hook=keep, timeout=self._patience)
+            reply = await client.execute_interactive(code, output_hook=keep, timeout=self._timeout)
         except TimeoutError as error:
-            raise TrialFailed(f"`{code}` has no end within {self._patience:g} seconds.") from error
+            raise TrialFailed(
+                f"`{code}` did not finish within {self._timeout:g} seconds."
+            ) from error
         if reply["content"]["status"] != "ok" or "2" not in "".join(output):
             raise TrialFailed(f"`{code}` gave {''.join(output).strip() or 'nothing'!r}.")
-        self._say(f"`{code}` is 2")
+        self._add(f"`{code}` is 2")
 
-    async def _interrupt(self, client: AsyncKernelClient, snippets: Snippets | None) -> None:
+    async def _check_interrupt(self, client: AsyncKernelClient, snippets: Snippets | None) -> None:
         request = client.execute(snippets.endless) if snippets else None
         try:
             if request:
-                await asyncio.wait_for(_printed(client, request), self._patience)
+                await asyncio.wait_for(_printed(client, request), self._timeout)
             await send_signal(self._endpoint, signal.SIGINT)
             if request:
-                await asyncio.wait_for(_reply(client, request), self._patience)
-            await client.kernel_info(reply=True, timeout=self._patience)
+                await asyncio.wait_for(_reply(client, request), self._timeout)
+            await client.kernel_info(reply=True, timeout=self._timeout)
         except GatewayProvisionersError as error:
-            msg = f"the launcher's communication port does not take an interrupt: {error}"
+            msg = f"the launcher's communication port does not accept an interrupt: {error}"
             raise TrialFailed(msg) from error
         except (asyncio.TimeoutError, TimeoutError) as error:
             msg = (
-                "an interrupt does not end what it is doing. The launcher has to pass signals on to the"
+                "an interrupt does not stop running code. The launcher must forward signals to the"
                 " process group of the kernel."
             )
             raise TrialFailed(msg) from error
         doing = "an endless loop can be interrupted" if snippets else "it survives an interrupt"
-        self._say(doing)
+        self._add(doing)
 
-    async def _end(self, started: Started) -> None:
-        # A gateway ends the container at the same time, and gives it as long.
-        if await started.ends_within(GRACE_SECONDS):
-            self._say(f"it ends when it is asked to, with exit code {started.process.returncode}")
+    async def _check_shutdown(self, container: ContainerProcess) -> None:
+        # A gateway stops the container at the same time, with the same grace period.
+        if await container.ends_within(GRACE_SECONDS):
+            self._add(f"it ends when it is asked to, with exit code {container.process.returncode}")
             return
-        await started.end()
-        text = f"{GRACE_SECONDS} seconds after it was asked to end, it had to be ended by a signal"
-        self._say(text, Level.WARNING)
+        await container.stop()
+        text = f"it did not end within {GRACE_SECONDS} seconds of being asked to, and was stopped by a signal"
+        self._add(text, Level.WARNING)
 
-    def _look_for_keys(self, output: str) -> None:
+    def _check_log(self, output: str) -> None:
         connection: ConnectionInfo = self._connection
         keys = [connection.key, connection.curve_secretkey]
         if self._protocol > 1:
             keys.append(self._launch_key)
         if any(key in output for key in keys if key):
-            msg = "its log holds a key of the kernel: whoever reads logs can run code in it. Keep keys out."
+            msg = "its log contains a key of the kernel, with which readers of the log can run code in it."
             raise TrialFailed(msg)
         if self._launch_key in output:
-            self._say(
-                "its log holds KERNEL_LAUNCH_KEY: its start script prints the environment, and with it every"
-                " secret that a user passes to the kernel",
+            self._add(
+                "its log contains KERNEL_LAUNCH_KEY: its start script prints the environment, including the"
+                " secrets that users pass to the kernel",
                 Level.WARNING,
             )
 

@@ -1,4 +1,4 @@
-"""`jupyter docker-spec install`: makes a kernelspec whose kernels are Docker containers."""
+"""`jupyter docker-spec install`: kernelspecs for kernels in Docker containers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from traitlets import Bool
 
 from gateway_provisioners.cli import app
-from gateway_provisioners.cli.spec_installer import SpecInstaller, aliases_of, flags_of
+from gateway_provisioners.cli.specs.installer import SpecInstaller, aliases_of, flags_of
 from gateway_provisioners.model import kernelspec
 
 
 class DockerSpecInstaller(SpecInstaller):
-    """Makes kernelspecs of the docker-provisioner and the docker-swarm-provisioner."""
+    """Installs kernelspecs for the docker-provisioner and the docker-swarm-provisioner."""
 
     name = "jupyter-docker-spec"
     description = (
@@ -21,8 +21,8 @@ class DockerSpecInstaller(SpecInstaller):
     examples = """
 jupyter docker-spec install --image-name acme/data-sci-py:2.0 --kernel-name data_sci_py --display-name 'Data Science 2.0'
 jupyter docker-spec install --language R --swarm --sys-prefix
-"""  # noqa: E501  (shown as it stands)
-    prefix_of_names = "docker"
+"""  # noqa: E501  (shown unwrapped)
+    name_prefix = "docker"
     title = "Docker"
 
     swarm = Bool(False, help="Run kernels as services of the engine's Swarm.").tag(config=True)
@@ -34,7 +34,7 @@ jupyter docker-spec install --language R --swarm --sys-prefix
     }
 
     @property
-    def engine(self) -> kernelspec.Engine:
+    def target(self) -> kernelspec.Target:
         return kernelspec.DOCKER_SWARM if self.swarm else kernelspec.DOCKER
 
 
@@ -46,8 +46,3 @@ class DockerSpec(app.Program):
     subcommands: dict[str, Any] = {  # noqa: RUF012
         "install": (DockerSpecInstaller, DockerSpecInstaller.description)
     }
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Run the program; exits the process when it refuses or fails."""
-    DockerSpec.main(argv)

@@ -1,0 +1,1 @@
+"""`jupyter k8s-spec` and `jupyter docker-spec`: install kernelspecs."""

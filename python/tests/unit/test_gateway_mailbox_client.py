@@ -1,0 +1,189 @@
+"""The gateway's side of the mailbox port, with a launcher that the test plays; on loopback."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+from types import SimpleNamespace
+
+import pytest
+import zmq.asyncio
+
+from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection, Welcome
+
+KEY = b"the-key-of-the-connection-info"
+GUARD_SECONDS = 60
+
+
+class Launcher:
+    """The other side: a mailbox that sends and expects what the test says."""
+
+    def __init__(self, context):
+        self._socket = context.socket(zmq.ROUTER)
+        self._socket.linger = 0
+        self._socket.rcvtimeo = 1000 * GUARD_SECONDS
+        self.port = self._socket.bind_to_random_port("tcp://127.0.0.1")
+        self._route = b""
+
+    async def receive(self):
+        self._route, *frames = await self._socket.recv_multipart()
+        return frames
+
+    async def send(self, *frames):
+        await self._socket.send_multipart([self._route, *frames])
+
+    async def welcome(self, *, dropped=0, last=0):
+        """Expect an attachment, and welcome it; returns its frames."""
+        frames = await self.receive()
+        content = {"execution_state": "idle", "dropped": dropped, "last": last}
+        await self.send(b"welcome", json.dumps(content).encode())
+        return frames
+
+    async def say(self, number, text, *, channel=b"iopub", parent=""):
+        await self.send(channel, b"%d" % number, *message(text, parent={"msg_id": parent}))
+
+
+def message(text, *, header=None, parent=None):
+    parts = [json.dumps(part).encode() for part in (header or {}, parent or {}, {}, text)]
+    return [b"<IDS|MSG>", b"signature", *parts]
+
+
+class Client:
+    """A connection, and what it delivers."""
+
+    def __init__(self, kernel, port):
+        self.connection = MailboxConnection(kernel, port, "a-session")
+        self.calls = asyncio.Queue()
+        self.connection.on_dropped = self.calls.put_nowait
+        self.connection.on_taken = lambda: self.calls.put_nowait("taken")
+        self.delivered = asyncio.Queue()
+
+    def listen(self):
+        self.connection.receive(
+            lambda channel, frames: self.delivered.put_nowait(
+                (channel.channel, json.loads(frames[-1]))
+            )
+        )
+
+    async def next(self):
+        return await asyncio.wait_for(self.delivered.get(), GUARD_SECONDS)
+
+    async def next_call(self):
+        return await asyncio.wait_for(self.calls.get(), GUARD_SECONDS)
+
+    async def welcomed(self):
+        return await asyncio.wait_for(self.connection.welcomed, GUARD_SECONDS)
+
+
+@pytest.fixture
+def context():
+    context = zmq.asyncio.Context()
+    yield context
+    context.destroy(linger=0)
+
+
+@pytest.fixture
+def launcher(context):
+    return Launcher(context)
+
+
+@pytest.fixture
+async def client(context, launcher):
+    session = SimpleNamespace(key=KEY)
+    kernel = SimpleNamespace(session=session, context=context, ip="127.0.0.1", curve_publickey=None)
+    client = Client(kernel, launcher.port)
+    yield client
+    client.connection.close()
+
+
+async def test_attaches_with_a_signature_and_is_welcomed(launcher, client):
+    kind, signature, content = await launcher.welcome(dropped=3, last=7)
+    assert kind == b"attach"
+    assert json.loads(content) == {"session": "a-session"}
+    expected = hmac.new(KEY, b"attach" + content, hashlib.sha256).hexdigest()
+    assert signature.decode() == expected
+    assert await client.welcomed() == Welcome("idle", 3)
+    assert client.connection.catching_up
+
+
+async def test_delivers_in_order_without_duplicates_and_acknowledges(launcher, client):
+    client.listen()
+    await launcher.welcome()
+    for number in (1, 2, 2, 1, 5):
+        await launcher.say(number, f"message {number}")
+    assert [await client.next() for _ in range(3)] == [
+        ("iopub", "message 1"),
+        ("iopub", "message 2"),
+        ("iopub", "message 5"),
+    ]
+    acknowledged = []
+    while b"5" not in acknowledged:
+        kind, number = await launcher.receive()
+        assert kind == b"ack"
+        acknowledged.append(number)
+
+
+async def test_catches_up_until_the_last_message_before_the_welcome(launcher, client):
+    client.listen()
+    await launcher.welcome(last=1)
+    await launcher.say(1, "old")
+    await client.next()
+    assert client.connection.catching_up
+    await launcher.say(2, "new")
+    await client.next()
+    assert not client.connection.catching_up
+
+
+async def test_reads_nothing_that_it_cannot_deliver(launcher, client):
+    await launcher.welcome()
+    await client.welcomed()
+    client.connection.can_deliver = lambda: False
+    client.listen()
+    await launcher.say(1, "waits")
+    assert client.connection._socket.poll(1000 * GUARD_SECONDS)  # it has arrived
+    client.connection.flush()
+    assert client.delivered.empty()
+    client.connection.can_deliver = lambda: True
+    client.listen()
+    assert await client.next() == ("iopub", "waits")
+
+
+async def test_awaits_the_reply_to_a_request(launcher, client):
+    client.listen()
+    await launcher.welcome()
+    shell = client.connection.channels["shell"]
+    shell.send_multipart(message({}, header={"msg_id": "r1", "msg_type": "execute_request"}))
+    assert client.connection.awaits_reply
+    channel, *_ = await launcher.receive()
+    assert channel == b"shell"
+    await launcher.say(1, "reply", channel=b"shell", parent="r1")
+    assert await client.next() == ("shell", "reply")
+    assert not client.connection.awaits_reply
+
+
+async def test_reports_lost_messages_and_a_session_that_connected_elsewhere(launcher, client):
+    client.listen()
+    await launcher.welcome()
+    await launcher.send(b"dropped", b"4")
+    await launcher.send(b"taken")
+    await launcher.send(b"a kind of a later version", b"?")
+    assert [await client.next_call() for _ in range(2)] == [4, "taken"]
+
+
+async def test_closing_one_channel_closes_the_connection_of_all(launcher, client):
+    await launcher.welcome()
+    await client.welcomed()
+    client.connection.channels["iopub"].close()
+    assert all(channel.closed() for channel in client.connection.channels.values())
+    client.connection.close(for_good=True)  # closing twice is harmless
+
+
+async def test_a_session_that_ends_for_good_is_detached(launcher, client):
+    await launcher.welcome()
+    client.connection.close(for_good=True)
+    assert await launcher.receive() == [b"detach"]
+
+
+async def test_a_connection_that_is_closed_before_the_welcome(client):
+    client.connection.close()
+    assert await client.welcomed() is None
