@@ -1,7 +1,7 @@
 #!/bin/bash
 # Start the kernel that the container's environment asks for: check the parameters, choose the
-# launcher of the language, become it. The launcher then is the container's main process, so
-# signals reach it and its exit code is the container's.
+# launcher of the language, and replace this shell by it. The launcher then is the container's main
+# process, so that signals reach it and its exit code is the container's.
 #
 # Exit codes (sysexits.h), each with one line on stderr:
 #   64  a parameter is missing or malformed
@@ -18,7 +18,7 @@ fail() {
   exit "$1"
 }
 
-# matches NAME VALUE REGEX MESSAGE: values are not shown, some are secret
+# matches NAME VALUE REGEX MESSAGE: values are not shown, since some are secret
 matches() {
   if [[ -z $2 ]]; then
     fail "$BAD_PARAMETER" "$1 is missing"
@@ -58,7 +58,7 @@ check_parameters() {
   check_port_range
 }
 
-# launcher RELATIVE_PATH...: the first of them that is there
+# launcher RELATIVE_PATH...: set REPLY to the first of them that exists
 launcher() {
   local path
   for path in "$@"; do
@@ -73,13 +73,13 @@ launcher() {
  'jupyter image-bootstrap install --languages $language'"
       ;;
     *)
-      fail "$NO_RUNTIME" "no launcher for '$language': there are those of python, r and scala, and\
- this image has no program $launchers_dir/$1"
+      fail "$NO_RUNTIME" "no launcher for '$language': use python, r or scala, or add the program\
+ $launchers_dir/$1 to this image"
       ;;
   esac
 }
 
-# runtime PROGRAM...: the first of them that can be run; `hash` looks into PATH
+# runtime PROGRAM...: set REPLY to the first of them that can be run; `hash` searches PATH
 runtime() {
   for REPLY in "$@"; do
     if [[ $REPLY == */* ]]; then
@@ -112,7 +112,7 @@ exec_r() {
   become "$REPLY" "$script" "${arguments[@]}"
 }
 
-# become COMMAND...: the launcher's, which leaves to an init what an init is for
+# become COMMAND...: replace this shell by a launcher that needs an init above it
 become() {
   if (($$ == 1)); then
     run_below "$@"
@@ -120,8 +120,8 @@ become() {
   exec -- "$@"
 }
 
-# run_below COMMAND...: be the init that an image without tini lacks. What R and Java leave to the system,
-# the end on SIGTERM and the reaping of orphans, the system does not do for a container's first process.
+# run_below COMMAND...: be the init that an image without tini lacks. R and Java rely on the system to end
+# them on SIGTERM and to reap orphans, which it does not do for a container's first process.
 run_below() {
   local signal
   setsid -- "$@" & # a process group of its own
@@ -138,7 +138,7 @@ run_below() {
   exit "$code"
 }
 
-# pip_folder PACKAGE: where pip has installed it, nothing where it has not
+# pip_folder PACKAGE: print where pip has installed it, or nothing
 pip_folder() {
   local python
   for python in python python3; do
@@ -150,8 +150,8 @@ pip_folder() {
   done
 }
 
-# SPARK_HOME and TOREE_HOME say where an image has them, else pip knows (pyspark, toree). The launcher
-# is a small JVM beside that of Spark, which sees neither its memory nor its keys.
+# SPARK_HOME and TOREE_HOME are where an image has them; the default is where pip installed pyspark and
+# toree. The launcher is a small JVM beside that of Spark, which sees neither its memory nor its keys.
 exec_scala() {
   launcher scala/lib/toree-launcher.jar
   local -r jar=$REPLY
@@ -169,17 +169,17 @@ exec_scala() {
     runtime java
   fi
   id -un &>/dev/null ||
-    fail "$NO_RUNTIME" "user $UID has no account in this image, and Spark does not run without: it needs a line in\
+    fail "$NO_RUNTIME" "user $UID has no account in this image, and Spark does not run without: add a line to\
  /etc/passwd"
   become "$REPLY" -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jar:${library[0]}" \
     launcher.ToreeLauncher --toree-assembly "${assembly[0]}" "${arguments[@]}"
 }
 
-# A language of the image's own: its launcher is a program and looks for its runtime itself.
+# Another language: its launcher is a program and looks for its runtime itself.
 exec_own() {
   launcher "$language/launch"
   [[ -x $REPLY ]] ||
-    fail "$NO_RUNTIME" "$REPLY cannot be executed: it needs 'chmod 0755' and a first line such as '#!/bin/sh'"
+    fail "$NO_RUNTIME" "$REPLY cannot be executed: run 'chmod 0755', and begin it with a line such as '#!/bin/sh'"
   exec -- "$REPLY" "${arguments[@]}"
 }
 

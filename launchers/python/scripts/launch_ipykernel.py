@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Start an IPython kernel and tell the gateway where it listens (launchers/protocol/SPEC.md).
+"""Start an IPython kernel and report it to the gateway (launchers/protocol/SPEC.md).
 
-Kept short: Python compiles the script it is given on every start, but imports modules ready-made.
+Kept short: Python compiles its script on every start, but imports compiled modules.
 """
 
 if __name__ == "__main__":

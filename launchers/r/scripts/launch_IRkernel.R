@@ -1,24 +1,24 @@
-# Start an IRkernel and tell the gateway where it listens (launchers/protocol/SPEC.md).
+# Start an IRkernel and report it to the gateway (launchers/protocol/SPEC.md).
 #
 # This process becomes the kernel. Its one child, made before the kernel is loaded, serves the
-# communication port, so that code which keeps R busy cannot keep the gateway's commands away. R
-# can neither catch SIGTERM nor wait for a child and for sockets at once; as the container's main
+# communication port, so that code which keeps R busy cannot block the gateway's commands. R can
+# neither catch SIGTERM nor wait for a child and for sockets at once; as the container's main
 # process the kernel needs neither: signals reach it, and its exit code is the container's.
 #
-#   errors      how a launch fails: one line and an exit code
-#   options     command line and environment -> what to do
+#   errors      failures of a launch: one line and an exit code
+#   options     command line and environment -> the validated launch
 #   ports       sockets within the port range
 #   gcm         AES-GCM
 #   wire        the bytes of reports and commands
-#   procfs      what R does not say about its sockets and processes
+#   procfs      what only Linux knows about R's sockets and processes
 #   reporting   connection info to the gateway
 #   commands    signals and shutdown from the gateway
 #   kernel      IRkernel, its connection file and its end
 #   spark       the Spark names of the kernel's workspace
 #   launch      all of them, in order
 
-# Nothing of the launcher is in a frame, or in the workspace, when user code runs. An interrupt
-# is for that code alone: it ends no kernel that is about to run, nor the child, which it reaches too.
+# When user code runs, no frame and no variable of the workspace belongs to the launcher. Interrupts
+# are for that code alone: they end neither a kernel that is about to run nor the child, which they reach too.
 suspendInterrupts(local({
   script <- sub("^--file=", "", grep("^--file=", commandArgs(FALSE), value = TRUE)[1])
   launcher <- new.env(parent = baseenv())

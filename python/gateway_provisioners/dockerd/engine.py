@@ -77,14 +77,15 @@ class DockerEngine:
         """
         kinds = (self.containers, self.services)
         existing = {name: kernels for kernels in kinds for name in await kernels.existing()}
-        plan = plan_recovery(self.records.stored, existing)
+        newer = self.records.newer
+        plan = plan_recovery(self.records.stored, existing, newer=newer)
         for name in plan.forget:
             await self.records.remove(name)
         for name in plan.remove:
             _log.warning("Removing %s, which is nobody's kernel.", name)
             existing[name].end_soon(name, grace_seconds=0)
         for kernels in kinds:
-            for name in await kernels.remains():
+            for name in await kernels.remains() - newer.keys():
                 kernels.end_soon(name, grace_seconds=0)
         return {name: self.records.stored[name] for name in plan.adopt}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway_provisioners.errors import EngineError
 from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, GRACE_SECONDS, StartFailure
+from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.tasks.changes import Changes
 from gateway_provisioners.tasks.waiting import within
 
@@ -85,7 +85,7 @@ class LaunchedContainer:
             return ""
         return "\n".join(log.splitlines()[-lines:])
 
-    async def remember(self, record: Mapping[str, Any]) -> None:
+    async def remember(self, record: KernelRecord) -> None:
         await self._kernels.records.write(self.name, record)
 
     async def begin_restart(self) -> None:

@@ -1,7 +1,7 @@
-"""What a later gateway has to know of kernels: a folder that nobody else may read, a file a workload.
+"""The records of kernels for a later gateway: a file for each workload, in a folder for this user alone.
 
-It holds keys and the variables of clients. Labels and environments of containers are no place for them,
-since an engine shows those to whoever asks; and what lies in a container its user can change.
+They hold keys and clients' variables. Labels and environments of containers must not hold these, since an
+engine shows them to all its clients; and users can change what is in a container.
 """
 
 from __future__ import annotations
@@ -9,32 +9,41 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from gateway_provisioners.errors import ConfigurationError, EngineError
+from gateway_provisioners.errors import ConfigurationError, EngineError, ProtocolError
+from gateway_provisioners.model.kernel_record import KernelRecord, NewerRecord
 from gateway_provisioners.model.recovery import StoredKernel
 
 _SUFFIX = ".json"
 _LOCK = ".lock"
 
+_log = logging.getLogger(__name__)
+
 
 class Records:
     """The stored kernels of one instance, by the name of the workload; without a folder, none.
 
-    They are read once, by `open`: until `close` the folder is this process's alone.
+    They are read once, by `open`: until `close` this process alone has the folder.
+
+    Attributes:
+        newer: workloads that a gateway of a later release stored, and the ids of their kernels; their files
+            stay as they are.
     """
 
     def __init__(self, folder: Path | None, *, instance: str) -> None:
         self._folder = folder
         self._instance = instance
         self._stored: dict[str, StoredKernel] = {}
+        self.newer: dict[str, str] = {}
         self._lock_fd: int | None = None
-        # Of two changes of one file the later one has to come last.
+        # Of two changes of one file, the later one must be written last.
         self._order = asyncio.Lock()
 
     @property
@@ -42,10 +51,10 @@ class Records:
         return self._stored
 
     async def open(self) -> None:
-        """Make the folder, make sure that it is ours alone, and read what is in it.
+        """Make the folder, lock it for this process alone, and read it.
 
         Raises:
-            ConfigurationError: that cannot be done, another process has it, or another instance's kernels
+            ConfigurationError: that is impossible, another process has it, or another instance's kernels
                 are in it.
         """
         if self._folder is not None:
@@ -57,20 +66,20 @@ class Records:
             os.close(self._lock_fd)
             self._lock_fd = None
 
-    async def write(self, name: str, record: Mapping[str, Any]) -> None:
-        """Store a new kernel, or where one is from now on, in one step.
+    async def write(self, name: str, record: KernelRecord) -> None:
+        """Store a new kernel, or the new workload of a kernel, in one step.
 
         Raises:
             EngineError: it cannot be written.
         """
         kernel = StoredKernel(record, started=datetime.now(timezone.utc).isoformat())
         for before in self._stored.values():
-            if before.kernel_id == kernel.kernel_id:  # a restart is no new kernel
+            if before.kernel_id == kernel.kernel_id:  # it was restarted
                 kernel = replace(kernel, started=before.started, last_activity=before.last_activity)
         await self._write(name, kernel)
 
     async def change(self, name: str, **changes: Any) -> None:
-        """Change attributes of a `StoredKernel`, if there is one.
+        """Change attributes of a `StoredKernel`, if it is stored.
 
         Raises:
             EngineError: it cannot be written.
@@ -79,7 +88,7 @@ class Records:
             await self._write(name, replace(self._stored[name], **changes))
 
     async def remove(self, name: str) -> None:
-        """Forget a kernel, if there is one."""
+        """Forget a kernel, if it is stored."""
         if self._folder is not None and self._stored.pop(name, None) is not None:
             path = _path(self._folder, name)
             async with self._order:
@@ -90,7 +99,7 @@ class Records:
             return
         self._stored[name] = kernel
         async with self._order:
-            if name in self._stored:  # or it was removed meanwhile
+            if name in self._stored:  # it may have been removed meanwhile
                 await asyncio.to_thread(_replace, _path(self._folder, name), self._stored[name])
 
     def _open(self, folder: Path) -> dict[str, StoredKernel]:
@@ -110,15 +119,21 @@ class Records:
             raise ConfigurationError(msg) from error
         for leftover in folder.glob(f"*{_SUFFIX}.new"):
             leftover.unlink()
-        found = {
-            path.name.removesuffix(_SUFFIX): _read(path) for path in folder.glob(f"*{_SUFFIX}")
-        }
-        stored = {name: kernel for name, kernel in found.items() if kernel is not None}
-        self._become_owner(self._lock_fd, is_empty=not stored)
+        stored = {}
+        for path in folder.glob(f"*{_SUFFIX}"):
+            name = path.name.removesuffix(_SUFFIX)
+            try:
+                stored[name] = StoredKernel.from_json(json.loads(path.read_text()))
+            except NewerRecord as error:
+                self.newer[name] = error.kernel_id
+                _log.warning("Kernel %s in %s is left as it is: %s", error.kernel_id, name, error)
+            except (OSError, ValueError, RecursionError, ProtocolError):
+                _log.warning("The file %s is not a valid record of a kernel.", path)
+        self._become_owner(self._lock_fd, is_empty=not stored and not self.newer)
         return stored
 
     def _become_owner(self, lock: int, *, is_empty: bool) -> None:
-        """Write down whose folder it is; with another GP_INSTANCE, its kernels would not be found."""
+        """Store which instance has the folder; with another GP_INSTANCE, its kernels would not be found."""
         owner = os.pread(lock, 4096, 0).decode(errors="replace")
         if owner not in {"", self._instance} and not is_empty:
             self.close()
@@ -135,22 +150,12 @@ def _path(folder: Path, name: str) -> Path:
     return folder / f"{name}{_SUFFIX}"
 
 
-def _read(path: Path) -> StoredKernel | None:
-    """What a file holds, or None where it is none of ours: the workload, if there is one, is removed."""
-    try:
-        kernel = StoredKernel(**json.loads(path.read_text()))
-        complete = kernel.kernel_id and kernel.attempt
-    except (OSError, ValueError, TypeError, LookupError):
-        return None
-    return kernel if complete else None
-
-
 def _replace(path: Path, kernel: StoredKernel) -> None:
     new = path.with_name(f"{path.name}.new")
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(kernel), file)
+            json.dump(kernel.to_json(), file)
         new.replace(path)
     except OSError as error:
         msg = f"The kernel cannot be stored in GP_STATE_DIR: {error.strerror or error}."

@@ -1,1 +1,1 @@
-"""How a launched kernel tells the gateway where it listens, and how the gateway commands it."""
+"""Reports of launched kernels to the gateway, and the gateway's commands to them."""

@@ -5,16 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from gateway_provisioners.errors import CommandFailed, ProtocolError
 from gateway_provisioners.handshake import payload
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 MAX_LINE = 4096
-EXECUTION_STATES = ("busy", "idle", "starting")
 
 
 @dataclass(frozen=True)
@@ -23,7 +18,7 @@ class CommandEndpoint:
 
     Attributes:
         ip: the address of the kernel's pod or container.
-        launch_key: proves commands to a launcher of protocol version 2; None for version 1.
+        launch_key: seals commands for a launcher of protocol version 2; None for version 1.
     """
 
     ip: str
@@ -41,40 +36,12 @@ async def send_signal(endpoint: CommandEndpoint, signum: int, *, timeout: float 
         timeout: seconds for the whole exchange.
 
     Raises:
-        CommandFailed: the launcher cannot be reached or, with version 2, says that it failed. A
-            launcher of version 1 does not say.
+        CommandFailed: the launcher cannot be reached or, with version 2, replies that it failed;
+            launchers of version 1 do not reply.
     """
-    await _command(endpoint, {"signum": signum}, timeout)
-
-
-async def stop_listener(endpoint: CommandEndpoint, *, timeout: float = 5.0) -> None:
-    """Have the launcher close its communication port; the kernel goes on.
-
-    Raises:
-        CommandFailed: as for send_signal.
-    """
-    await _command(endpoint, {"shutdown": 1}, timeout)
-
-
-async def ask_state(endpoint: CommandEndpoint, *, timeout: float = 5.0) -> str:
-    """Whether a kernel is busy, idle or starting, whatever it is doing.
-
-    Raises:
-        CommandFailed: as for send_signal; also from a launcher that does not know the answer, as
-            those of version 1 and those without a mailbox do not.
-    """
-    state = (await _command(endpoint, {"state": 1}, timeout)).get("execution_state")
-    if state not in EXECUTION_STATES:
-        raise CommandFailed(f"kernel {endpoint.kernel_id} does not say what it is doing")
-    return str(state)
-
-
-async def _command(
-    endpoint: CommandEndpoint, command: Mapping[str, Any], timeout: float
-) -> Mapping[str, Any]:
     where = f"the launcher of kernel {endpoint.kernel_id} at {endpoint.ip}:{endpoint.port}"
     try:
-        return await asyncio.wait_for(_exchange(endpoint, command), timeout)
+        await asyncio.wait_for(_exchange(endpoint, signum), timeout)
     except asyncio.TimeoutError as error:
         raise CommandFailed(f"{where} did not answer within {timeout:g} s") from error
     except OSError as error:
@@ -83,14 +50,15 @@ async def _command(
         raise CommandFailed(f"{where} does not speak the protocol: {error}") from error
 
 
-async def _exchange(endpoint: CommandEndpoint, command: Mapping[str, Any]) -> Mapping[str, Any]:
+async def _exchange(endpoint: CommandEndpoint, signum: int) -> None:
+    command = {"signum": signum}
     reader, writer = await asyncio.open_connection(endpoint.ip, endpoint.port, limit=MAX_LINE)
     try:
         if endpoint.launch_key is None:
             writer.write(json.dumps(command).encode())
             writer.write_eof()
-            await reader.read(1)  # nothing but the end: it has read the command
-            return {}
+            await reader.read(1)  # the end of the stream: the launcher has read the command
+            return
         kernel_id, launch_key = endpoint.kernel_id, endpoint.launch_key
         challenge = payload.parse_challenge(await _line(reader))
         writer.write(payload.seal_command(command, launch_key, kernel_id, challenge))
@@ -99,7 +67,6 @@ async def _exchange(endpoint: CommandEndpoint, command: Mapping[str, Any]) -> Ma
         writer.close()
     if reply.get("ok") is not True:
         raise CommandFailed(f"kernel {kernel_id} was not signalled: {reply.get('error')}")
-    return reply
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

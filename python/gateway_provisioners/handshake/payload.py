@@ -1,7 +1,7 @@
-"""Bytes on the wire <-> connection info and commands; launchers/protocol/SPEC.md is the text.
+"""Bytes on the wire <-> connection info and commands (launchers/protocol/SPEC.md).
 
-No sockets and no state here. Nothing that a peer sent makes these functions raise anything but
-ProtocolError, and no message quotes it.
+No sockets and no state here. Whatever a peer sends, these functions raise only ProtocolError, and
+no message quotes it.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ NONCE_BYTES = 12
 _RSA_BITS = 2048
 _V1_KEY_BYTES = 16
 _CONTEXT = b"gateway-provisioners v2 "
-_KERNEL_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_KERNEL_ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?")
 _CHALLENGE = re.compile(r"[A-Za-z0-9+/=]{16,64}")
 
 
 class GatewayKey:
-    """The process's RSA pair, with which launchers of protocol version 1 hide their key."""
+    """The process's RSA pair, which launchers of protocol version 1 encrypt their key for."""
 
     def __init__(self, private_key: rsa.RSAPrivateKey) -> None:
         self._private_key = private_key
 
     @classmethod
     def generate(cls) -> GatewayKey:
-        """Make a pair; takes up to a second of CPU, so do it off the event loop."""
+        """Make a pair; takes up to a second of CPU, so call it off the event loop."""
         return cls(rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS))
 
     @property
@@ -58,8 +58,8 @@ class GatewayKey:
     def unwrap(self, wrapped: bytes) -> bytes:
         """Recover a launcher's AES key.
 
-        What was not encrypted for this pair yields a random key instead of an error, so that
-        padding is nothing a sender could learn about (Bleichenbacher's attack).
+        What was not encrypted for this pair yields a random key instead of an error, so that a
+        sender learns nothing about the padding (Bleichenbacher's attack).
         """
         substitute = os.urandom(_V1_KEY_BYTES)
         try:
@@ -70,13 +70,13 @@ class GatewayKey:
 
 
 def new_launch_key() -> str:
-    """A launch's secret for protocol version 2: base64 of 32 random bytes."""
+    """Make a launch's secret for protocol version 2: base64 of 32 random bytes."""
     return _encode(os.urandom(LAUNCH_KEY_BYTES))
 
 
 @dataclass(frozen=True)
 class V1Envelope:
-    """Version 1: an AES key for the gateway's RSA pair, and what it encrypts."""
+    """Version 1: an AES key for the gateway's RSA pair, and connection info under that key."""
 
     wrapped_key: bytes = field(repr=False)
     ciphertext: bytes = field(repr=False)
@@ -92,10 +92,10 @@ class V2Envelope:
 
 
 def parse_envelope(blob: bytes) -> V1Envelope | V2Envelope:
-    """Read the outside of what a launcher sent; nothing is decrypted yet.
+    """Read the envelope of what a launcher sent; nothing is decrypted yet.
 
     Raises:
-        ProtocolError: the bytes are no envelope of a version that is understood.
+        ProtocolError: the bytes are not an envelope of a supported version.
     """
     envelope = _object(_decode(blob.strip()))
     version = envelope.get("version")
@@ -104,17 +104,17 @@ def parse_envelope(blob: bytes) -> V1Envelope | V2Envelope:
     if version == 2:
         kernel_id = _kernel_id(envelope)
         return V2Envelope(kernel_id, _nonce(envelope), _bytes(envelope, "ciphertext"))
-    raise ProtocolError("the payload is of no known version")
+    raise ProtocolError("the payload's version is not supported")
 
 
 def open_v1(envelope: V1Envelope, gateway_key: GatewayKey) -> tuple[str, ConnectionInfo]:
-    """Decrypt a version 1 payload: anybody who knows the public key could have made it.
+    """Decrypt a version 1 payload, which any process that knows the public key could have made.
 
     Returns:
         The kernel's id as the sender claims it, and the connection info.
 
     Raises:
-        ProtocolError: it was not made for this key, or the inside is malformed.
+        ProtocolError: it was not made for this key, or its content is malformed.
     """
     if len(envelope.ciphertext) % 16 or not envelope.ciphertext:
         raise ProtocolError("the payload's ciphertext is not in blocks")
@@ -128,15 +128,15 @@ def open_v1(envelope: V1Envelope, gateway_key: GatewayKey) -> tuple[str, Connect
         raise ProtocolError("the payload cannot be decrypted") from error
     payload = _object(plain)
     kernel_id = _kernel_id(payload)
-    # Whatever it says inside, this is what it came as.
-    return kernel_id, ConnectionInfo.from_payload({**payload, "protocol": 1})
+    # It arrived as version 1, whatever it says inside, and only version 2 has features.
+    return kernel_id, ConnectionInfo.from_payload({**payload, "protocol": 1, "features": None})
 
 
 def open_v2(envelope: V2Envelope, launch_key: str) -> ConnectionInfo:
     """Authenticate and decrypt a version 2 payload.
 
     Raises:
-        ProtocolError: it was not sealed with this launch's key, or the inside is malformed.
+        ProtocolError: it was not sealed with this launch's key, or its content is malformed.
     """
     kernel_id = envelope.kernel_id.encode()
     key = _derive(launch_key, envelope.kernel_id, b"connection-info")
@@ -148,21 +148,21 @@ def open_v2(envelope: V2Envelope, launch_key: str) -> ConnectionInfo:
 
 
 def parse_challenge(line: bytes) -> str:
-    """Read what a version 2 launcher says first on its communication port.
+    """Read the first line of a version 2 launcher on its communication port.
 
     Raises:
-        ProtocolError: it is no challenge.
+        ProtocolError: it is not a challenge.
     """
     challenge = _object(line).get("challenge")
     if not isinstance(challenge, str) or not _CHALLENGE.fullmatch(challenge):
-        raise ProtocolError("the launcher sent no challenge")
+        raise ProtocolError("the launcher did not send a valid challenge")
     return challenge
 
 
 def seal_command(
     command: Mapping[str, Any], launch_key: str, kernel_id: str, challenge: str
 ) -> bytes:
-    """Prove a command to the launcher that sent `challenge`; one line."""
+    """Seal a command, as one line, for the launcher that sent `challenge`."""
     key = _derive(launch_key, kernel_id, b"command")
     nonce = os.urandom(NONCE_BYTES)
     aad = _CONTEXT + f"command {kernel_id} {challenge}".encode()
@@ -175,7 +175,7 @@ def open_reply(line: bytes, launch_key: str, kernel_id: str, challenge: str) -> 
     """Authenticate the launcher's answer to a command.
 
     Raises:
-        ProtocolError: it does not come from this launch, or answers something else.
+        ProtocolError: it does not come from this launch, or answers another command.
     """
     key = _derive(launch_key, kernel_id, b"command")
     aad = _CONTEXT + f"reply {kernel_id} {challenge}".encode()
@@ -200,16 +200,16 @@ def _object(data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ProtocolError("the payload is no JSON") from error
+        raise ProtocolError("the payload is not valid JSON") from error
     if not isinstance(value, dict):
-        raise ProtocolError("the payload is no JSON object")
+        raise ProtocolError("the payload is not a JSON object")
     return value
 
 
 def _kernel_id(payload: Mapping[str, Any]) -> str:
     value = payload.get("kernel_id")
     if not isinstance(value, str) or not _KERNEL_ID.fullmatch(value):
-        raise ProtocolError("the payload names no kernel")
+        raise ProtocolError("the payload's kernel_id is missing or malformed")
     return value
 
 

@@ -1,9 +1,9 @@
-"""The response address: where launchers report their kernel's connection info.
+"""The response address, where launchers report their kernel's connection info.
 
-Anybody in the cluster may connect. A connection costs a bounded amount of memory for a bounded
-time and never waits for another one, so that a peer that is silent, slow, talks nonsense or lies
-can delay nobody; nothing is ever answered. What was authenticated with the launch's own key
-(version 2) is believed; what was not (version 1) is handed on with the address it came from.
+Any process in the cluster may connect. A connection costs a bounded amount of memory for a bounded
+time and never waits for another one, so that a silent, slow, malformed or forged one delays no
+other; the server never answers. Reports that are authenticated with the launch's own key (version
+2) are trusted; others (version 1) are passed on with the address that they came from.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 64 * 1024
 READ_SECONDS = 10.0
 MAX_CONNECTIONS = 512
-# Unauthenticated arrivals that one launch remembers: one per address, so its own pod finds room.
+# Unauthenticated arrivals that one launch keeps: one per address, so that its own pod's has room.
 MAX_CLAIMS = 16
 # SO_LINGER on, for 0 seconds: closing resets the connection (socket(7)).
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -47,8 +47,8 @@ class Arrival:
 
     Attributes:
         peer_ip: the address it was sent from.
-        protocol: 2 if the sender proved to be the launch it speaks for; 1 if anybody could have
-            sent it, so that the caller has to compare `peer_ip` with where the kernel runs.
+        protocol: 2 if the sender proved that it has the launch key; 1 if any process could have
+            sent it, so that the caller must compare `peer_ip` with the kernel's address.
     """
 
     connection_info: ConnectionInfo
@@ -68,7 +68,7 @@ class Expectation:
         self._arrived = asyncio.Event()
 
     async def next_arrival(self) -> Arrival:
-        """Wait for connection info; what is authenticated comes first, then the oldest."""
+        """Wait for connection info; authenticated info comes first, then the oldest."""
         await self._arrived.wait()
         if self._proven:
             arrival, self._proven = self._proven, None
@@ -79,7 +79,7 @@ class Expectation:
         return arrival
 
     def close(self) -> None:
-        """Stop expecting; what arrives from now on is dropped."""
+        """Stop expecting; later arrivals are dropped."""
         self._server.forget(self)
 
     def __enter__(self) -> Expectation:
@@ -97,14 +97,14 @@ class Expectation:
         """Authenticate a payload that claims to be this launch's.
 
         Raises:
-            ProtocolError: it is not.
+            ProtocolError: it is not this launch's.
         """
         if self._launch_key is None:
             raise ProtocolError("the launch has no launch key")
         return payload.open_v2(envelope, self._launch_key)
 
     def add(self, arrival: Arrival) -> None:
-        """Remember an arrival for next_arrival."""
+        """Keep an arrival for `next_arrival`."""
         if arrival.protocol >= 2:
             self._proven = arrival
         elif arrival.peer_ip in self._claims or len(self._claims) < MAX_CLAIMS:
@@ -115,14 +115,14 @@ class Expectation:
 
 
 class ResponseServer:
-    """Listens on the response address and hands what arrives to the launches that expect it.
+    """Listens on the response address and passes what arrives to the launches that expect it.
 
     Args:
-        ip: the address that launchers are told, and the one to listen on.
+        ip: the address that launchers connect to, and the one to listen on.
         port: the port to listen on; 0 for any.
         port_retries: how many of the following ports to try when that one is taken.
         gateway_key: opens payloads of protocol version 1.
-        bind_any: listen on all addresses; `ip` is only told then.
+        bind_any: listen on all addresses instead of `ip`.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class ResponseServer:
 
     @property
     def response_address(self) -> str:
-        """`ip:port` for the launcher, with brackets around an IPv6 address."""
+        """The `ip:port` for launchers, with brackets around an IPv6 address."""
         ip = f"[{self._ip}]" if ":" in self._ip else self._ip
         return f"{ip}:{self._port}"
 
@@ -166,7 +166,7 @@ class ResponseServer:
         """Listen.
 
         Raises:
-            ConfigurationError: the address is not this host's, or no port is free.
+            ConfigurationError: this host does not have the address, or no port is free.
         """
         ip = self._ip
         if self._bind_any:
@@ -180,9 +180,8 @@ class ResponseServer:
             except OSError as error:
                 if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                     raise ConfigurationError(
-                        f"cannot listen on the response address {ip}: {error.strerror};"
-                        " GP_RESPONSE_IP has to be an address of this host,"
-                        " unless GP_RESPONSE_ADDR_ANY is true"
+                        f"cannot listen on the response address {ip}: {error.strerror}; set"
+                        " GP_RESPONSE_IP to an address of this host, or GP_RESPONSE_ADDR_ANY to true"
                     ) from error
                 log.info("Response port %d cannot be used: %s", port, error.strerror)
             else:
@@ -207,18 +206,18 @@ class ResponseServer:
         self._rsa.shutdown(wait=False)
 
     def expect(self, kernel_id: str, launch_key: str | None) -> Expectation:
-        """Wait for a kernel from now on, instead of an earlier launch of the same kernel.
+        """Expect the report of a launch, in place of an earlier launch of the same kernel.
 
         Args:
             kernel_id: as in the launcher's environment.
-            launch_key: the launch's secret (`payload.new_launch_key`), if it was given one.
+            launch_key: the launch's secret (`payload.new_launch_key`), if it has one.
         """
         expectation = Expectation(self, kernel_id, launch_key)
         self._expected[kernel_id] = expectation
         return expectation
 
     def forget(self, expectation: Expectation) -> None:
-        """Drop an expectation; one that replaced it stays."""
+        """Drop an expectation, but not a later one of the same kernel."""
         if self._expected.get(expectation.kernel_id) is expectation:
             del self._expected[expectation.kernel_id]
 
@@ -231,11 +230,11 @@ class ResponseServer:
         self._connections[connection] = peer_ip
 
     def leave(self, connection: _Connection) -> None:
-        """Forget a connection."""
+        """Drop a connection that has ended."""
         self._connections.pop(connection, None)
 
     def receive(self, blob: bytes, peer_ip: str) -> None:
-        """Take in what a peer sent."""
+        """Process what a peer sent."""
         try:
             envelope = payload.parse_envelope(blob)
             if isinstance(envelope, payload.V1Envelope):
@@ -252,11 +251,11 @@ class ResponseServer:
         try:
             return self._expected[kernel_id]
         except KeyError:
-            raise ProtocolError("nobody waits for that kernel") from None
+            raise ProtocolError("no launch of that kernel is waiting for a report") from None
 
     def _open_v1(self, envelope: payload.V1Envelope, peer_ip: str) -> None:
         if not self._expected:
-            raise ProtocolError("no kernel is waited for")
+            raise ProtocolError("no launch is waiting for a report")
         if self._opening[peer_ip] >= MAX_OPENING_PER_PEER or self._opening.total() >= MAX_OPENING:
             raise ProtocolError("too many payloads at once")
         self._opening[peer_ip] += 1
@@ -282,7 +281,7 @@ class ResponseServer:
 
 
 class _Connection(asyncio.Protocol):
-    """One peer, which is to send one payload and the end of it."""
+    """One peer, which sends one payload and ends the stream."""
 
     def __init__(self, server: ResponseServer) -> None:
         self._server = server
@@ -293,7 +292,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._deadline = asyncio.get_running_loop().call_later(READ_SECONDS, self.abort)
         peer = transport.get_extra_info("peername")
-        if peer is None:  # it has gone again
+        if peer is None:  # it has already closed the connection
             self.abort()
             return
         self._peer_ip = peer[0]
@@ -305,7 +304,7 @@ class _Connection(asyncio.Protocol):
             self.abort()
 
     def eof_received(self) -> None:
-        if self._received:  # a probe sends nothing
+        if self._received:  # probes send nothing
             self._server.receive(bytes(self._received), self._peer_ip)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -315,7 +314,7 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Reset the connection, so that the launcher knows that its report was not read."""
         self._server.leave(self)
-        # An orderly close, before the report has come, looks like that of a gateway that has read it.
+        # To a launcher, an orderly close would mean that the report was read.
         self._transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
         )

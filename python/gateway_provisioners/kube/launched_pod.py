@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
 from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, StartFailure
+from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.pod import status as pod_status
 from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
@@ -108,13 +109,13 @@ class LaunchedPod:
             _log.info("no log of pod %s: %s", self.name, error)
             return ""
 
-    async def remember(self, record: Mapping[str, Any]) -> None:
+    async def remember(self, record: KernelRecord) -> None:
         """Store what another gateway needs to take the kernel over, and mark the pod as running.
 
         Raises:
             ClusterError: it could not be stored.
         """
-        await self._store(build_record_patch(record))
+        await self._store(build_record_patch(record.to_json()))
         await self._pods.annotate(self.name, {STATE_ANNOTATION: RUNNING, OPERATOR_ANNOTATION: ""})
 
     @property

@@ -11,6 +11,7 @@ from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed, 
 from gateway_provisioners.kube.api import JSON_PATCH, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.launched_pod import LaunchedPod
+from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.pod.admission import Limits
 from gateway_provisioners.model.pod.api_refusal import creation_failure
 from gateway_provisioners.model.pod.kernel_state import (
@@ -193,9 +194,16 @@ class KernelPods:
             for pod in found:
                 self.pods.learn(pod)
 
-    async def record(self, name: str) -> Object | None:
-        """What `LaunchedPod.remember` stored for the pod `name`, or None."""
-        return read_record(await self.api.read_secret(self.namespace, name))
+    async def record(self, name: str) -> KernelRecord | None:
+        """Read what `LaunchedPod.remember` stored for the pod `name`; None if nothing is stored.
+
+        Raises:
+            ClusterError: there is no Secret, or the API did not answer.
+            NewerRecord: a gateway of a later release stored it.
+            ProtocolError: it is malformed.
+        """
+        stored = read_record(await self.api.read_secret(self.namespace, name))
+        return None if stored is None else KernelRecord.from_json(stored)
 
     async def change_state(
         self, name: str, before: str, after: str, *, operator: str | None = None

@@ -1,4 +1,4 @@
-"""Where and how a kernel's channels are reached, as its launcher reported it."""
+"""A kernel's connection info, as its launcher reported it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway_provisioners.errors import ProtocolError
+from gateway_provisioners.model.features import parse_features
 
 # ZeroMQ RFC 32; the position of a character is its value.
 _Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
@@ -19,16 +20,17 @@ _CURVE_KEY_CHARACTERS = 40
 
 @dataclass(frozen=True)
 class ConnectionInfo:
-    """A kernel's connection info: Jupyter's, and the port for signals.
+    """A kernel's connection info: Jupyter's, and the ports and features of its launcher.
 
     Attributes:
         ip: the kernel's address as the launcher knows it; 0.0.0.0 from version 1 launchers.
-        comm_port: the launcher's communication port, for signals and shutdown.
-        mailbox_port: where a client's session gets all that is for it, and what it missed while
-            nobody was connected for it; None from launchers that have no mailbox.
+        comm_port: the launcher's communication port, for signals.
+        mailbox_port: where a client's session gets its messages, including those that it missed
+            while no gateway was connected for it; None from launchers that have no mailbox.
+        features: the names of what the launcher offers.
         key: signs the messages on the channels; secret, like the curve keys (a client needs
-            nothing but the public one to connect).
-        pid: the kernel's process id in its container, if the launcher told.
+            only the public one to connect).
+        pid: the kernel's process id in its container, if the launcher reported it.
         curve_publickey: the CurveZMQ key pair in Z85 (40 characters), or None: not encrypted.
         protocol: version of the wire protocol that the launcher spoke.
     """
@@ -48,11 +50,12 @@ class ConnectionInfo:
     curve_publickey: str | None = field(default=None, repr=False)
     curve_secretkey: str | None = field(default=None, repr=False)
     mailbox_port: int | None = None
+    features: tuple[str, ...] = ()
     protocol: int = 1
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> ConnectionInfo:
-        """Validate what a launcher sent; fields that are not ours are ignored.
+        """Validate what a launcher sent; unknown fields are ignored.
 
         Raises:
             ProtocolError: naming the field that is missing or malformed.
@@ -79,36 +82,37 @@ class ConnectionInfo:
             mailbox_port=(
                 None if payload.get("mailbox_port") is None else _port(payload, "mailbox_port")
             ),
+            features=parse_features(payload.get("features")),
             protocol=2 if payload.get("protocol") == 2 else 1,
         )
 
     def to_jupyter(self) -> dict[str, Any]:
-        """What jupyter_client takes for KernelConnectionInfo: the key as bytes, the rest as is."""
+        """Return it as jupyter_client's KernelConnectionInfo, whose key is bytes."""
         info = dataclasses.asdict(self)
-        for ours in ("comm_port", "mailbox_port", "pid", "protocol"):
-            del info[ours]
+        for name in ("comm_port", "mailbox_port", "features", "pid", "protocol"):
+            del info[name]
         if self.curve_publickey is None:
             del info["curve_publickey"], info["curve_secretkey"]
         info["key"] = self.key.encode()
         return info
 
     def to_json(self) -> str:
-        """All of it, keys included, for a place that keeps secrets."""
+        """Return all of it, keys included, for a place that keeps secrets."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> ConnectionInfo:
-        """Read what to_json wrote.
+        """Read what `to_json` wrote.
 
         Raises:
-            ProtocolError: the text is something else.
+            ProtocolError: the text is not valid connection info.
         """
         try:
             payload = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ProtocolError("the stored connection info is no JSON") from error
+            raise ProtocolError("the stored connection info is not valid JSON") from error
         if not isinstance(payload, Mapping):
-            raise ProtocolError("the stored connection info is no JSON object")
+            raise ProtocolError("the stored connection info is not a JSON object")
         return cls.from_payload(payload)
 
 

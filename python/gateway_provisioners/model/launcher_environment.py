@@ -1,8 +1,11 @@
-"""What a launcher is told by its container's environment (launchers/protocol/SPEC.md)."""
+"""The environment that the gateway gives a launcher (launchers/protocol/SPEC.md)."""
 
 from __future__ import annotations
 
+from gateway_provisioners.model.features import GATEWAY_FEATURES
+
 LAUNCH_KEY_VARIABLE = "KERNEL_LAUNCH_KEY"
+FEATURES_VARIABLE = "KERNEL_GATEWAY_FEATURES"
 
 
 def launcher_environment(
@@ -18,11 +21,11 @@ def launcher_environment(
     port_range: str,
     kernel_class_name: str | None = None,
 ) -> dict[str, str]:
-    """Return the variables that are no secrets; the launch key goes another way.
+    """Build the variables that are not secret; the launch key is passed separately.
 
     Args:
         language: in any case, as a kernelspec has it.
-        spark_init_mode: none, lazy or eager; None where nobody said.
+        spark_init_mode: none, lazy or eager; None for the default.
         kernel_class_name: for Python, the class of the kernel.
     """
     environment = {
@@ -36,6 +39,8 @@ def launcher_environment(
         "PUBLIC_KEY": public_key,
         "PORT_RANGE": port_range,
     }
+    if GATEWAY_FEATURES:
+        environment[FEATURES_VARIABLE] = ",".join(GATEWAY_FEATURES)
     if kernel_class_name:
         environment["KERNEL_CLASS_NAME"] = kernel_class_name
     return environment

@@ -1,10 +1,13 @@
-"""What a gateway that starts does with what it finds on its engine: pure."""
+"""Decide what a gateway that starts does with the workloads on its engine: pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from gateway_provisioners.errors import ProtocolError
+from gateway_provisioners.model.kernel_record import KernelRecord
 
 
 @dataclass(frozen=True)
@@ -12,23 +15,54 @@ class StoredKernel:
     """What is stored of one workload.
 
     Attributes:
-        record: as a provisioner's `get_provisioner_info` gives it; it holds keys.
-        restarting: whether another workload was to be the kernel in its place.
-        last_activity, started: in ISO 8601, or "" where nobody has told.
+        restarting: whether another workload is about to replace this one.
+        last_activity, started: in ISO 8601, or "" where they are not known.
     """
 
-    record: Mapping[str, Any] = field(repr=False)
+    record: KernelRecord
     restarting: bool = False
     last_activity: str = ""
     started: str = ""
 
     @property
     def kernel_id(self) -> str:
-        return str(self.record["kernel_id"])
+        return self.record.kernel_id
 
     @property
     def attempt(self) -> int:
-        return int(self.record["attempt"])
+        return self.record.attempt
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object, which has its `record` under that name in all versions."""
+        return {
+            "record": self.record.to_json(),
+            "restarting": self.restarting,
+            "last_activity": self.last_activity,
+            "started": self.started,
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> StoredKernel:
+        """Read what `to_json` of this release, or of the one before, returned.
+
+        Raises:
+            NewerRecord: a later release wrote it.
+            ProtocolError: it is malformed.
+        """
+        if not isinstance(value, Mapping):
+            raise ProtocolError("The stored kernel is not a JSON object.")
+        kernel = cls(
+            KernelRecord.from_json(value.get("record")),
+            value.get("restarting", False),
+            value.get("last_activity", ""),
+            value.get("started", ""),
+        )
+        texts = (kernel.last_activity, kernel.started)
+        if not isinstance(kernel.restarting, bool) or not all(
+            isinstance(each, str) for each in texts
+        ):
+            raise ProtocolError("The stored kernel is malformed.")
+        return kernel
 
 
 @dataclass(frozen=True)
@@ -36,9 +70,9 @@ class Recovery:
     """What to do, by names of workloads.
 
     Attributes:
-        adopt: kernels that are there, dead or alive, and those whose restart was never finished.
-        forget: what is stored of kernels that nobody can come back to.
-        remove: workloads that are nobody's kernel.
+        adopt: kernels that exist, dead or alive, and those whose restart was never finished.
+        forget: workloads to delete from the store: their kernels are gone.
+        remove: workloads that do not belong to a kernel.
     """
 
     adopt: frozenset[str]
@@ -46,21 +80,31 @@ class Recovery:
     remove: frozenset[str]
 
 
-def plan_recovery(stored: Mapping[str, StoredKernel], existing: Iterable[str]) -> Recovery:
-    """Decide.
+def plan_recovery(
+    stored: Mapping[str, StoredKernel],
+    existing: Iterable[str],
+    *,
+    newer: Mapping[str, str],
+) -> Recovery:
+    """Decide which workloads to adopt, to forget and to remove.
 
     Args:
         stored: by names of workloads.
-        existing: the names of the workloads that there are.
+        existing: the names of the workloads on the engine.
+        newer: the workloads that a gateway of a later release stored, and the ids of their kernels.
+            All workloads of these kernels are left as they are.
     """
     there = frozenset(existing)
+    left = {*newer, *(name for name, each in stored.items() if each.kernel_id in newer.values())}
     kernels: dict[str, str] = {}
     for name, kernel in stored.items():
-        if name not in there and not kernel.restarting:
+        if name in left or (name not in there and not kernel.restarting):
             continue
         other = kernels.get(kernel.kernel_id)
-        # Of two there are while one replaces the other, the later one is the kernel.
+        # While one workload replaces another, the later one is the kernel.
         if other is None or stored[other].attempt < kernel.attempt:
             kernels[kernel.kernel_id] = name
     adopt = frozenset(kernels.values())
-    return Recovery(adopt=adopt, forget=frozenset(stored) - adopt, remove=there - adopt)
+    return Recovery(
+        adopt=adopt, forget=frozenset(stored) - adopt - left, remove=there - adopt - left
+    )

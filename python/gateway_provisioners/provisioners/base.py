@@ -17,6 +17,7 @@ from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.failures import GRACE_SECONDS
+from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
 from gateway_provisioners.model.request.launch_request import LaunchRequest, parse_launch_request
 from gateway_provisioners.provisioners.authorization import check_user
@@ -93,7 +94,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         Called by `adopt`; never where `EngineServices.outlives_process` is False.
 
         Raises:
-            GatewayProvisionersError, KeyError: it does not exist.
+            GatewayProvisionersError: it does not exist.
         """
 
     # jupyter_client's contract, and `GatewayContract`.
@@ -262,9 +263,9 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         if not restart:
             await self._release_services()
 
-    async def adopt(self, name: str, record: Mapping[str, Any]) -> None:
+    async def adopt(self, name: str, record: KernelRecord) -> None:
         await self._acquire_services()
-        await self.load_provisioner_info(dict(record))
+        self._load(record)
         if self._workload is not None:
             self._workload.forget()
         self._workload = await self.adopt_workload(name)
@@ -278,16 +279,23 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
 
     async def get_provisioner_info(self) -> dict[str, Any]:
         info = await super().get_provisioner_info()
-        info.update(self._record())
+        info.update(self._record().to_json())
         return info
 
     async def load_provisioner_info(self, provisioner_info: dict[str, Any]) -> None:
-        """Take over the keys and addresses that `get_provisioner_info` returned in another process."""
-        self._connection = ConnectionInfo.from_json(provisioner_info["connection_info"])
-        self._launch_key = provisioner_info["launch_key"]
-        self._attempt = provisioner_info["attempt"]
-        self._environment = provisioner_info["environment"]
-        self.kernel_id = provisioner_info["kernel_id"]
+        """Take over the keys and addresses that `get_provisioner_info` returned in another process.
+
+        Raises:
+            ProtocolError: it is malformed, or of a later release.
+        """
+        self._load(KernelRecord.from_json(provisioner_info))
+
+    def _load(self, record: KernelRecord) -> None:
+        self._connection = record.connection_info
+        self._launch_key = record.launch_key
+        self._attempt = record.attempt
+        self._environment = dict(record.environment)
+        self.kernel_id = record.kernel_id
         self.connection_info = cast(KernelConnectionInfo, self._connection.to_jupyter())
 
     # The steps of a launch and of an end.
@@ -374,18 +382,18 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             encryption_required=self.transport_encryption == "required",
         )
 
-    def _record(self) -> dict[str, Any]:
+    def _record(self) -> KernelRecord:
         assert self._connection is not None  # noqa: S101
-        return {
-            "version": 1,
-            "kernel_id": self.kernel_id,
-            "kernel_name": self._kernel_name,
-            "kernel_spec": self.kernel_spec.to_dict(),
-            "environment": self._environment,
-            "attempt": self._attempt,
-            "launch_key": self._launch_key,
-            "connection_info": self._connection.to_json(),
-        }
+        assert self._launch_key is not None  # noqa: S101
+        return KernelRecord(
+            kernel_id=self.kernel_id,
+            kernel_name=self._kernel_name,
+            kernel_spec=self.kernel_spec.to_dict(),
+            environment=self._environment,
+            attempt=self._attempt,
+            launch_key=self._launch_key,
+            connection_info=self._connection,
+        )
 
     async def _abandon_launch(self) -> None:
         workload, self._workload = self._workload, None

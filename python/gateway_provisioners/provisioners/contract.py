@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from gateway_provisioners.model.kernel_record import KernelRecord
 
 
 class GatewayContract:
@@ -47,7 +46,7 @@ class GatewayContract:
     async def release(self) -> None:
         """Stop following the kernel, which goes on; called when the gateway stops."""
 
-    async def adopt(self, name: str, record: Mapping[str, Any]) -> None:
+    async def adopt(self, name: str, record: KernelRecord) -> None:
         """Take over the kernel that is the workload `name`; called by the gateway's back ends.
 
         Args:
@@ -55,6 +54,6 @@ class GatewayContract:
             record: what the process that started the kernel stored about it.
 
         Raises:
-            GatewayProvisionersError, KeyError: the workload is not there.
+            GatewayProvisionersError: the workload is not there.
         """
         raise NotImplementedError

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway_provisioners.model.failures import StartFailure
+from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.request.launch_request import LaunchRequest
 
 
@@ -79,7 +80,7 @@ class Workload(Protocol):
         """The last lines that its container printed, or "" where there is no log."""
         ...
 
-    async def remember(self, record: Mapping[str, Any]) -> None:
+    async def remember(self, record: KernelRecord) -> None:
         """Store what a later process needs to take the kernel over; only from now on is there one.
 
         Raises:

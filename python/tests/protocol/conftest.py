@@ -15,7 +15,7 @@ from gateway_provisioners.handshake.command_client import CommandEndpoint
 from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
 
-# The launcher is no package of ours: it finds its modules beside its script.
+# The launcher is not part of the package: it finds its modules beside its script.
 sys.path.append(str(LAUNCHERS / "python" / "scripts"))
 
 

@@ -18,7 +18,7 @@ GUARD = 120  # seconds after which a test that waits has failed
 
 
 class Launched:
-    """What the launcher started, until the test ends; its stderr is in a file."""
+    """A launcher's process, until the test ends; its stderr is in a file."""
 
     def __init__(self, process, stderr):
         self.process = process
@@ -46,7 +46,7 @@ def environment(**variables):
 
 @contextlib.contextmanager
 def launched(tmp_path, response_address, public_key, *, wrapper=None, arguments=(), **variables):
-    """Run the launcher as bootstrap-kernel.sh would."""
+    """Run the launcher as bootstrap-kernel.sh does."""
     for name in ("home", "tmp"):
         (tmp_path / name).mkdir(exist_ok=True)
     stderr = tmp_path / "stderr"
@@ -115,10 +115,10 @@ CONNECT = "__import__('socket').create_connection(('127.0.0.1', {port})).close()
 
 
 async def start_busy(client, code, connect=CONNECT):
-    """Execute code that calls busy() and then does not return; gives the task that waits for it.
+    """Execute code that calls busy() and then does not return; returns the task that waits for it.
 
-    It tells by a connection of its own: what it prints may be sent only when it has let go of
-    the interpreter, however much it flushes.
+    busy() connects to a port: what the code prints may be sent only when it has released the
+    interpreter, even if it flushes.
     """
     busy = asyncio.Event()
 

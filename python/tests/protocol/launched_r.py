@@ -1,4 +1,4 @@
-"""The R launcher under test, in a container of the image that it is shipped in: R is not on this machine."""
+"""The R launcher under test, in a container of the image that ships it: this machine has no R."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ class ContainerOfR:
 
     Args:
         words: run a bash script in it.
-        folder: the same files here and in it, for everybody to write.
+        folder: shared with it; all users can write to it.
     """
 
     def __init__(self, words, folder):
@@ -46,7 +46,7 @@ class ContainerOfR:
         folder = self._folder / uuid.uuid4().hex
         folder.mkdir()
         log, pid_file, script = folder / "log", folder / "pid", folder / "script"
-        # In a file, for its secrets: a command line is for everybody on this machine to see.
+        # In a file, since it has secrets: every user of this machine can see command lines.
         exports = "".join(f"export {name}={shlex.quote(v)}\n" for name, v in variables.items())
         script.write_text(
             f"exec >{log} 2>&1 </dev/null\n{exports}{setup}\n"
@@ -85,7 +85,7 @@ class ContainerOfR:
 
 
 class LaunchedInContainer(Launched):
-    """What was started in the container; `process` is the engine's, `pid` the container's first."""
+    """A launcher in the container; `process` is the engine's client, `pid` the container's first process."""
 
     def __init__(self, process, log, pid_file):
         super().__init__(process, log)

@@ -1,7 +1,7 @@
 """A stand-in for the gateway's side of the mailbox port; as a program, one that can be killed.
 
 As a program: `mailbox_peer.py CONNECTION SESSION ACKNOWLEDGE CODE`, where CONNECTION is JSON of the
-connection info. It executes CODE, tells its request's id and each message's number, and acknowledges the
+connection info. It executes CODE, prints its request's id and each message's number, and acknowledges the
 first ACKNOWLEDGE of them.
 """
 
@@ -30,7 +30,7 @@ class Peer:
             sock.curve_serverkey = info["curve_publickey"].encode()
         sock.connect(f"tcp://127.0.0.1:{info['mailbox_port']}")
         self.socket = sock
-        content = json.dumps({"session": session}).encode()
+        content = json.dumps({"session": session, "features": ["unknown"]}).encode()
         signature = hmac.new((key or info["key"]).encode(), b"attach" + content, "sha256")
         sock.send_multipart([b"attach", signature.hexdigest().encode(), content])
 
@@ -59,7 +59,7 @@ class Peer:
         self.socket.send_multipart([channel.encode(), *self.session.serialize(message)])
 
     def until_idle(self, request, **options):
-        """What belongs to a request up to the kernel's being idle, replies included."""
+        """Return a request's messages until the kernel is idle, replies included."""
         messages = []
         missing = {"execute_reply", "idle"}
         while missing:
@@ -78,7 +78,7 @@ def printed(messages):
     return "".join(m["content"]["text"] for m in messages if m["msg_type"] == "stream")
 
 
-def _tell(word):
+def _print_line(word):
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
 
@@ -87,6 +87,6 @@ if __name__ == "__main__":
     connection, session, acknowledge, code = sys.argv[1:]
     peer = Peer(json.loads(connection), session)
     peer.welcome()
-    _tell(peer.execute(code))
+    _print_line(peer.execute(code))
     for count in itertools.count():
-        _tell(peer.receive(acknowledge=count < int(acknowledge))["number"])
+        _print_line(peer.receive(acknowledge=count < int(acknowledge))["number"])

@@ -16,6 +16,7 @@ from launched_r import children
 
 from gateway_provisioners.handshake.payload import new_launch_key
 
+VECTORS = json.loads((LAUNCHERS / "protocol" / "vectors.json").read_text())
 PUBLIC_KEY = base64.b64encode(b"\x30" * 294).decode()
 # Stands for a language's runtime: says what it was started with, and its process id.
 RECORDER = """#!{python}
@@ -112,6 +113,22 @@ def test_bad_parameters(image, variables, said):
     assert not (image / "pwned").exists()
 
 
+@pytest.mark.parametrize("kernel_id", VECTORS["kernel_ids"]["valid"])
+def test_valid_kernel_id(image, kernel_id):
+    install(image, "python/scripts/launch_ipykernel.py")
+    record(image, "python")
+    code, stdout, _ = outcome(bootstrap(image, path=f"{image}:/usr/bin:/bin", KERNEL_ID=kernel_id))
+    assert code == 0
+    assert json.loads(stdout)["arguments"][1:3] == ["--kernel-id", kernel_id]
+
+
+@pytest.mark.parametrize("kernel_id", VECTORS["kernel_ids"]["invalid"])
+def test_invalid_kernel_id(image, kernel_id):
+    code, _, stderr = outcome(bootstrap(image, KERNEL_ID=kernel_id))
+    assert code == 64
+    assert stderr.startswith("bootstrap-kernel: KERNEL_ID is ")
+
+
 @pytest.mark.parametrize("language", ["python", "r", "scala"])
 def test_image_without_the_launcher(image, language):
     code, _, stderr = outcome(bootstrap(image, KERNEL_LANGUAGE=language))
@@ -126,8 +143,8 @@ def test_unknown_language(image):
     code, _, stderr = outcome(bootstrap(image, KERNEL_LANGUAGE="cobol"))
     assert code == 69
     assert stderr == (
-        "bootstrap-kernel: no launcher for 'cobol': there are those of python, r and scala, and"
-        f" this image has no program {image}/kernel-launchers/cobol/launch\n"
+        "bootstrap-kernel: no launcher for 'cobol': use python, r or scala, or add the program"
+        f" {image}/kernel-launchers/cobol/launch to this image\n"
     )
 
 

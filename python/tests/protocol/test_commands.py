@@ -1,4 +1,4 @@
-"""The communication port: signals that arrive whatever the kernel does, and nobody else's."""
+"""The communication port: authenticated signals, which arrive even while the kernel is busy."""
 
 import asyncio
 import contextlib
@@ -6,15 +6,12 @@ import os
 import signal
 
 import pytest
+from command_peer import command
 from launched import GUARD, KERNEL_ID, client_of, has_ended, run, start_busy, value
 
 from gateway_provisioners.errors import CommandFailed
 from gateway_provisioners.handshake import payload
-from gateway_provisioners.handshake.command_client import (
-    CommandEndpoint,
-    send_signal,
-    stop_listener,
-)
+from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 
 
 @contextlib.asynccontextmanager
@@ -72,7 +69,7 @@ async def test_kills_code_that_never_lets_the_interpreter_go(launch):
 
 async def test_stopping_the_listener_leaves_the_kernel(launch):
     async with launch() as kernel, client_of(kernel.info.to_jupyter()) as client:
-        await stop_listener(kernel.endpoint)
+        assert (await command(kernel.endpoint, {"shutdown": 1})) == {"ok": True}
         with pytest.raises(CommandFailed, match="cannot be reached"):
             await send_signal(kernel.endpoint, 0)
         assert await value(client, "1 + 1") == "2"
@@ -81,13 +78,19 @@ async def test_stopping_the_listener_leaves_the_kernel(launch):
 
 
 @pytest.mark.parametrize("signum", [-1, 65, 10**30, "2", True, None, 1.5])
-async def test_refuses_what_is_no_signal(launch_once, signum):
+async def test_refuses_invalid_signals(launch_once, signum):
     with pytest.raises(CommandFailed, match="was not signalled"):
         await send_signal(launch_once.endpoint, signum)
     await send_signal(launch_once.endpoint, 0)
 
 
-async def test_silent_and_garbled_connections_hinder_nobody(launch_once):
+@pytest.mark.parametrize("unknown", [{}, {"unknown": 1}, {"signal": 2}])
+async def test_unknown_commands_are_answered(launch_once, unknown):
+    reply = await command(launch_once.endpoint, unknown)
+    assert reply == {"ok": False, "error": "unknown command"}
+
+
+async def test_silent_and_garbled_connections_delay_no_command(launch_once):
     async with contextlib.AsyncExitStack() as stack:
         # More than the launcher keeps: the oldest ones of the busiest address go.
         for _ in range(40):

@@ -54,10 +54,10 @@ async def test_unreachable_gateway(tmp_path, public_key, closed_port, key):
         (["--kernel-class-name", "a b.c"], "--kernel-class-name (KERNEL_CLASS_NAME)"),
         (["--kernel-class-name", "no.such.Kernel"], "cannot be imported: No module named 'no'"),
         (["--kernel-class-name", "json.no_such_class"], "cannot be imported"),
-        (["--kernel-class-name", "json.JSONDecoder"], "is no subclass of ipykernel"),
-        (["--spark-context-initialization-mode", "soon"], "is none of none, lazy, eager"),
-        (["--transport-encryption", "maybe"], "is none of disabled, auto, required"),
-        (["--cluster-type", "dask"], "--cluster-type is neither spark nor none"),
+        (["--kernel-class-name", "json.JSONDecoder"], "is not a subclass of ipykernel"),
+        (["--spark-context-initialization-mode", "soon"], "must be one of: none, lazy, eager"),
+        (["--transport-encryption", "maybe"], "must be one of: disabled, auto, required"),
+        (["--cluster-type", "dask"], "--cluster-type must be one of: spark, none"),
         (["--no-such-option"], "unrecognized arguments"),
         (["--port-range"], "expected one argument"),
     ],
@@ -69,14 +69,14 @@ async def test_bad_parameters(tmp_path, public_key, arguments, said):
     assert log.count("\n") == 1
 
 
-async def test_launch_key_that_is_none(tmp_path, public_key):
+async def test_invalid_launch_key(tmp_path, public_key):
     code, line, log = await failure(tmp_path, public_key, KERNEL_LAUNCH_KEY="hush-hush")
     assert code == 64
     assert line == "launch_ipykernel: KERNEL_LAUNCH_KEY is not base64 of 32 bytes"
     assert "hush" not in log
 
 
-async def test_public_key_that_is_none(tmp_path, closed_port):
+async def test_invalid_public_key(tmp_path, closed_port):
     code, line, _ = await failure(tmp_path, "MAAA", port=closed_port)
     assert (code, line) == (64, "launch_ipykernel: --public-key (PUBLIC_KEY) cannot be read")
 
@@ -92,13 +92,13 @@ async def test_range_without_room(tmp_path, public_key):
 async def test_bad_settings(tmp_path, public_key, name):
     arguments = ("--port-range", "20000..30000")
     code, line, _ = await failure(tmp_path, public_key, *arguments, **{name: "some"})
-    assert (code, line) == (64, f"launch_ipykernel: {name} is not a number from 1 to 99999")
+    assert (code, line) == (64, f"launch_ipykernel: {name} must be a whole number from 1 to 99999")
 
 
 @pytest.mark.parametrize("value", ["-1", "many", "12345678901"])
-async def test_mailbox_size_that_is_none(tmp_path, public_key, value):
+async def test_invalid_mailbox_size(tmp_path, public_key, value):
     code, line, _ = await failure(tmp_path, public_key, KERNEL_MAILBOX_BYTES=value)
-    said = "KERNEL_MAILBOX_BYTES is not a number of bytes, from 0 to 9999999999"
+    said = "KERNEL_MAILBOX_BYTES must be a whole number of bytes from 0 to 9999999999"
     assert (code, line) == (64, f"launch_ipykernel: {said}")
 
 

@@ -36,11 +36,12 @@ async def test_reports_authenticated_and_encrypted_channels(launch, tmp_path):
             "hmac-sha256",
         )
         assert info.kernel_name == "data_sci_py"
+        assert info.features == ("mailbox", "state")
         assert info.pid != kernel.process.pid
         async with client_of(info.to_jupyter()) as client:
             assert await value(client, "6 * 7") == "42"
             assert await value(client, "__import__('os').getpid()") == str(info.pid)
-        # What the log says is for everybody's eyes.
+        # The log holds no secrets.
         kernel.process.terminate()
         await kernel.launched.exit_code()
         log = kernel.launched.log()

@@ -1,4 +1,4 @@
-"""Our launcher under a gateway that knows only version 1, which is not ours: reference_v1."""
+"""The Python launcher under another gateway, which knows only version 1: reference_v1."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,7 @@ import pytest
 import reference_v1
 from launched import GUARD, KERNEL_ID, client_of, has_ended, launched, run, start_busy, value
 
-from gateway_provisioners.handshake.command_client import (
-    CommandEndpoint,
-    send_signal,
-    stop_listener,
-)
+from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 
 
 @contextlib.asynccontextmanager
@@ -44,7 +40,7 @@ async def test_reports_and_executes(tmp_path, bits):
             assert await kernel.exit_code() == 0
 
 
-async def test_encrypts_the_channels_when_the_gateway_says_so(tmp_path, gateway_v1):
+async def test_encrypts_the_channels_when_the_gateway_requires_it(tmp_path, gateway_v1):
     arguments = ("--transport-encryption", "required")
     async with launch_v1(tmp_path, gateway_v1, *arguments) as kernel:
         assert len(kernel.info["curve_publickey"]) == len(kernel.info["curve_secretkey"]) == 40
@@ -53,7 +49,7 @@ async def test_encrypts_the_channels_when_the_gateway_says_so(tmp_path, gateway_
 
 
 @pytest.mark.parametrize("placeholder", ["{transport_encryption}", ""])
-async def test_an_older_hosts_placeholder_means_no_encryption(tmp_path, gateway_v1, placeholder):
+async def test_an_older_gateways_placeholder_means_no_encryption(tmp_path, gateway_v1, placeholder):
     arguments = ("--transport-encryption", placeholder)
     async with launch_v1(tmp_path, gateway_v1, *arguments) as kernel:
         assert "curve_publickey" not in kernel.info
@@ -72,7 +68,7 @@ async def test_commands(tmp_path, gateway_v1):
         looping = await start_busy(client, "busy()\nwhile True: pass")
         for garbage in ([], "text", {"signum": "2"}, {}):
             assert await asyncio.to_thread(reference_v1.command, port, garbage) == b""
-        # A connection that says nothing and one that does not end are in nobody's way.
+        # A connection that sends nothing and one that does not end delay no other.
         with socket.create_connection(("127.0.0.1", port)) as silent:
             await asyncio.to_thread(reference_v1.command, port, {"signum": 0})
             silent.sendall(b'{"signum"')
@@ -83,7 +79,7 @@ async def test_commands(tmp_path, gateway_v1):
         # Our own client, which speaks version 1 to a launch without a key.
         endpoint = CommandEndpoint("127.0.0.1", port, KERNEL_ID, None)
         await send_signal(endpoint, 0)
-        await stop_listener(endpoint)
+        reference_v1.command(port, {"shutdown": 1})
         with pytest.raises(ConnectionRefusedError):
             reference_v1.command(port, {"signum": 0})
         assert await value(client, "kept") == "1"

@@ -1,4 +1,4 @@
-"""The mailbox of a real launcher: what a session missed comes when it is back, once and in order."""
+"""The mailbox of a real launcher: a session that is back gets what it missed, once and in order."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from mailbox_peer import Peer, printed
 
 
 def connection_of(kernel):
-    """What the peer has to know, as JSON can hold it."""
+    """The peer's connection info, for JSON."""
     return dataclasses.asdict(kernel.info)
 
 
@@ -40,7 +40,11 @@ async def test_everything_comes_in_the_kernels_order(launch, encryption):
     async with launch(KERNEL_TRANSPORT_ENCRYPTION=encryption) as kernel:
         assert (kernel.info.curve_publickey is None) == (encryption == "disabled")
         with peer(kernel) as connection:
-            assert (await welcomed(connection))["execution_state"] == "idle"
+            welcome = await welcomed(connection)
+            assert (welcome["execution_state"], welcome["features"]) == (
+                "idle",
+                ["mailbox", "state"],
+            )
             request = connection.execute("print(1); 2")
             messages = await until_idle(connection, request)
         kinds = [(m["channel"], m["msg_type"]) for m in messages]
@@ -66,7 +70,7 @@ async def test_input_comes_through_the_mailbox(launch_once):
 
 
 async def test_a_gateway_that_is_killed_loses_nothing(launch, tmp_path):
-    """Neither what it had not acknowledged nor what was said when it was gone."""
+    """Neither what it had not acknowledged nor what was published while it was gone."""
     acknowledged = 5
     os.mkfifo(tmp_path / "go")
     code = f"""
@@ -103,7 +107,7 @@ for n in range(20, 2000): print(n, flush=True)
     assert "'result'" in [m["content"].get("data", {}).get("text/plain") for m in messages]
 
 
-async def test_what_does_not_fit_is_dropped_oldest_first_and_counted(launch):
+async def test_the_oldest_messages_are_dropped_and_counted(launch):
     async with (
         launch(KERNEL_MAILBOX_BYTES="50000") as kernel,
         client_of(kernel.info.to_jupyter()) as other,
@@ -121,7 +125,7 @@ async def test_what_does_not_fit_is_dropped_oldest_first_and_counted(launch):
                     break
                 kept.append(message)
         assert dropped > 0
-        # Of all that was published: the lines, and what the client said and was told around them.
+        # Of all published messages: the lines, and those around the client's requests.
         assert dropped + len(kept) == kept[-1]["number"]
         assert printed(kept).endswith("298\n299\n")
 
@@ -188,7 +192,7 @@ async def test_a_broken_connection_goes_on_where_it_was(launch_once):
     assert [m["number"] for m in resent] == [m["number"] for m in sent]
 
 
-async def test_nobody_attaches_without_the_key(launch_once):
+async def test_attach_needs_the_key(launch_once):
     with peer(launch_once, "mine") as mine:
         await welcomed(mine)
         with peer(launch_once, "mine", key="guessed") as forged:
@@ -200,7 +204,7 @@ async def test_nobody_attaches_without_the_key(launch_once):
             assert not forged.socket.poll(0)
 
 
-async def test_what_a_kernel_says_last_arrives_however_much_it_is(launch):
+async def test_a_kernels_last_messages_arrive(launch):
     """More than may be on its way at once, which its client gets when the kernel has ended."""
     async with launch() as kernel:
         with peer(kernel) as connection:

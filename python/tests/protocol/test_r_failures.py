@@ -45,14 +45,14 @@ async def test_unreachable_gateway(failure, closed_port, key):  # noqa: F811
         (["--port-range=60000..70000"], "must lie within 1024..65535"),
         (["--response-address", "1.2.3.4"], "--response-address (RESPONSE_ADDRESS)"),
         (["--response-address", "1.2.3.4:0"], "--response-address (RESPONSE_ADDRESS)"),
-        (["--response-address", "[::1]:80"], "an IPv6 address; the sockets of R have IPv4 only"),
+        (["--response-address", "[::1]:80"], "an IPv6 address, and R's sockets support only IPv4"),
         (["--public-key", "hello"], "--public-key (PUBLIC_KEY) is missing or not base64"),
         (["--public-key", "MAAA"], "--public-key (PUBLIC_KEY) cannot be read"),
         (["--kernel-id", "../x"], "--kernel-id (KERNEL_ID)"),
         (["--kernel-id", "x\n"], "--kernel-id (KERNEL_ID)"),
-        (["--spark-context-initialization-mode", "soon"], "is none of none, lazy, eager"),
-        (["--transport-encryption", "maybe"], "is none of disabled, auto, required"),
-        (["--cluster-type", "dask"], "--cluster-type is neither spark nor none"),
+        (["--spark-context-initialization-mode", "soon"], "must be one of: none, lazy, eager"),
+        (["--transport-encryption", "maybe"], "must be one of: disabled, auto, required"),
+        (["--cluster-type", "dask"], "--cluster-type must be one of: spark, none"),
         (["--no-such-option"], "unrecognized arguments: --no-such-option"),
         (["--port-range"], "argument --port-range: expected one argument"),
     ],
@@ -69,7 +69,7 @@ async def test_bad_environment(failure):
     assert (code, line) == (64, "launch_IRkernel: KERNEL_LAUNCH_KEY is not base64 of 32 bytes")
     assert "hush" not in log
     code, line, _ = await failure(RESPONSE_ATTEMPTS="some")
-    said = "launch_IRkernel: RESPONSE_ATTEMPTS is not a number from 1 to 99999"
+    said = "launch_IRkernel: RESPONSE_ATTEMPTS must be a whole number from 1 to 99999"
     assert (code, line) == (64, said)
 
 

@@ -9,17 +9,14 @@ import socket
 
 import pytest
 import reference_v1
+from command_peer import command
 from launched import GUARD, KERNEL_ID, client_of, has_ended, run, start_busy
 from launched_r import children
 from test_launcher import RESET_ON_CLOSE
 
 from gateway_provisioners.errors import CommandFailed
 from gateway_provisioners.handshake import payload
-from gateway_provisioners.handshake.command_client import (
-    CommandEndpoint,
-    send_signal,
-    stop_listener,
-)
+from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 
 CONNECT = "close(socketConnection('127.0.0.1', {port}))"
 
@@ -54,6 +51,7 @@ async def test_reports_and_executes(launch_r, server):
         }
         assert len(ports) == 6
         assert all(26000 <= port <= 27000 for port in ports)
+        assert info.features == ()
         async with client_of(info.to_jupyter()) as client:
             assert await printed(client, "cat(Sys.getpid())") == str(info.pid)
             assert await printed(client, "cat(ls())") == ""
@@ -67,7 +65,7 @@ async def test_reports_and_executes(launch_r, server):
         assert await kernel.launched.exit_code() == 0
         log = kernel.launched.log()
         assert log == (
-            f"launch_IRkernel: kernel {KERNEL_ID} is up, channels not encrypted; told"
+            f"launch_IRkernel: kernel {KERNEL_ID} is up, channels not encrypted; reported to"
             f" {server.response_address} with protocol version 2\n"
         )
 
@@ -163,7 +161,7 @@ async def test_sigterm_ends_everything(launch_r):
 
 async def test_stopping_the_listener_leaves_the_kernel(launch_r):
     async with launch_r() as kernel, client_of(kernel.info.to_jupyter()) as client:
-        await stop_listener(kernel.endpoint)
+        assert (await command(kernel.endpoint, {"shutdown": 1})) == {"ok": True}
         with pytest.raises(CommandFailed, match="cannot be reached"):
             await send_signal(kernel.endpoint, 0)
         assert await printed(client, "cat(1 + 1)") == "2"
@@ -186,7 +184,7 @@ async def read(coroutine):
     return b""
 
 
-async def test_nobody_else_is_obeyed(launch_r):
+async def test_only_authenticated_commands_are_obeyed(launch_r):
     async with launch_r() as kernel, contextlib.AsyncExitStack() as stack:
         endpoint = kernel.endpoint
         for signum in (-1, 65, 10**30, "2", True, None, 1.5):
@@ -266,7 +264,7 @@ async def test_report_is_repeated_until_the_gateway_takes_it(container_of_r, ser
     async def reset_first_then_read(reader, writer):
         connections.append(writer)
         if len(connections) == 1:
-            await reader.read()  # and is not listened to
+            await reader.read()  # read and dropped
             writer.get_extra_info("socket").setsockopt(*RESET_ON_CLOSE)
             writer.transport.abort()
             return

@@ -1,4 +1,4 @@
-"""The R launcher passes the golden vectors; vectors.R is run in the image, where R is."""
+"""The R launcher passes the golden vectors; vectors.R runs in the image, which has R."""
 
 from pathlib import Path
 
@@ -15,6 +15,8 @@ def test_vectors(container_of_r, vectors, captured):
         "captured command": captured["commands"],
         "reply": [entry["name"] for entry in vectors["replies"]],
         "invalid command": vectors["invalid_commands"]["lines"],
+        "kernel id": map(len, vectors["kernel_ids"]["valid"]),
+        "invalid kernel id": map(len, vectors["kernel_ids"]["invalid"]),
         "derived keys": [entry["kernel_id"] for entry in vectors["derived_keys"]],
     }
     assert said.splitlines() == [

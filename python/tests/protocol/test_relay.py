@@ -1,18 +1,16 @@
-"""Stock clients in front of the relay: as if the kernel's own channels were theirs."""
+"""Stock clients in front of the relay, which must behave like the kernel's own channels."""
 
 import asyncio
-import dataclasses
 import signal
 
 import psutil
-import pytest
 import zmq
 import zmq.asyncio
+from command_peer import command
 from jupyter_client.session import Session
 from launched import GUARD, client_of, run, start_busy, value
 
-from gateway_provisioners.errors import CommandFailed
-from gateway_provisioners.handshake.command_client import ask_state, send_signal
+from gateway_provisioners.handshake.command_client import send_signal
 
 
 async def test_input_is_asked_of_the_client_that_executes(launch_once):
@@ -111,15 +109,15 @@ async def test_heartbeats_are_the_kernels(launch):
             busy = await start_busy(client, "busy()\nwhile True: pass")
             await heart.send(b"while busy")
             assert await asyncio.wait_for(heart.recv(), GUARD) == b"while busy"
-            # One that is stopped lives no more as far as anybody can tell.
+            # A stopped kernel's heart does not beat.
             await send_signal(kernel.endpoint, signal.SIGSTOP)
             while psutil.Process(kernel.info.pid).status() != psutil.STATUS_STOPPED:
                 await send_signal(kernel.endpoint, 0)
-            await heart.send(b"to nobody")
+            await heart.send(b"unanswered")
             await send_signal(kernel.endpoint, 0)
             assert not await heart.poll(200)
             await send_signal(kernel.endpoint, signal.SIGCONT)
-            assert await asyncio.wait_for(heart.recv(), GUARD) == b"to nobody"
+            assert await asyncio.wait_for(heart.recv(), GUARD) == b"unanswered"
             await send_signal(kernel.endpoint, signal.SIGINT)
             await asyncio.wait_for(busy, GUARD)
         finally:
@@ -152,7 +150,7 @@ async def test_garbage_ends_nothing(launch_once):
     await send_signal(launch_once.endpoint, 0)
 
 
-async def test_the_kernels_own_sockets_are_for_its_user_alone(launch_once):
+async def test_only_its_user_reaches_the_kernels_own_sockets(launch_once):
     async with client_of(launch_once.info.to_jupyter()) as client:
         code = """
 import json, os, stat
@@ -164,27 +162,27 @@ print(info["transport"], oct(stat.S_IMODE(os.stat(directory).st_mode)), "curve_s
         assert (await run(client, code))[1] == "ipc 0o700 False\n"
 
 
+async def state_of(kernel):
+    reply = await command(kernel.endpoint, {"state": 1})
+    assert reply.keys() == {"ok", "execution_state"}
+    return reply["execution_state"]
+
+
 async def until_it_is(state, kernel):
-    """Ask until the kernel has said so itself, which it does beside what it executes."""
-    while await ask_state(kernel.endpoint) != state:
+    """Ask until the kernel has reported it, which it does apart from the execution."""
+    while await state_of(kernel) != state:
         pass
 
 
-async def test_a_kernel_says_what_it_is_doing(launch):
+async def test_the_command_state_reports_what_the_kernel_does(launch):
     async with launch() as kernel, client_of(kernel.info.to_jupyter()) as client:
         await until_it_is("idle", kernel)
         busy = await start_busy(client, "busy()\nwhile True: pass")
         await until_it_is("busy", kernel)
-        # What it says of itself meanwhile does not hide that.
+        # The status messages of other requests do not change that.
         client.control_channel.send(client.session.msg("kernel_info_request"))
         await client.get_control_msg(timeout=GUARD)
-        assert await ask_state(kernel.endpoint) == "busy"
+        assert await state_of(kernel) == "busy"
         await send_signal(kernel.endpoint, signal.SIGINT)
         await asyncio.wait_for(busy, GUARD)
         await until_it_is("idle", kernel)
-
-
-async def test_a_launcher_that_does_not_know_the_question_is_told_apart(launch_once):
-    of_version_1 = dataclasses.replace(launch_once.endpoint, launch_key=None)
-    with pytest.raises(CommandFailed, match="does not say what it is doing"):
-        await ask_state(of_version_1)

@@ -184,7 +184,7 @@ async def test_endless_peers_are_disconnected(server):
         await closed(reader)
 
 
-async def test_crowd_makes_room_at_its_own_expense(server, monkeypatch):
+async def test_many_connections_of_one_peer_are_dropped_first(server, monkeypatch):
     monkeypatch.setattr(response_server, "MAX_CONNECTIONS", 8)
     key = payload.new_launch_key()
     async with contextlib.AsyncExitStack() as stack:
@@ -193,7 +193,7 @@ async def test_crowd_makes_room_at_its_own_expense(server, monkeypatch):
         slow[1].write(blob[:100])
         crowd = [await stack.enter_async_context(connected(server, "127.0.0.3")) for _ in range(20)]
         for reader, _ in crowd[:12]:
-            with pytest.raises(ConnectionResetError):  # which tells a launcher to come back
+            with pytest.raises(ConnectionResetError):  # on which a launcher tries again
                 await asyncio.wait_for(reader.read(), GUARD)
         with server.expect(KERNEL_ID, key) as expectation:
             slow[1].write(blob[100:])

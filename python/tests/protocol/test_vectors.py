@@ -17,12 +17,14 @@ from launched import LAUNCHERS
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.handshake import payload
 from gateway_provisioners.model.connection_info import ConnectionInfo
-from kernel_launcher import wire
+from kernel_launcher import options, wire
+from kernel_launcher.errors import LaunchError
 
 PROTOCOL = LAUNCHERS / "protocol"
 KEYS = json.loads((PROTOCOL / "test-keys.json").read_text())
 VECTORS = json.loads((PROTOCOL / "vectors.json").read_text())
 CAPTURED = json.loads((PROTOCOL / "captured-gateway-provisioners-0.5.0.json").read_text())
+LAUNCH = {"RESPONSE_ADDRESS": "a:1", "KERNEL_LAUNCH_KEY": VECTORS["derived_keys"][0]["launch_key"]}
 
 
 def named(entries):
@@ -148,6 +150,22 @@ def test_gateway_rejects_as_reply_what_is_no_command(name):
             invalid["kernel_id"],
             invalid["challenge"],
         )
+
+
+@pytest.mark.parametrize("kernel_id", VECTORS["kernel_ids"]["valid"])
+def test_valid_kernel_id(kernel_id):
+    assert options.parse([f"--kernel-id={kernel_id}"], LAUNCH).kernel_id == kernel_id
+    key = launcher_key({**VECTORS["derived_keys"][0], "kernel_id": kernel_id})
+    assert payload.parse_envelope(key.connection_info({})).kernel_id == kernel_id
+
+
+@pytest.mark.parametrize("kernel_id", VECTORS["kernel_ids"]["invalid"])
+def test_invalid_kernel_id(kernel_id):
+    with pytest.raises(LaunchError, match="missing or not a valid kernel id"):
+        options.parse([f"--kernel-id={kernel_id}"], LAUNCH)
+    key = launcher_key({**VECTORS["derived_keys"][0], "kernel_id": kernel_id})
+    with pytest.raises(ProtocolError, match="kernel_id is missing or malformed"):
+        payload.parse_envelope(key.connection_info({}))
 
 
 def test_derived_keys():

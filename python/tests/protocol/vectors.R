@@ -1,5 +1,5 @@
-# The R launcher of the image against the golden vectors: Rscript vectors.R FOLDER_OF_VECTORS. Says a
-# line for each that passes, `KIND: NAME`; what fails ends it.
+# The R launcher of the image against the golden vectors: Rscript vectors.R FOLDER_OF_VECTORS. Prints a
+# line for each that passes, `KIND: NAME`; the first failure ends it.
 
 launcher <- new.env(parent = baseenv())
 modules <- "/usr/local/bin/kernel-launchers/R/scripts/kernel_launcher"
@@ -94,6 +94,17 @@ for (name in names(invalid$lines)) {
   )
   if (!refused) stop("accepted the command: ", name)
   passed("invalid command", list(name = name))
+}
+
+for (id in unlist(vectors$kernel_ids$valid)) {
+  stopifnot(launcher$parse_kernel_id(id) == id)
+  passed("kernel id", list(name = nchar(id)))
+}
+
+for (id in unlist(vectors$kernel_ids$invalid)) {
+  refused <- tryCatch(is.null(launcher$parse_kernel_id(id)), launch_error = function(condition) TRUE)
+  stopifnot(refused)
+  passed("invalid kernel id", list(name = nchar(id)))
 }
 
 for (entry in vectors$derived_keys) {

@@ -26,6 +26,7 @@ PAYLOAD = {
     "pid": 7,
     "pgid": 7,
     "mailbox_port": 40007,
+    "features": ["mailbox", "state"],
     "protocol": 2,
 }
 
@@ -43,7 +44,7 @@ def test_repr_shows_no_key():
         assert secret not in shown
 
 
-def test_every_curve_key_of_libzmq_is_one():
+def test_curve_keys_of_libzmq_are_valid():
     for _ in range(50):
         keys = curve()
         assert ConnectionInfo.from_payload({**PAYLOAD, **keys}).curve_publickey
@@ -54,9 +55,8 @@ def test_jupyter_client_takes_it(keys, tmp_path):
     """jupyter_client compares what it loaded with what it was given, and raises if they differ."""
     info = ConnectionInfo.from_payload({**PAYLOAD, **keys})
     given = info.to_jupyter()
-    assert sorted(given) == sorted(
-        {*PAYLOAD, *keys} - {"comm_port", "mailbox_port", "pid", "pgid", "protocol", "kernel_id"}
-    )
+    ours = {"comm_port", "mailbox_port", "features", "pid", "pgid", "protocol", "kernel_id"}
+    assert sorted(given) == sorted({*PAYLOAD, *keys} - ours)
     manager = KernelManager(connection_file=str(tmp_path / "kernel.json"))
     manager._reconcile_connection_info(given)
     assert manager.session.key == b"hush-key"
@@ -72,6 +72,7 @@ def test_json_keeps_everything(keys):
     assert info.protocol == 2
     assert info.pid == 7
     assert info.mailbox_port == 40007
+    assert info.features == ("mailbox", "state")
 
 
 def test_optional_fields():
@@ -79,6 +80,27 @@ def test_optional_fields():
     info = ConnectionInfo.from_payload(bare)
     assert (info.kernel_name, info.pid, info.curve_publickey, info.protocol) == ("", None, None, 1)
     assert info.mailbox_port is None
+    assert info.features == ()
+
+
+@pytest.mark.parametrize(
+    ("offered", "features"),
+    [
+        (None, ()),
+        ("mailbox", ()),
+        ({"mailbox": True}, ()),
+        (5, ()),
+        ([], ()),
+        (["mailbox", "mailbox", "x-1", "x_2"], ("mailbox", "x-1", "x_2")),
+        (["", "A", "-a", "a b", "a\n", "ä", "a" * 33, 5, None, ["mailbox"], {}, "a"], ("a",)),
+        ([*map(str, range(31)), "last", "too-many"], ("last",)),
+        (["a" * 32] * 100_000, ("a" * 32,)),
+    ],
+)
+def test_features(offered, features):
+    info = ConnectionInfo.from_payload({**PAYLOAD, "features": offered})
+    assert info.features == features
+    assert ConnectionInfo.from_json(info.to_json()) == info
 
 
 def test_pid_as_the_scala_launcher_sends_it():
@@ -120,7 +142,7 @@ def test_malformed_curve_keys(key):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", b"\xff", "[" * 100_000])
-def test_stored_text_that_is_none(text):
+def test_invalid_stored_text(text):
     with pytest.raises(ProtocolError):
         ConnectionInfo.from_json(text)
 

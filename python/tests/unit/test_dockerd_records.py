@@ -6,16 +6,23 @@ import json
 import stat
 
 import pytest
+from kernel_records import kernel_record
 
+from gateway_provisioners.dockerd.engine import DockerEngine
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import ConfigurationError, EngineError
+from gateway_provisioners.model.kernel_record import VERSION
 from gateway_provisioners.model.recovery import StoredKernel, plan_recovery
 
 
 def kernel(kernel_id="k", attempt=1, **attributes):
-    return StoredKernel(
-        {"kernel_id": kernel_id, "attempt": attempt, "launch_key": "s3cr3t"}, **attributes
-    )
+    return StoredKernel(kernel_record(kernel_id, attempt=attempt), **attributes)
+
+
+def newer(stored, **changes):
+    """A stored kernel as a later release may write it."""
+    value = {**stored.to_json(), "unknown": {}}
+    return {**value, "record": {**value["record"], "version": VERSION + 1, **changes}}
 
 
 @pytest.fixture
@@ -73,7 +80,12 @@ async def test_a_folder_that_others_may_read_is_closed_to_them(open_records, tmp
 
 
 @pytest.mark.parametrize(
-    "garbage", ["", "{", "[]", "{}", '{"record": {}}', '{"record": 7, "x": 1}']
+    "garbage",
+    [
+        *("", "{", "[]", "{}", '{"record": {}}', '{"record": 7, "x": 1}', "[" * 100_000),
+        json.dumps({**kernel().to_json(), "restarting": "yes"}),
+        json.dumps({**kernel().to_json(), "started": 5}),
+    ],
 )
 async def test_what_is_no_record_is_left_out(open_records, tmp_path, garbage):
     (tmp_path / "state").mkdir()
@@ -81,6 +93,62 @@ async def test_what_is_no_record_is_left_out(open_records, tmp_path, garbage):
     (tmp_path / "state" / "b.json.new").write_text("half")
     assert (await open_records()).stored == {}
     assert [path.name for path in (tmp_path / "state").glob("[!.]*")] == ["a.json"]
+
+
+async def test_a_newer_kernel_is_left_as_it_is(open_records, tmp_path, caplog):
+    (tmp_path / "state").mkdir()
+    file = tmp_path / "state" / "a.json"
+    text = json.dumps(newer(kernel(), attempt={"now": "an object"}, connection_info=None))
+    file.write_text(text)
+    records = await open_records()
+    assert records.stored == {}
+    assert records.newer == {"a": "k"}
+    assert file.read_text() == text
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line == (
+        f"Kernel k in a is left as it is: Its record has version {VERSION + 1}, and this gateway reads "
+        f"versions up to {VERSION}; upgrade this gateway, or shut the kernel down with the newer one."
+    )
+    # They are kernels of this instance, and the folder is not empty.
+    records.close()
+    with pytest.raises(ConfigurationError, match="holds kernels of GP_INSTANCE='team-a'"):
+        await open_records(instance="team-b")
+
+
+async def test_a_newer_kernels_workload_is_not_removed(open_records, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "a.json").write_text(json.dumps(newer(kernel())))
+    engine = DockerEngine(None, instance="team-a", records=await open_records(), keep=False)
+    removed = []
+
+    async def names(*found):
+        return set(found)
+
+    for kernels in (engine.containers, engine.services):
+        kernels.end_soon = lambda name, **_: removed.append(name)
+    engine.containers.existing = lambda: names("a", "b")
+    engine.services.existing = names
+    engine.services.remains = lambda: names("a", "c")
+    assert await engine.recover() == {}
+    assert removed == ["b", "c"]
+    assert (tmp_path / "state" / "a.json").exists()
+
+
+async def test_unknown_fields_of_a_stored_kernel_are_ignored(open_records, tmp_path):
+    (tmp_path / "state").mkdir()
+    value = {**kernel(started="then").to_json(), "unknown": [1]}
+    value["record"]["unknown"] = {}
+    (tmp_path / "state" / "a.json").write_text(json.dumps(value))
+    assert (await open_records()).stored == {"a": kernel(started="then")}
+
+
+def test_the_stored_form_is_that_of_the_first_version():
+    assert kernel(restarting=True, started="then").to_json() == {
+        "record": kernel_record("k").to_json(),
+        "restarting": True,
+        "last_activity": "",
+        "started": "then",
+    }
 
 
 async def test_a_folder_is_one_process_s_alone(open_records):
@@ -153,5 +221,24 @@ async def test_without_a_folder_nothing_is_stored():
     ],
 )
 def test_what_is_found_is_adopted_forgotten_or_removed(stored, existing, adopt, forget, remove):
-    plan = plan_recovery(stored, existing)
+    plan = plan_recovery(stored, existing, newer={})
+    assert (plan.adopt, plan.forget, plan.remove) == (set(adopt), set(forget), set(remove))
+
+
+@pytest.mark.parametrize(
+    ("stored", "newer", "existing", "adopt", "forget", "remove"),
+    [
+        ({}, {"a": "k"}, "a", "", "", ""),
+        ({}, {"a": "k"}, "", "", "", ""),
+        ({}, {"a": ""}, "ab", "", "", "b"),
+        # A newer gateway replaced a workload that an older one had stored.
+        ({"a": kernel(restarting=True)}, {"b": "k"}, "ab", "", "", ""),
+        ({"a": kernel()}, {"b": "k"}, "b", "", "", ""),
+        ({"a": kernel("x"), "c": kernel("y")}, {"b": "k"}, "abd", "a", "c", "d"),
+    ],
+)
+def test_newer_kernels_are_neither_adopted_nor_removed(
+    stored, newer, existing, adopt, forget, remove
+):
+    plan = plan_recovery(stored, existing, newer=newer)
     assert (plan.adopt, plan.forget, plan.remove) == (set(adopt), set(forget), set(remove))

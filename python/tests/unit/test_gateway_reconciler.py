@@ -4,11 +4,13 @@ import asyncio
 import logging
 
 import pytest
+from kernel_records import SECRETS, kernel_record
 
-from gateway_provisioners.errors import ClusterError
+from gateway_provisioners.errors import ClusterError, ProtocolError
 from gateway_provisioners.gateway.backends import reconciler as module
 from gateway_provisioners.gateway.backends.reconciler import Reconciler
 from gateway_provisioners.kube.cache import ObjectCache
+from gateway_provisioners.model.kernel_record import NewerRecord
 from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
     LAUNCHING,
@@ -19,16 +21,6 @@ from gateway_provisioners.model.pod.kernel_state import (
 )
 
 OURS, GONE = "process-a", "process-b"
-
-
-def record(kernel_id="k", **changes):
-    return {
-        "kernel_id": kernel_id,
-        "kernel_name": "local",
-        "kernel_spec": {"argv": ["python"], "display_name": "Local", "language": "python"},
-        "environment": {},
-        **changes,
-    }
 
 
 def pod(kernel_id="k", state=RUNNING, operator="", attempt=1):
@@ -165,7 +157,7 @@ async def start():
 
 
 async def test_all_kernels_are_taken_over_at_the_start(start):
-    scene = await start(pod("a"), pod("b"), a_1=record("a"), b_1=record("b"))
+    scene = await start(pod("a"), pod("b"), a_1=kernel_record("a"), b_1=kernel_record("b"))
     assert sorted(scene.kernels.said) == [("adopt", "a"), ("adopt", "b")]
     assert scene.pods.removed == []
 
@@ -175,7 +167,7 @@ async def test_a_kernel_that_is_taken_over_is_as_old_as_it_was(start):
     for each in (first, later):
         each["metadata"]["creationTimestamp"] = "2026-11-25T10:00:00Z"
     later["metadata"]["annotations"]["gateway-provisioners/started"] = "2026-11-24T10:00:00+00:00"
-    scene = await start(first, later, a_1=record("a"), b_2=record("b"))
+    scene = await start(first, later, a_1=kernel_record("a"), b_2=kernel_record("b"))
     assert scene.kernels.started == {
         "a": "2026-11-25T10:00:00+00:00",
         "b": "2026-11-24T10:00:00+00:00",
@@ -188,15 +180,41 @@ async def test_a_kernel_that_cannot_be_taken_over_takes_no_other_with_it(start, 
         pod("broken"),
         pod("foreign"),
         pod("whole"),
-        broken_1={"version": 99, "environment": {"PASSWORD": "s3cret"}},
-        foreign_1=record("foreign", kernel_name="foreign"),
-        whole_1=record("whole"),
+        broken_1=ProtocolError("The attempt of the kernel's record is missing or malformed."),
+        foreign_1=kernel_record("foreign", kernel_name="foreign"),
+        whole_1=kernel_record("whole"),
     )
     assert scene.kernels.said == [("adopt", "whole")]
     assert scene.pods.removed == []
     assert "broken" in caplog.text
     assert "foreign" in caplog.text
-    assert "s3cret" not in caplog.text
+    assert not any(secret in caplog.text for secret in SECRETS)
+
+
+async def test_a_newer_kernel_is_left_as_it_is(start, caplog):
+    scene = await start(
+        pod("newer"), pod("own"), newer_1=NewerRecord("newer", 2), own_1=kernel_record("own")
+    )
+    scene.pods.tell("MODIFIED", pod("newer"))
+    scene.gateways.changed()
+    await scene.settle()
+    assert scene.kernels.said == [("adopt", "own")]
+    assert scene.pods.removed == []
+    [line] = [each.getMessage() for each in caplog.records if "newer" in each.getMessage()]
+    assert line == (
+        "Kernel newer in pod newer-1 is left as it is: Its record has version 2, and this gateway reads "
+        "versions up to 1; upgrade this gateway, or shut the kernel down with the newer one."
+    )
+
+
+async def test_a_kernel_that_a_newer_gateway_restarts_is_released(start):
+    scene = await start(pod(), k_1=kernel_record(), k_2=NewerRecord("k", 2))
+    scene.pods.tell("ADDED", pod(attempt=2))
+    await scene.settle()
+    scene.pods.tell("DELETED", pod())
+    await scene.settle()
+    assert scene.kernels.said == [("adopt", "k"), ("release", "k")]
+    assert scene.pods.removed == ["k-1"]
 
 
 async def test_pods_that_nobody_has_the_keys_of_are_removed(start):
@@ -214,7 +232,7 @@ async def test_a_gateway_that_cannot_read_a_record_does_not_start(start):
 async def test_a_record_that_cannot_be_read_later_is_read_again(start, monkeypatch):
     monkeypatch.setattr(module, "_FIRST_PAUSE_SECONDS", 0)
     scene = await start()
-    answers = [ClusterError("no answer"), record()]
+    answers = [ClusterError("no answer"), kernel_record()]
 
     async def answer(_name):
         if isinstance(step := answers.pop(0), Exception):
@@ -228,7 +246,7 @@ async def test_a_record_that_cannot_be_read_later_is_read_again(start, monkeypat
 
 
 async def test_what_others_start_restart_and_end_is_followed(start):
-    scene = await start(k_1=record(), k_2=record())
+    scene = await start(k_1=kernel_record(), k_2=kernel_record())
     scene.pods.tell("ADDED", pod(state=LAUNCHING, operator=OURS))
     await scene.settle()
     assert scene.kernels.said == []
@@ -245,7 +263,7 @@ async def test_what_others_start_restart_and_end_is_followed(start):
 
 
 async def test_what_this_gateway_does_itself_is_waited_for(start):
-    scene = await start(k_1=record())
+    scene = await start(k_1=kernel_record())
     scene.kernels.busy["k"] = asyncio.Event()
     scene.pods.tell("ADDED", pod())
     scene.kernels["k"] = Kernel("k-1")
@@ -255,7 +273,7 @@ async def test_what_this_gateway_does_itself_is_waited_for(start):
 
 
 async def test_what_a_gateway_that_is_gone_left_half_done_is_finished(start):
-    scene = await start(pod(state=RESTARTING, operator=GONE), k_1=record())
+    scene = await start(pod(state=RESTARTING, operator=GONE), k_1=kernel_record())
     assert scene.pods.states == [("k-1", RESTARTING, RUNNING, GONE)]
     scene.pods.tell("ADDED", pod("other", state=LAUNCHING, operator=GONE))
     await scene.settle()
@@ -272,14 +290,14 @@ async def test_a_gateway_that_goes_is_a_reason_to_look(start):
 
 
 async def test_a_kernel_without_a_pod_is_kept_for_whoever_restarts_it(start):
-    scene = await start(pod(), k_1=record())
+    scene = await start(pod(), k_1=kernel_record())
     scene.pods.tell("DELETED", pod())
     await scene.settle()
     assert "k" in scene.kernels
 
 
 async def test_clients_are_told_of_a_death_that_another_gateway_deals_with(start):
-    scene = await start(pod(), k_1=record(), is_leader=False)
+    scene = await start(pod(), k_1=kernel_record(), is_leader=False)
     scene.pods.tell("MODIFIED", {**pod(), "status": {"phase": "Failed"}})
     await scene.settle()
     assert scene.kernels.said == [("adopt", "k"), ("dead", "k")]
@@ -287,7 +305,7 @@ async def test_clients_are_told_of_a_death_that_another_gateway_deals_with(start
 
 async def test_a_kernel_that_nobody_restarts_is_forgotten_after_a_while(start, monkeypatch):
     monkeypatch.setattr(module, "_LOST_SECONDS", 0)
-    scene = await start(pod(), k_1=record(), is_leader=False)
+    scene = await start(pod(), k_1=kernel_record(), is_leader=False)
     scene.pods.tell("DELETED", pod())
     while "k" in scene.kernels:
         scene.kernels.news.clear()
@@ -297,7 +315,7 @@ async def test_a_kernel_that_nobody_restarts_is_forgotten_after_a_while(start, m
 
 async def test_a_kernel_that_is_being_restarted_is_not_lost(start, monkeypatch):
     monkeypatch.setattr(module, "_LOST_SECONDS", 0)
-    scene = await start(pod(), k_1=record(), is_leader=False)
+    scene = await start(pod(), k_1=kernel_record(), is_leader=False)
     scene.pods.tell("DELETED", pod())
     scene.pods.tell("ADDED", pod(state=LAUNCHING, operator=OURS, attempt=2))
     await scene.settle()

@@ -1,8 +1,9 @@
-"""The literal environment of a kernel's container."""
+"""The variables of a kernel's container, and where their values come from."""
 
 import pytest
 from jupyter_client.kernelspec import KernelSpec
 
+from gateway_provisioners.model import launcher_environment
 from gateway_provisioners.model.request.launch_request import LaunchRequest
 from gateway_provisioners.provisioners.kernel_environment import kernel_environment
 
@@ -20,9 +21,24 @@ EAGER = ["launch_kubernetes.py", "--spark-context-initialization-mode", "eager"]
     ],
 )
 def test_the_spark_mode_of_the_client_comes_before_the_kernelspecs(asked_for, env, argv, mode):
-    environment = kernel_environment(
-        KernelSpec(language="scala", env=env, argv=argv),
-        LaunchRequest(username="alice", spark_init_mode=asked_for),
+    spec = KernelSpec(language="scala", env=env, argv=argv)
+    assert environment(spec, spark_init_mode=asked_for)[MODE] == mode
+
+
+@pytest.mark.parametrize(
+    ("features", "variables"),
+    [((), {}), (("one", "two-2"), {"KERNEL_GATEWAY_FEATURES": "one,two-2"})],
+)
+def test_the_launcher_learns_the_gateways_features(monkeypatch, features, variables):
+    monkeypatch.setattr(launcher_environment, "GATEWAY_FEATURES", features)
+    given = environment(KernelSpec(language="scala"))
+    assert {name: value for name, value in given.items() if "FEATURES" in name} == variables
+
+
+def environment(spec, **request):
+    return kernel_environment(
+        spec,
+        LaunchRequest(username="alice", **request),
         kernel_id="1",
         kernel_name="scala",
         transport_encryption="auto",
@@ -30,4 +46,3 @@ def test_the_spark_mode_of_the_client_comes_before_the_kernelspecs(asked_for, en
         public_key="key",
         port_range="0..0",
     )
-    assert environment[MODE] == mode

@@ -39,6 +39,12 @@ def test_resources_become_requests_and_limits():
         ("KERNEL_LAUNCH_TIMEOUT", "soon"),
         ("KERNEL_LAUNCH_TIMEOUT", "99999"),
         ("KERNEL_SPARK_CONTEXT_INIT_MODE", "later"),
+        ("KERNEL_MAILBOX_BYTES", "-1"),
+        ("KERNEL_MAILBOX_BYTES", "8Mi"),
+        ("KERNEL_MAILBOX_BYTES", "1\n"),
+        ("KERNEL_MAILBOX_BYTES", "٣"),
+        ("KERNEL_MAILBOX_BYTES", "12345678901"),
+        ("KERNEL_MAILBOX_BYTES", "9" * 100_000),
         ("KERNEL_EXTRA", "a\0b"),
         ("KERNEL_EXTRA", "\ud800"),
         ("BAD NAME", "x"),
@@ -49,6 +55,15 @@ def test_resources_become_requests_and_limits():
 def test_malformed_values_are_refused_by_name(name, value):
     with pytest.raises(InvalidRequest, match=name or "''"):
         parse(**{name: value})
+
+
+@pytest.mark.parametrize("value", ["", "0", "8388608", "9999999999"])
+def test_the_mailbox_size_is_passed_to_the_launcher(value):
+    assert parse(KERNEL_MAILBOX_BYTES=value).environment == {"KERNEL_MAILBOX_BYTES": value}
+
+
+def test_a_client_cannot_offer_the_gateways_features():
+    assert parse(KERNEL_GATEWAY_FEATURES="mailbox").environment == {}
 
 
 @pytest.mark.parametrize(

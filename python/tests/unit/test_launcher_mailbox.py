@@ -1,4 +1,4 @@
-"""The launcher's mailbox: what is sent to whom, again, and what is dropped."""
+"""The launcher's mailbox: messages sent, sent again, and dropped."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# The launcher is no package of ours: it finds its modules beside its script.
+# The launcher is not part of the package: it finds its modules beside its script.
 sys.path.append(str(Path(__file__).parents[3] / "launchers" / "python" / "scripts"))
 
 from kernel_launcher import mailbox as mailboxes
@@ -57,6 +57,18 @@ def number_of(routes, route, text):
     return next(int(f[1]) for f in routes.sent[route] if f[2:] == [text.encode()])
 
 
+def test_the_welcome_says_what_the_launcher_offers(mailbox, routes):
+    mailbox.attach(b"s", b"r", "busy")
+    [[kind, welcome]] = routes.sent[b"r"]
+    assert kind == b"welcome"
+    assert json.loads(welcome) == {
+        "execution_state": "busy",
+        "dropped": 0,
+        "last": 0,
+        "features": ["mailbox", "state"],
+    }
+
+
 def test_without_clients_nothing_is_kept(mailbox, routes):
     say(mailbox, "a", "b")
     mailbox.attach(b"s", b"r", "idle")
@@ -99,7 +111,7 @@ def test_the_oldest_is_dropped_and_counted(mailbox, routes):
     say(mailbox, "a" * 40, "b" * 40, "c" * 40, "d" * 40)
     mailbox.attach(b"s", b"r2", "idle")
     assert routes.take(b"r2") == [2, "c" * 40, "d" * 40]
-    # Told once.
+    # Reported once.
     mailbox.attach(b"s", b"r3", "idle")
     assert routes.take(b"r3") == [0, "c" * 40, "d" * 40]
 
@@ -120,7 +132,7 @@ def test_replies_are_for_their_session_alone(mailbox, routes):
     mailbox.attach(b"one", b"1", "idle")
     mailbox.attach(b"two", b"2", "idle")
     say(mailbox, "of one", to=b"one")
-    say(mailbox, "of nobody", to=b"three")
+    say(mailbox, "of an unknown session", to=b"three")
     say(mailbox, "of all")
     assert routes.take(b"1") == [0, "of one", "of all"]
     assert routes.take(b"2") == [0, "of all"]
@@ -135,7 +147,7 @@ def test_replies_are_dropped_last(mailbox, routes):
     assert routes.take(b"r2") == [1, "first reply", "second reply", "b" * 60]
     say(mailbox, "r" * 90, to=b"s")
     mailbox.attach(b"s", b"r3", "idle")
-    # Its dropped ones had been sent, and nobody has said that they arrived.
+    # Its dropped ones had been sent, and were not acknowledged.
     assert routes.take(b"r3") == [3, "r" * 90]
 
 
@@ -163,7 +175,7 @@ def test_a_slow_client_gets_no_more_than_it_acknowledges(routes):
     assert routes.take(b"r") == texts[-5:]
 
 
-def test_a_client_that_is_too_slow_is_told_where_messages_are_missing(routes):
+def test_a_slow_client_learns_where_messages_are_missing(routes):
     mailbox = Mailbox(mailboxes.WINDOW_MESSAGES, routes)
     mailbox.attach(b"s", b"r", "idle")
     say(mailbox, *"x" * mailboxes.WINDOW_MESSAGES)
@@ -204,7 +216,7 @@ def test_many_sessions_push_out_the_one_that_is_away_longest(mailbox, routes):
     mailbox.attach(names[1], b"back too", "idle")
     assert routes.take(b"back")[:2] == [0, "a"]
     assert routes.take(b"back too") == [0]
-    # Nobody who is here is sent away.
+    # Connected clients are not forgotten.
     assert routes.take(names[0])[-1] in {"a", "ping"}
     assert mailbox.session_of(names[0]) == names[0]
 

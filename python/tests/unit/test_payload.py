@@ -4,6 +4,7 @@ import os
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from gateway_provisioners.errors import ProtocolError
@@ -47,7 +48,7 @@ def test_unwraps_what_was_wrapped(gateway_key, public_key):
     ids=["empty", "short", "zeros", "beyond the modulus", "long", "random"],
 )
 def test_what_cannot_be_unwrapped_yields_a_random_key(gateway_key, wrapped):
-    """Not an error: whether the padding was right is nobody's business (Bleichenbacher)."""
+    """Not an error, which would show whether the padding was right (Bleichenbacher)."""
     first, second = gateway_key.unwrap(wrapped), gateway_key.unwrap(wrapped)
     assert len(first) == len(second) == 16
 
@@ -70,6 +71,21 @@ def test_errors_quote_nothing():
         with pytest.raises(ProtocolError) as error:
             payload.parse_envelope(blob)
         assert "hush" not in str(error.value)
+
+
+def test_only_version_2_has_features(gateway_key, public_key):
+    aes_key = os.urandom(16)
+    ports = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port", "comm_port")
+    info = {**dict.fromkeys(ports, 1), "ip": "0.0.0.0", "key": "k", "transport": "tcp"}
+    info |= {"signature_scheme": "hmac-sha256", "kernel_id": "k", "features": ["mailbox"]}
+    plain = json.dumps(info).encode()
+    count = 16 - len(plain) % 16
+    encryptor = Cipher(algorithms.AES(aes_key), modes.ECB()).encryptor()
+    envelope = payload.V1Envelope(
+        public_key.encrypt(aes_key, padding.PKCS1v15()),
+        encryptor.update(plain + bytes([count]) * count),
+    )
+    assert payload.open_v1(envelope, gateway_key)[1].features == ()
 
 
 def test_reprs_show_no_bytes():

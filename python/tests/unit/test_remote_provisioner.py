@@ -12,6 +12,7 @@ from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
 from gateway_provisioners.handshake.response_server import Arrival
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.failures import GRACE_SECONDS, container_exited
+from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 
 KERNEL_ID = "6ff4ba43-1e43-4f9e-b1a0-6ab9e4aa9e36"
@@ -61,7 +62,7 @@ class FakeWorkload:
 
     async def remember(self, record):
         self._do("remember")
-        self.record = json.loads(json.dumps(record))
+        self.record = KernelRecord.from_json(json.loads(json.dumps(record.to_json())))
 
     async def begin_restart(self):
         self._do("begin_restart")
@@ -193,8 +194,8 @@ async def test_a_launch_stores_the_record_and_returns_the_connection_info(provis
     assert launch.secret_environment["GREETING"] == "hello"
     assert launch.secret_environment["KERNEL_LAUNCH_KEY"] not in str(launch)
     assert workload.calls == ["remember"]
-    assert workload.record["kernel_id"] == KERNEL_ID
-    assert workload.record["environment"] == {"GREETING": "hello"}
+    assert workload.record.kernel_id == KERNEL_ID
+    assert workload.record.environment == {"GREETING": "hello"}
     assert (provisioner.workload_name, provisioner.has_process) == ("w1", True)
     assert (services.holders, services.expected) == (1, set())
 
@@ -299,8 +300,8 @@ async def test_a_restart_replaces_the_workload_when_the_next_one_runs(provisione
     first, second = provisioner.workloads
     assert first.calls == ["remember", "begin_restart", "stop", "wait_gone", "forget", "replaced"]
     assert second.calls == ["remember"]
-    assert second.record["attempt"] == 2
-    assert second.record["launch_key"] != first.record["launch_key"]
+    assert second.record.attempt == 2
+    assert second.record.launch_key != first.record.launch_key
     assert services.holders == 1
 
 
@@ -362,4 +363,4 @@ async def test_another_process_adopts_the_kernel_from_its_record(provisioner, se
     assert (successor.workload_name, successor.outlives_process) == ("w1", True)
     assert successor.connection_info == provisioner.connection_info
     info = await successor.get_provisioner_info()
-    assert {key: info[key] for key in record} == {**record, "kernel_spec": info["kernel_spec"]}
+    assert KernelRecord.from_json(json.loads(json.dumps(info))) == record

@@ -1,16 +1,16 @@
 """The launcher of Python kernels: runs inside the kernel's container, imports no gateway code.
 
-One process watches over the kernel and answers the gateway, a second one is the kernel:
+One process supervises the kernel and answers the gateway, a second one is the kernel:
 
-    options      command line and environment -> what to do
+    options      command line and environment -> the validated launch
     ports        sockets within the port range
-    supervisor   forks the kernel, passes signals on, reaps, keeps the exit code
+    supervisor   forks the kernel, passes signals on, reaps, returns the exit code
     kernel       the kernel's side of the fork
     spark        the Spark names of the kernel's namespace
     relay        the channels that clients see, in front of the kernel's
-    mailbox      what clients that are away have missed
+    mailbox      messages for clients that are away
     execution    whether the kernel is busy
     reporting    connection info to the gateway
     commands     signals and shutdown from the gateway
-    wire         the bytes of both, launchers/protocol/SPEC.md
+    wire         the bytes of both (launchers/protocol/SPEC.md)
 """

@@ -1,7 +1,7 @@
 """The communication port: signals and shutdown from the gateway (protocol/SPEC.md).
 
-Every connection has a deadline and a size limit and none waits for another, so a silent or
-garbled one costs nothing but itself.
+Every connection has a deadline and a size limit and never waits for another, so a silent or
+garbled one does not delay the others.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ class CommandListener:
     Args:
         selector: events of the sockets are registered here; the data of each is to be called.
         sock: bound; listens from now on.
-        launch_key: authenticates commands; None to obey version 1's, which carry no proof.
-        act: carries out a command and says how that went.
+        launch_key: authenticates commands; None to obey those of version 1, which are not
+            authenticated.
+        act: carries out a command and returns the reply.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class CommandListener:
         """Drop the connections that took too long.
 
         Returns:
-            Seconds until this has to be called again, None when no connection is open.
+            Seconds until this must be called again, None when no connection is open.
         """
         now = time.monotonic()
         while self._connections and self._connections[0].deadline <= now:
@@ -82,7 +83,7 @@ class CommandListener:
     def _accept(self) -> None:
         try:
             sock, address = self._sock.accept()
-        except OSError:  # it was gone before we looked
+        except OSError:  # it has already been closed
             return
         sock.setblocking(False)
         if len(self._connections) >= MAX_CONNECTIONS:
@@ -94,7 +95,7 @@ class CommandListener:
             self._send(connection, wire.challenge_line(connection.challenge))
 
     def _drop_one(self) -> None:
-        """Make room at the expense of the address that takes most of it."""
+        """Make room at the expense of the address with the most connections."""
         busiest = Counter(c.peer for c in self._connections).most_common(1)[0][0]
         self._drop(next(c for c in self._connections if c.peer == busiest))
 

@@ -1,8 +1,8 @@
-"""How a launch fails: one line for the user and an exit code for the gateway."""
+"""Failures of a launch: one line for the user and an exit code for the gateway."""
 
 from __future__ import annotations
 
-# The values of sysexits.h that bootstrap-kernel.sh uses too; the gateway shows code and line.
+# Those of sysexits.h that bootstrap-kernel.sh uses too; the gateway shows the code and the line.
 BAD_PARAMETER = 64
 NO_RUNTIME = 69
 LAUNCH_FAILED = 70
@@ -10,7 +10,7 @@ ENCRYPTION_IMPOSSIBLE = 78
 
 
 class LaunchError(Exception):
-    """The kernel cannot be started; the message is one line that says why.
+    """The kernel cannot be started; the message is one line that gives the cause.
 
     Attributes:
         exit_code: the exit code of the launcher.

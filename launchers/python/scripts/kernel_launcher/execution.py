@@ -1,4 +1,4 @@
-"""Whether the kernel is busy, as it says itself on its iopub channel."""
+"""The kernel's execution state, from the status messages on its iopub channel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DELIMITER = b"<IDS|MSG>"
-# Asked and answered at once, beside what the kernel executes.
+# Requests that are answered at once, while the kernel executes others.
 MOMENTARY = frozenset(
     {
         "kernel_info_request",
@@ -28,17 +28,17 @@ class ExecutionState:
     """Follows the kernel's status messages; other threads may read `value` at any time."""
 
     def __init__(self) -> None:
-        # A shell does one thing after the other. To remember more than which of them are at work
-        # would be to wait for ever for the end of what an interrupt has cut off.
+        # A shell executes one request at a time. Only the busy shells are stored, not the requests: one
+        # that an interrupt has cut off would stay forever.
         self._working: set[str] = set()
 
     @property
     def value(self) -> str:
-        """Jupyter's word for it: busy or idle."""
+        """The state in Jupyter's terms: busy or idle."""
         return "busy" if self._working else "idle"
 
     def follow(self, frames: Sequence[bytes]) -> None:
-        """Look at a message of the iopub channel."""
+        """Take note of a message of the iopub channel."""
         try:
             _, header, parent, _, content = _parts(frames)
             if b'"status"' not in header or json.loads(header)["msg_type"] != "status":
@@ -49,7 +49,7 @@ class ExecutionState:
                 return
             state = json.loads(content)["execution_state"]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            return  # whatever it is, it is for clients to judge
+            return  # malformed messages are passed on to the clients
         if state == "busy":
             self._working.add(shell)
         elif state == "idle":

@@ -1,4 +1,4 @@
-"""The kernel's side of the fork: becomes an IPython kernel and reports when its channels are up."""
+"""The kernel's side of the fork: becomes an IPython kernel and reports once its channels are bound."""
 
 from __future__ import annotations
 
@@ -48,24 +48,24 @@ def run(
     """Be the kernel until it is shut down.
 
     Args:
-        address: transport, ip and the ports of CHANNELS, where it is to listen.
+        address: transport, ip and the ports of CHANNELS that it listens on.
         reserved: sockets that hold ports until the kernel, or the relay before it, has them.
         directory: private, for the connection file.
-        ready_fd: where the connection info goes, as JSON, once the channels are bound.
+        ready_fd: receives the connection info, as JSON, once the channels are bound.
         supervisor_pid: the kernel does not outlive this process.
 
     Returns:
         The exit code.
     """
-    # As jupyter_client starts a local kernel: the leader of a session and of a process group, so
-    # that an interrupt reaches what the kernel started as well.
+    # Like a local kernel of jupyter_client, it leads a session and a process group, so that an
+    # interrupt reaches its child processes as well.
     os.setsid()
     _die_with(supervisor_pid)
     remove_private_variables()
-    del sys.path[0], sys.argv[1:]  # the launcher's directory, and what only it needs
-    # ipykernel takes over file descriptor 2; what goes wrong has to be in the container's log.
+    del sys.path[0], sys.argv[1:]  # the launcher's directory and arguments
+    # ipykernel takes over file descriptor 2; errors must reach the container's log.
     with os.fdopen(os.dup(2), "w") as log:
-        # Nothing becomes garbage while modules load; looking for it takes a sixth of the start.
+        # Loading modules makes no garbage; collecting it takes a sixth of the start.
         gc.disable()
         try:
             app, info = _initialize(options, address, directory)
@@ -73,7 +73,7 @@ def run(
             _fail(log, str(error), error.exit_code)
         except KeyboardInterrupt:
             _fail(log, "interrupted before the kernel was up", LAUNCH_FAILED)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  any code may run here, and all fails alike
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the image's own code runs here
             traceback.print_exc(file=log)
             reason = f"the kernel could not be started: {type(error).__name__}"
             _fail(log, reason, LAUNCH_FAILED)
@@ -96,7 +96,7 @@ def _die_with(supervisor_pid: int) -> None:
 def _fail(log: TextIO, message: str, exit_code: int) -> NoReturn:
     log.write(f"launch_ipykernel: {message}\n")
     log.flush()
-    os._exit(exit_code)  # whatever threads there are already
+    os._exit(exit_code)  # even if threads are running
 
 
 def _initialize(
@@ -115,7 +115,7 @@ def _initialize(
         "kernel_name": "".join(filter(str.isprintable, os.environ.get("KERNEL_NAME", "")))[:256],
     }
     curve = _curve_keys(options.transport_encryption)
-    # Behind the relay the kernel's own channels are nobody else's.
+    # Behind the relay, only the relay uses the kernel's own channels.
     own = {**info, **curve} if info["transport"] == "tcp" else info
     connection_file = Path(directory, f"kernel-{options.kernel_id}.json")
     connection_file.touch(mode=0o600, exist_ok=False)
@@ -125,7 +125,7 @@ def _initialize(
         connection_file=str(connection_file),
         transport=info["transport"],
         ip=info["ip"],
-        parent_handle=1,  # ipykernel's "nobody to watch": _die_with does that
+        parent_handle=1,  # no parent for ipykernel to poll; _die_with ends the kernel
     )
     if info["transport"] == "ipc":
         _publish_without_limit(app)
@@ -140,13 +140,13 @@ def _initialize(
 
 
 def _publish_without_limit(app: IPKernelApp) -> None:
-    """Have nothing dropped between the kernel and the relay, who is faster, but not at every moment."""
+    """Drop nothing between the kernel and the relay, which is faster on average only."""
     import zmq
 
     init_iopub = app.init_iopub
 
     def without_limit(context: zmq.Context[Any]) -> None:
-        context.setsockopt(zmq.SNDHWM, 0)  # of the sockets that are made from now on
+        context.setsockopt(zmq.SNDHWM, 0)  # of later sockets
         init_iopub(context)  # type: ignore[no-untyped-call]
 
     app.init_iopub = without_limit  # type: ignore[method-assign]
@@ -164,13 +164,13 @@ def _kernel_class(name: str) -> type[Kernel]:
         message = f"--kernel-class-name {name} cannot be imported: {error}"
         raise LaunchError(BAD_PARAMETER, message) from error
     if not (isinstance(kernel_class, type) and issubclass(kernel_class, Kernel)):
-        message = f"--kernel-class-name {name} is no subclass of ipykernel.kernelbase.Kernel"
+        message = f"--kernel-class-name {name} is not a subclass of ipykernel.kernelbase.Kernel"
         raise LaunchError(BAD_PARAMETER, message)
     return kernel_class
 
 
 def _curve_keys(policy: str) -> dict[str, str]:
-    """Mint the key pair that encrypts the channels, unless that is not wanted or not possible."""
+    """Make the key pair that encrypts the channels, if `policy` and the image allow it."""
     if policy == "disabled":
         return {}
     import zmq

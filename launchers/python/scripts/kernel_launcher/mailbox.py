@@ -1,8 +1,8 @@
-"""What the kernel said to clients that have not acknowledged it yet, up to a limit; no sockets here.
+"""Messages of the kernel that clients have not acknowledged yet, up to a limit; no sockets here.
 
-What it publishes is in one log for all clients, so that one client more takes no memory; replies are each
-client's own. A client has its place in both: what it was sent, and what it has acknowledged. Nobody has to
-notice that one is away: what it does not acknowledge is sent again when it is back.
+Published messages are in one log for all clients, so that another client takes no memory; each client
+has replies of its own. A client has a position in both: what it was sent, and what it has acknowledged.
+A client that is away need not be noticed: what it has not acknowledged is sent again when it is back.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
     Send = Callable[[bytes, Sequence[bytes]], bool]
 
+# Offered to the gateway (protocol/SPEC.md): this mailbox, and the command `state`.
+FEATURES = ("mailbox", "state")
 # What may be on its way to one client without an acknowledgement.
 WINDOW_MESSAGES = 256
 WINDOW_BYTES = 32 * 2**20
-# Those that are away longest are forgotten when there are more clients.
+# With more clients, those that have been away longest are forgotten.
 MOST_CLIENTS = 32
 
 
@@ -36,21 +38,21 @@ class _Client:
     route: bytes
     acknowledged: int  # the number of a message, as is `sent`
     sent: int
-    published: int = 0  # how many of all that was ever published it was sent, or is past
+    published: int = 0  # how many of all published messages it was sent, or does not need
     connected: bool = True
     replies: deque[_Message] = field(default_factory=deque)
     replies_sent: int = 0
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)  # number and size
     bytes_in_flight: int = 0
     dropped: int = 0
-    # Dropped when they had been sent and not acknowledged: lost only if they do not arrive.
+    # Dropped after they were sent and before they were acknowledged: lost only if they do not arrive.
     unsure: deque[int] = field(default_factory=deque)
 
     def has_room(self) -> bool:
         return len(self.in_flight) < WINDOW_MESSAGES and self.bytes_in_flight < WINDOW_BYTES
 
     def lose(self, message: _Message) -> None:
-        """Count a message that is not kept any more."""
+        """Count a message that is no longer kept."""
         if message.number > self.sent:
             self.dropped += 1
         elif message.number > self.acknowledged:
@@ -58,11 +60,11 @@ class _Client:
 
 
 class Mailbox:
-    """The messages to all clients, and how far each client is.
+    """The messages to all clients, and each client's position.
 
     Args:
         most_bytes: how much is kept; the oldest messages are dropped first, and counted.
-        send: passes frames on to a route, and says whether there is anybody.
+        send: sends frames to a route; returns whether it is connected.
     """
 
     def __init__(self, most_bytes: int, send: Send) -> None:
@@ -79,14 +81,14 @@ class Mailbox:
 
     @property
     def on_its_way(self) -> bool:
-        """Whether anybody who is connected has not acknowledged everything."""
+        """True while a connected client has unacknowledged messages."""
         return any(client.connected and client.in_flight for client in self._clients.values())
 
     def attach(self, session: bytes, route: bytes, execution_state: str) -> None:
-        """Send what `session` has missed, and from now on all there is, to `route`.
+        """Send what `session` has missed, and all later messages, to `route`.
 
-        A session that is new here has missed nothing. A route that attaches again has a new connection:
-        what was on its way is lost.
+        A new session has missed nothing. A route that attaches again has a new connection: what was on
+        its way is lost.
         """
         client = self._clients.pop(session, None)
         if client is None:
@@ -103,13 +105,14 @@ class Mailbox:
             "execution_state": execution_state,
             "dropped": client.dropped,
             "last": self._last,
+            "features": FEATURES,
         }
         if self._send(route, [b"welcome", json.dumps(welcome).encode()]):
             client.dropped = 0
         self._continue(client)
 
     def detach(self, route: bytes) -> None:
-        """Forget the client at `route`: it will not come back."""
+        """Forget the client at `route`, which will not come back."""
         if client := self._routes.get(route):
             self._forget(client)
 
@@ -129,12 +132,12 @@ class Mailbox:
         self._trim()
 
     def session_of(self, route: bytes) -> bytes | None:
-        """Who is attached at `route`."""
+        """Return the session that is attached at `route`."""
         client = self._routes.get(route)
         return client.session if client else None
 
     def post(self, channel: bytes, frames: Sequence[bytes], to: bytes | None = None) -> None:
-        """Send a message of the kernel to a session, or to all; keep it for those who are away."""
+        """Send a message of the kernel to a session, or to all, and keep it for clients that are away."""
         receiver = None if to is None else self._clients.get(to)
         if not self._clients or (to is not None and receiver is None):
             return
@@ -153,7 +156,7 @@ class Mailbox:
             self._drop_oldest()
 
     def _continue(self, client: _Client) -> None:
-        """Send what comes next, as far as it is not too much at once."""
+        """Send the next messages, as far as the window allows."""
         while client.connected and client.has_room():
             position = max(client.published - self._past, 0)
             published = self._published[position] if position < len(self._published) else None
@@ -165,7 +168,7 @@ class Mailbox:
             message = min(filter(None, (published, reply)), default=None)
             if message is None:
                 return
-            client.connected = self._tell_dropped(client) and self._send(
+            client.connected = self._report_dropped(client) and self._send(
                 client.route, message.frames
             )
             if not client.connected:
@@ -179,7 +182,7 @@ class Mailbox:
             client.bytes_in_flight += message.size
 
     def _rewind(self, client: _Client) -> None:
-        """Go back to what was acknowledged: the rest did not arrive."""
+        """Go back to the last acknowledgement: the rest did not arrive."""
         client.dropped += len(client.unsure)
         client.unsure.clear()
         client.in_flight.clear()
@@ -191,7 +194,7 @@ class Mailbox:
         )
         client.connected = True
 
-    def _tell_dropped(self, client: _Client) -> bool:
+    def _report_dropped(self, client: _Client) -> bool:
         if client.dropped:
             if not self._send(client.route, [b"dropped", b"%d" % client.dropped]):
                 return False
@@ -199,7 +202,7 @@ class Mailbox:
         return True
 
     def _drop_oldest(self) -> None:
-        """Drop what was published before any reply: without one a client would wait for ever."""
+        """Drop published messages before any reply: without its reply a client would wait forever."""
         if self._published:
             message = self._pop_published()
             for client in self._clients.values():
@@ -211,7 +214,7 @@ class Mailbox:
             client.lose(self._pop_reply(client))
 
     def _trim(self) -> None:
-        """Let go of what nobody needs any more."""
+        """Drop the messages that all clients have acknowledged."""
         settled = min((c.acknowledged for c in self._clients.values()), default=self._last)
         while self._published and self._published[0].number <= settled:
             self._pop_published()

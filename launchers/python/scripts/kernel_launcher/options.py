@@ -1,7 +1,7 @@
-"""What the launcher was asked to do: its command line, with the container's environment behind it.
+"""The launcher's command line, with the container's environment for options that it omits.
 
-Option names are those of Gateway Provisioners' launchers and, with the prefix
-`RemoteProcessProxy.`, of Enterprise Gateway's.
+The options have the names that Gateway Provisioners' launchers and, with the prefix
+`RemoteProcessProxy.`, Enterprise Gateway's launchers use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEFAULT_KERNEL_CLASS = "ipykernel.ipkernel.IPythonKernel"
 INIT_MODES = ("none", "lazy", "eager")
 LAUNCH_KEY_BYTES = 32
 
-# Kept from user code: keys first of all, and what only ever concerned the launcher.
+# Removed before user code runs: keys, and variables that only concern the launcher.
 PRIVATE_VARIABLES = (
     "KERNEL_LAUNCH_KEY",
     "PUBLIC_KEY",
@@ -43,7 +43,7 @@ class Options:
         launch_key: this launch's secret (32 bytes); None under a gateway that speaks version 1.
         port_range: lowest and highest port to use; (0, 0) leaves the choice to the system.
         transport_encryption: disabled, auto or required: CurveZMQ on the kernel's channels.
-        mailbox_bytes: how much of what the kernel says is kept for clients that are away.
+        mailbox_bytes: how much of the kernel's output is kept for clients that are away.
         report_attempts: how often to try to reach the gateway before giving up.
     """
 
@@ -69,8 +69,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     """Validate the launcher's command line.
 
     Raises:
-        LaunchError: naming the option that is missing or malformed; values are not quoted when
-            they could be secret.
+        LaunchError: naming the option that is missing or malformed; values that could be secret
+            are not quoted.
     """
     parser = _Parser(
         prog="launch_ipykernel.py", description="Start an IPython kernel.", allow_abbrev=False
@@ -92,7 +92,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     option("kernel-id", "the kernel's UUID", variable("KERNEL_ID"))
     option(
         "response-address",
-        "where the gateway waits for the connection info",
+        "the gateway's address for the connection info",
         variable("RESPONSE_ADDRESS"),
         "HOST:PORT",
     )
@@ -125,7 +125,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     host, port = _address(given.response_address)
     launch_key = _launch_key(environment.get("KERNEL_LAUNCH_KEY"))
     if given.cluster_type not in ("spark", "none"):
-        raise LaunchError(BAD_PARAMETER, "--cluster-type is neither spark nor none")
+        raise LaunchError(BAD_PARAMETER, "--cluster-type must be one of: spark, none")
     init_mode = _choice("spark-context-initialization-mode", given, INIT_MODES)
     return Options(
         kernel_id=_kernel_id(given.kernel_id),
@@ -143,14 +143,16 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
 
 
 def remove_private_variables() -> None:
-    """Take the launcher's own variables out of the environment of the code to come."""
+    """Remove the launcher's own variables from the environment, before user code runs."""
     for name in PRIVATE_VARIABLES:
         os.environ.pop(name, None)
 
 
 def _kernel_id(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?", value):
-        raise LaunchError(BAD_PARAMETER, "--kernel-id (KERNEL_ID) is missing or no kernel id")
+        raise LaunchError(
+            BAD_PARAMETER, "--kernel-id (KERNEL_ID) is missing or not a valid kernel id"
+        )
     return value
 
 
@@ -218,21 +220,22 @@ def _port_range(value: str, environment: Mapping[str, str]) -> tuple[int, int]:
 def _positive(name: str, environment: Mapping[str, str], default: int) -> int:
     value = environment.get(name) or str(default)
     if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) == 0:
-        raise LaunchError(BAD_PARAMETER, f"{name} is not a number from 1 to 99999")
+        raise LaunchError(BAD_PARAMETER, f"{name} must be a whole number from 1 to 99999")
     return int(value)
 
 
 def _bytes(name: str, environment: Mapping[str, str], default: int) -> int:
     value = environment.get(name) or str(default)
     if not re.fullmatch(r"[0-9]{1,10}", value):
-        raise LaunchError(BAD_PARAMETER, f"{name} is not a number of bytes, from 0 to 9999999999")
+        message = f"{name} must be a whole number of bytes from 0 to 9999999999"
+        raise LaunchError(BAD_PARAMETER, message)
     return int(value)
 
 
 def _class_name(value: str) -> str:
     if not all(part.isidentifier() for part in value.split(".")) or "." not in value:
         raise LaunchError(
-            BAD_PARAMETER, "--kernel-class-name (KERNEL_CLASS_NAME) is no dotted name of a class"
+            BAD_PARAMETER, "--kernel-class-name (KERNEL_CLASS_NAME) must be a class's dotted name"
         )
     return value
 
@@ -240,9 +243,9 @@ def _class_name(value: str) -> str:
 def _transport_encryption(given: argparse.Namespace, launch_key: bytes | None) -> str:
     value = given.transport_encryption
     if not value:
-        # A gateway of version 1 that wants encryption says so; its clients may not know Curve.
+        # Clients of a version 1 gateway may not support Curve; one that requires it sets the option.
         return "auto" if launch_key else "disabled"
-    if value.startswith("{"):  # a kernelspec's placeholder that an older host did not fill in
+    if value.startswith("{"):  # a kernelspec's placeholder that an older gateway did not replace
         return "disabled"
     return _choice("transport-encryption", given, ("disabled", "auto", "required"))
 
@@ -250,5 +253,5 @@ def _transport_encryption(given: argparse.Namespace, launch_key: bytes | None) -
 def _choice(name: str, given: argparse.Namespace, choices: Sequence[str]) -> str:
     value: str = getattr(given, name.replace("-", "_")).lower()
     if value not in choices:
-        raise LaunchError(BAD_PARAMETER, f"--{name} is none of {', '.join(choices)}")
+        raise LaunchError(BAD_PARAMETER, f"--{name} must be one of: {', '.join(choices)}")
     return value

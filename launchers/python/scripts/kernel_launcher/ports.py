@@ -1,4 +1,4 @@
-"""Sockets for the kernel's channels, within the port range the administrator gave."""
+"""Sockets for the kernel's channels, within the administrator's port range."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def bind(port_range: tuple[int, int]) -> socket.socket:
     """Bind a TCP socket to a free port.
 
     Args:
-        port_range: lowest and highest port; (0, 0) for any the system has.
+        port_range: lowest and highest port; (0, 0) for any port that the system chooses.
 
     Raises:
         LaunchError: no port of the range is free.
@@ -37,8 +37,8 @@ def reserve(port_range: tuple[int, int], count: int) -> list[socket.socket]:
     """Bind sockets that hold ports until the kernel itself listens on them.
 
     The kernel binds beside the reservation, which is possible on Linux because both sockets have
-    SO_REUSEADDR and this one never listens. It is set after binding: beforehand, bind() would
-    accept ports that others have reserved in the same way.
+    SO_REUSEADDR and this one never listens. It is set after binding: if it were set before, bind()
+    would accept ports that another launcher has reserved in the same way.
     """
     reserved = []
     for _ in range(count):

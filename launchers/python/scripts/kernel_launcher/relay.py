@@ -1,8 +1,8 @@
-"""The channels that clients see, in front of the kernel's own; docs/output-while-away.md says why.
+"""The channels that clients see, in front of the kernel's own (docs/output-while-away.md).
 
-The kernel listens on sockets in a directory that is its own. The relay passes on what comes and goes:
-on Jupyter's channels for any client, and on the mailbox port for one that may go away and come back
-(protocol/SPEC.md). It reads no more of a message than where it goes.
+The kernel listens on sockets in a directory of its own. The relay passes messages on in both
+directions: on Jupyter's channels for any client, and on the mailbox port for clients that may go away
+and come back (protocol/SPEC.md). Of a message it reads only the destination.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import zmq
 
 from kernel_launcher.errors import LAUNCH_FAILED, LaunchError
 from kernel_launcher.execution import DELIMITER, ExecutionState
-from kernel_launcher.mailbox import Mailbox
+from kernel_launcher.mailbox import FEATURES, Mailbox
 from kernel_launcher.ports import ANY_ADDRESS
 
 if TYPE_CHECKING:
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 # As the kernel's channels, and one more.
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port", "mailbox_port")
 REQUEST_CHANNELS = ("shell", "stdin", "control", "hb")
-# The kernel knows one client, the relay. What goes with a request and comes back with its reply says
-# where that belongs: to a connection of the channel itself or to a session of the mailbox.
+# The kernel has one client, the relay. The first frame of a request, which comes back with its reply,
+# is its origin: a connection of the channel itself or a session of the mailbox.
 IDENTITY = b"relay"
 FROM_CHANNEL = b"c"
 FROM_MAILBOX = b"m"
-# How many messages of one socket are passed on before the others have their turn.
+# How many messages of one socket are passed on before it is the next one's turn.
 TURN = 64
 SECONDS_TO_CONNECT = 10.0
 MILLISECONDS_TO_WELCOME = 100
 LINGER_MILLISECONDS = 1000
-# What a kernel that has ended said last is here when nothing has come for so long.
+# The last messages of a kernel that has ended have arrived when none has come for so long.
 QUIET_MILLISECONDS = 20
 LAST_WORDS_SECONDS = 2.0
-# A gateway whose node is lost is noticed after this time, and its connection closed.
+# The connection of a gateway whose node is lost is closed after this time.
 HEARTBEAT_MILLISECONDS = 10_000
 HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
 LONGEST_SESSION = 256
 
 
 class Relay:
-    """Stands between a kernel and its clients until `stop`, in a thread of its own.
+    """Relays messages between a kernel and its clients until `stop`, in a thread of its own.
 
     Args:
         info: the kernel's connection info, and the Curve keys that its clients use.
@@ -60,7 +60,7 @@ class Relay:
         failed: called if the relay ends by itself, in its thread.
 
     Raises:
-        LaunchError: a port cannot be bound, or the kernel not be reached.
+        LaunchError: a port cannot be bound, or the kernel cannot be reached.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class Relay:
         }
         for channel in REQUEST_CHANNELS:
             self._relay_requests(channel)
-        self._said = self._socket_to_kernel(zmq.SUB)
-        self._said.subscribe(b"")
+        self._from_kernel = self._socket_to_kernel(zmq.SUB)
+        self._from_kernel.subscribe(b"")
         self._iopub = self._bind(zmq.XPUB, "iopub_port")
         self._mailbox_socket = self._bind(zmq.ROUTER, "mailbox_port")
         self._mailbox_socket.router_mandatory = True
         self._mailbox = Mailbox(mailbox_bytes, self._send_to)
-        self._handle(self._said, self._publish)
+        self._handle(self._from_kernel, self._publish)
         self._handle(self._iopub, self._welcome_subscribers)
         self._handle(self._mailbox_socket, self._serve_mailbox)
         self._stopping, self._stop = os.pipe()
@@ -101,16 +101,17 @@ class Relay:
 
     @property
     def connection_info(self) -> dict[str, Any]:
-        """How clients connect, in the place of how the relay does."""
-        return {**self._info, **self._ports, "ip": ANY_ADDRESS, "transport": "tcp"}
+        """The connection info for clients."""
+        address = {"ip": ANY_ADDRESS, "transport": "tcp"}
+        return {**self._info, **self._ports, **address, "features": FEATURES}
 
     @property
     def execution_state(self) -> str:
-        """Whether the kernel is busy or idle."""
+        """The kernel's state: busy or idle."""
         return self._execution.value
 
     def stop(self) -> None:
-        """Pass on what the kernel said last, and end."""
+        """Pass on the kernel's last messages, and end."""
         os.write(self._stop, b"\0")
         self._thread.join()
 
@@ -124,7 +125,7 @@ class Relay:
             sock.curve_publickey = self._info["curve_publickey"].encode()
             sock.curve_server = True
         if kind == zmq.ROUTER:
-            # A client that comes back is faster than the end of its old connection.
+            # A client may reconnect before its old connection has ended.
             sock.router_handover = True
         if port_name == "mailbox_port":
             sock.sndhwm = 0  # the mailbox has a limit of its own
@@ -141,8 +142,8 @@ class Relay:
     def _socket_to_kernel(self, kind: int) -> zmq.Socket[bytes]:
         sock = self._context.socket(kind)
         sock.linger = 0
-        # Between the kernel and us nothing is dropped: what it is asked waits here until it looks, and
-        # what it says is passed on faster than it says it.
+        # Nothing is dropped between the kernel and the relay: requests wait here until the kernel reads
+        # them, and its messages are passed on faster than it sends them.
         sock.sndhwm = sock.rcvhwm = 0
         return sock
 
@@ -150,15 +151,15 @@ class Relay:
         sock.connect(f"ipc://{self._info['ip']}-{self._info[f'{channel}_port']}")
 
     def _subscribe_to_kernel(self) -> None:
-        """Connect, and wait until what the kernel publishes arrives here."""
-        monitor = self._said.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
-        self._connect(self._said, "iopub")
+        """Connect, and wait until the kernel's published messages arrive here."""
+        monitor = self._from_kernel.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._connect(self._from_kernel, "iopub")
         connected = monitor.poll(int(SECONDS_TO_CONNECT * 1000))
-        self._said.disable_monitor()
+        self._from_kernel.disable_monitor()
         if not connected:
             raise LaunchError(LAUNCH_FAILED, "the kernel's own channels cannot be reached")
-        # ipykernel 7 welcomes a subscriber at once. Older ones say nothing: their time is up then.
-        self._said.poll(MILLISECONDS_TO_WELCOME)
+        # ipykernel 7 welcomes a subscriber at once, older ones do not: then this times out.
+        self._from_kernel.poll(MILLISECONDS_TO_WELCOME)
 
     # The loop.
 
@@ -174,15 +175,15 @@ class Relay:
                 for source in ready:
                     self._handlers[source]()
             self._pass_on_last_words()
-        except Exception as error:  # noqa: BLE001  nobody can reach the kernel then, so it has to end
+        except Exception as error:  # noqa: BLE001  the kernel cannot be reached then, and must end
             message = f"the relay of the kernel's channels has failed: {error!r}"
             self._failed(LaunchError(LAUNCH_FAILED, message))
         finally:
             self._context.destroy()
 
     def _pass_on_last_words(self) -> None:
-        # Clients ask nothing more, but say how much of it has arrived.
-        speaking = (*self._to_kernel.values(), self._said, self._mailbox_socket)
+        # Requests are no longer read, but acknowledgements are.
+        speaking = (*self._to_kernel.values(), self._from_kernel, self._mailbox_socket)
         for source in list(self._handlers):
             if source not in speaking:
                 self._poller.unregister(source)
@@ -219,7 +220,7 @@ class Relay:
                 self._mailbox.post(channel, frames[1:], frames[0])
 
     def _publish(self) -> None:
-        for frames in _received(self._said):
+        for frames in _received(self._from_kernel):
             self._execution.follow(frames)
             self._iopub.send_multipart(frames)
             self._mailbox.post(b"iopub", frames)
@@ -230,7 +231,7 @@ class Relay:
                 self._iopub.send_multipart(self._iopub_welcome(event[1:]))
 
     def _iopub_welcome(self, topic: bytes) -> list[bytes]:
-        """What ipykernel 7 says to a new subscriber, which here the relay is alone."""
+        """Return ipykernel 7's welcome to a new subscriber: the kernel welcomes only the relay."""
         header = {
             "msg_id": uuid.uuid4().hex,
             "msg_type": "iopub_welcome",
@@ -289,7 +290,7 @@ class Relay:
 
 
 def _received(sock: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
-    """The messages that are there; others come when it is the socket's turn again."""
+    """Yield the messages that have arrived, up to a limit, so that other sockets have their turn."""
     for _ in range(TURN):
         try:
             yield sock.recv_multipart(zmq.NOBLOCK)

@@ -1,4 +1,4 @@
-"""Telling the gateway where the kernel listens."""
+"""The report of the kernel's connection info to the gateway."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def report(
     """Send the kernel's connection info, with a bounded number of tries.
 
     Args:
-        options: where to send it, and how often to try.
-        key: hides it from everybody else.
-        info: what the kernel listens on.
+        options: the response address, and how often to try.
+        key: encrypts it for the gateway.
+        info: the kernel's connection info.
 
     Raises:
         LaunchError: the gateway cannot be reached.
@@ -54,11 +54,11 @@ def _send(options: Options, key: wire.LaunchKey | wire.GatewayKey, info: Mapping
     address = (options.response_host, options.response_port)
     with socket.create_connection(address, timeout=SECONDS) as sock:
         if isinstance(key, wire.LaunchKey):
-            # The address this host has for the gateway is the one the gateway can use.
+            # The gateway can reach the kernel at the address that this connection comes from.
             info = {**info, "ip": sock.getsockname()[0]}
         sock.sendall(key.connection_info(info))
         sock.shutdown(socket.SHUT_WR)
-        # A gateway that had no room for us resets the connection, which is worth another try;
-        # one that is slow to close has the bytes nevertheless.
+        # A gateway without a free connection resets this one, and another try makes sense; a gateway
+        # that is slow to close has the bytes nevertheless.
         with suppress(TimeoutError):
             sock.recv(1)

@@ -1,4 +1,4 @@
-"""The names `spark`, `sc` and `sql` in a Python kernel, created when the init mode says."""
+"""The names `spark`, `sc` and `sql` in a Python kernel, created as the init mode says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def prepare(app: IPKernelApp, mode: str) -> None:
         mode: "eager" starts the session now, "lazy" at the first use of one of the names.
 
     Raises:
-        LaunchError: the image has no pyspark, or the kernel no namespace to put the names into.
+        LaunchError: the image has no pyspark, or the kernel has no namespace for the names.
     """
     try:
         from pyspark.sql import SparkSession  # type: ignore[import-not-found]
@@ -48,7 +48,7 @@ class _Session:
         self._names: dict[str, Any] = {}
 
     def start(self) -> dict[str, Any]:
-        """Create the session unless it is there, and put the real objects behind the names."""
+        """Create the session at the first call, and replace the names' placeholders."""
         if not self._names:
             session = self._create()
             atexit.register(session.stop)
@@ -62,7 +62,7 @@ class _Session:
 
 
 class _AtFirstUse:
-    """Stands for one name of the session; whatever is done with it starts the session."""
+    """A placeholder for one name of the session; any use of it starts the session."""
 
     def __init__(self, session: _Session, name: str) -> None:
         self._session = session

@@ -1,9 +1,9 @@
-"""The process that watches over the kernel and answers the gateway.
+"""The process that supervises the kernel and answers the gateway.
 
 It is not the kernel: code that holds the interpreter, fills the memory or crashes cannot keep the
-gateway's commands from being carried out. It may be PID 1 of its container, to which the system
-gives the orphans of other processes and withholds default signal handling: it reaps, passes
-signals on, and ends with the kernel's exit code.
+gateway's commands from being carried out. It may be PID 1 of its container, which inherits orphaned
+processes and has no default signal handling: it reaps, passes signals on, and ends with the
+kernel's exit code.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _launch(options: Options) -> int:
         raise
     ready, kernel_ready = os.pipe()
     supervisor_pid = os.getpid()
-    # Held back until both sides of the fork can deal with them.
+    # Blocked until both sides of the fork can handle them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_ON, signal.SIGCHLD})
     try:
         kernel_pid = os.fork()
@@ -98,7 +98,7 @@ def _launch(options: Options) -> int:
 
 
 def _load_zmq() -> None:
-    """Load what kernel and relay both need, so that it is loaded and kept in memory once."""
+    """Load pyzmq before the fork, so that kernel and relay share its memory."""
     try:
         importlib.import_module("zmq")
     except ImportError as error:
@@ -107,7 +107,7 @@ def _load_zmq() -> None:
 
 
 def _behind_relay(directory: str) -> dict[str, Any]:
-    """Where the kernel listens so that only the relay reaches it: "ports" of ipc are suffixes."""
+    """Return an address of the kernel that only the relay reaches: "ports" of ipc are suffixes."""
     ip = os.path.join(directory, "channel")  # noqa: PTH118  ipykernel wants text
     if len(os.fsencode(ip)) + 2 > LONGEST_SOCKET_PATH:
         message = f"TMPDIR is too long: the kernel's sockets cannot be made in {directory}"
@@ -162,14 +162,14 @@ class _Supervisor:
             listener.close()
         if self._relay:
             self._relay.stop()
-        with suppress(OSError):  # what the kernel started and left behind
+        with suppress(OSError):  # child processes that the kernel left behind
             os.killpg(self._kernel_pid, signal.SIGKILL)
         if self._failure:
             raise self._failure
         return self._exit_code
 
     def _start(self) -> CommandListener | None:
-        """Begin to listen to the gateway; None when that is impossible, so that the kernel ends."""
+        """Start to listen to the gateway; None when that is impossible, which ends the kernel."""
         try:
             # Cryptography loads while the other process loads the kernel.
             from kernel_launcher.commands import CommandListener
@@ -188,13 +188,13 @@ class _Supervisor:
         return CommandListener(self._selector, self._comm_socket, launch_key, self._act)
 
     def _report(self, key: LaunchKey | GatewayKey) -> None:
-        """Wait for the kernel's channels and tell the gateway; runs in a thread of its own."""
+        """Wait for the kernel's channels and report them; runs in a thread of its own."""
         from kernel_launcher.reporting import report
 
         try:
             with os.fdopen(self._ready) as ready:
                 info = ready.read()
-            if not info:  # the kernel has ended; its exit code says why
+            if not info:  # the kernel has ended, with an exit code
                 return
             channels = json.loads(info)
             if self._options.launch_key:
@@ -215,14 +215,14 @@ class _Supervisor:
         else:
             encrypted = "encrypted" if "curve_publickey" in channels else "not encrypted"
             _say(
-                f"kernel {self._options.kernel_id} is up, channels {encrypted}; told"
+                f"kernel {self._options.kernel_id} is up, channels {encrypted}; reported to"
                 f" {self._options.response_host}:{self._options.response_port}"
                 f" with protocol version {2 if self._options.launch_key else 1}"
             )
         os.write(self._report_done, b"\0")
 
     def _start_relay(self, info: dict[str, Any]) -> dict[str, Any]:
-        """Stand between the kernel and its clients; gives what the clients connect to."""
+        """Start the relay between the kernel and its clients; return the clients' connection info."""
         from kernel_launcher.relay import Relay
 
         self._relay = Relay(info, self._reserved, self._options.mailbox_bytes, self._relay_failed)
@@ -272,13 +272,13 @@ class _Supervisor:
         if not self._signal_group(signum):
             return {"ok": False, "error": "the kernel has ended"}
         if signum == signal.SIGINT and self._options.init_mode != "none":
-            # Spark's jobs run in the JVM; the kernel cancels them on this signal.
+            # Spark's jobs run in the JVM; the kernel cancels them on SIGUSR2.
             os.kill(self._kernel_pid, signal.SIGUSR2)
         return {"ok": True}
 
     def _signal_group(self, signum: int) -> bool:
         """Signal the kernel and what it started, as jupyter_client does with a local kernel."""
-        if self._exit_code is not None:  # its number may be another process's by now
+        if self._exit_code is not None:  # another process may have its number by now
             return False
         try:
             os.killpg(self._kernel_pid, signum)

@@ -23,15 +23,15 @@ CONTEXT = b"gateway-provisioners v2 "
 
 
 class WireError(Exception):
-    """The peer's bytes are not what the protocol asks for; never quotes them."""
+    """The peer's bytes do not follow the protocol; never quotes them."""
 
 
 class LaunchKey:
-    """What a launch's secret can do, version 2 of the protocol.
+    """Seals and opens messages of version 2 with a launch's secret.
 
     Args:
         secret: 32 bytes that only the gateway and this launch know.
-        kernel_id: binds what is sealed to this kernel.
+        kernel_id: binds sealed messages to this kernel.
     """
 
     def __init__(self, secret: bytes, kernel_id: str) -> None:
@@ -54,7 +54,7 @@ class LaunchKey:
         """Authenticate the gateway's answer to `challenge`.
 
         Raises:
-            WireError: it was not sealed with this launch's key, for this challenge, or is no JSON.
+            WireError: it was not sealed with this launch's key for this challenge, or is not JSON.
         """
         envelope = parse(line)
         if envelope.get("version") != 2:
@@ -81,10 +81,10 @@ class LaunchKey:
 
 
 class GatewayKey:
-    """What the gateway's public key can do, version 1 of the protocol.
+    """Encrypts reports of version 1 with the gateway's public key.
 
     Raises:
-        LaunchError: the key cannot be used.
+        LaunchError: the key is not a valid RSA key.
     """
 
     def __init__(self, public_key: str) -> None:
@@ -97,13 +97,13 @@ class GatewayKey:
         except (ValueError, UnsupportedAlgorithm) as error:
             raise LaunchError(BAD_PARAMETER, "--public-key (PUBLIC_KEY) cannot be read") from error
         if not isinstance(key, RSAPublicKey):
-            raise LaunchError(BAD_PARAMETER, "--public-key (PUBLIC_KEY) is no RSA key")
+            raise LaunchError(BAD_PARAMETER, "--public-key (PUBLIC_KEY) is not an RSA key")
         self._key = key
 
     def connection_info(self, info: Mapping[str, Any]) -> bytes:
         """Encrypt the connection info for the gateway's response server.
 
-        AES-128-ECB under a fresh key and RSA PKCS#1 v1.5 are what that version prescribes.
+        Version 1 prescribes AES-128-ECB with a fresh key and RSA PKCS#1 v1.5.
         """
         from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
         from cryptography.hazmat.primitives.ciphers import Cipher
@@ -125,12 +125,12 @@ class GatewayKey:
 
 
 def new_challenge() -> str:
-    """A value that no command was ever sealed for."""
+    """Make a value that no command was ever sealed for."""
     return _encode(os.urandom(CHALLENGE_BYTES))
 
 
 def challenge_line(challenge: str) -> bytes:
-    """What the launcher says first on a command connection, version 2."""
+    """Return the launcher's first line on a command connection of version 2."""
     return _json({"version": 2, "challenge": challenge}) + b"\n"
 
 
@@ -138,7 +138,7 @@ def parse(data: bytes) -> dict[str, Any]:
     """Read one JSON object.
 
     Raises:
-        WireError: it is anything else.
+        WireError: it is not a JSON object.
     """
     try:
         value = json.loads(data)

@@ -1,7 +1,7 @@
 # The communication port: signals and shutdown from the gateway (protocol/SPEC.md).
 #
-# Every connection has a deadline and a size limit and none waits for another, so a silent or
-# garbled one costs nothing but itself.
+# Every connection has a deadline and a size limit and never waits for another, so a silent or
+# garbled one does not delay the others.
 
 MAX_CONNECTIONS <- 32L
 MAX_BYTES <- 4096L
@@ -10,15 +10,15 @@ SEND_ATTEMPTS <- 10L
 HIGHEST_SIGNAL <- 64L
 SIGINT <- 2L
 
-# Serve the communication port of this process, the kernel, in a child process until it is told to
-# stop or the kernel has ended. `key` authenticates commands; NULL to obey version 1's, which carry
-# no proof.
+# Serve the communication port of this process, the kernel, in a child process until a command stops
+# it or the kernel has ended. `key` authenticates commands; NULL to obey those of version 1, which are
+# not authenticated.
 serve_commands <- function(server, key) {
   kernel <- Sys.getpid()
   parallel::mcparallel(
     {
-      # R looks up the name of whoever connects, and all the others would wait for an answer that
-      # no name server gives: none is to be asked.
+      # R looks up the name of each peer, and all the others would wait for a name server that does not
+      # answer: with 0 attempts none is asked.
       Sys.setenv(RES_OPTIONS = "attempts:0")
       command_loop(server, key, kernel)
     },
@@ -31,17 +31,17 @@ command_loop <- function(server, key, kernel) {
   connections <- list() # oldest first
   while (lives(kernel)) {
     sockets <- c(list(server), lapply(connections, `[[`, "socket"))
-    # Also when nobody connects, so that it ends with the kernel. R's waits for sockets are the only
-    # place where an interrupt counts although interrupts are suspended.
+    # The timeout holds without connections too, so that this process ends with the kernel. Interrupts
+    # reach R's waits for sockets even while they are suspended.
     ready <- tryCatch(
       socketSelect(sockets, timeout = time_left(connections)),
       error = function(condition) FALSE, interrupt = function(condition) FALSE
     )
-    told_to_stop <- FALSE
+    stopped <- FALSE
     for (i in which(ready[-1])) {
       connections[[i]] <- receive(connections[[i]], key)
       if (connections[[i]]$complete) {
-        told_to_stop <- serve(connections[[i]], key, kernel) || told_to_stop
+        stopped <- serve(connections[[i]], key, kernel) || stopped
       }
     }
     if (ready[1]) {
@@ -51,7 +51,7 @@ command_loop <- function(server, key, kernel) {
     over[utils::head(which(!over), -MAX_CONNECTIONS)] <- TRUE # the oldest make room
     for (each in connections[over]) close(each$socket)
     connections <- connections[!over]
-    if (told_to_stop) {
+    if (stopped) {
       break
     }
   }
@@ -68,7 +68,7 @@ time_left <- function(connections) {
   max(0, as.numeric(connections[[1]]$deadline) - as.numeric(Sys.time()))
 }
 
-# A list of the connection that is waiting; empty when it was gone before we looked.
+# A list of the connection that is waiting; empty when it has already been closed.
 accept <- function(server, key) {
   socket <- tryCatch(
     socketAccept(server, open = "r+b", blocking = FALSE, timeout = SECONDS),
@@ -131,10 +131,10 @@ act <- function(command, kernel) {
   }
 }
 
-# Signal the kernel and what it started, as jupyter_client does with a local kernel, but not this
-# process: it belongs to the group and has an answer to give.
+# Signal the kernel and its child processes, as jupyter_client does with a local kernel, but not this
+# process, which belongs to the group and must still reply.
 signal_group <- function(kernel, signum) {
-  if (!lives(kernel)) { # its number may be another process's by now
+  if (!lives(kernel)) { # another process may have its number by now
     return(FALSE)
   }
   others <- setdiff(group_members(process(kernel)$group), Sys.getpid())
@@ -142,8 +142,8 @@ signal_group <- function(kernel, signum) {
   TRUE
 }
 
-# A few hundred bytes on a fresh connection always fit its send buffer; what interrupts R's wait for
-# room comes before the first of them.
+# A few hundred bytes on a fresh connection always fit its send buffer; an interrupt of R's wait for
+# room comes before the first byte.
 send <- function(socket, bytes) {
   for (attempt in seq_len(SEND_ATTEMPTS)) {
     sent <- tryCatch(

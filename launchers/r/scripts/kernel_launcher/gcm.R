@@ -1,13 +1,13 @@
 # AES-GCM (NIST SP 800-38D), with a nonce of 12 bytes and a tag of 16.
 #
-# R's openssl package has it without associated data and sodium has other ciphers, so it is put
-# together here: AES from digest, which IRkernel needs as well, and GHASH from linear algebra.
+# R's openssl package has it without associated data and sodium has other ciphers, so it is combined
+# here from the AES of digest, which IRkernel needs as well, and GHASH in linear algebra.
 # Messages are short, a few hundred bytes.
 
 BLOCK <- 16L
 TAG_BYTES <- 16L
 
-# What can be done with a key of 16 or 32 bytes: `seal` and `open` (NULL for what is not authentic).
+# The functions `seal` and `open` (NULL for data that is not authentic) for a key of 16 or 32 bytes.
 gcm <- function(key) {
   aes <- digest::AES(key, mode = "ECB")
   ghash <- ghash_with(aes$encrypt(raw(BLOCK)))

@@ -21,7 +21,7 @@ start_kernel <- function(options) {
   )
   path <- write_connection_file(info, options$kernel_id)
   on.exit(unlink(path))
-  # IRkernel cannot be given sockets: between here and its own bind the ports are anybody's.
+  # IRkernel takes no sockets: between here and its own bind, other processes may take the ports.
   for (each in reserved) close(each$socket)
   kernel <- tryCatch(
     IRkernel:::Kernel$new(connection_file = path),
@@ -32,7 +32,7 @@ start_kernel <- function(options) {
   list(kernel = kernel, info = info)
 }
 
-# For this user alone. It is gone as soon as IRkernel has read it.
+# For this user alone. It is removed as soon as IRkernel has read it.
 write_connection_file <- function(info, kernel_id) {
   mask <- Sys.umask("0177")
   on.exit(Sys.umask(mask))
@@ -41,10 +41,10 @@ write_connection_file <- function(info, kernel_id) {
   path
 }
 
-# A function that is the kernel until it is shut down, and holds nothing of the launcher's.
+# A function that runs the kernel until it is shut down, and refers to nothing of the launcher.
 until_shut_down <- function(kernel) {
   forever <- function() {
-    # IRkernel deals with interrupts of code and of its own waiting; one in between is no reason to end.
+    # IRkernel handles interrupts of code and of its own waiting; one in between must not end it.
     repeat tryCatch(allowInterrupts(kernel$run()), interrupt = function(condition) NULL)
   }
   environment(forever) <- list2env(list(kernel = kernel), parent = baseenv())

@@ -1,7 +1,7 @@
 # A launch, in order. Returns the function that is the kernel.
 launch <- function(arguments) {
   tryCatch(
-    # What a package warns of while it loads would come last, after the line that says what happened.
+    # A package's warnings would be printed last, after the line with the cause.
     suppressWarnings(start(parse_options(arguments))),
     launch_error = function(error) {
       say(conditionMessage(error))
@@ -15,7 +15,7 @@ launch <- function(arguments) {
 }
 
 start <- function(options) {
-  force(options) # from the environment, while it still holds all
+  force(options) # before variables are removed from the environment
   remove_private_variables()
   if (options$transport_encryption == "required") {
     fail(
@@ -35,10 +35,11 @@ start <- function(options) {
     kernel_id = options$kernel_id,
     pid = Sys.getpid(),
     pgid = process("self")$group,
-    comm_port = comm$port
+    comm_port = comm$port,
+    if (proves) list(features = list()) # neither a mailbox nor the command `state`
   ))
   say(
-    "kernel ", options$kernel_id, " is up, channels not encrypted; told ", options$response_host, ":",
+    "kernel ", options$kernel_id, " is up, channels not encrypted; reported to ", options$response_host, ":",
     options$response_port, " with protocol version ", key$version
   )
   until_shut_down(started$kernel)

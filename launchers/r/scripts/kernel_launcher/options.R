@@ -1,9 +1,9 @@
-# What the launcher was asked to do: its command line, with the container's environment behind it.
+# The launcher's command line, with the container's environment for options that it omits.
 #
-# Option names are those of Gateway Provisioners' launchers and, with the prefix
-# `RemoteProcessProxy.`, of Enterprise Gateway's.
+# The options have the names that Gateway Provisioners' launchers and, with the prefix
+# `RemoteProcessProxy.`, Enterprise Gateway's launchers use.
 
-# Kept from user code: keys first of all, and what only ever concerned the launcher.
+# Removed before user code runs: keys, and variables that only concern the launcher.
 PRIVATE_VARIABLES <- c(
   "KERNEL_LAUNCH_KEY", "PUBLIC_KEY", "EG_PUBLIC_KEY", "RESPONSE_ADDRESS", "EG_RESPONSE_ADDRESS",
   "JPY_PARENT_PID"
@@ -12,9 +12,9 @@ LAUNCH_KEY_BYTES <- 32L
 
 # Validate the launcher's command line.
 #
-# Fails naming the option that is missing or malformed; values are not quoted when they could be
-# secret. In what it returns, launch_key is raw bytes, or NULL under a gateway that speaks
-# version 1, and port_range is c(0, 0) where the choice is left to the launcher.
+# Fails naming the option that is missing or malformed; values that could be secret are not quoted.
+# In the result, launch_key is raw bytes, or NULL under a gateway that speaks version 1, and
+# port_range is c(0, 0) for any ports.
 parse_options <- function(arguments) {
   given <- read_arguments(arguments, list(
     "kernel-id" = variable("KERNEL_ID"),
@@ -30,7 +30,7 @@ parse_options <- function(arguments) {
   address <- parse_address(given[["response-address"]])
   launch_key <- parse_launch_key(own_variable("KERNEL_LAUNCH_KEY"))
   if (!given[["cluster-type"]] %in% c("spark", "none")) {
-    fail(BAD_PARAMETER, "--cluster-type is neither spark nor none")
+    fail(BAD_PARAMETER, "--cluster-type must be one of: spark, none")
   }
   init_mode <- choice("spark-context-initialization-mode", given, c("none", "lazy", "eager"))
   list(
@@ -46,7 +46,7 @@ parse_options <- function(arguments) {
   )
 }
 
-# Take the launcher's own variables out of the environment of the code to come.
+# Remove the launcher's own variables from the environment, before user code runs.
 remove_private_variables <- function() Sys.unsetenv(PRIVATE_VARIABLES)
 
 own_variable <- function(name, default = "") {
@@ -56,7 +56,7 @@ own_variable <- function(name, default = "") {
 
 variable <- function(name, default = "") own_variable(name, own_variable(paste0("EG_", name), default))
 
-# The defaults, replaced by what was given as `--name value` or `--name=value`.
+# The defaults, replaced by the options on the command line, `--name value` or `--name=value`.
 read_arguments <- function(arguments, defaults) {
   while (length(arguments)) {
     argument <- arguments[1]
@@ -86,7 +86,7 @@ groups <- function(pattern, text) {
 
 parse_kernel_id <- function(value) {
   if (is.null(groups("[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?", value))) {
-    fail(BAD_PARAMETER, "--kernel-id (KERNEL_ID) is missing or no kernel id")
+    fail(BAD_PARAMETER, "--kernel-id (KERNEL_ID) is missing or not a valid kernel id")
   }
   value
 }
@@ -98,7 +98,7 @@ parse_address <- function(value) {
   if (port < 1 || port > 65535) {
     fail(BAD_PARAMETER, option, "missing or not of the form host:port")
   } else if (nzchar(parts[1])) {
-    fail(BAD_PARAMETER, option, "an IPv6 address; the sockets of R have IPv4 only")
+    fail(BAD_PARAMETER, option, "an IPv6 address, and R's sockets support only IPv4")
   }
   list(host = parts[2], port = port)
 }
@@ -147,14 +147,14 @@ parse_port_range <- function(value) {
 positive <- function(name, default) {
   value <- own_variable(name, as.character(default))
   if (is.null(groups("[0-9]{1,5}", value)) || as.integer(value) == 0) {
-    fail(BAD_PARAMETER, name, " is not a number from 1 to 99999")
+    fail(BAD_PARAMETER, name, " must be a whole number from 1 to 99999")
   }
   as.integer(value)
 }
 
 parse_transport_encryption <- function(given) {
   value <- given[["transport-encryption"]]
-  if (!nzchar(value) || startsWith(value, "{")) { # a kernelspec's placeholder that an older host did not fill in
+  if (!nzchar(value) || startsWith(value, "{")) { # a placeholder that an older gateway did not replace
     return("auto")
   }
   choice("transport-encryption", given, c("disabled", "auto", "required"))
@@ -163,7 +163,7 @@ parse_transport_encryption <- function(given) {
 choice <- function(name, given, choices) {
   value <- tolower(given[[name]])
   if (!value %in% choices) {
-    fail(BAD_PARAMETER, "--", name, " is none of ", paste(choices, collapse = ", "))
+    fail(BAD_PARAMETER, "--", name, " must be one of: ", paste(choices, collapse = ", "))
   }
   value
 }

@@ -1,12 +1,12 @@
-# What R does not say about its sockets and processes, and Linux does: proc(5).
+# R's sockets and processes, from proc(5): R itself does not report them.
 
-# A process's parent, process group and state; NULL when there is no such process.
+# A process's parent, process group and state; NULL for a process that does not exist.
 process <- function(pid) {
   line <- suppressWarnings(tryCatch(
     readLines(file.path("/proc", pid, "stat")), error = function(condition) NULL
   ))
   if (length(line)) {
-    # After the program's name, which may hold anything.
+    # After the program's name, which may contain any character.
     fields <- strsplit(sub("^.*\\) ", "", line), " ")[[1]]
     list(state = fields[1], parent = as.integer(fields[2]), group = as.integer(fields[3]))
   }

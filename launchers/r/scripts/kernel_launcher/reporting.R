@@ -1,4 +1,4 @@
-# Telling the gateway where the kernel listens.
+# The report of the kernel's connection info to the gateway.
 
 REPORT_SECONDS <- 5
 LONGEST_PAUSE <- 2
@@ -8,7 +8,7 @@ CLOSE_WAIT <- "08"
 CLOSING <- c("04", "05") # FIN_WAIT1 and FIN_WAIT2: the other side has not closed yet
 
 # Send the kernel's connection info, with a bounded number of tries; fails when the gateway cannot
-# be reached. `key` hides it from everybody else.
+# be reached. `key` encrypts it for the gateway.
 report <- function(options, key, info) {
   for (attempt in seq_len(options$report_attempts)) {
     problem <- tryCatch(
@@ -28,9 +28,9 @@ report <- function(options, key, info) {
   )
 }
 
-# Returns NULL. A gateway that had no room for us resets the connection, which is worth another
-# try; one that is slow to close has the bytes nevertheless. R cannot close one direction of a
-# connection and wait for the other, so it closes both and looks what becomes of it.
+# Returns NULL. A gateway without a free connection resets this one, and another try makes sense; a
+# gateway that is slow to close has the bytes nevertheless. R cannot close one direction of a connection
+# and wait for the other, so it closes both and watches the connection's state.
 send_report <- function(options, key, info) {
   socket <- socketConnection(
     options$response_host, options$response_port,
@@ -40,7 +40,7 @@ send_report <- function(options, key, info) {
     {
       ends <- connection_to(options$response_port)
       if (key$version == 2L) {
-        # The address this host has for the gateway is the one the gateway can use.
+        # The gateway can reach the kernel at the address that this connection comes from.
         info$ip <- address_of(ends$local)
       }
       writeBin(key$connection_info(info), socket)
@@ -73,7 +73,7 @@ wait_for_gateway <- function(ends) {
   while (any((state <- state_of(ends)) %in% CLOSING) && Sys.time() < deadline) {
     Sys.sleep(0.005)
   }
-  # Closed in good order it is remembered for a minute, and forgotten at once when it was reset.
+  # The system lists a connection that was closed in order for a minute, and one that was reset no longer.
   if (!length(state)) {
     stop("Connection reset by peer")
   }

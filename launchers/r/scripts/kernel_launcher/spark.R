@@ -1,4 +1,4 @@
-# The names `spark` and `sc` in an R kernel, created when the init mode says.
+# The names `spark` and `sc` in an R kernel, created as the init mode says.
 
 # "eager" starts the session now, "lazy" at the first use of one of the names, "none" never.
 prepare_spark <- function(mode) {
@@ -22,7 +22,7 @@ prepare_spark <- function(mode) {
   }
 }
 
-# The Spark session; SparkR makes it unless it is there.
+# The Spark session, which SparkR makes at the first call.
 session <- function(mode) {
   tryCatch(
     loadNamespace("SparkR"),

@@ -4,12 +4,12 @@ CHALLENGE_BYTES <- 16L
 NONCE_BYTES <- 12L
 CONTEXT <- "gateway-provisioners v2 "
 
-# The peer's bytes are not what the protocol asks for; never quotes them.
+# The peer's bytes do not follow the protocol; never quotes them.
 refuse <- function(...) {
   stop(structure(list(message = "not the protocol", call = NULL), class = c("wire_error", "error", "condition")))
 }
 
-# What a launch's secret can do, version 2 of the protocol.
+# Functions that seal and open messages of version 2 with a launch's secret.
 launch_key <- function(secret, kernel_id) {
   command <- gcm(derive(secret, kernel_id, "command"))
   list(
@@ -23,7 +23,7 @@ launch_key <- function(secret, kernel_id) {
       encode_base64(to_json(c(version = 2L, kernel_id = kernel_id, sealed)))
     },
     # Authenticate the gateway's answer to a challenge; a wire_error if it was not sealed with this
-    # launch's key, for this challenge, or is no JSON.
+    # launch's key for this challenge, or is not JSON.
     open_command = function(line, challenge) {
       envelope <- from_json(line)
       if (!identical(envelope[["version"]], 2L)) {
@@ -44,7 +44,7 @@ launch_key <- function(secret, kernel_id) {
   )
 }
 
-# What the gateway's public key can do, version 1 of the protocol.
+# A function that encrypts reports of version 1 with the gateway's public key.
 gateway_key <- function(public_key) {
   if (!requireNamespace("openssl", quietly = TRUE)) {
     fail(NO_RUNTIME, "this gateway speaks version 1 of the protocol, which needs the R package openssl")
@@ -54,12 +54,12 @@ gateway_key <- function(public_key) {
     error = function(condition) fail(BAD_PARAMETER, "--public-key (PUBLIC_KEY) cannot be read")
   )
   if (!inherits(key, "rsa")) {
-    fail(BAD_PARAMETER, "--public-key (PUBLIC_KEY) is no RSA key")
+    fail(BAD_PARAMETER, "--public-key (PUBLIC_KEY) is not an RSA key")
   }
   list(
     version = 1L,
-    # Encrypt the connection info for the gateway's response server. AES-128-ECB under a fresh key
-    # and RSA PKCS#1 v1.5 are what that version prescribes.
+    # Encrypt the connection info for the gateway's response server. Version 1 prescribes AES-128-ECB
+    # with a fresh key and RSA PKCS#1 v1.5.
     connection_info = function(info) {
       aes_key <- random_bytes(16)
       envelope <- list(
@@ -80,7 +80,7 @@ encrypt_v1 <- function(aes_key, plain) {
 # A value that no command was ever sealed for.
 new_challenge <- function() encode_base64(random_bytes(CHALLENGE_BYTES), character = TRUE)
 
-# What the launcher says first on a command connection, version 2.
+# The launcher's first line on a command connection of version 2.
 challenge_line <- function(challenge) {
   c(to_json(list(version = 2L, challenge = challenge)), charToRaw("\n"))
 }
@@ -102,7 +102,7 @@ seal <- function(cipher, aad, plain) {
   )
 }
 
-# Read one JSON object, from bytes; a wire_error if it is anything else.
+# Read one JSON object, from bytes; a wire_error if they are not one.
 from_json <- function(bytes) {
   value <- tryCatch(
     {
@@ -123,7 +123,7 @@ encode_base64 <- function(bytes, character = FALSE) {
   if (character) text else charToRaw(text)
 }
 
-# The bytes of a base64 text; NULL when it is none.
+# The bytes of a base64 text; NULL when it is not valid.
 decode_base64 <- function(text) {
   if (nchar(text, "bytes") %% 4 == 0 && !is.null(groups("[A-Za-z0-9+/]*={0,2}", text))) {
     jsonlite::base64_dec(text)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
@@ -16,6 +16,7 @@ from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecMa
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
 from gateway_provisioners.handshake.response_server import ResponseServer
+from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 
 _FIRST_PAUSE_SECONDS = 0.5
@@ -74,7 +75,7 @@ async def patiently(step: Callable[[], Awaitable[None]]) -> None:
 async def adopt(
     kernels: GatewayKernelManager,
     workload: str,
-    record: Mapping[str, Any],
+    record: KernelRecord,
     *,
     last_activity: str,
     started: str,
@@ -85,10 +86,10 @@ async def adopt(
         last_activity, started: in ISO 8601, or "".
     """
     await kernels.adopt(
-        kernel_id=record["kernel_id"],
-        kernel_name=record["kernel_name"],
-        kernel_spec=KernelSpec(resource_dir="", **record["kernel_spec"]),
-        env=record["environment"],
+        kernel_id=record.kernel_id,
+        kernel_name=record.kernel_name,
+        kernel_spec=KernelSpec(resource_dir="", **record.kernel_spec),
+        env=dict(record.environment),
         last_activity=last_activity,
         started=started,
         restore=restore(workload, record),
@@ -96,7 +97,7 @@ async def adopt(
 
 
 def restore(
-    workload: str, record: Mapping[str, Any]
+    workload: str, record: KernelRecord
 ) -> Callable[[KernelProvisionerBase], Awaitable[None]]:
     """What gives a new provisioner of a kernel all that another one stored."""
 

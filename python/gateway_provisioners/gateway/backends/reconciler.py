@@ -20,6 +20,7 @@ from gateway_provisioners.gateway.failures import summarize
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.kube.gateways import Gateways
 from gateway_provisioners.kube.pods import KernelPods
+from gateway_provisioners.model.kernel_record import KernelRecord, NewerRecord
 from gateway_provisioners.model.pod.kernel_state import (
     LAST_ACTIVITY_ANNOTATION,
     RESTARTING,
@@ -63,6 +64,8 @@ class Reconciler:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._due: set[str] = set()
         self._lost: dict[str, asyncio.TimerHandle] = {}
+        self._newer: dict[str, str] = {}
+        """By kernel, the pod that a gateway of a later release started, and that is left as it is."""
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._unsubscribe: list[Callable[[], None]] = []
 
@@ -149,6 +152,8 @@ class Reconciler:
             )
         if pods:
             self._found(kernel_id)
+        else:
+            self._newer.pop(kernel_id, None)
         serve = decision.serve
         is_dead = not pods or (serve is not None and serve.ended and serve.state == RUNNING)
         if is_dead and kernel_id in self._kernels and not self._is_leader():
@@ -162,21 +167,15 @@ class Reconciler:
     async def _serve(self, kernel_id: str, pod: PodState) -> None:
         managed = kernel_id in self._kernels
         followed = self._kernels.get_kernel(kernel_id).workload_name if managed else ""
-        if followed == pod.name:
+        if pod.name in (followed, self._newer.get(kernel_id)):
             return
         try:
-            record = await self._pods.record(pod.name)
-        except ClusterError as error:
-            if error.status != _NOT_FOUND:
-                raise
-            record = None
-        if record is None:
-            if not managed:
-                _log.warning("Pod %s has no record of its kernel; it is removed.", pod.name)
-                self._pods.remove_soon(pod.name)
-            return
-        try:
-            if managed:
+            record = await self._record(pod.name)
+            if record is None:
+                if not managed:
+                    _log.warning("Pod %s has no record of its kernel; it is removed.", pod.name)
+                    self._pods.remove_soon(pod.name)
+            elif managed:
                 await self._kernels.follow(
                     kernel_id, replaces=followed, restore=restore(pod.name, record)
                 )
@@ -184,6 +183,11 @@ class Reconciler:
                 await self._adopt(pod.name, record)
         except ClusterError:
             raise
+        except NewerRecord as error:
+            self._newer[kernel_id] = pod.name
+            _log.warning("Kernel %s in pod %s is left as it is: %s", kernel_id, pod.name, error)
+            if managed:  # a gateway of that release has restarted it
+                await self._kernels.release(kernel_id)
         except Exception as error:  # noqa: BLE001 - one record must not keep the others' gateway away
             _log.error(
                 "Kernel pod %s cannot be taken over and is left as it is: %s",
@@ -191,7 +195,15 @@ class Reconciler:
                 summarize(error),
             )
 
-    async def _adopt(self, pod: str, record: dict[str, Any]) -> None:
+    async def _record(self, pod: str) -> KernelRecord | None:
+        try:
+            return await self._pods.record(pod)
+        except ClusterError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return None
+
+    async def _adopt(self, pod: str, record: KernelRecord) -> None:
         known = self._pods.pods.objects.get(pod)
         await adopt(
             self._kernels,

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import zmq
 from jupyter_client.manager import KernelManager
 
+from gateway_provisioners.model.features import GATEWAY_FEATURES, parse_features
+
 # The number of messages that are read before other tasks have their turn on the event loop.
 _BATCH = 64
 # An acknowledgement for each message would cost as much as the message. Messages that were not
@@ -28,10 +30,11 @@ Receive = Callable[["MailboxChannel", list[bytes]], None]
 
 
 class Welcome(NamedTuple):
-    """The launcher's first message: the kernel's state, and how many messages the client has lost."""
+    """The launcher's first message: the kernel's state, the number of lost messages, and features."""
 
     execution_state: str
     dropped: int
+    features: tuple[str, ...]
 
 
 class MailboxConnection:
@@ -188,7 +191,9 @@ class MailboxConnection:
             content = json.loads(frames[0])
             self._last_missed = content["last"]
             if not self.welcomed.done():
-                self.welcomed.set_result(Welcome(content["execution_state"], content["dropped"]))
+                features = parse_features(content.get("features"))
+                state, dropped = content["execution_state"], content["dropped"]
+                self.welcomed.set_result(Welcome(state, dropped, features))
             elif content["dropped"]:
                 self.on_dropped(content["dropped"])
         elif kind == "dropped":
@@ -264,7 +269,7 @@ def _connect(sock: zmq.Socket[bytes], kernel: KernelManager, port: int) -> None:
 
 
 def _attach_frames(key: bytes, session: str) -> tuple[bytes, bytes, bytes]:
-    content = json.dumps({"session": session}).encode()
+    content = json.dumps({"session": session, "features": GATEWAY_FEATURES}).encode()
     signature = hmac.new(key, b"attach" + content, "sha256").hexdigest().encode()
     return b"attach", signature, content
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.model.failures import GRACE_SECONDS
 from gateway_provisioners.model.patch import apply_patch
 from gateway_provisioners.model.pod.kernel_state import (
@@ -249,13 +250,19 @@ def build_record_patch(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"data": {RECORD_KEY: encoded}}
 
 
-def read_record(secret: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What `build_record_patch` stored, or None where the launch never finished."""
+def read_record(secret: Mapping[str, Any]) -> Any:
+    """Read what `build_record_patch` stored; None if the launch never finished.
+
+    Raises:
+        ProtocolError: it is not JSON.
+    """
     encoded = (secret.get("data") or {}).get(RECORD_KEY)
     if not encoded:
         return None
-    record: dict[str, Any] = json.loads(base64.b64decode(encoded))
-    return record
+    try:
+        return json.loads(base64.b64decode(encoded))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ProtocolError("The kernel's record is not valid JSON.") from error
 
 
 def open_gate_patch(pod: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -15,12 +15,12 @@ import launcher.CommandListener._
 
 /** The communication port: signals and shutdown from the gateway (protocol/SPEC.md).
   *
-  * Every connection has a deadline and a size limit and none waits for another, so a silent or
-  * garbled one costs nothing but itself.
+  * Every connection has a deadline and a size limit and never waits for another, so a silent or
+  * garbled one does not delay the others.
   *
-  * @param server listens already
-  * @param launchKey authenticates commands; None to obey version 1's, which carry no proof
-  * @param act carries out a command and says how that went
+  * @param server already listens
+  * @param launchKey authenticates commands; None to obey those of version 1, which are not authenticated
+  * @param act carries out a command and returns the reply
   */
 final class CommandListener(
     server: ServerSocketChannel,
@@ -36,7 +36,7 @@ final class CommandListener(
   def run(): Unit =
     while (server.isOpen) {
       val wait = connections.headOption.map(_.deadline - System.nanoTime())
-      // 0 would wait for ever; a deadline is over when it lies in the past.
+      // 0 would wait forever, and a deadline must be past.
       selector.select(wait.fold(0L)(left => math.max(NANOSECONDS.toMillis(left) + 1, 1)))
       val ready = selector.selectedKeys.asScala.toList
       selector.selectedKeys.clear()
@@ -52,7 +52,7 @@ final class CommandListener(
 
   private def accept(): Unit = {
     val channel = server.accept()
-    if (channel != null) { // it was gone before we looked
+    if (channel != null) { // else it has already been closed
       channel.configureBlocking(false)
       if (connections.size >= MaxConnections) dropOne()
       val connection = new Connection(channel, Wire.newChallenge())
@@ -62,7 +62,7 @@ final class CommandListener(
     }
   }
 
-  /** Makes room at the expense of the address that takes most of it. */
+  /** Makes room at the expense of the address with the most connections. */
   private def dropOne(): Unit = drop(connections.groupBy(_.peer).values.maxBy(_.size).head)
 
   private def read(connection: Connection): Unit = {

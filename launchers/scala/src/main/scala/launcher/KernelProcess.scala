@@ -10,9 +10,9 @@ import scala.collection.JavaConverters._
 /** The process that is the kernel: spark-submit, which becomes a JVM with Apache Toree in it.
   *
   * It leads a session and a process group of its own, as jupyter_client starts a local kernel, so
-  * that a signal reaches what the kernel started as well. Two pipes connect it with this process:
-  * commands go in by its standard input, whose end also tells it that the launcher is gone; by file
-  * descriptor 3 it says that its channels are up. What it prints goes to the container's log.
+  * that a signal reaches its child processes as well. Two pipes connect it with this process: its
+  * standard input carries commands, and ends when the launcher has ended; on file descriptor 3 the
+  * kernel reports that its channels are up. Its output goes to the container's log.
   */
 final class KernelProcess private (process: Process) {
 
@@ -31,10 +31,10 @@ final class KernelProcess private (process: Process) {
 
   def isAlive: Boolean = process.isAlive
 
-  /** Waits for its end; gives its exit code, 128 + n when signal n ended it. */
+  /** Waits for its end; returns its exit code, 128 + n when signal n ended it. */
   def waitFor(): Int = process.waitFor()
 
-  /** Stops what is being executed; there is nothing to stop before the kernel is up. */
+  /** Interrupts the current cell; has no effect before the kernel is up. */
   def interrupt(): Unit =
     if (ready) {
       try {
@@ -43,17 +43,17 @@ final class KernelProcess private (process: Process) {
       } catch { case _: IOException => } // it has just ended
     }
 
-  /** Signals the kernel and what it started; false when the kernel has ended. */
+  /** Signals the kernel and its child processes; false when the kernel has ended. */
   def signal(number: Int): Boolean =
     process.isAlive && {
       kill(number)
       true
     }
 
-  /** Ends what the kernel started and left behind. */
+  /** Kills the child processes that the kernel left behind. */
   def endGroup(): Unit = kill(9)
 
-  // A JVM can send no signals; the shell that bootstrap-kernel.sh runs in can.
+  // A JVM cannot send signals; the shell that bootstrap-kernel.sh runs in can.
   private def kill(number: Int): Unit = {
     val script = "kill -\"$0\" -- \"-$1\" || kill -\"$0\" -- \"$1\"" // right after the fork there is no group
     val command = Seq("bash", "-c", script, number.toString, pid.toString)
@@ -66,16 +66,16 @@ final class KernelProcess private (process: Process) {
 
 object KernelProcess {
 
-  /** What the kernel writes when it is up. */
+  /** The line that the kernel writes when it is up. */
   val Ready = "ready"
 
   private val Main = "launcher.kernel.ToreeKernel"
-  // Toree looks into its own jar for magics.
+  // Toree searches its own jar for magics.
   private val JavaOptions = "--add-opens=java.base/java.util.jar=ALL-UNNAMED"
 
   /** Starts the kernel.
     *
-    * @param connectionFile where the kernel reads its ports and its key
+    * @param connectionFile the kernel's ports and key
     */
   def start(options: Options, connectionFile: Path, environment: Map[String, String]): KernelProcess = {
     val submit = sparkSubmit(environment)

@@ -1,9 +1,9 @@
 package launcher
 
-/** How a launch fails: one line for the user and an exit code for the gateway. */
+/** A failed launch: one line for the user and an exit code for the gateway. */
 final class LaunchError(val exitCode: Int, message: String) extends Exception(message)
 
-/** The values of sysexits.h that bootstrap-kernel.sh uses too; the gateway shows code and line. */
+/** Those of sysexits.h that bootstrap-kernel.sh uses too; the gateway shows the code and the line. */
 object LaunchError {
   val BadParameter = 64
   val NoRuntime = 69

@@ -11,7 +11,7 @@ import launcher.LaunchError.badParameter
   * @param responseHost name or address of the gateway's response server
   * @param launchKey this launch's secret (32 bytes); None under a gateway that speaks version 1
   * @param portRange lowest and highest port to use; (0, 0) leaves the choice to the system
-  * @param initMode none, lazy or eager: when there is a SparkContext
+  * @param initMode none, lazy or eager: when a SparkContext is made
   * @param toreeAssembly the jar of Apache Toree
   * @param reportAttempts how often to try to reach the gateway before giving up
   * @param sparkOptions more words for spark-submit
@@ -31,15 +31,15 @@ final case class Options(
     sparkOptions: Seq[String]
 )
 
-/** What the launcher was asked to do: its command line, with the container's environment behind it.
+/** The launcher's command line, with the container's environment for options that it omits.
   *
-  * Option names are those of Gateway Provisioners' launchers and, with the prefix
-  * `RemoteProcessProxy.`, of Enterprise Gateway's.
+  * The options have the names that Gateway Provisioners' launchers and, with the prefix
+  * `RemoteProcessProxy.`, Enterprise Gateway's launchers use.
   */
 object Options {
   val LaunchKeyBytes = 32
 
-  /** Kept from user code: keys first of all, and what only ever concerned the launcher. */
+  /** Removed before user code runs: keys, and variables that only concern the launcher. */
   val PrivateVariables: Seq[String] = Seq(
     "KERNEL_LAUNCH_KEY",
     "PUBLIC_KEY",
@@ -58,13 +58,13 @@ object Options {
     "cluster-type",
     "transport-encryption",
     "toree-assembly",
-    "alternate-sigint" // Toree's, which older scripts pass; interrupts need no signal here
+    "alternate-sigint" // Toree's, which older scripts pass; it has no effect here
   )
 
   /** Validates the launcher's command line.
     *
-    * Throws a LaunchError that names the option that is missing or malformed; values are not quoted
-    * when they could be secret.
+    * Throws a LaunchError that names the option that is missing or malformed; values that could be
+    * secret are not quoted.
     */
   def parse(arguments: Seq[String], environment: Map[String, String]): Options = {
     val given = words(arguments.toList)
@@ -76,7 +76,7 @@ object Options {
     val key = variable("KERNEL_LAUNCH_KEY").map(launchKey)
     val clusterType = given.getOrElse("cluster-type", "spark")
     if (clusterType != "spark" && clusterType != "none") {
-      throw badParameter("--cluster-type is neither spark nor none")
+      throw badParameter("--cluster-type must be one of: spark, none")
     }
     val mode = choice(
       "spark-context-initialization-mode",
@@ -124,7 +124,7 @@ object Options {
 
   private def kernelId(value: String): String = {
     if (!value.matches("[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?")) {
-      throw badParameter("--kernel-id (KERNEL_ID) is missing or no kernel id")
+      throw badParameter("--kernel-id (KERNEL_ID) is missing or not a valid kernel id")
     }
     value
   }
@@ -187,19 +187,19 @@ object Options {
   private def positive(name: String, environment: Map[String, String], default: Int): Int = {
     val value = environment.get(name).filter(_.nonEmpty).getOrElse(default.toString)
     if (!value.matches("[0-9]{1,5}") || value.toInt == 0) {
-      throw badParameter(s"$name is not a number from 1 to 99999")
+      throw badParameter(s"$name must be a whole number from 1 to 99999")
     }
     value.toInt
   }
 
   private def checkEncryption(value: String): Unit =
-    // A brace: a kernelspec's placeholder that an older host did not fill in.
+    // A brace begins a kernelspec's placeholder that an older gateway did not replace.
     if (value.nonEmpty && !value.startsWith("{")) {
       val policy = choice("transport-encryption", value, Seq("disabled", "auto", "required"))
       if (policy == "required") {
         throw new LaunchError(
           LaunchError.EncryptionImpossible,
-          "encryption of the kernel's channels is required and Apache Toree has none"
+          "encryption of the kernel's channels is required; Apache Toree does not support it"
         )
       }
     }
@@ -207,7 +207,7 @@ object Options {
   private def choice(name: String, value: String, choices: Seq[String]): String = {
     val lower = value.toLowerCase
     if (!choices.contains(lower)) {
-      throw badParameter(s"--$name is none of ${choices.mkString(", ")}")
+      throw badParameter(s"--$name must be one of: ${choices.mkString(", ")}")
     }
     lower
   }

@@ -6,13 +6,13 @@ import java.nio.channels.{NetworkChannel, ServerSocketChannel, SocketChannel}
 
 import scala.util.Random
 
-/** Sockets for the kernel's channels, within the port range the administrator gave. */
+/** Sockets for the kernel's channels, within the administrator's port range. */
 object Ports {
   val AnyAddress = "0.0.0.0" // the gateway reaches the kernel from another host
 
   /** Listens on a free port.
     *
-    * @param portRange lowest and highest port; (0, 0) for any the system has
+    * @param portRange lowest and highest port; (0, 0) for any port that the system chooses
     */
   def listen(portRange: (Int, Int), backlog: Int): ServerSocketChannel = {
     val channel = ServerSocketChannel.open(StandardProtocolFamily.INET)
@@ -23,8 +23,8 @@ object Ports {
   /** Binds sockets that hold ports until the kernel itself listens on them.
     *
     * The kernel binds beside the reservation, which is possible on Linux because both sockets have
-    * SO_REUSEADDR and this one never listens. It is set after binding: beforehand, bind() would
-    * accept ports that others have reserved in the same way.
+    * SO_REUSEADDR and this one never listens. It is set after binding: if it were set before, bind()
+    * would accept ports that another launcher has reserved in the same way.
     */
   def reserve(portRange: (Int, Int), count: Int): Seq[SocketChannel] =
     Seq.fill(count) {

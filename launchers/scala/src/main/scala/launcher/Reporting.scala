@@ -5,16 +5,16 @@ import java.net.{ConnectException, InetSocketAddress, Socket, SocketTimeoutExcep
 
 import com.grack.nanojson.JsonObject
 
-/** Telling the gateway where the kernel listens. */
+/** The report of the kernel's connection info to the gateway. */
 object Reporting {
   private val Milliseconds = 5000
   private val LongestPause = 2000L
 
   /** Sends the kernel's connection info, with a bounded number of tries.
     *
-    * @param options where to send it, and how often to try
-    * @param key hides it from everybody else
-    * @param info what the kernel listens on
+    * @param options the response address, and how often to try
+    * @param key encrypts it for the gateway
+    * @param info the kernel's connection info
     */
   def report(options: Options, key: ReportKey, info: JsonObject): Unit = {
     var attempt = 1
@@ -42,13 +42,13 @@ object Reporting {
     try {
       socket.connect(new InetSocketAddress(options.responseHost, options.responsePort), Milliseconds)
       if (options.launchKey.isDefined) {
-        // The address this host has for the gateway is the one the gateway can use.
+        // The gateway can reach the kernel at the address that this connection comes from.
         info.put("ip", socket.getLocalAddress.getHostAddress.takeWhile(_ != '%'))
       }
       socket.getOutputStream.write(key.report(Wire.json(info)))
       socket.shutdownOutput()
-      // A gateway that had no room for us resets the connection, which is worth another try;
-      // one that is slow to close has the bytes nevertheless.
+      // A gateway without a free connection resets this one, and another try makes sense; a gateway
+      // that is slow to close has the bytes nevertheless.
       socket.setSoTimeout(Milliseconds)
       try socket.getInputStream.read()
       catch { case _: SocketTimeoutException => }

@@ -7,15 +7,15 @@ import java.nio.file.attribute.PosixFilePermissions
 import java.nio.file.{Files, Path}
 import java.util.concurrent.atomic.AtomicReference
 
-import com.grack.nanojson.JsonObject
+import com.grack.nanojson.{JsonArray, JsonObject}
 import sun.misc.Signal
 
-/** Watches over the kernel and answers the gateway.
+/** Supervises the kernel and answers the gateway.
   *
   * It is not the kernel: code that holds the kernel's JVM, fills its memory or ends it cannot keep
-  * the gateway's commands from being carried out, and the launch key is in no environment and no
-  * memory of the process that runs users' code. It passes signals on, and ends with the kernel's exit
-  * code.
+  * the gateway's commands from being carried out, and the launch key is neither in the environment
+  * nor in the memory of the process that runs users' code. It passes signals on, and ends with the
+  * kernel's exit code.
   */
 object ToreeLauncher {
   val Channels: Seq[String] =
@@ -29,7 +29,7 @@ object ToreeLauncher {
           say(error.getMessage)
           error.exitCode
       }
-    Runtime.getRuntime.halt(code) // whatever threads there are
+    Runtime.getRuntime.halt(code) // even if threads are running
   }
 
   private def launch(options: Options): Int = {
@@ -38,7 +38,7 @@ object ToreeLauncher {
     val commands = Ports.listen(options.portRange, CommandListener.MaxConnections)
     val reserved = Ports.reserve(options.portRange, Channels.size)
     val directory =
-      try Files.createTempDirectory("kernel-") // nobody else may read it
+      try Files.createTempDirectory("kernel-") // for this user alone
       catch {
         case error: IOException =>
           throw LaunchError.launchFailed(s"no place for the connection file: $error")
@@ -54,7 +54,10 @@ object ToreeLauncher {
         info.put("pid", Long.box(kernel.pid))
         info.put("pgid", Long.box(kernel.pid))
         info.put("comm_port", Int.box(Ports.number(commands)))
-        if (key.isDefined) info.put("protocol", Int.box(2))
+        if (key.isDefined) {
+          info.put("protocol", Int.box(2))
+          info.put("features", new JsonArray) // neither a mailbox nor the command `state`
+        }
         Reporting.report(options, reportKey, info)
       }
     } finally delete(directory)
@@ -79,7 +82,7 @@ object ToreeLauncher {
     Files.write(file, Wire.json(info))
   }
 
-  /** Toree goes on when it cannot bind a channel, and only its log would tell. */
+  /** Toree continues when it cannot bind a channel, and only logs it. */
   private def checkChannels(info: JsonObject): Unit =
     Channels.foreach { name =>
       val address = new InetSocketAddress(InetAddress.getLoopbackAddress, info.getInt(name))
@@ -108,9 +111,9 @@ private final class Supervisor(
 ) {
   private val failure = new AtomicReference[LaunchError]
 
-  /** Serves until the kernel has ended; gives the exit code.
+  /** Serves until the kernel has ended; returns the exit code.
     *
-    * @param report tells the gateway, once the kernel is up
+    * @param report called once the kernel is up
     */
   def run(report: () => Unit): Int = {
     Signal.handle(new Signal("INT"), _ => kernel.interrupt())
@@ -119,10 +122,10 @@ private final class Supervisor(
     }
     inBackground("commands")(new CommandListener(commands, key, act).run())
     inBackground("report") {
-      if (kernel.awaitReady()) { // else its exit code says why
+      if (kernel.awaitReady()) { // else it has ended, with an exit code
         report()
         ToreeLauncher.say(
-          s"kernel ${options.kernelId} is up, channels not encrypted; told" +
+          s"kernel ${options.kernelId} is up, channels not encrypted; reported to" +
             s" ${options.responseHost}:${options.responsePort}" +
             s" with protocol version ${if (key.isDefined) 2 else 1}"
         )

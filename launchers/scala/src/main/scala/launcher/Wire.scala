@@ -12,20 +12,20 @@ import com.grack.nanojson.{JsonObject, JsonParser, JsonParserException, JsonWrit
 
 import launcher.Wire.{decode, encode, json, parse, randomBytes}
 
-/** The peer's bytes are not what the protocol asks for; never quotes them. */
+/** The peer's bytes do not follow the protocol; never quotes them. */
 final class WireError extends Exception
 
-/** What hides the connection info from everybody but the gateway. */
+/** Encrypts the connection info for the gateway. */
 sealed trait ReportKey {
 
-  /** The blob that the response server is sent; `info` is a JSON object in UTF-8. */
+  /** Makes the blob for the response server; `info` is a JSON object in UTF-8. */
   def report(info: Array[Byte]): Array[Byte]
 }
 
-/** What a launch's secret can do, version 2 of the protocol.
+/** Seals and opens messages of version 2 with a launch's secret.
   *
   * @param secret 32 bytes that only the gateway and this launch know
-  * @param kernelId binds what is sealed to this kernel
+  * @param kernelId binds sealed messages to this kernel
   */
 final class LaunchKey(
     secret: Array[Byte],
@@ -44,7 +44,7 @@ final class LaunchKey(
 
   /** Authenticates the gateway's answer to `challenge`.
     *
-    * Throws a WireError when it was not sealed with this launch's key, for this challenge, or is no
+    * Throws a WireError when it was not sealed with this launch's key for this challenge, or is not
     * JSON.
     */
   def openCommand(line: Array[Byte], challenge: String): JsonObject = {
@@ -98,8 +98,8 @@ object LaunchKey {
   private val NonceBytes = 12
 }
 
-/** What the gateway's public key can do, version 1 of the protocol: RSA PKCS#1 v1.5 around a fresh
-  * key for AES-128-ECB is what that version prescribes.
+/** Encrypts reports of version 1 with the gateway's public key. That version prescribes RSA PKCS#1
+  * v1.5 around a fresh key for AES-128-ECB.
   */
 final class GatewayKey(publicKey: String, random: Int => Array[Byte] = randomBytes)
     extends ReportKey {
@@ -136,10 +136,10 @@ object Wire {
     bytes
   }
 
-  /** A value that no command was ever sealed for. */
+  /** Makes a value that no command was ever sealed for. */
   def newChallenge(): String = encode(randomBytes(16))
 
-  /** What the launcher says first on a command connection, version 2. */
+  /** Makes the launcher's first line on a command connection of version 2. */
   def challengeLine(challenge: String): Array[Byte] = {
     val line = new JsonObject
     line.put("version", Int.box(2))
@@ -147,7 +147,7 @@ object Wire {
     json(line) :+ '\n'.toByte
   }
 
-  /** Reads one JSON object; throws a WireError for anything else. */
+  /** Reads one JSON object; throws a WireError if `data` is not one. */
   def parse(data: Array[Byte]): JsonObject =
     try JsonParser.`object`().from(new String(data, UTF_8))
     catch { case _: JsonParserException | _: StackOverflowError => throw new WireError }

@@ -51,7 +51,7 @@ class CommandListenerTest {
     server.close()
   }
 
-  @Test def neitherSilentNorGarbledPeersHinderAnybody(): Unit = {
+  @Test def silentAndGarbledPeersDelayNoOthers(): Unit = {
     val thread = start(None)
     connect()
     connect("{\"signum\":")

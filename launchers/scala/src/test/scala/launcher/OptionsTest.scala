@@ -89,9 +89,9 @@ class OptionsTest {
       Seq("--response-address", "1.2.3.4:0") -> "--response-address (RESPONSE_ADDRESS)",
       Seq("--public-key", "hello") -> "--public-key (PUBLIC_KEY)",
       Seq("--kernel-id", "../x") -> "--kernel-id (KERNEL_ID)",
-      Seq("--spark-context-initialization-mode", "soon") -> "is none of none, lazy, eager",
-      Seq("--transport-encryption", "maybe") -> "is none of disabled, auto, required",
-      Seq("--cluster-type", "dask") -> "--cluster-type is neither spark nor none",
+      Seq("--spark-context-initialization-mode", "soon") -> "must be one of: none, lazy, eager",
+      Seq("--transport-encryption", "maybe") -> "must be one of: disabled, auto, required",
+      Seq("--cluster-type", "dask") -> "--cluster-type must be one of: spark, none",
       Seq("--no-such-option", "x") -> "unrecognized arguments",
       Seq("--port-range") -> "expected one argument"
     )
@@ -105,7 +105,7 @@ class OptionsTest {
   @Test def badSettings(): Unit =
     Seq("MIN_PORT_RANGE_SIZE", "RESPONSE_ATTEMPTS").foreach { name =>
       val error = refused(Seq("--port-range", "20000..30000"), Map(name -> "some"))
-      assertEquals(s"$name is not a number from 1 to 99999", error.getMessage)
+      assertEquals(s"$name must be a whole number from 1 to 99999", error.getMessage)
     }
 
   @Test def secretsAreNotQuoted(): Unit = {
@@ -121,7 +121,7 @@ class OptionsTest {
     Seq("auto", "disabled", "{transport_encryption}").foreach(parse("--transport-encryption", _))
   }
 
-  @Test def aPublicKeyThatIsNone(): Unit =
+  @Test def anInvalidPublicKey(): Unit =
     assertEquals(
       64,
       assertThrows(classOf[LaunchError], () => { new GatewayKey("MAAA"); () }).exitCode

@@ -86,6 +86,17 @@ class VectorsTest {
     }
   }
 
+  @Test def acceptsValidKernelIdsOnly(): Unit = {
+    val ids = vectors.getObject("kernel_ids")
+    val key = Base64.getEncoder.encodeToString(new Array[Byte](32))
+    def parse(id: String): Options =
+      Options.parse(Seq("--kernel-id", id, "--response-address", "a:1"), Map("KERNEL_LAUNCH_KEY" -> key))
+    ids.getArray("valid").asScala.foreach(id => assertEquals(id, parse(id.toString).kernelId))
+    ids.getArray("invalid").asScala.foreach { id =>
+      assertThrows(id.toString, classOf[LaunchError], () => { parse(id.toString); () })
+    }
+  }
+
   private def reports(version: Int): Seq[JsonObject] = {
     val all = entries(vectors, "reports") ++ entries(captured, "reports")
     val chosen = all.filter(_.getInt("version") == version)

@@ -6,14 +6,14 @@ import java.util.concurrent.TimeUnit.MILLISECONDS
 import org.apache.toree.global.ScheduledTaskManager
 import org.apache.toree.utils.ScheduledTaskManager.DefaultExecutionDelay
 
-import scala.language.reflectiveCalls // Toree keeps its scheduler to itself
+import scala.language.reflectiveCalls // Toree's scheduler is private
 
-/** What Toree's streams of output do by themselves: a moment after a first byte, each sends what it has.
+/** The timed flush of Toree's streams of output: each sends its bytes a moment after the first one.
   *
-  * It takes the bytes first and sends them later, in one of several threads. At the end of a cell Toree
-  * flushes but one of the streams, which does nothing where the bytes have just been taken. So one part
-  * of the output overtakes another, and `idle` the last. Here one thread does it all; make this before
-  * there is output.
+  * A stream takes its bytes first and sends them later, in one of several threads. At the end of a cell
+  * Toree flushes only one of the streams, which has no effect if its bytes have just been taken. So one
+  * part of the output overtakes another, and `idle` overtakes the last. Here one thread does all of it;
+  * create this before there is output.
   */
 private final class AutoFlush {
   private val scheduler = ScheduledTaskManager.instance
@@ -24,8 +24,8 @@ private final class AutoFlush {
 
   /** Waits until all that has been written is sent.
     *
-    * The thread works in the order of time: what is put off for as long as a flush is comes after the
-    * flushes of all that was written before.
+    * The thread works in order of time: a task with the delay of a flush comes after the flushes of all
+    * that was written before.
     */
   def await(): Unit = {
     val nothing: Runnable = () => ()

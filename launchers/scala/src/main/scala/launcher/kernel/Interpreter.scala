@@ -13,11 +13,11 @@ import org.apache.toree.utils.TaskManager
 
 import scala.concurrent.Future
 
-/** Toree's Scala interpreter, with interrupts that end what is running and leave the rest.
+/** Toree's Scala interpreter, with interrupts that end the current cell and leave the rest.
   *
-  * Toree's own make a SparkContext where there was none, and let a loop that waits for nothing go
-  * on. Its names `spark` and `sc` make one at their first use whatever the mode is; in mode none they
-  * do not exist here.
+  * Toree's own interrupts make a SparkContext if none exists, and do not end a loop that never waits.
+  * Its names `spark` and `sc` make one at their first use in every mode; in mode none they do not
+  * exist here.
   */
 final class Interpreter(config: Config) extends ScalaInterpreter(config) {
   import Interpreter.Task
@@ -48,9 +48,9 @@ final class Interpreter(config: Config) extends ScalaInterpreter(config) {
 
   override def interrupt(): ToreeInterpreter = {
     val task = running
-    // Code that waits for a job fails with Spark's own words when that is given a moment to happen.
+    // Code that waits for a job fails with Spark's own message, after a moment.
     val heeded = SparkEnv.get != null && {
-      SparkContext.getOrCreate().cancelAllJobs() // getOrCreate makes none here: there is one
+      SparkContext.getOrCreate().cancelAllJobs() // there already is one to get
       task.exists(_.hasFinished)
     }
     if (!heeded) task.foreach(_.interrupt())
@@ -65,7 +65,7 @@ final class Interpreter(config: Config) extends ScalaInterpreter(config) {
 }
 
 private object Interpreter {
-  private val PatienceMilliseconds = 500L
+  private val TimeoutMilliseconds = 500L
 
   /** A cell's execution, on its thread. */
   final class Task(thread: Thread) {
@@ -73,16 +73,16 @@ private object Interpreter {
 
     def finish(): Unit = finished.countDown()
 
-    /** Waits a moment for the end of the execution; tells whether that has come. */
-    def hasFinished: Boolean = finished.await(PatienceMilliseconds, MILLISECONDS)
+    /** Waits a moment for the end of the execution; returns whether it has ended. */
+    def hasFinished: Boolean = finished.await(TimeoutMilliseconds, MILLISECONDS)
 
-    /** Interrupts the thread; where the code does not heed that, makes it fail. */
+    /** Interrupts the thread; makes code fail that ignores the interrupt. */
     def interrupt(): Unit = {
       thread.interrupt()
       if (!hasFinished) stop()
     }
 
-    // There is no other way to end a loop that waits for nothing; JVMs can do it up to version 19.
+    // There is no other way to end a loop that never waits; JVMs up to version 19 have it.
     @annotation.nowarn("cat=deprecation")
     private def stop(): Unit = thread.stop()
   }

@@ -9,9 +9,9 @@ import scala.language.reflectiveCalls // Outgoing is of a structural type
 
 /** Finds Toree's actors.
   *
-  * Toree leads each kind of output through an actor of its own to that of the IOPub channel, so that one
-  * kind overtakes another, and `idle` the result: clients stop listening at `idle`. Here what is sent
-  * to one of them goes to the channel directly, which keeps the order.
+  * Toree passes each kind of output through an actor of its own to that of the IOPub channel, so that one
+  * kind overtakes another, and `idle` the result: clients stop listening at `idle`. Here all output goes
+  * to the channel directly, which keeps the order.
   */
 private final class OrderedOutput(actors: ActorRefFactory) extends ActorLoader {
   private val toree = SimpleActorLoader(actors)

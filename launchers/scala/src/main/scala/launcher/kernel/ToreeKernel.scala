@@ -21,7 +21,7 @@ object ToreeKernel {
 
   def main(arguments: Array[String]): Unit = {
     val Array(connectionFile, initMode) = arguments
-    // The launcher's, not the users'.
+    // Commands are for this class, not for users' code.
     val commands = System.in
     System.setIn(InputStream.nullInputStream())
     // Toree would log the key of the channels, and a warning for each cell without output.
@@ -34,7 +34,7 @@ object ToreeKernel {
       kernel.waitForTermination()
       ()
     } catch {
-      case error: Throwable => // any code may run here, and all fails alike
+      case error: Throwable => // any failure of Toree or Spark
         error.printStackTrace()
         System.err.println(
           s"toree-launcher: the kernel could not be started: ${error.getClass.getName}"
@@ -69,13 +69,13 @@ object ToreeKernel {
     kernel.initialize()
   }
 
-  /** Interrupts at each byte from the launcher, and ends when the launcher has. */
+  /** Interrupts at each byte from the launcher, and ends when the launcher has ended. */
   private def obey(commands: InputStream, interpreter: ToreeInterpreter): Unit = {
     val thread = new Thread(
       () => {
         while (commands.read() >= 0) {
           interpreter.interrupt()
-          commands.skip(commands.available.toLong) // impatience: they meant the same cell
+          commands.skip(commands.available.toLong) // of users who interrupt the same cell again
         }
         Runtime.getRuntime.halt(128 + 9)
       },
