@@ -11,9 +11,8 @@ import sys
 from typing import Any, ClassVar
 
 from kernel_gateway.gatewayapp import KernelGatewayApp
-from traitlets import Bool, Float, List, TraitError, Unicode, default, validate
+from traitlets import Int, TraitError, default, validate
 
-from gateway_provisioners import settings
 from gateway_provisioners._version import __version__
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.backends.base import Backend
@@ -30,8 +29,17 @@ from gateway_provisioners.gateway.process import tls
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
 from gateway_provisioners.gateway.process.open_files import raise_open_files
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
+from gateway_provisioners.settings import check_environment, from_env, one_of, whole_number
 
+# How long clients may take to agree to the end of their websockets.
 _CLOSE_SECONDS = 2.0
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def _log_level(text: str) -> int:
+    if text.upper() not in _LOG_LEVELS:
+        raise ValueError(one_of(_LOG_LEVELS))
+    return int(getattr(logging, text.upper()))
 
 
 class GatewayApp(KernelGatewayApp):
@@ -48,32 +56,97 @@ class GatewayApp(KernelGatewayApp):
     ]
     api_default_value = "gateway_provisioners.gateway.http.personality"
 
-    allow_unauthenticated = Bool(
-        config=True,
-        help="Serve everybody if there is no token: only where nobody else can connect "
-        "(GP_ALLOW_UNAUTHENTICATED env var)",
+    ip = from_env("KG_IP", "127.0.0.1", "The address to serve on; 0.0.0.0: every address.")
+    port = from_env("KG_PORT", 8888, "The port to serve on.")
+    port_retries = from_env("KG_PORT_RETRIES", 50, "How many other ports to try when it is taken.")
+    base_url = from_env("KG_BASE_URL", "/", "The path before all routes.")
+    trust_xheaders = from_env(
+        "KG_TRUST_XHEADERS",
+        False,
+        "Take the client's address from a proxy's X-Real-Ip and X-Forwarded-For headers.",
     )
-    client_envs = List(
-        Unicode(),
-        config=True,
-        help="Variables besides KERNEL_* that clients may set for their kernels (GP_CLIENT_ENVS env var)",
+    ws_ping_interval = from_env(
+        "KG_WS_PING_INTERVAL_SECS",
+        30,
+        "How often websockets are pinged, so that proxies keep them open; 0: never.",
+        unit="seconds",
     )
-    allowed_origins = List(
-        Unicode(),
-        config=True,
-        help="Web pages that may talk to this gateway from a browser, such as https://lab.example.com; "
-        "* is all of them (GP_ALLOWED_ORIGINS env var)",
+    certfile = from_env(
+        "KG_CERTFILE", "", "The certificate for HTTPS, with its chain, as a PEM file."
     )
-    shutdown_kernels_on_exit = Bool(
-        config=True,
-        help="End every kernel when the gateway is told to stop. Otherwise only those end that no "
-        "gateway could find again (GP_SHUTDOWN_KERNELS_ON_EXIT env var)",
+    keyfile = from_env(
+        "KG_KEYFILE",
+        "",
+        "The certificate's key, as a PEM file.",
+        default_text="in the certificate's file",
     )
-    drain_seconds = Float(
-        config=True,
-        help="How long kernels that are being started when the gateway is told to stop may still "
-        "take, and how long to wait for a moment to send a client away at which it loses nothing "
-        "(GP_DRAIN_SECONDS env var)",
+    client_ca = from_env(
+        "KG_CLIENT_CA", "", "A CA, as a PEM file: clients must show a certificate that it signed."
+    )
+    auth_token = from_env(
+        "KG_AUTH_TOKEN",
+        "",
+        "The token that clients must send. No child process inherits it.",
+        secret=True,
+    )
+    allow_unauthenticated = from_env(
+        "GP_ALLOW_UNAUTHENTICATED",
+        False,
+        "Serve without a token: only where nothing but trusted clients can connect.",
+    )
+    allowed_origins: list[str] = from_env(
+        "GP_ALLOWED_ORIGINS",
+        [],
+        "Web pages that may use this gateway from a browser, such as https://lab.example.com; *: all.",
+    )
+    client_envs: list[str] = from_env(
+        "GP_CLIENT_ENVS", [], "Variables besides KERNEL_* that clients may set for their kernels."
+    )
+    engine = from_env(
+        "GP_ENGINE",
+        "kubernetes",
+        "The engine, kubernetes or docker, whose kernels outlive the gateway. Needs GP_INSTANCE, and "
+        "docker GP_STATE_DIR.",
+        values=("kubernetes", "docker"),
+    )
+    max_kernels: int | None = from_env(
+        "KG_MAX_KERNELS",
+        None,
+        "How many kernels this one gateway may run; 0: no limit. GP_MAX_KERNELS limits those of all "
+        "gateways together.",
+        parse=lambda text: whole_number(text) or None,
+        default_text="0",
+        kind=Int,
+        allow_none=True,
+    )
+    default_kernel_name = from_env(
+        "KG_DEFAULT_KERNEL_NAME",
+        "",
+        "The kernelspec of clients that name none.",
+        default_text="python3",
+    )
+    force_kernel_name = from_env(
+        "KG_FORCE_KERNEL_NAME", "", "The kernelspec of all clients, whatever they name."
+    )
+    shutdown_kernels_on_exit = from_env(
+        "GP_SHUTDOWN_KERNELS_ON_EXIT",
+        False,
+        "End all kernels when the gateway stops, not only those that no later gateway can find.",
+    )
+    drain_seconds = from_env(
+        "GP_DRAIN_SECONDS",
+        15.0,
+        "When the gateway stops: how long the starts of kernels may still take, and how long to wait for "
+        "a moment to close a websocket without loss.",
+        unit="seconds",
+    )
+    log_level = from_env(
+        "GP_LOG_LEVEL",
+        logging.INFO,
+        "DEBUG, INFO, WARNING, ERROR or CRITICAL.",
+        values=(*_LOG_LEVELS, "WARN", *range(0, 51, 10)),
+        parse=_log_level,
+        default_text="INFO",
     )
 
     def __init__(self, **kwargs: Any) -> None:
@@ -83,59 +156,15 @@ class GatewayApp(KernelGatewayApp):
         self._stopping = asyncio.Event()
         self._backend: Backend | None = None
         self._tls: ssl.SSLContext | None = None
-        self.log.addFilter(_is_news)
-
-    @default("port")
-    def _port_default(self) -> int:
-        return settings.integer("KG_PORT", self.port_default_value)
-
-    @default("port_retries")
-    def _port_retries_default(self) -> int:
-        return settings.integer("KG_PORT_RETRIES", self.port_retries_default_value)
-
-    @default("ws_ping_interval")
-    def _ws_ping_interval_default(self) -> int:
-        return settings.integer("KG_WS_PING_INTERVAL_SECS", self.ws_ping_interval_default_value)
-
-    @default("max_kernels")
-    def _max_kernels_default(self) -> int | None:
-        return settings.integer("KG_MAX_KERNELS", 0) or None
+        self.log.addFilter(_lacks_known_cause)
 
     @default("prespawn_count")
     def _prespawn_count_default(self) -> None:
         return None
 
-    @default("auth_token")
-    def _auth_token_default(self) -> str:
-        return settings.take_secret("KG_AUTH_TOKEN")
-
-    @default("allow_unauthenticated")
-    def _allow_unauthenticated_default(self) -> bool:
-        return settings.boolean("GP_ALLOW_UNAUTHENTICATED", default=False)
-
-    @default("client_envs")
-    def _client_envs_default(self) -> list[str]:
-        return settings.names("GP_CLIENT_ENVS")
-
-    @default("allowed_origins")
-    def _allowed_origins_default(self) -> list[str]:
-        return settings.names("GP_ALLOWED_ORIGINS")
-
     @default("raise_config_file_errors")
     def _raise_config_file_errors_default(self) -> bool:
-        return True  # a gateway that ignores its configuration would run as nobody wants it to
-
-    @default("shutdown_kernels_on_exit")
-    def _shutdown_kernels_on_exit_default(self) -> bool:
-        return settings.boolean("GP_SHUTDOWN_KERNELS_ON_EXIT", default=False)
-
-    @default("drain_seconds")
-    def _drain_seconds_default(self) -> float:
-        return settings.integer("GP_DRAIN_SECONDS", 15)
-
-    @default("log_level")
-    def _log_level_default(self) -> int:
-        return settings.log_level("GP_LOG_LEVEL")
+        return True  # upstream would ignore a file that is broken, and run with other settings
 
     @default("cookie_secret")
     def _cookie_secret_default(self) -> bytes:
@@ -173,33 +202,34 @@ class GatewayApp(KernelGatewayApp):
 
     @classmethod
     def launch_instance(cls, argv: list[str] | None = None, **kwargs: Any) -> None:
-        """The command: exits with one line where a setting is wrong."""
+        """Run the command; it exits with one line if a setting makes no sense."""
         try:
             super().launch_instance(argv, **kwargs)
         except (ConfigurationError, TraitError) as error:
             sys.exit(f"{cls.name}: {error}")
 
     def start(self) -> None:
-        """Serve until a signal says otherwise."""
+        """Serve until SIGTERM or SIGINT."""
         super(KernelGatewayApp, self).start()
         asyncio.run(self._serve_until_signal())
 
     async def serve(self) -> None:
-        """Serve until `request_stop`, then let go of everything.
+        """Serve until `request_stop`, then release what outlives the gateway and end the rest.
 
         Raises:
-            ConfigurationError, TraitError: a setting is wrong; nothing is served.
+            ConfigurationError, TraitError: a setting makes no sense; nothing is served.
         """
-        settings.refuse_replaced_settings()
+        check_environment()
         self._require_token()
         if self.certfile:
-            self._tls = tls.server_context(self.certfile, self.keyfile, self.client_ca)
+            self._tls = tls.server_context(
+                self.certfile, self.keyfile or None, self.client_ca or None
+            )
         files = raise_open_files()
         self.init_io_loop()
         self.init_configurables()
-        self._read_every_setting()
         self._add_checks()
-        self._backend = choose_backend(self)
+        self._backend = choose_backend(self.engine, self)
         if self._backend is not None and not await self._attached_before_stopping(self._backend):
             return
         self.init_webapp()
@@ -262,17 +292,11 @@ class GatewayApp(KernelGatewayApp):
         attaching.result()
         return True
 
-    def _read_every_setting(self) -> None:
-        # A wrong one is told now, not when somebody first needs it.
-        for part in (self, self.kernel_manager, self.kernel_spec_manager, self.personality):
-            for name in part.trait_names(config=True):
-                getattr(part, name)
-
     def _require_token(self) -> None:
         if not self.auth_token and not self.allow_unauthenticated:
             raise ConfigurationError(
-                "there is no token: set KG_AUTH_TOKEN, or GP_ALLOW_UNAUTHENTICATED=true to let "
-                "everybody run code who can connect."
+                "there is no token: set KG_AUTH_TOKEN, or GP_ALLOW_UNAUTHENTICATED=true to let every "
+                "client that can connect run code."
             )
 
     def _add_checks(self) -> None:
@@ -285,7 +309,7 @@ class GatewayApp(KernelGatewayApp):
         )
 
     async def _drain(self) -> None:
-        """Stop without ending a kernel that somebody may come back to."""
+        """Stop. Kernels that a later gateway can find go on."""
         self.http_server.stop()
         if self._backend is not None:
             await self._backend.stop_leading()
@@ -300,10 +324,11 @@ class GatewayApp(KernelGatewayApp):
         self.log.info("Stopped.")
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether to log a record: jupyter_client logs every failure with a traceback, and raises it.
+def _lacks_known_cause(record: logging.LogRecord) -> bool:
+    """Return whether to log a record.
 
-    What was foreseen is logged once, in one line, by whoever handles it.
+    jupyter_client logs every failure with a traceback, and raises it. The known ones are logged by their
+    handlers, in one line.
     """
     return not (record.exc_info and known_cause(record.exc_info[1]))
 

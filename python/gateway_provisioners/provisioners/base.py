@@ -1,4 +1,4 @@
-"""The life of one kernel, whatever engine runs it: jupyter_client's contract in terms of a workload."""
+"""A kernel's life on any engine: jupyter_client's contract, in terms of a `Workload`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from gateway_provisioners.model.failures import GRACE_SECONDS
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
 from gateway_provisioners.model.request.launch_request import LaunchRequest, parse_launch_request
+from gateway_provisioners.provisioners.authorization import check_user
 from gateway_provisioners.provisioners.client_environment import client_environment
 from gateway_provisioners.provisioners.contract import GatewayContract
 from gateway_provisioners.provisioners.engine_services import EngineServices
@@ -29,26 +30,26 @@ from gateway_provisioners.provisioners.launch_outcome import (
     LaunchTerms,
     first_of_connection_or_failure,
 )
-from gateway_provisioners.provisioners.policy import check_user
-from gateway_provisioners.provisioners.traits import LaunchTraits
+from gateway_provisioners.provisioners.launch_traits import LaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
 
-# How long a restart waits for what it replaces.
+# How long a restart waits for the workload that it replaces.
 _GONE_SECONDS = 60.0
 
 
 class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  # type: ignore[metaclass]
     """Starts, watches, commands and ends one kernel that runs in a workload of its own.
 
-    jupyter_client makes one instance a kernel and keeps it over restarts; each restart is a new
-    workload, with a name, keys and ports of its own.
+    jupyter_client makes one instance for each kernel and keeps it over restarts; each restart makes a new
+    workload, with a name, keys and ports of its own. A back end implements the abstract members:
+    docs/write-a-back-end.md.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._held: EngineServices | None = None
         self._workload: Workload | None = None
-        # The workload of the attempt before this one, from the end of what ran in it until it is replaced.
+        # The workload of the attempt before this one, from its stop until it is replaced.
         self._predecessor: Workload | None = None
         self._restarting = False
         self._environment: dict[str, str] = {}
@@ -56,32 +57,50 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         self._connection: ConnectionInfo | None = None
         self._launch_key: str | None = None
         self._attempt = 0
-        self._told_end_of = ""
+        self._logged_end_of = ""
 
-    # What an engine provides.
+    # The members that a back end implements.
 
     @property
     @abstractmethod
-    def _services(self) -> EngineServices:
-        """What all kernels of this engine share; started by `_acquire_services`."""
+    def services(self) -> EngineServices:
+        """The engine's services in this process: `EngineServices.of_running_loop(self.parent)`.
+
+        `launch_kernel` and `adopt` acquire them; `cleanup` and `release` release them.
+        """
 
     @abstractmethod
-    async def _create_workload(self, launch: Launch) -> Workload:
-        """Make the workload, or raise `LaunchFailed` and leave nothing behind."""
+    def admin_settings(self) -> Mapping[str, str]:
+        """Return the value of each KERNEL_* setting that a client may repeat, but not change.
+
+        Called by `pre_launch`, perhaps before the services are acquired.
+        """
 
     @abstractmethod
-    async def _adopt_workload(self, name: str) -> Workload:
-        """Follow a workload that another process made."""
+    async def create_workload(self, launch: Launch) -> Workload:
+        """Make the workload of a start or restart.
+
+        Called by `launch_kernel`, once the response server expects the launcher's report. It may be
+        cancelled. Whether it raises or is cancelled, it leaves nothing behind.
+
+        Raises:
+            LaunchFailed: the engine refused.
+        """
 
     @abstractmethod
-    def _administrators_settings(self) -> Mapping[str, str]:
-        """The value in force of each KERNEL_* setting that clients may repeat and not change."""
+    async def adopt_workload(self, name: str) -> Workload:
+        """Return the workload of that name, which another process made.
 
-    # jupyter_client's contract.
+        Called by `adopt`; never where `EngineServices.outlives_process` is False.
+
+        Raises:
+            GatewayProvisionersError: it does not exist.
+        """
+
+    # jupyter_client's contract, and `GatewayContract`.
 
     @property
     def mailbox_port(self) -> int | None:
-        """Where clients get what they missed; None if the kernel's launcher has no mailbox."""
         return self._connection.mailbox_port if self._connection else None
 
     @property
@@ -90,22 +109,26 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
 
     @property
     def is_busy_elsewhere(self) -> bool:
-        """Whether another host is restarting or ending the kernel."""
         return self._workload is not None and self._workload.is_busy_elsewhere
 
     @property
     def workload_name(self) -> str:
-        """What the engine calls the pod or container that is the kernel; "" where there is none."""
         return self._workload.name if self._workload else ""
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        """Check what is asked for, before anything is made."""
+        """Check the configuration and the client's request, before anything is made.
+
+        Called by `KernelManager` at a start and at each restart.
+
+        Raises:
+            tornado.web.HTTPError: the message says what is wrong.
+        """
         self._environment = client_environment(kwargs.pop("env", None))
         try:
             self._check_configuration()
             self._request = parse_launch_request(
                 self._environment,
-                admin_settings=self._administrators_settings(),
+                admin_settings=self.admin_settings(),
                 policy=self.client_policy,
             )
             check_user(
@@ -116,15 +139,17 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             )
         except GatewayProvisionersError as error:
             raise as_http_error(error) from error
-        kwargs["env"] = {}  # hosts expect one; the kernel's is made in `launch_kernel`
+        kwargs["env"] = {}  # jupyter_client expects one; the kernel's is made in `launch_kernel`
         kwargs.setdefault("cmd", self.kernel_spec.argv)
         return kwargs
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ARG002
-        """Start the kernel and wait for whichever comes first: its connection info or its failure.
+        """Start the kernel and wait for its connection info or its failure, whichever comes first.
+
+        Called by `KernelManager` after `pre_launch`.
 
         Raises:
-            tornado.web.HTTPError: it cannot start; the message tells the user why.
+            tornado.web.HTTPError: it cannot start; the message says why.
         """
         assert self._request is not None  # noqa: S101 - pre_launch comes first by contract
         self._attempt += 1
@@ -133,7 +158,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             self._launch_key = new_launch_key()
             with response_server.expect(self.kernel_id, self._launch_key) as expectation:
                 launch = self._launch(self._request, response_server)
-                self._workload = await self._create_workload(launch)
+                self._workload = await self.create_workload(launch)
                 self._connection = await first_of_connection_or_failure(
                     self._workload, expectation, self._terms(launch)
                 )
@@ -150,25 +175,25 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         return self.connection_info
 
     async def poll(self) -> int | None:
-        """The kernel's exit code, or None while it lives; looks at what the watch knows."""
+        """Return the kernel's exit code, or None while it lives, without asking the engine."""
         if self._workload is None:
             return 0
         code = self._workload.exit_code()
-        if code is not None and self._workload.name != self._told_end_of:
-            self._told_end_of = self._workload.name
+        if code is not None and self._workload.name != self._logged_end_of:
+            self._logged_end_of = self._workload.name
             if cause := self._workload.end_cause():
                 self.log.warning("Kernel %s ended by itself. %s", self.kernel_id, cause)
         return code
 
     async def wait(self) -> int | None:
-        # Called once the kernel is known to have ended; `cleanup` waits for what must be waited for.
+        # Called once the kernel is known to have ended; `cleanup` waits for the workload's end.
         return await self.poll()
 
     async def send_signal(self, signum: int) -> None:
         """Pass a signal on to the kernel's process group, through the launcher.
 
         Raises:
-            CommandFailed: the launcher could not be told.
+            tornado.web.HTTPError: the launcher could not be reached.
         """
         if signum == 0 or self._workload is None or self._connection is None:
             return
@@ -192,8 +217,8 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             self.log.info("Kernel %s did not take signal %s: %s", self.kernel_id, signum, error)
 
     async def shutdown_requested(self, restart: bool = False) -> None:  # noqa: ARG002
-        # The kernel has its shutdown message. What it still wants to do it can do in the grace time,
-        # while the user who ended it need not wait for the engine to notice.
+        # The kernel has received its shutdown message. It can still clean up within the grace time, and
+        # the user need not wait for the engine to notice its end.
         await self.terminate()
 
     async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002
@@ -205,34 +230,24 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             await self._end(self._workload, 0)
 
     async def begin_restart(self) -> None:
-        """Announce a restart, so that the kernel is not lost if this host dies in the middle of it.
-
-        A host that does not call this can restart kernels as well; other hosts then take the kernel
-        for ended meanwhile.
-
-        Raises:
-            KernelBusy: another host restarts or ends the kernel.
-            ClusterError: the announcement could not be made; the kernel is as it was.
-        """
         if self.outlives_process and self._workload is not None:
             await self._workload.begin_restart()
             self._restarting = True
 
     async def give_up_restart(self) -> None:
-        """Take back the announcement of a restart that failed, if there is one."""
         if not self._restarting:
             return
         self._restarting = False
-        # Dead as it may be, it holds what the next attempt needs.
+        # Even if it is dead, it stores what the next attempt needs.
         self._workload, self._predecessor = self._predecessor or self._workload, None
         if self._workload is not None:
             await self._workload.give_up_restart()
 
     async def cleanup(self, restart: bool = False) -> None:
-        """Remove whatever is left of the workload; before a restart, wait until it is gone.
+        """Remove what is left of the workload; before a restart, wait until it is gone.
 
-        Only here is `restart` always true to its word. A restart that did not wait would ask for the
-        same resources twice, and fail on a quota that has room for one kernel.
+        Called by `KernelManager` after each shutdown; `restart` can be relied on here alone. A restart that
+        did not wait would need the same resources twice, and fail on a quota for one kernel.
         """
         workload, self._workload = self._workload, None
         if workload is None:
@@ -249,20 +264,14 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             await self._release_services()
 
     async def adopt(self, name: str, record: KernelRecord) -> None:
-        """Take over the kernel in workload `name`, with the record that `remember` stored.
-
-        Raises:
-            GatewayProvisionersError: it is not there.
-        """
         await self._acquire_services()
         self._load(record)
         if self._workload is not None:
             self._workload.forget()
-        self._workload = await self._adopt_workload(name)
+        self._workload = await self.adopt_workload(name)
         self._forget_keys_of_earlier_attempt()
 
     async def release(self) -> None:
-        """Follow the kernel no longer, and leave it as it is."""
         workload, self._workload = self._workload, None
         if workload is not None:
             workload.forget()
@@ -289,11 +298,11 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         self.kernel_id = record.kernel_id
         self.connection_info = cast(KernelConnectionInfo, self._connection.to_jupyter())
 
-    # The steps of a launch, and of an end.
+    # The steps of a launch and of an end.
 
     async def _acquire_services(self) -> ResponseServer:
         if self._held is None:
-            services = self._services
+            services = self.services
             await services.acquire()
             self._held = services
             self.outlives_process = services.outlives_process
@@ -334,7 +343,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
     def _check_configuration(self) -> None:
         if not self.image_name:
             msg = (
-                f"The kernelspec {self._kernel_name!r} names no image: set image_name in its "
+                f"The kernelspec {self._kernel_name!r} has no image: set image_name in its "
                 "metadata.kernel_provisioner.config."
             )
             raise ConfigurationError(msg)
@@ -356,8 +365,8 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             kernel_id=self.kernel_id,
             kernel_name=self._kernel_name,
             attempt=self._attempt,
-            # JupyterLab's server sends a limit with every start, which is its own patience and not a wish
-            # to have a slow image refused; so a client can wait longer, and not shorter.
+            # JupyterLab's server sends its own timeout with every start, without meaning that slow images
+            # are to be refused; so a client can extend the timeout, but not shorten it.
             timeout=max(request.launch_timeout or 0, self.launch_timeout),
             request=request,
             environment=environment,
@@ -369,7 +378,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             kernel_id=self.kernel_id,
             image=self.image_name,
             timeout=launch.timeout,
-            unschedulable_grace=self._services.unschedulable_grace,
+            unschedulable_grace=self.services.unschedulable_grace,
             encryption_required=self.transport_encryption == "required",
         )
 
@@ -396,8 +405,8 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             await self._release_services()
 
     def _forget_keys_of_earlier_attempt(self) -> None:
-        # jupyter_client keeps the Curve keys of the kernel that this one replaces where the new
-        # connection info has none, and would then try to encrypt to a kernel that does not.
+        # If the new connection info has no Curve keys, jupyter_client keeps those of the kernel that this
+        # one replaces, and would encrypt to a kernel that does not.
         for name in ("curve_publickey", "curve_secretkey"):
             if hasattr(self.parent, name):
                 setattr(self.parent, name, None)

@@ -1,4 +1,4 @@
-"""What a kernelspec's settings and a client's request make of a kernel's container."""
+"""The options of a kernel's container, from a kernelspec's settings and a client's request."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from gateway_provisioners.model.names import user_label
 from gateway_provisioners.model.request.client_policy import USER_PLACEHOLDER
 from gateway_provisioners.model.request.launch_request import LaunchRequest
 from gateway_provisioners.model.request.resources import merged
-from gateway_provisioners.provisioners.traits import DockerLaunchTraits
+from gateway_provisioners.provisioners.launch_traits import DockerLaunchTraits
 
 
 def container_options(settings: DockerLaunchTraits, request: LaunchRequest) -> dict[str, Any]:
-    """The fields of `KernelContainerSpec` that no host and no single launch decides on."""
+    """Return the fields of `KernelContainerSpec` that come from neither the process nor the single launch."""
     label = user_label(request.username)
     uid, gid = request.run_as_user, request.run_as_group
     volumes = [volume.replace(USER_PLACEHOLDER, label) for volume in settings.volumes]

@@ -1,4 +1,4 @@
-"""What a gateway may ask of a provisioner beyond jupyter_client's own contract."""
+"""The gateway's contract with provisioners, in addition to jupyter_client's."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from gateway_provisioners.model.kernel_record import KernelRecord
 class GatewayContract:
     """A provisioner whose kernels a gateway can share with other gateways, follow, and adopt.
 
-    The members here are what holds for kernels that end with the process that started them. That is
-    how a gateway manages kernels of provisioners without this class, such as LocalProvisioner.
+    The members here do what is right for kernels that end with the process that started them. A gateway
+    manages kernels of other provisioners, such as LocalProvisioner, as if they had these.
     """
 
     outlives_process: bool = False
-    """Whether a gateway that starts later can find the kernel; read when this gateway stops."""
+    """True if a gateway that starts later can find the kernel; read when this gateway stops."""
 
     @property
     def mailbox_port(self) -> int | None:
@@ -22,7 +22,7 @@ class GatewayContract:
 
     @property
     def is_busy_elsewhere(self) -> bool:
-        """Whether another gateway is restarting or ending the kernel; read before a restart."""
+        """True while another gateway restarts or ends the kernel; read before a restart."""
         return False
 
     @property
@@ -44,7 +44,7 @@ class GatewayContract:
         """Take back the announcement of a restart; called by `GatewayKernel` when the restart failed."""
 
     async def release(self) -> None:
-        """Follow the kernel no longer and leave it running; called when the gateway stops."""
+        """Stop following the kernel, which goes on; called when the gateway stops."""
 
     async def adopt(self, name: str, record: KernelRecord) -> None:
         """Take over the kernel that is the workload `name`; called by the gateway's back ends.

@@ -10,7 +10,7 @@ from gateway_provisioners.model.names import pod_name
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 from gateway_provisioners.provisioners.container_options import container_options
 from gateway_provisioners.provisioners.docker_services import DockerServices
-from gateway_provisioners.provisioners.traits import DockerLaunchTraits
+from gateway_provisioners.provisioners.launch_traits import DockerLaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
 
 
@@ -18,25 +18,25 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
     """Runs a kernel in a container of the kernelspec's image."""
 
     @property
-    def _services(self) -> DockerServices:
+    def services(self) -> DockerServices:
         return DockerServices.of_running_loop(self.parent)
 
     @property
     def _kernels(self) -> Kernels:
-        return self._services.engine.containers
+        return self.services.engine.containers
 
-    async def _adopt_workload(self, name: str) -> Workload:
+    async def adopt_workload(self, name: str) -> Workload:
         return await self._kernels.adopt(name)
 
-    def _administrators_settings(self) -> Mapping[str, str]:
+    def admin_settings(self) -> Mapping[str, str]:
         ids = {"KERNEL_UID": self.run_as_user, "KERNEL_GID": self.run_as_group}
         return {name: str(value) for name, value in ids.items() if value is not None}
 
-    async def _create_workload(self, launch: Launch) -> Workload:
+    async def create_workload(self, launch: Launch) -> Workload:
         request = launch.request
         spec = KernelContainerSpec(
             name=pod_name(request.username, launch.kernel_id, launch.attempt),
-            instance=self._services.instance,
+            instance=self.services.instance,
             kernel_id=launch.kernel_id,
             kernel_name=launch.kernel_name,
             username=request.username,
@@ -44,7 +44,7 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
             environment=launch.environment,
             secret_environment=launch.secret_environment,
             attempt=launch.attempt,
-            network=self._services.network,
+            network=self.services.network,
             pull_timeout=launch.timeout,
             **container_options(self, request),
         )

@@ -8,7 +8,7 @@ from typing import Any
 from gateway_provisioners.dockerd.engine import DockerEngine
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.provisioners.engine_services import EngineServices
-from gateway_provisioners.provisioners.traits import DockerTraits
+from gateway_provisioners.provisioners.engine_traits import DockerTraits
 
 
 class DockerServices(EngineServices, DockerTraits):
@@ -27,7 +27,7 @@ class DockerServices(EngineServices, DockerTraits):
         assert self._engine is not None, "not acquired"  # noqa: S101
         return self._engine
 
-    async def _start_engine(self) -> None:
+    async def start_engine(self) -> None:
         if self.state_dir and not self.instance_is_lasting:
             msg = "GP_STATE_DIR needs GP_INSTANCE: by its label a later process finds the kernels."
             raise ConfigurationError(msg)
@@ -38,7 +38,7 @@ class DockerServices(EngineServices, DockerTraits):
         )
         await self._engine.start()
 
-    async def _stop_engine(self) -> None:
+    async def stop_engine(self) -> None:
         if self._engine is not None:
             await self._engine.stop()
             self._engine = None

@@ -11,4 +11,4 @@ class DockerSwarmProvisioner(DockerProvisioner):
 
     @property
     def _kernels(self) -> Kernels:
-        return self._services.engine.services
+        return self.services.engine.services

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from gateway_provisioners.handshake.payload import GatewayKey
 from gateway_provisioners.handshake.response_server import ResponseServer
-from gateway_provisioners.provisioners.traits import EngineTraits
+from gateway_provisioners.provisioners.engine_traits import EngineTraits
 
 Services = TypeVar("Services", bound="EngineServices")
 
@@ -40,7 +40,7 @@ class EngineServices(EngineTraits):
         """Whether a later process finds the kernels of this one and takes them over."""
 
     @abstractmethod
-    async def _start_engine(self) -> None:
+    async def start_engine(self) -> None:
         """Connect to the engine and follow what happens there.
 
         Raises:
@@ -48,8 +48,8 @@ class EngineServices(EngineTraits):
         """
 
     @abstractmethod
-    async def _stop_engine(self) -> None:
-        """Let go of all that `_start_engine` made, or had made when it failed."""
+    async def stop_engine(self) -> None:
+        """Let go of all that `start_engine` made, or had made when it failed."""
 
     # What provisioners and the gateway do with it.
 
@@ -78,7 +78,7 @@ class EngineServices(EngineTraits):
         async with self._lock:
             if not self._holders:
                 try:
-                    await self._start_engine()
+                    await self.start_engine()
                     await self._start_response_server()
                 except BaseException:
                     await self._stop()
@@ -115,4 +115,4 @@ class EngineServices(EngineTraits):
         if self._response_server is not None:
             await self._response_server.stop()
             self._response_server = None
-        await self._stop_engine()
+        await self.stop_engine()

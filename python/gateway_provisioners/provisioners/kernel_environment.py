@@ -12,15 +12,15 @@ _SPARK_MODE_OPTION = "--spark-context-initialization-mode"
 
 
 def kernel_environment(
-    kernel_spec: KernelSpec, request: LaunchRequest, **by_the_host: str
+    kernel_spec: KernelSpec, request: LaunchRequest, **of_launch: str
 ) -> dict[str, str]:
-    """What the kernelspec, the host and the checked request say.
+    """Return the variables that the kernelspec, the checked request and the launch set.
 
-    The kernelspec's argv is the command line of a launch script that is not run: the options in it reach
-    the launcher as variables.
+    The kernelspec's argv is the command line of a launch script that is not run: the options in it reach the
+    launcher as variables.
 
     Args:
-        by_the_host: what `launcher_environment` has to be told besides.
+        of_launch: the other arguments of `launcher_environment`.
     """
     argv = kernel_spec.argv
     return {
@@ -32,13 +32,13 @@ def kernel_environment(
             or kernel_spec.env.get("KERNEL_SPARK_CONTEXT_INIT_MODE")
             or _option(argv, _SPARK_MODE_OPTION),
             kernel_class_name=_option(argv, _CLASS_NAME_OPTION),
-            **by_the_host,
+            **of_launch,
         ),
     }
 
 
 def _option(argv: list[str], name: str) -> str | None:
-    """The value after the option `name`, in either of the forms `--name value` and `--name=value`."""
+    """Return the value of the option `name`, written as `--name value` or `--name=value`."""
     for position, argument in enumerate(argv):
         if argument == name and position + 1 < len(argv):
             return argv[position + 1]

@@ -11,8 +11,8 @@ from gateway_provisioners.model.request.launch_request import request_variables
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 from gateway_provisioners.provisioners.kubernetes_services import KubernetesServices
 from gateway_provisioners.provisioners.launch_script import replaced_script, run_launch_script
+from gateway_provisioners.provisioners.launch_traits import KubernetesLaunchTraits
 from gateway_provisioners.provisioners.pod_options import pod_options
-from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
 
 
@@ -20,38 +20,38 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
     """Runs a kernel in a Pod of the kernelspec's image."""
 
     @property
-    def _services(self) -> KubernetesServices:
+    def services(self) -> KubernetesServices:
         return KubernetesServices.of_running_loop(self.parent)
 
-    async def _adopt_workload(self, name: str) -> Workload:
-        return self._services.pods.adopt(name)
+    async def adopt_workload(self, name: str) -> Workload:
+        return self.services.pods.adopt(name)
 
-    def _administrators_settings(self) -> Mapping[str, str]:
+    def admin_settings(self) -> Mapping[str, str]:
         return {
-            "KERNEL_NAMESPACE": self._services.namespace,
+            "KERNEL_NAMESPACE": self.services.namespace,
             **_identity(self.service_account_name, self.run_as_user, self.run_as_group),
         }
 
-    async def _create_workload(self, launch: Launch) -> Workload:
+    async def create_workload(self, launch: Launch) -> Workload:
         spec = KernelPodSpec(
             name=pod_name(launch.request.username, launch.kernel_id, launch.attempt),
-            namespace=self._services.namespace,
-            instance=self._services.instance,
+            namespace=self.services.namespace,
+            instance=self.services.instance,
             kernel_id=launch.kernel_id,
             kernel_name=launch.kernel_name,
             username=launch.request.username,
             image=self.image_name,
-            environment={**launch.environment, "KERNEL_NAMESPACE": self._services.namespace},
+            environment={**launch.environment, "KERNEL_NAMESPACE": self.services.namespace},
             secret_environment=launch.secret_environment,
-            operator=self._services.process,
+            operator=self.services.process,
             attempt=launch.attempt,
-            owner=self._services.owner,
+            owner=self.services.owner,
             **pod_options(self, launch.request),
         )
         if await asyncio.to_thread(replaced_script, self.kernel_spec.argv):
-            self._services.pods.refuse_beyond_limits(spec)
+            self.services.pods.refuse_beyond_limits(spec)
             return await self._run_own_script(spec, launch)
-        return await self._services.pods.create(spec)
+        return await self.services.pods.create(spec)
 
     async def _run_own_script(self, spec: KernelPodSpec, launch: Launch) -> Workload:
         clients = launch.request.environment
@@ -74,7 +74,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             "response_address": spec.environment["RESPONSE_ADDRESS"],
             "public_key": spec.environment["PUBLIC_KEY"],
         }
-        pod = self._services.pods.expect(spec.name)
+        pod = self.services.pods.expect(spec.name)
         try:
             await run_launch_script(self.kernel_spec.argv, values, environment)
             await pod.mark(build_marks(spec))
@@ -85,7 +85,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
 
 
 def _identity(service_account: str, uid: int | None, gid: int | None) -> dict[str, str]:
-    """Who a kernel is, as KERNEL_* variables; nothing about ids that are the image's."""
+    """Return the KERNEL_* variables of a kernel's service account and ids, without ids of the image."""
     ids = {"KERNEL_UID": uid, "KERNEL_GID": gid}
     return {
         "KERNEL_SERVICE_ACCOUNT_NAME": service_account or "default",

@@ -12,7 +12,7 @@ from gateway_provisioners.kube.lease import Lease
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.pod.admission import Limits
 from gateway_provisioners.provisioners.engine_services import EngineServices
-from gateway_provisioners.provisioners.traits import KubernetesTraits
+from gateway_provisioners.provisioners.engine_traits import KubernetesTraits
 
 
 class KubernetesServices(EngineServices, KubernetesTraits):
@@ -66,7 +66,7 @@ class KubernetesServices(EngineServices, KubernetesTraits):
             is_alive=self.gateways.is_alive,
         )
 
-    async def _start_engine(self) -> None:
+    async def start_engine(self) -> None:
         self._api = await KubeApi.connect()
         self._owner = await self._owner_reference(self._api)
         self._gateways = Gateways(
@@ -82,11 +82,11 @@ class KubernetesServices(EngineServices, KubernetesTraits):
             self.namespace,
             instance=self.instance,
             process=self.process,
-            limits=Limits(self.max_kernels, self.max_kernels_per_user),
+            limits=Limits(self.max_kernels_of_release, self.max_kernels_per_user),
         )
         await self._pods.start()
 
-    async def _stop_engine(self) -> None:
+    async def stop_engine(self) -> None:
         if self._pods is not None:
             await self._pods.stop()
             self._pods = None

@@ -1,8 +1,8 @@
-"""A kernelspec's own launch procedure: scripts/launch_kubernetes.py where somebody replaced ours.
+"""A kernelspec's own launch procedure: a scripts/launch_kubernetes.py that is not the one we ship.
 
-The script makes a Pod named KERNEL_POD_NAME in KERNEL_NAMESPACE, labelled `component: kernel`, as the one of
-Gateway Provisioners does. It gets KERNEL_* variables and what it needs to reach the cluster, and no keys:
-its launcher speaks version 1 of the wire protocol, which needs none.
+The script makes a Pod named KERNEL_POD_NAME in KERNEL_NAMESPACE, labelled `component: kernel`, like that of
+Gateway Provisioners. It gets KERNEL_* variables and access to the cluster, and no keys: its launcher speaks
+version 1 of the wire protocol, which needs none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LAST_LINES = 20
 
 
 def replaced_script(argv: Sequence[str]) -> Path | None:
-    """The launch script that `argv` names, unless it is the one we ship or is not there."""
+    """Return the launch script that `argv` names, unless it is the one we ship or does not exist."""
     ours = resources.files("gateway_provisioners").joinpath("_kernelspecs/launch_kubernetes.py")
     for argument in argv:
         path = Path(argument)
@@ -38,11 +38,11 @@ async def run_launch_script(
     """Run a kernelspec's argv and wait for its end.
 
     Args:
-        values: what stands for {kernel_id}, {port_range}, {response_address} and {public_key}.
+        values: those of {kernel_id}, {port_range}, {response_address} and {public_key}.
         environment: the KERNEL_* variables.
 
     Raises:
-        LaunchFailed: it did not exit with 0; the message has the last lines that it printed.
+        LaunchFailed: it failed; the message has the last lines that it printed.
     """
     command = [
         re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), argument)

@@ -1,4 +1,4 @@
-"""What a kernelspec's settings and a client's request make of a kernel's Pod."""
+"""The options of a kernel's Pod, from a kernelspec's settings and a client's request."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from gateway_provisioners.model.names import user_label
 from gateway_provisioners.model.request.client_policy import USER_PLACEHOLDER
 from gateway_provisioners.model.request.launch_request import LaunchRequest
 from gateway_provisioners.model.request.resources import merged
-from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
+from gateway_provisioners.provisioners.launch_traits import KubernetesLaunchTraits
 
 T = TypeVar("T")
 
 
 def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dict[str, Any]:
-    """The fields of `KernelPodSpec` that no gateway and no single launch decides on."""
+    """Return the fields of `KernelPodSpec` that come from neither the gateway nor the single launch."""
     label = user_label(request.username)
     uid, gid = request.run_as_user, request.run_as_group
     return {
@@ -39,10 +39,10 @@ def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dic
 
 
 def _of_user(value: T, label: str) -> T:
-    """`value` with the user's label in place of the placeholder in every string of it.
+    """Return `value` with the user's label in place of the placeholder in each of its strings.
 
-    What the administrator wrote is looked through once. The label is a DNS label, whatever the user is
-    called, so that it is one part of a name or of a path.
+    Each string is searched once, so a label is not searched. As a DNS label, it is one part of a name
+    or of a path, whatever the user's name.
     """
     if isinstance(value, str):
         return value.replace(USER_PLACEHOLDER, label)  # type: ignore[return-value]

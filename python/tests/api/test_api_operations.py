@@ -191,6 +191,8 @@ async def test_a_start_that_takes_too_long_is_abandoned(add_provisioner):
         ({"GP_CULL_CONNECTED": "maybe"}, "GP_CULL_CONNECTED='maybe'"),
         ({"GP_DRAIN_SECONDS": "-1"}, "GP_DRAIN_SECONDS='-1'"),
         ({"KG_LIST_KERNELS": "perhaps"}, "KG_LIST_KERNELS='perhaps'"),
+        ({"GP_ENGINE": "podman"}, "GP_ENGINE='podman' is not supported"),
+        ({"GP_LAUNCH_TIMEOUT": "soon"}, "GP_LAUNCH_TIMEOUT='soon'"),
         ({"KG_SEED_URI": "a.ipynb"}, "KG_SEED_URI is not supported"),
         ({"KG_ENV_PROCESS_WHITELIST": "PATH"}, "KG_ENV_PROCESS_WHITELIST is not supported"),
         ({"KG_API": "kernel_gateway.notebook_http"}, "KG_API"),

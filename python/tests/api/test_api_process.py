@@ -81,7 +81,7 @@ async def test_an_invalid_setting_is_reported_in_one_line():
     async with gateway_process(GP_LOG_LEVEL="loud") as process:
         _, log = await process.communicate()
         assert process.returncode == 1
-        assert [line for line in log.decode().splitlines() if "GP_LOG_LEVEL='LOUD'" in line]
+        assert [line for line in log.decode().splitlines() if "GP_LOG_LEVEL='loud'" in line]
         assert len(log.splitlines()) == 1
 
 

@@ -1,4 +1,4 @@
-"""The back end of docs/write-a-back-end.md, as it stands there."""
+"""The back end of docs/write-a-back-end.md, exactly as it is printed there."""
 
 import importlib.metadata
 import json

@@ -173,7 +173,7 @@ def test_gateway_policy_reaches_the_environment(program):
         "MAX_GPUS": "0",
         "CLIENT_IDS": "True",
         "PROHIBITED_UIDS": "0,1-999,1000660000",
-        "PROHIBITED_GIDS": "",
+        "PROHIBITED_GIDS": ",",
         "CLIENT_SERVICE_ACCOUNTS": "spark,ml",
         "CLIENT_CLAIMS": "datasets,home-{username}",
         "MIRROR_WORKING_DIRS": "True",

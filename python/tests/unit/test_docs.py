@@ -15,7 +15,7 @@ from gateway_provisioners import errors
 from gateway_provisioners.gateway.failures import describe
 from gateway_provisioners.model import failures as kernel_end
 from gateway_provisioners.model.pod import status as pod_status
-from gateway_provisioners.provisioners.policy_traits import ClientPolicyTraits
+from gateway_provisioners.provisioners.launch_traits import ClientPolicyTraits
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = Path(gateway_provisioners.__file__).parent

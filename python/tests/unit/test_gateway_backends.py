@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gateway_provisioners.errors import ClusterError, ConfigurationError
+from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.gateway.app import GatewayApp
 from gateway_provisioners.gateway.backends import base
 from gateway_provisioners.gateway.backends.choose import choose_backend
@@ -55,12 +55,6 @@ async def test_a_gateway_can_be_stopped_while_it_waits_for_its_cluster(monkeypat
     assert cancelled
 
 
-def test_an_engine_that_there_is_not(monkeypatch):
-    monkeypatch.setenv("GP_ENGINE", "podman")
-    with pytest.raises(ConfigurationError, match="GP_ENGINE='podman' is no engine; there are"):
-        choose_backend(None)
-
-
 @pytest.mark.parametrize(
     ("name", "library"), [("docker", "aiodocker"), ("kubernetes", "kubernetes")]
 )
@@ -79,4 +73,4 @@ def test_an_engine_whose_library_is_not_installed_is_told_in_one_line(name, libr
 
 def test_without_an_instance_nothing_is_followed(monkeypatch):
     monkeypatch.delenv("GP_INSTANCE", raising=False)
-    assert choose_backend(None) is None
+    assert choose_backend("kubernetes", None) is None

@@ -99,7 +99,7 @@ async def client(context, launcher):
 async def test_attaches_with_a_signature_and_is_welcomed(launcher, client):
     kind, signature, content = await launcher.welcome(dropped=3, last=7)
     assert kind == b"attach"
-    assert json.loads(content) == {"session": "a-session"}
+    assert json.loads(content) == {"session": "a-session", "features": []}
     expected = hmac.new(KEY, b"attach" + content, hashlib.sha256).hexdigest()
     assert signature.decode() == expected
     assert await client.welcomed() == Welcome("idle", 3)

@@ -20,7 +20,7 @@ EAGER = ["launch_kubernetes.py", "--spark-context-initialization-mode", "eager"]
         (None, {}, [], "none"),
     ],
 )
-def test_the_spark_mode_is_the_clients_else_the_kernelspecs(asked_for, env, argv, mode):
+def test_the_spark_mode_of_the_client_comes_before_the_kernelspecs(asked_for, env, argv, mode):
     spec = KernelSpec(language="scala", env=env, argv=argv)
     assert environment(spec, spark_init_mode=asked_for)[MODE] == mode
 

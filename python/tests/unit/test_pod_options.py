@@ -1,4 +1,4 @@
-"""What a kernelspec's settings and a client's request make of a Pod."""
+"""A Pod's options, from a kernelspec's settings and a client's request."""
 
 import copy
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from gateway_provisioners.model.names import user_label
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
 from gateway_provisioners.model.request.launch_request import LaunchRequest
+from gateway_provisioners.provisioners.launch_traits import KubernetesLaunchTraits
 from gateway_provisioners.provisioners.pod_options import pod_options
-from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
 
 VOLUMES = [
     {"name": "home", "persistentVolumeClaim": {"claimName": "home-{username}"}},
@@ -88,7 +88,7 @@ def test_the_template_of_the_pod_comes_last():
     assert [mount["mountPath"] for mount in mounts] == ["/scratch", "/more"]
 
 
-def test_volumes_are_the_users():
+def test_the_users_label_is_in_the_volumes():
     before = copy.deepcopy((VOLUMES, MOUNTS))
     made = pod(LaunchRequest(username="alice"), volumes=VOLUMES, volume_mounts=MOUNTS)
     home, everything, scratch = made["spec"]["volumes"]
@@ -102,7 +102,7 @@ def test_volumes_are_the_users():
 @pytest.mark.parametrize(
     "name", ["../bob", "a/b", "{username}", "{0.__class__}", "$(HOME)", "B o b"]
 )
-def test_no_username_leaves_its_place(name):
+def test_a_username_stays_in_its_place(name):
     made = pod(LaunchRequest(username=name), volumes=VOLUMES, volume_mounts=MOUNTS)
     claim = made["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"]
     assert claim == f"home-{user_label(name)}"
@@ -126,7 +126,7 @@ def test_a_username_never_changes_the_structure(username):
     assert shape(made["spec"]) == shape(tame["spec"])
 
 
-def test_what_the_client_chose_replaces_what_the_kernelspec_says():
+def test_the_clients_choices_replace_the_kernelspecs():
     request = LaunchRequest(
         resources={"requests": {"cpu": "2"}, "limits": {"amd.com/gpu": "1"}},
         run_as_user=2000,

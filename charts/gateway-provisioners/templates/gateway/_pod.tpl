@@ -189,8 +189,9 @@ the gateway.
   value: {{ .Values.gateway.cull.connected | toString | title | quote }}
 - name: GP_AUTHORIZED_USERS
   value: {{ join "," .Values.gateway.authorizedUsers | quote }}
+# A comma alone is an empty list; nothing would be the default.
 - name: GP_UNAUTHORIZED_USERS
-  value: {{ join "," .Values.gateway.unauthorizedUsers | quote }}
+  value: {{ join "," .Values.gateway.unauthorizedUsers | default "," | quote }}
 - name: GP_CLIENT_ENVS
   value: {{ join "," .Values.gateway.clientEnv | quote }}
 - name: GP_ALLOWED_ORIGINS
@@ -211,9 +212,9 @@ the gateway.
 - name: GP_CLIENT_IDS
   value: {{ $policy.client_ids | default false | toString | title | quote }}
 - name: GP_PROHIBITED_UIDS
-  value: {{ join "," $policy.prohibited_uids | quote }}
+  value: {{ join "," $policy.prohibited_uids | default "," | quote }}
 - name: GP_PROHIBITED_GIDS
-  value: {{ join "," $policy.prohibited_gids | quote }}
+  value: {{ join "," $policy.prohibited_gids | default "," | quote }}
 - name: GP_CLIENT_SERVICE_ACCOUNTS
   value: {{ join "," $policy.client_service_accounts | quote }}
 - name: GP_CLIENT_CLAIMS

@@ -28,7 +28,8 @@ from gateway_provisioners.errors import GatewayProvisionersError
 from gateway_provisioners.model import names
 from gateway_provisioners.model.container.config import KernelContainerSpec
 from gateway_provisioners.provisioners.container_options import container_options
-from gateway_provisioners.provisioners.traits import DockerLaunchTraits, DockerTraits
+from gateway_provisioners.provisioners.engine_traits import DockerTraits
+from gateway_provisioners.provisioners.launch_traits import DockerLaunchTraits
 
 
 def main(argv: list[str] | None = None, *, kernelspec: Path) -> int:

@@ -30,8 +30,9 @@ from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model import names
 from gateway_provisioners.model.pod.admission import Limits
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
+from gateway_provisioners.provisioners.engine_traits import KubernetesTraits
+from gateway_provisioners.provisioners.launch_traits import KubernetesLaunchTraits
 from gateway_provisioners.provisioners.pod_options import pod_options
-from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits, KubernetesTraits
 
 
 def main(argv: list[str] | None = None, *, kernelspec: Path) -> int:

@@ -22,7 +22,7 @@ from gateway_provisioners.model.request.launch_request import (
     LaunchRequest,
     parse_launch_request,
 )
-from gateway_provisioners.provisioners.traits import LaunchTraits
+from gateway_provisioners.provisioners.launch_traits import LaunchTraits
 
 Settings = TypeVar("Settings", bound=LaunchTraits)
 

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway_provisioners import settings
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.backends.base import Backend
+from gateway_provisioners.provisioners.engine_traits import EngineTraits
 
 
-def choose_backend(parent: Any) -> Backend | None:
-    """The engine that the environment names; None: kernels end with the gateway.
+def choose_backend(engine: str, parent: Any) -> Backend | None:
+    """Return the back end for `engine`, kubernetes or docker; None: kernels end with the gateway.
+
+    Args:
+        parent: configures it.
 
     Raises:
-        ConfigurationError: it names none that there is, or its client library is not installed.
+        ConfigurationError: the engine's client library is not installed.
     """
-    name = settings.text("GP_ENGINE", "kubernetes")
-    if name not in {"kubernetes", "docker"}:
-        raise ConfigurationError(
-            f"GP_ENGINE={name!r} is no engine; there are kubernetes and docker."
-        )
-    if not settings.text("GP_INSTANCE"):
+    if not EngineTraits(parent=parent).instance_is_lasting:
         return None
     # Only one of them need be installed.
     try:
-        if name == "docker":
+        if engine == "docker":
             from gateway_provisioners.gateway.backends.docker import DockerBackend
 
             return DockerBackend(parent)
@@ -32,5 +30,5 @@ def choose_backend(parent: Any) -> Backend | None:
 
         return KubernetesBackend(parent)
     except ModuleNotFoundError as error:
-        msg = f"GP_ENGINE={name} needs pip install 'gateway_provisioners[{name}]'."
+        msg = f"GP_ENGINE={engine} needs pip install 'gateway_provisioners[{engine}]'."
         raise ConfigurationError(msg) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway_provisioners import settings
 from gateway_provisioners.errors import ClusterError, ConfigurationError
 from gateway_provisioners.gateway.backends.annotation_writer import AnnotationWriter
 from gateway_provisioners.gateway.backends.base import check_response_server, patiently
@@ -45,7 +44,7 @@ class KubernetesBackend:
             health.add("response server", self._check_response_server)
             await self._follow_kernelspecs(kernelspecs)
             self._announcements = AnnotationWriter(self._services.pods.annotate)
-            if name := settings.text("GP_LEASE"):
+            if name := self._services.gateway_lease:
                 self._lease = self._services.lease(name)
                 self._lease.start()
                 self._services.gateways.subscribe(self._lease.look_again)
@@ -108,7 +107,7 @@ class KubernetesBackend:
                 self._announcements.announce(pod.name, annotation, value)
 
     async def _follow_kernelspecs(self, kernelspecs: GatewayKernelSpecManager) -> None:
-        if name := settings.text("GP_KERNELSPECS_CONFIGMAP"):
+        if name := self._services.kernelspecs_config_map:
             self._kernelspecs = self._services.config_map_cache(name)
             self._kernelspecs.start()
             await self._kernelspecs.wait_synced()

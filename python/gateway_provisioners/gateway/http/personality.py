@@ -11,13 +11,12 @@ from jupyter_server.services.kernels import handlers as kernel_handlers
 from jupyter_server.services.kernelspecs import handlers as spec_handlers
 from jupyter_server.services.sessions import handlers as session_handlers
 from jupyter_server.utils import url_path_join
-from traitlets import Bool, default
 from traitlets.config import LoggingConfigurable
 
-from gateway_provisioners import settings
 from gateway_provisioners.gateway.http import handlers
 from gateway_provisioners.gateway.process.health import HealthHandler, ReadyHandler
 from gateway_provisioners.gateway.process.metrics import MetricsHandler
+from gateway_provisioners.settings import from_env
 
 # The others are jupyter_server's, with our token check before them.
 _REPLACEMENTS: Mapping[type, type] = {
@@ -30,14 +29,7 @@ _REPLACEMENTS: Mapping[type, type] = {
 class GatewayPersonality(LoggingConfigurable):
     """A personality of jupyter_kernel_gateway: routes, without kernels of its own."""
 
-    list_kernels = Bool(
-        config=True,
-        help="Whether clients may list the kernels and sessions, default: true (KG_LIST_KERNELS env var)",
-    )
-
-    @default("list_kernels")
-    def _list_kernels_default(self) -> bool:
-        return settings.boolean("KG_LIST_KERNELS", default=True)
+    list_kernels = from_env("KG_LIST_KERNELS", True, "Let clients list the kernels and sessions.")
 
     async def init_configurables(self) -> None:
         """Start no kernels ahead of time."""

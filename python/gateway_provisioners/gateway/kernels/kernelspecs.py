@@ -11,9 +11,9 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from traitlets import TraitError, default
 
-from gateway_provisioners import settings
 from gateway_provisioners.gateway.kernels.culling import IDLE_TIMEOUT, MAX_LIFETIME
 from gateway_provisioners.gateway.process.health import Check
+from gateway_provisioners.settings import from_env, names
 
 # A directory without files: the handlers that look for logos would take an empty name for the current
 # directory.
@@ -44,6 +44,14 @@ class GatewayKernelSpecManager(KernelSpecManager):
     The ConfigMap is read when it changes, not with each request.
     """
 
+    allowed_kernelspecs: set[str] = from_env(
+        "GP_ALLOWED_KERNELS",
+        set(),
+        "Names of the only kernelspecs that clients may see and start; empty: all.",
+        parse=lambda text: {name.lower() for name in names(text)},
+        default_text="",
+    )
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._source: ConfigMapSource | None = None
@@ -54,10 +62,6 @@ class GatewayKernelSpecManager(KernelSpecManager):
     def _ensure_native_kernel_default(self) -> bool:
         # Where ipykernel is installed, the gateway still does not offer to run code on its own machine.
         return False
-
-    @default("allowed_kernelspecs")
-    def _allowed_kernelspecs_default(self) -> set[str]:
-        return {name.lower() for name in settings.names("GP_ALLOWED_KERNELS")}
 
     def follow(self, source: ConfigMapSource) -> None:
         """Serve, from now on, the kernelspecs in the keys `<kernel name>.json` of the source's ConfigMaps."""

@@ -17,9 +17,8 @@ from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_events import EventLogger
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
-from traitlets import Integer, default
+from traitlets import default
 
-from gateway_provisioners import settings
 from gateway_provisioners.errors import GatewayProvisionersError, TooManyKernels
 from gateway_provisioners.gateway.failures import known_cause, summarize
 from gateway_provisioners.gateway.kernels.culling import Culler
@@ -28,6 +27,7 @@ from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.process.open_files import max_zmq_sockets
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.gateway.websocket.offline_buffer import OfflineBuffer
+from gateway_provisioners.settings import from_env
 
 # The pause before a channel tries again to reach a kernel that does not listen yet: 0MQ's own 100 ms
 # are a good part of a start.
@@ -53,10 +53,30 @@ class StartAbandoned(GatewayProvisionersError):
 class GatewayKernelManager(AsyncMappingKernelManager):
     """jupyter_server's manager, with limits, metrics and peers, for kernels that move when they restart."""
 
-    offline_buffer_bytes = Integer(
-        config=True,
-        help="The most bytes of a kernel's output that are kept for a client that is away, default: "
-        "8 MiB (GP_OFFLINE_BUFFER_BYTES env var)",
+    offline_buffer_bytes = from_env(
+        "GP_OFFLINE_BUFFER_BYTES",
+        8 * 2**20,
+        "The most output of a kernel without a mailbox that is kept for a client that is away.",
+        unit="bytes",
+    )
+    cull_idle_timeout = from_env(
+        "GP_CULL_IDLE_TIMEOUT",
+        0,
+        "How long a kernel may be idle before it is shut down; 0: forever. A kernelspec's "
+        "`metadata.cull_idle_timeout` comes before it.",
+        unit="seconds",
+    )
+    cull_interval = from_env(
+        "GP_CULL_INTERVAL",
+        300,
+        "How often to look for kernels that are to be shut down.",
+        unit="seconds",
+        min=1,
+    )
+    cull_connected = from_env(
+        "GP_CULL_CONNECTED",
+        False,
+        "Shut down idle kernels even while clients are connected to them.",
     )
 
     def __init__(self, **kwargs: Any) -> None:
@@ -67,22 +87,6 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self._starts: dict[str, asyncio.Task[str]] = {}
         self._pending_shutdowns: set[asyncio.Task[None]] = set()
         self.culler = Culler(self, lambda: self.peers, self.metrics)
-
-    @default("offline_buffer_bytes")
-    def _offline_buffer_bytes_default(self) -> int:
-        return settings.integer("GP_OFFLINE_BUFFER_BYTES", 8 * 2**20)
-
-    @default("cull_idle_timeout")
-    def _cull_idle_timeout_default(self) -> int:
-        return settings.integer("GP_CULL_IDLE_TIMEOUT", 0)
-
-    @default("cull_interval")
-    def _cull_interval_default(self) -> int:
-        return settings.integer("GP_CULL_INTERVAL", self.cull_interval_default, minimum=1)
-
-    @default("cull_connected")
-    def _cull_connected_default(self) -> bool:
-        return settings.boolean("GP_CULL_CONNECTED", default=False)
 
     @default("untracked_message_types")
     def _untracked_message_types_default(self) -> list[str]:

@@ -94,7 +94,7 @@ def test_bootstrap_script_without_parameters(run):
 
 
 def test_settings_that_the_page_names_exist():
-    from gateway_provisioners.provisioners.traits import KubernetesLaunchTraits
+    from gateway_provisioners.provisioners.launch_traits import KubernetesLaunchTraits
 
     (sentence,) = re.findall(r"What has no option is edited in `config`:(.*?)\.\s", PAGE, re.DOTALL)
     names = re.findall(r"`(\w+)`", sentence)

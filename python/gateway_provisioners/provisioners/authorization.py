@@ -1,4 +1,4 @@
-"""Who may start a kernel."""
+"""The check whether a user may start kernels of a kernelspec."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from gateway_provisioners.errors import PolicyViolation
 def check_user(
     username: str, *, kernel_name: str, authorized: Sequence[str], unauthorized: Sequence[str]
 ) -> None:
-    """Let `username` pass, or say which rule forbids it.
+    """Refuse a user who may not start the kernel.
+
+    Args:
+        authorized: the only users who may; empty: all.
+        unauthorized: users who may not, authorized or not.
 
     Raises:
-        PolicyViolation: the user is listed as unauthorized, or not listed as authorized.
+        PolicyViolation: names the rule.
     """
     if username in unauthorized:
         rule = "this user is listed as unauthorized (unauthorized_users)"

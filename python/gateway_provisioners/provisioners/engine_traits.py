@@ -1,0 +1,125 @@
+"""The settings of a process that starts kernels, a gateway or another: how it works with the engine."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from typing import Any
+
+from traitlets.config import LoggingConfigurable
+
+from gateway_provisioners.settings import from_env
+
+_OF_THIS_PROCESS = "process-"
+
+
+def _outward_address(_traits: Any) -> str:
+    """Return the address this machine sends from; connecting a datagram socket sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1 (RFC 5737)
+        except OSError:
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address
+
+
+class EngineTraits(LoggingConfigurable):
+    """The settings for every engine."""
+
+    response_ip = from_env(
+        "GP_RESPONSE_IP",
+        "",
+        "The address of this process, which launchers connect to.",
+        compute=_outward_address,
+        default_text="this machine's address",
+    )
+    response_port = from_env("GP_RESPONSE_PORT", 8877, "The port that launchers connect to.")
+    response_port_retries = from_env(
+        "GP_RESPONSE_PORT_RETRIES", 10, "How many ports after it to try when it is taken."
+    )
+    response_addr_any = from_env(
+        "GP_RESPONSE_ADDR_ANY", False, "Listen on every address, not on GP_RESPONSE_IP alone."
+    )
+    instance = from_env(
+        "GP_INSTANCE",
+        "",
+        "The label value of this release's kernels: a gateway takes over, and cleans up, only pods and "
+        "containers that have it. Without it, kernels end with their process.",
+        compute=lambda _traits: f"{_OF_THIS_PROCESS}{uuid.uuid4()}",
+        default_text="unique to the process",
+    )
+    unschedulable_grace = from_env(
+        "GP_UNSCHEDULABLE_GRACE",
+        0.0,
+        "How long a kernel may wait for a node, where the cluster can grow.",
+        unit="seconds",
+    )
+
+    @property
+    def instance_is_lasting(self) -> bool:
+        """True if a later process of the same instance can take over the kernels of this one."""
+        return not self.instance.startswith(_OF_THIS_PROCESS)
+
+
+class KubernetesTraits(EngineTraits):
+    """The settings for Kubernetes alone."""
+
+    namespace = from_env("GP_NAMESPACE", "default", "The namespace of the kernels.")
+    owner_deployment = from_env(
+        "GP_OWNER_DEPLOYMENT",
+        "",
+        "A Deployment that owns the kernels: Kubernetes deletes them with it.",
+    )
+    owner_config_map = from_env(
+        "GP_OWNER_CONFIGMAP",
+        "",
+        "A ConfigMap that owns them instead: for a Deployment in another namespace, which cannot.",
+    )
+    gateway_pod = from_env(
+        "GP_GATEWAY_POD", "", "The pod of this process, where several gateways share the kernels."
+    )
+    gateway_selector = from_env(
+        "GP_GATEWAY_SELECTOR", "", "A label selector of the pods of all these gateways."
+    )
+    gateway_namespace = from_env(
+        "GP_GATEWAY_NAMESPACE",
+        "",
+        "The namespace of these pods.",
+        compute=lambda traits: traits.namespace,
+        default_text="the kernels' namespace",
+    )
+    gateway_lease = from_env(
+        "GP_LEASE",
+        "",
+        "The Lease by which these gateways agree on one that looks after idle and dead kernels.",
+    )
+    kernelspecs_config_map = from_env(
+        "GP_KERNELSPECS_CONFIGMAP",
+        "",
+        "A ConfigMap of kernelspecs, in the kernels' namespace, that the gateway follows.",
+    )
+    max_kernels_of_release = from_env(
+        "GP_MAX_KERNELS",
+        0,
+        "How many kernels of GP_INSTANCE may run, whichever gateway started them; 0: no limit. "
+        "KG_MAX_KERNELS limits those of one gateway.",
+    )
+    max_kernels_per_user = from_env(
+        "GP_MAX_KERNELS_PER_USER", 0, "How many of them one user may run; 0: no limit."
+    )
+
+
+class DockerTraits(EngineTraits):
+    """The settings for Docker, Swarm and podman alone."""
+
+    network = from_env("GP_DOCKER_NETWORK", "bridge", "The container network of the kernels.")
+    remove_container = from_env(
+        "GP_REMOVE_CONTAINER", True, "Remove the containers of kernels that have ended."
+    )
+    state_dir = from_env(
+        "GP_STATE_DIR",
+        "",
+        "A folder of this process's own: with it, and with GP_INSTANCE, a later process finds the kernels "
+        "again.",
+    )

@@ -1,0 +1,366 @@
+"""The life of one kernel, with workloads that only write down what is asked of them."""
+
+import asyncio
+import contextlib
+import json
+
+import pytest
+from jupyter_client.kernelspec import KernelSpec
+from tornado import web
+
+from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
+from gateway_provisioners.handshake.response_server import Arrival
+from gateway_provisioners.model.connection_info import ConnectionInfo
+from gateway_provisioners.model.failures import GRACE_SECONDS, container_exited
+from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.provisioners.base import RemoteProvisioner
+
+KERNEL_ID = "6ff4ba43-1e43-4f9e-b1a0-6ab9e4aa9e36"
+PORTS = ("shell", "iopub", "stdin", "control", "hb", "comm")
+CONNECTION = ConnectionInfo(
+    ip="0.0.0.0",
+    key="k3y",
+    protocol=2,
+    **{f"{name}_port": 5000 + position for position, name in enumerate(PORTS)},
+)
+
+
+class FakeWorkload:
+    """A `Workload` that lists the calls, and fails at those in `errors`."""
+
+    is_busy_elsewhere = False
+    progress = "It waits."
+
+    def __init__(self, name):
+        self.name = name
+        self.calls = []
+        self.code = None
+        self.failure = None
+        self.gone = asyncio.Event()
+        self.errors = {}
+
+    def exit_code(self):
+        return self.code
+
+    def end_cause(self):
+        return "It ran out of memory." if self.code == 137 else None
+
+    async def wait_address(self):
+        return "10.0.0.7"
+
+    async def wait_gone(self):
+        self.calls.append("wait_gone")
+        await self.gone.wait()
+
+    async def start_failure(self, *, unschedulable_grace):
+        if self.failure is None:
+            await asyncio.Event().wait()
+        return self.failure
+
+    async def log_tail(self, lines=20):
+        return "no luck\n"
+
+    async def remember(self, record):
+        self._do("remember")
+        self.record = KernelRecord.from_json(json.loads(json.dumps(record.to_json())))
+
+    async def begin_restart(self):
+        self._do("begin_restart")
+
+    async def stop(self):
+        self._do("stop")
+        self.code = 0
+
+    async def replaced(self):
+        self._do("replaced")
+
+    async def give_up_restart(self):
+        self._do("give_up_restart")
+
+    def discard_soon(self):
+        self._do("discard_soon")
+
+    async def remove(self, *, grace_seconds):
+        self._do(f"remove {grace_seconds}")
+        self.code = 0
+
+    def forget(self):
+        self._do("forget")
+
+    def _do(self, call):
+        self.calls.append(call)
+        if call in self.errors:
+            raise self.errors[call]
+
+
+class FakeServices:
+    """An engine's services and, as its response server, launchers that report at once."""
+
+    outlives_process = True
+    unschedulable_grace = 0
+    response_address = "10.0.0.1:8877"
+    public_key = "key"
+
+    def __init__(self):
+        self.holders = 0
+        self.launchers_report = True
+        self.waiting = asyncio.Event()
+        self.expected = set()
+
+    @property
+    def response_server(self):
+        assert self.holders
+        return self
+
+    async def acquire(self):
+        self.holders += 1
+
+    async def release(self):
+        self.holders -= 1
+
+    @contextlib.contextmanager
+    def expect(self, kernel_id, launch_key):
+        self.expected.add(launch_key)
+        try:
+            yield self
+        finally:
+            self.expected.discard(launch_key)
+
+    async def next_arrival(self):
+        if not self.launchers_report:
+            self.waiting.set()
+            await asyncio.Event().wait()
+        return Arrival(CONNECTION, "10.0.0.7", 2)
+
+
+class FakeProvisioner(RemoteProvisioner):
+    """Makes workloads with the attributes in `next_workload`."""
+
+    services = None
+
+    def __init__(self, services, **kwargs):
+        spec = KernelSpec(display_name="test", language="python")
+        super().__init__(kernel_id=KERNEL_ID, kernel_spec=spec, **kwargs)
+        self.services = services
+        self.launches = []
+        self.workloads = []
+        self.next_workload = {}
+
+    def admin_settings(self):
+        return {"KERNEL_NAMESPACE": "kernels"}
+
+    async def create_workload(self, launch):
+        self.launches.append(launch)
+        if isinstance(self.next_workload, Exception):
+            raise self.next_workload
+        workload = FakeWorkload(f"w{launch.attempt}")
+        vars(workload).update(self.next_workload)
+        self.workloads.append(workload)
+        return workload
+
+    async def adopt_workload(self, name):
+        self.workloads.append(FakeWorkload(name))
+        return self.workloads[-1]
+
+    async def start(self, **env):
+        kwargs = await self.pre_launch(env=env)
+        return await self.launch_kernel(**kwargs)
+
+
+@pytest.fixture
+def services():
+    return FakeServices()
+
+
+@pytest.fixture
+def provisioner(services):
+    return FakeProvisioner(services, image_name="a/b:1", launch_timeout=30)
+
+
+async def restart(provisioner):
+    """As jupyter_client does, after the gateway has announced it."""
+    await provisioner.begin_restart()
+    await provisioner.shutdown_requested(restart=True)
+    provisioner.workloads[-1].gone.set()
+    await provisioner.cleanup(restart=True)
+    return await provisioner.start()
+
+
+async def test_a_launch_stores_the_record_and_returns_the_connection_info(provisioner, services):
+    info = await provisioner.start(GREETING="hello")
+    assert (info["ip"], info["shell_port"], info["key"]) == ("0.0.0.0", 5000, b"k3y")
+    [launch], [workload] = provisioner.launches, provisioner.workloads
+    assert launch.attempt == 1
+    assert launch.secret_environment["GREETING"] == "hello"
+    assert launch.secret_environment["KERNEL_LAUNCH_KEY"] not in str(launch)
+    assert workload.calls == ["remember"]
+    assert workload.record.kernel_id == KERNEL_ID
+    assert workload.record.environment == {"GREETING": "hello"}
+    assert (provisioner.workload_name, provisioner.has_process) == ("w1", True)
+    assert (services.holders, services.expected) == (1, set())
+
+
+@pytest.mark.parametrize(
+    ("env", "status", "words"),
+    [
+        ({"KERNEL_LAUNCH_TIMEOUT": "soon"}, 400, "KERNEL_LAUNCH_TIMEOUT='soon'"),
+        ({"KERNEL_NAMESPACE": "kube-system"}, 403, "KERNEL_NAMESPACE"),
+        ({"KERNEL_USERNAME": "root"}, 403, "User 'root' may not start kernel 'test'"),
+    ],
+)
+async def test_a_request_that_is_refused_makes_nothing(provisioner, services, env, status, words):
+    with pytest.raises(web.HTTPError) as refusal:
+        await provisioner.start(**env)
+    assert refusal.value.status_code == status
+    assert words in refusal.value.log_message
+    assert (provisioner.launches, services.holders) == ([], 0)
+
+
+async def test_a_kernelspec_without_an_image_is_refused(services):
+    with pytest.raises(web.HTTPError) as refusal:
+        await FakeProvisioner(services).start()
+    assert "The kernelspec 'test' has no image: set image_name" in refusal.value.log_message
+
+
+async def test_a_wrong_variable_is_refused_by_name(provisioner, monkeypatch):
+    monkeypatch.setenv("GP_CLIENT_IDS", "perhaps")
+    with pytest.raises(web.HTTPError) as refusal:
+        await provisioner.start()
+    assert "GP_CLIENT_IDS='perhaps' must be true or false." in refusal.value.log_message
+
+
+@pytest.mark.parametrize(
+    ("next_workload", "reports", "words"),
+    [
+        (LaunchFailed("Quota", "There is no room."), False, "There is no room."),
+        ({"failure": container_exited(3)}, False, "exited with code 3"),
+        ({"errors": {"remember": ClusterError("It was not stored.")}}, True, "It was not stored."),
+    ],
+)
+async def test_a_launch_that_fails_leaves_nothing(
+    provisioner, services, next_workload, reports, words
+):
+    services.launchers_report = reports
+    provisioner.next_workload = next_workload
+    with pytest.raises(web.HTTPError) as failure:
+        await provisioner.start()
+    assert words in failure.value.log_message
+    for workload in provisioner.workloads:
+        assert workload.calls[-2:] == ["discard_soon", "forget"]
+    assert (services.holders, services.expected) == (0, set())
+    assert not provisioner.has_process
+
+
+async def test_a_launch_that_takes_too_long_says_how_far_it_came(services):
+    services.launchers_report = False
+    provisioner = FakeProvisioner(services, image_name="a/b:1", launch_timeout=0)
+    with pytest.raises(web.HTTPError) as failure:
+        await provisioner.start()
+    message = failure.value.log_message
+    assert "It did not start within 0 seconds. It waits.\n" in message
+    assert message.endswith("no luck")
+    assert provisioner.workloads[0].calls == ["discard_soon", "forget"]
+
+
+async def test_a_launch_that_is_cancelled_leaves_nothing(provisioner, services):
+    services.launchers_report = False
+    starting = asyncio.create_task(provisioner.start())
+    await services.waiting.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert provisioner.workloads[0].calls == ["discard_soon", "forget"]
+    assert services.holders == 0
+
+
+async def test_the_client_can_extend_the_timeout_only(provisioner):
+    await provisioner.start(KERNEL_LAUNCH_TIMEOUT="60")
+    await restart(provisioner)
+    assert [launch.timeout for launch in provisioner.launches] == [60, 30]
+
+
+async def test_a_shutdown_removes_the_workload_once(provisioner, services):
+    await provisioner.start()
+    await provisioner.shutdown_requested()
+    await provisioner.cleanup()
+    assert provisioner.workloads[0].calls == ["remember", f"remove {GRACE_SECONDS}", "forget"]
+    assert services.holders == 0
+    assert await provisioner.poll() == 0
+
+
+async def test_a_kernel_is_killed_without_grace(provisioner):
+    await provisioner.start()
+    await provisioner.kill()
+    assert provisioner.workloads[0].calls == ["remember", "remove 0"]
+
+
+async def test_a_restart_replaces_the_workload_when_the_next_one_runs(provisioner, services):
+    await provisioner.start()
+    await restart(provisioner)
+    first, second = provisioner.workloads
+    assert first.calls == ["remember", "begin_restart", "stop", "wait_gone", "forget", "replaced"]
+    assert second.calls == ["remember"]
+    assert second.record.attempt == 2
+    assert second.record.launch_key != first.record.launch_key
+    assert services.holders == 1
+
+
+async def test_a_restart_that_another_gateway_makes_is_not_made_here(provisioner):
+    provisioner.next_workload = {"errors": {"begin_restart": KernelBusy("Another gateway does.")}}
+    await provisioner.start()
+    with pytest.raises(KernelBusy):
+        await provisioner.begin_restart()
+    await provisioner.give_up_restart()
+    assert provisioner.workloads[0].calls == ["remember", "begin_restart"]
+
+
+async def test_a_restart_that_fails_can_be_given_up_and_done_again(provisioner, services):
+    await provisioner.start()
+    provisioner.next_workload = LaunchFailed("Quota", "There is no room.")
+    with pytest.raises(web.HTTPError):
+        await restart(provisioner)
+    await provisioner.give_up_restart()
+    assert provisioner.workload_name == "w1"
+    assert provisioner.workloads[0].calls[-1] == "give_up_restart"
+    assert services.holders == 1
+    provisioner.next_workload = {}
+    await restart(provisioner)
+    assert provisioner.workload_name == "w3"
+    assert provisioner.workloads[0].calls[-1] == "replaced"
+
+
+async def test_a_kernel_that_was_ended_during_its_restart_ends(provisioner, services):
+    await provisioner.start()
+    provisioner.workloads[0].errors["replaced"] = KernelBusy("It was ended.")
+    with pytest.raises(web.HTTPError) as failure:
+        await restart(provisioner)
+    assert failure.value.status_code == 409
+    assert provisioner.workloads[1].calls == ["remember", "discard_soon", "forget"]
+    assert services.holders == 0
+
+
+async def test_the_cause_of_an_end_is_logged_once(provisioner, caplog):
+    await provisioner.start()
+    assert await provisioner.poll() is None
+    provisioner.workloads[0].code = 137
+    assert (await provisioner.poll(), await provisioner.poll()) == (137, 137)
+    assert caplog.text.count("ended by itself. It ran out of memory.") == 1
+
+
+async def test_a_kernel_that_is_released_goes_on(provisioner, services):
+    await provisioner.start()
+    await provisioner.release()
+    await provisioner.cleanup()
+    assert provisioner.workloads[0].calls == ["remember", "forget"]
+    assert services.holders == 0
+
+
+async def test_another_process_adopts_the_kernel_from_its_record(provisioner, services):
+    await provisioner.start(GREETING="hello")
+    record = provisioner.workloads[0].record
+    successor = FakeProvisioner(services, image_name="a/b:1")
+    await successor.adopt("w1", record)
+    assert (successor.workload_name, successor.outlives_process) == ("w1", True)
+    assert successor.connection_info == provisioner.connection_info
+    info = await successor.get_provisioner_info()
+    assert KernelRecord.from_json(json.loads(json.dumps(info))) == record
