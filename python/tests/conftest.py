@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """With `--durations`, print the minutes of each suite: the sum of its tests', some of them side by side."""
+    """With `--durations`, print the minutes of each suite: the sum of its tests', some side by side."""
     if terminalreporter.config.option.durations is None:
         return
     minutes = Counter()
