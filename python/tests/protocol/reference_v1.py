@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from timeouts import TIMEOUT_SECONDS
+
 
 class GatewayV1:
     """A gateway that knows nothing but version 1: one key pair, one blocking socket."""
@@ -15,7 +17,7 @@ class GatewayV1:
     def __init__(self, bits=2048):
         self._key = rsa.generate_private_key(65537, bits)
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self._socket.settimeout(60)
+        self._socket.settimeout(TIMEOUT_SECONDS)
         der = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.public_key = base64.b64encode(der).decode()
         self.response_address = f"127.0.0.1:{self._socket.getsockname()[1]}"
@@ -48,7 +50,7 @@ def decode(blob, private_key):
 
 def command(port, request, *, half_close=True):
     """Send a request as the host of version 1 does; returns what came back, which is nothing."""
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS) as connection:
         connection.sendall(json.dumps(request).encode())
         if half_close:
             connection.shutdown(socket.SHUT_WR)
