@@ -1,8 +1,8 @@
 """Check objects against their schemas: ``helm template ... | python -m ci.check_manifests``.
 
-Kubernetes' own kinds are checked for each version from the chart's oldest to the newest that the package
-kubernetes-validate ships; others by their CustomResourceDefinitions. A field or a kind without a schema is an
-error: the API server would drop the first in silence and refuse the second. So is a key that stands twice.
+Built-in kinds are checked in each version of Kubernetes from the chart's minimum to the newest one in the
+package kubernetes-validate; others against their CustomResourceDefinitions. Unknown fields and kinds are
+errors: the API server would silently drop the former and reject the latter. So are duplicate keys.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ci.paths import ROOT
 CHART = ROOT / "charts/gateway-provisioners"
 Object = dict[str, Any]
 
-# Where the CustomResourceDefinitions of an API group are: a module of ci/crds, and a folder in it.
+# The CustomResourceDefinitions of each API group: a module of ci/crds, and a folder in it.
 DEFINITIONS = {
     "cert-manager.io": ("github.com/cert-manager/cert-manager", "deploy/crds"),
     "gateway.networking.k8s.io": ("sigs.k8s.io/gateway-api", "config/crd/standard"),
@@ -38,28 +38,28 @@ DEFINITIONS = {
 
 
 def problems(objects: Iterable[Object]) -> Iterator[str]:
-    """Yield a line for each way in which an object would not do, with the first version that it holds for."""
+    """Yield a line for each problem of an object, with the first version that has it."""
     for item in objects:
-        told = set()
+        seen = set()
         group = item["apiVersion"].rpartition("/")[0]
         for version in [group] if group in DEFINITIONS else kubernetes_versions():
             named = f"{item['kind']} {item['metadata']['name']}"
             validator = _validator(version, item["apiVersion"], item["kind"])
             if validator is None:
-                found = [f"there is no {item['apiVersion']}"]
+                found = [f"there is no {item['apiVersion']} {item['kind']}"]
             else:
                 found = [
                     f"{error.json_path}: {error.message}" for error in validator.iter_errors(item)
                 ]
             for text in found:
-                if text not in told:
-                    told.add(text)
+                if text not in seen:
+                    seen.add(text)
                     yield f"{named} ({version}): {text}"
 
 
 @functools.cache
 def kubernetes_versions() -> list[str]:
-    """The minor versions to check for, oldest first."""
+    """Return the minor versions to check, oldest first."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     [oldest] = re.findall(r">=1\.(\d+)\.", chart["kubeVersion"])
     shipped = [int(folder.name.split(".")[1]) for folder in _schemas().glob("v1.*.0-local-strict")]
@@ -67,14 +67,14 @@ def kubernetes_versions() -> list[str]:
 
 
 def _schemas(version: str = "") -> Path:
-    """The folder of a version's schemas, or of all versions."""
+    """Return the folder of one version's schemas, or of all versions."""
     every = Path(str(importlib.resources.files("kubernetes_validate"))) / "kubernetes-json-schema"
     return every / f"v{version}.0-local-strict" if version else every
 
 
 @functools.cache
 def _validator(version: str, api_version: str, kind: str) -> Draft202012Validator | None:
-    """The validator of a kind in a version of Kubernetes, or in the API group that defines it."""
+    """Return the validator of a kind in a version of Kubernetes, or in the API group that defines it."""
     group, _, group_version = api_version.rpartition("/")
     if version in DEFINITIONS:
         schema = _definition(group, kind).get(group_version)
@@ -93,7 +93,7 @@ def _registry(version: str) -> Registry[Any]:
 
 
 def _definition(group: str, kind: str) -> dict[str, Object]:
-    """The schemas of a kind that a CustomResourceDefinition makes, by version."""
+    """Return the schemas of a custom kind, by version."""
     module, folder = DEFINITIONS[group]
     download = json.loads(run("go", "mod", "-C", ROOT / "ci/crds", "download", "-json", module))
     return {
@@ -105,7 +105,7 @@ def _definition(group: str, kind: str) -> dict[str, Object]:
 
 
 class Loader(yaml.CSafeLoader):
-    """Takes `=` for text, as YAML 1.2 does, and refuses a key that stands twice, as strict readers do."""
+    """Read `=` as text, as YAML 1.2 does, and reject duplicate keys, as strict parsers do."""
 
     yaml_constructors: ClassVar = {
         **yaml.CSafeLoader.yaml_constructors,
@@ -117,14 +117,14 @@ class Loader(yaml.CSafeLoader):
         for key, _ in node.value:
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                    None, None, f"duplicate key {key.value!r}", key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def _strict(schema: Any) -> Any:
-    """The schema, with every object closed that lists its fields."""
+    """Return the schema without additional properties where it lists properties."""
     if isinstance(schema, list):
         return [_strict(each) for each in schema]
     if not isinstance(schema, dict):
@@ -136,7 +136,7 @@ def _strict(schema: Any) -> Any:
 
 
 def main() -> int:
-    """Print what is wrong with the objects of the standard input."""
+    """Print the problems of the objects on standard input."""
     try:
         found = list(problems(filter(None, yaml.load_all(sys.stdin, Loader))))
     except yaml.YAMLError as error:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The table of values in the chart's README, from the comments of values.yaml.
+# Generate the table of values in the chart's README from the comments of values.yaml.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# The chart: its README is fresh; Helm 4 and Helm 3 find nothing to complain of, whatever the values; and what it makes
-# of them is valid in every Kubernetes that it is for and meets Pod Security `restricted`.
+# Check the chart: its README is up to date, Helm 4 and Helm 3 accept it with all values files, and its objects are valid
+# in every supported version of Kubernetes and meet Pod Security `restricted`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 chart=charts/gateway-provisioners
 
 .venv/bin/python ci/update/chart_readme.py --check
 
-# Programs on PATH first; ci/cluster builds what is missing.
+# Use programs on PATH; otherwise ci/cluster builds them.
 if ! hash helm4 helm3 pod-security 2>/dev/null; then
   PATH=${PATH}:$(ci/cluster/cluster.sh bin)
 fi
-# A Helm that was built without its release's flags would take the cluster for an ancient one.
+# A Helm that was built without the flags of a release would assume a very old cluster.
 version=(--kube-version 1.34.4)
 objects=$(mktemp)
 trap 'rm -f "${objects}"' EXIT
 failed=0
-# Runs a command on one values file and shows what it says when it fails.
+# Runs a command on one values file and shows its output if it fails.
 check() {
   if ! output=$("${@:2}" 2>&1); then
     printf '%s with %s:\n%s\n' "$2" "$1" "${output}"

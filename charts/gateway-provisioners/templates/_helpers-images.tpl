@@ -1,11 +1,11 @@
 {{- /*
-Images, and the Secrets with which nodes may pull them.
+Image names and pull secrets.
 */ -}}
 
 {{- /*
-An image where the site has it: `global.imageRegistry` goes before a name that names no registry.
-Takes a list of the chart's context and the name. The first part of a name is a registry if it has a
-dot or a port, or is `localhost`; so says every container runtime.
+An image name, with `global.imageRegistry` in front if the name does not include a registry. Takes a
+list of the chart's context and the name. As in every container runtime, the first part of a name is
+a registry if it contains a dot or a port, or is `localhost`.
 */ -}}
 {{- define "gateway-provisioners.image" -}}
 {{- $registry := dig "imageRegistry" "" (default dict (first .).Values.global) -}}
@@ -18,7 +18,7 @@ dot or a port, or is `localhost`; so says every container runtime.
 {{- end -}}
 {{- end -}}
 
-{{- /* The names of pull secrets, those for all images first, as a JSON list. Takes a list of the chart's context and the image's own. */ -}}
+{{- /* The names of pull secrets, global ones first, as a JSON list. Takes a list of the chart's context and the image's own. */ -}}
 {{- define "gateway-provisioners.pullSecrets" -}}
 {{- $global := dig "imagePullSecrets" list (default dict (first .).Values.global) -}}
 {{- concat (default list $global) (default list (last .)) | uniq | toJson -}}

@@ -1,11 +1,11 @@
 {{- /*
-From `kernels` and `kernelDefaults` to kernelspecs. Helpers return JSON: text that a value of the
-user's cannot break out of.
+Builds kernelspecs from `kernels` and `kernelDefaults`. Helpers return JSON, so that values cannot
+change the structure.
 */ -}}
 
 {{- /*
-Merges the second of two maps into the first. Unlike mergeOverwrite, which skips empty values, an
-empty string, list or zero replaces what was there, so that a kernel can undo a default.
+Merges the second of two maps into the first. Unlike with mergeOverwrite, an empty string, list or
+zero replaces the previous value, so that a kernel can undo a default.
 */ -}}
 {{- define "gateway-provisioners.merge" -}}
 {{- $merged := deepCopy (first .) -}}
@@ -19,7 +19,7 @@ empty string, list or zero replaces what was there, so that a kernel can undo a 
 {{- toJson $merged -}}
 {{- end -}}
 
-{{- /* The images that this project builds, by the kernel's name, in this chart's version. */ -}}
+{{- /* The default image of a kernel with one of these names, in this chart's version. */ -}}
 {{- define "gateway-provisioners.kernels.ownImage" -}}
 {{- $images := dict "python3" "elyra/kernel-py" "r" "elyra/kernel-r" "scala" "elyra/kernel-scala" -}}
 {{- with get $images .name -}}
@@ -56,8 +56,8 @@ empty string, list or zero replaces what was there, so that a kernel can undo a 
 {{- end -}}
 
 {{- /*
-Adds a kernel to `kernels`, with what its values stand for in their place, and with the place that its
-name comes from: a second place is a problem.
+Adds a kernel to `kernels`, with its values resolved. `places` collects the values that define a kernel
+of this name: more than one is a problem.
 */ -}}
 {{- define "gateway-provisioners.kernels.add" -}}
 {{- $kernel := deepCopy .kernel -}}
@@ -79,21 +79,21 @@ name comes from: a second place is a problem.
 {{- $_ := set .kernels .name $kernel -}}
 {{- end -}}
 
-{{- /* What a client policy says, by the name that the provisioner has for it. */ -}}
+{{- /* A client policy, by the names of the provisioner's traits. */ -}}
 {{- define "gateway-provisioners.clientPolicy" -}}
 {{- $settings := dict -}}
-{{- range $key, $setting := dict "maxCpus" "max_cpus" "maxMemory" "max_memory" "maxGpus" "max_gpus" -}}
+{{- range $key := list "maxCpus" "maxMemory" "maxGpus" -}}
 {{- if hasKey $ $key -}}
-{{- $_ := set $settings $setting (include "gateway-provisioners.number" (get $ $key)) -}}
+{{- $_ := set $settings (snakecase $key) (include "gateway-provisioners.number" (get $ $key)) -}}
 {{- end -}}
 {{- end -}}
-{{- range $key, $setting := dict "prohibitedUids" "prohibited_uids" "prohibitedGids" "prohibited_gids" -}}
+{{- range $key := list "prohibitedUids" "prohibitedGids" -}}
 {{- if hasKey $ $key -}}
 {{- $ids := list -}}
 {{- range get $ $key -}}
 {{- $ids = append $ids (include "gateway-provisioners.number" .) -}}
 {{- end -}}
-{{- $_ := set $settings $setting $ids -}}
+{{- $_ := set $settings (snakecase $key) $ids -}}
 {{- end -}}
 {{- end -}}
 {{- range $key, $setting := dict
@@ -109,7 +109,7 @@ name comes from: a second place is a problem.
 {{- toJson $settings -}}
 {{- end -}}
 
-{{- /* A number as one writes it: Helm has whole ones as floats, and would write 1e+09. */ -}}
+{{- /* A number in plain notation: Helm reads whole numbers as floats and would print 1e+09. */ -}}
 {{- define "gateway-provisioners.number" -}}
 {{- if kindIs "string" . -}}
 {{- . -}}
@@ -121,8 +121,8 @@ name comes from: a second place is a problem.
 {{- end -}}
 
 {{- /*
-The kernel.json of one kernel, equal to what `jupyter k8s-spec install` writes for it. A key that
-would only repeat the provisioner's default is left out.
+The kernel.json of one kernel, identical to the output of `jupyter k8s-spec install`. Settings that
+equal the provisioner's defaults are omitted.
 */ -}}
 {{- define "gateway-provisioners.kernels.spec" -}}
 {{- $kernel := .kernel -}}
@@ -143,26 +143,19 @@ would only repeat the provisioner's default is left out.
   "transport_encryption" "auto"
   "gpu_resource" "nvidia.com/gpu"
 -}}
-{{- range $key, $value := dict
+{{- $settings := dict
   "authorized_users" (get $kernel "users")
-  "unauthorized_users" $kernel.unauthorizedUsers
-  "port_range" $kernel.portRange
   "image_pull_policy" $kernel.pullPolicy
   "image_pull_secrets" $kernel.pullSecrets
-  "resources" $kernel.resources
-  "gpu_resource" $kernel.gpuResource
-  "env_from" $kernel.envFrom
-  "volumes" $kernel.volumes
-  "volume_mounts" $kernel.volumeMounts
-  "node_selector" $kernel.nodeSelector
-  "tolerations" $kernel.tolerations
-  "affinity" $kernel.affinity
-  "runtime_class_name" $kernel.runtimeClassName
-  "priority_class_name" $kernel.priorityClassName
-  "service_account_name" $kernel.serviceAccountName
-  "transport_encryption" $kernel.transportEncryption
-  "pod_template" $kernel.podTemplate
 -}}
+{{- range list
+  "affinity" "envFrom" "gpuResource" "nodeSelector" "podTemplate" "portRange" "priorityClassName" "resources"
+  "runtimeClassName" "serviceAccountName" "tolerations" "transportEncryption" "unauthorizedUsers" "volumeMounts"
+  "volumes"
+-}}
+{{- $_ := set $settings (snakecase .) (get $kernel .) -}}
+{{- end -}}
+{{- range $key, $value := $settings -}}
 {{- if and $value (ne (toJson $value) (get $defaults $key | toJson)) -}}
 {{- $_ := set $config $key $value -}}
 {{- end -}}

@@ -1,18 +1,18 @@
 {{- /*
-The name of every object in the release, and the labels they carry. Templates, NOTES.txt and the
-gateway's environment take names from here, so that no other place spells one.
+The names and labels of all objects in the release. Templates, NOTES.txt and the gateway's
+environment take them from here, so that each name is defined once.
 */ -}}
 
-{{- /* What `app.kubernetes.io/name` says. A label holds 63 characters. */ -}}
+{{- /* The value of `app.kubernetes.io/name`. A label holds 63 characters. */ -}}
 {{- define "gateway-provisioners.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- /*
-The stem of all names. A Service's name, and the label that every kernel pod carries, hold 63
-characters; a release's name has at most 53, so what is cut off is the chart's part and two
-releases never meet. The other kinds may have 253, so that a suffix always fits.
-A Service's name starts with a letter, a release's may start with a digit.
+The prefix of all names. A Service's name and the label on every kernel pod hold 63 characters. A
+release's name has at most 53, so only the chart's part is cut off, and names of two releases never
+collide. Other kinds allow 253 characters, so a suffix always fits. A Service's name must start with
+a letter, but a release's may start with a digit.
 */ -}}
 {{- define "gateway-provisioners.fullname" -}}
 {{- $name := .Values.fullnameOverride -}}
@@ -42,7 +42,7 @@ A Service's name starts with a letter, a release's may start with a digit.
 {{- include "gateway-provisioners.fullname" . }}-gateway
 {{- end -}}
 
-{{- /* The Secret with the token: the operator's own, or the one that the chart makes. */ -}}
+{{- /* The Secret with the token: an existing one, or the chart's. */ -}}
 {{- define "gateway-provisioners.gateway.tokenSecretName" -}}
 {{- .Values.gateway.auth.existingSecret | default (printf "%s-token" (include "gateway-provisioners.fullname" .)) -}}
 {{- end -}}
@@ -51,19 +51,19 @@ A Service's name starts with a letter, a release's may start with a digit.
 {{- empty .Values.gateway.auth.existingSecret | ternary "token" .Values.gateway.auth.existingSecretKey -}}
 {{- end -}}
 
-{{- /* The namespace of kernels, of what makes them, and of their Secrets. */ -}}
+{{- /* The namespace of kernels and of everything that belongs to them. */ -}}
 {{- define "gateway-provisioners.kernels.namespace" -}}
 {{- .Values.kernelNamespace | default .Release.Namespace -}}
 {{- end -}}
 
-{{- /* Whether that is another one than the gateway's: "true", or nothing. */ -}}
+{{- /* "true" if kernels have a namespace of their own, otherwise empty. */ -}}
 {{- define "gateway-provisioners.kernels.apart" -}}
 {{- if ne (include "gateway-provisioners.kernels.namespace" .) .Release.Namespace -}}
 true
 {{- end -}}
 {{- end -}}
 
-{{- /* What owns kernels that run apart from the gateway: an owner has to be in the same namespace. */ -}}
+{{- /* The owner of kernels in a namespace of their own: Kubernetes requires an owner in the same namespace. */ -}}
 {{- define "gateway-provisioners.kernels.ownerName" -}}
 {{- include "gateway-provisioners.fullname" . }}-kernels
 {{- end -}}
@@ -92,7 +92,7 @@ true
 {{- include "gateway-provisioners.fullname" . }}-config
 {{- end -}}
 
-{{- /* The Secret with the certificate: the operator's own, or the one that cert-manager keeps; "" without TLS. */ -}}
+{{- /* The Secret with the certificate: an existing one, or cert-manager's; empty without TLS. */ -}}
 {{- define "gateway-provisioners.gateway.tlsSecretName" -}}
 {{- with .Values.gateway.tls -}}
 {{- if .existingSecret -}}
@@ -121,8 +121,8 @@ true
 {{- end -}}
 
 {{- /*
-An object's metadata. Takes a dict of `root` (the chart's context), `name`, `component`, and where
-there are any `namespace`, `labels` and `annotations` of the object's own.
+An object's metadata. Takes a dict of `root` (the chart's context), `name`, `component` and, optionally,
+the object's own `namespace`, `labels` and `annotations`.
 */ -}}
 {{- define "gateway-provisioners.metadata" -}}
 name: {{ .name | quote }}
@@ -151,20 +151,20 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: gateway-provisioners
 {{- end -}}
 
-{{- /* What the Service and the Deployment find the gateway's pod by: this may never change. */ -}}
+{{- /* The labels by which the Service and the Deployment select the gateway's pods. They must never change. */ -}}
 {{- define "gateway-provisioners.gateway.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "gateway-provisioners.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: gateway
 {{- end -}}
 
-{{- /* What its kernels' pods are found by: model/pod/manifest.py gives them these labels. */ -}}
+{{- /* The labels that select kernel pods, which model/pod/manifest.py sets. */ -}}
 {{- define "gateway-provisioners.kernels.selectorLabels" -}}
 app.kubernetes.io/name: gateway-provisioners-kernel
 app.kubernetes.io/instance: {{ include "gateway-provisioners.fullname" . | quote }}
 {{- end -}}
 
-{{- /* The gateway's labels, as a label selector in one line. */ -}}
+{{- /* The gateway's selector labels as a string. */ -}}
 {{- define "gateway-provisioners.gateway.selector" -}}
 {{- $labels := list -}}
 {{- range $name, $value := include "gateway-provisioners.gateway.selectorLabels" . | fromYaml -}}
@@ -173,7 +173,7 @@ app.kubernetes.io/instance: {{ include "gateway-provisioners.fullname" . | quote
 {{- join "," $labels -}}
 {{- end -}}
 
-{{- /* The Lease of whichever gateway looks after dead and idle kernels. */ -}}
+{{- /* The Lease of the leader: the gateway that restarts dead kernels and culls idle ones. */ -}}
 {{- define "gateway-provisioners.gateway.leaseName" -}}
-{{- include "gateway-provisioners.fullname" . }}-upkeep
+{{- include "gateway-provisioners.fullname" . }}-leader
 {{- end -}}

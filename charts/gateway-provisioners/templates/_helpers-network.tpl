@@ -1,8 +1,8 @@
 {{- /*
-Who is who in a NetworkPolicy.
+Peers in NetworkPolicies.
 */ -}}
 
-{{- /* The gateway's pods, seen from the kernels' namespace. */ -}}
+{{- /* The gateway's pods, as a peer in the kernels' namespace. */ -}}
 {{- define "gateway-provisioners.gateway.peer" -}}
 podSelector:
   matchLabels:
@@ -14,7 +14,7 @@ namespaceSelector:
 {{- end }}
 {{- end -}}
 
-{{- /* The kernels' pods, seen from the gateway's namespace. */ -}}
+{{- /* Kernel pods, as a peer in the gateway's namespace. */ -}}
 {{- define "gateway-provisioners.kernels.peer" -}}
 podSelector:
   matchLabels:

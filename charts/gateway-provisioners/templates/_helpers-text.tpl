@@ -1,10 +1,10 @@
 {{- /*
-Values as text that no value can break out of, whatever characters it holds.
+Serialization that is safe for values with any characters.
 */ -}}
 
 {{- /*
-JSON that is YAML too. A few characters that JSON lets stand as they are YAML forbids, or takes for
-a line break.
+JSON that is also valid YAML: escapes the characters that JSON allows but YAML forbids or treats as
+line breaks.
 */ -}}
 {{- define "gateway-provisioners.json" -}}
 {{- $text := toPrettyJson . -}}
@@ -15,10 +15,21 @@ a line break.
 {{- end -}}
 
 {{- /*
-YAML, for people to read. Of an object that holds one of those characters toYaml makes nothing at
-all, without an error: such a one becomes JSON.
+Readable YAML, or JSON if the object contains one of those characters, for which toYaml silently
+returns nothing.
 */ -}}
 {{- define "gateway-provisioners.yaml" -}}
 {{- $json := include "gateway-provisioners.json" . -}}
 {{- eq $json (toPrettyJson .) | ternary (toYaml .) $json -}}
+{{- end -}}
+
+{{- /* The non-empty fields of an object, as lines of YAML. */ -}}
+{{- define "gateway-provisioners.fields" -}}
+{{- $lines := list -}}
+{{- range $name, $value := . -}}
+{{- if $value -}}
+{{- $lines = append $lines (printf "%s:\n  %s" $name (include "gateway-provisioners.yaml" $value | indent 2 | trim)) -}}
+{{- end -}}
+{{- end -}}
+{{- join "\n" $lines -}}
 {{- end -}}

@@ -1,6 +1,6 @@
 {{- /*
-What the schema cannot see: values that contradict each other, and whatever is only known once the
-defaults are merged in. All problems are told at once, each with the value to change.
+Checks that the schema cannot make: contradicting values, and values that are only known after the
+defaults have been merged. All problems are reported at once, each with the value to change.
 */ -}}
 
 {{- define "gateway-provisioners.problems.gateway" -}}
@@ -10,27 +10,27 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- $problems = append $problems "gateway.auth: token and existingSecret are both set; set one of them" -}}
 {{- end -}}
 {{- if and $gateway.auth.token (not (regexMatch "^[!-~]{16,}$" $gateway.auth.token)) -}}
-{{- $problems = append $problems "gateway.auth.token: it must have at least 16 characters, all of them printable ASCII and none a space" -}}
+{{- $problems = append $problems "gateway.auth.token: must be at least 16 printable ASCII characters without spaces" -}}
 {{- end -}}
 {{- if and $gateway.shutdownKernelsOnExit (gt (int $gateway.replicas) 1) -}}
-{{- $problems = append $problems "gateway.shutdownKernelsOnExit: with several gateways (gateway.replicas), each that ends would end all kernels; set replicas to 1" -}}
+{{- $problems = append $problems "gateway.shutdownKernelsOnExit: with several gateways, any one that exits would shut down all kernels; set gateway.replicas to 1" -}}
 {{- end -}}
 {{- if and (not $gateway.serviceAccount.create) (not $gateway.serviceAccount.name) -}}
-{{- $problems = append $problems "gateway.serviceAccount: create is false, so name must say which ServiceAccount to use" -}}
+{{- $problems = append $problems "gateway.serviceAccount: create is false but name is empty; set name to an existing ServiceAccount" -}}
 {{- end -}}
 {{- if and (not .Values.kernelServiceAccount.create) (not .Values.kernelServiceAccount.name) -}}
-{{- $problems = append $problems "kernelServiceAccount: create is false, so name must say which ServiceAccount to use" -}}
+{{- $problems = append $problems "kernelServiceAccount: create is false but name is empty; set name to an existing ServiceAccount" -}}
 {{- end -}}
 {{- $sameName := eq (include "gateway-provisioners.gateway.serviceAccountName" .) (include "gateway-provisioners.kernels.serviceAccountName" .) -}}
 {{- if and $sameName (not (include "gateway-provisioners.kernels.apart" .)) -}}
-{{- $problems = append $problems "kernelServiceAccount.name: this is the gateway's ServiceAccount; kernels need another, or their users could do all that the gateway may" -}}
+{{- $problems = append $problems "kernelServiceAccount.name: this is the gateway's ServiceAccount, which would give users all rights of the gateway; use another one" -}}
 {{- end -}}
 {{- if has (include "gateway-provisioners.gateway.serviceAccountName" .) ($gateway.clientPolicy.serviceAccounts | default list) -}}
-{{- $problems = append $problems "gateway.clientPolicy.serviceAccounts: the gateway's own ServiceAccount is among them; kernels need another, or their users could do all that the gateway may" -}}
+{{- $problems = append $problems "gateway.clientPolicy.serviceAccounts: this includes the gateway's ServiceAccount, which would give users all rights of the gateway; remove it" -}}
 {{- end -}}
 {{- range include "gateway-provisioners.gateway.env" . | fromYamlArray -}}
 {{- if hasKey $gateway.extraEnv .name -}}
-{{- $problems = append $problems (printf "gateway.extraEnv.%s: the chart sets this variable from a value of its own; use that value" .name) -}}
+{{- $problems = append $problems (printf "gateway.extraEnv.%s: the chart sets this variable from another value; use that value" .name) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $problems -}}
@@ -43,47 +43,47 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- $problems = append $problems "gateway.tls: existingSecret and certManager.issuerRef are both set; set one of them" -}}
 {{- end -}}
 {{- if and $gateway.tls.certManager.issuerRef (not (get $gateway.tls.certManager.issuerRef "name")) -}}
-{{- $problems = append $problems "gateway.tls.certManager.issuerRef: it has no name; set it to the issuer's" -}}
+{{- $problems = append $problems "gateway.tls.certManager.issuerRef: name is missing; set it to the issuer's name" -}}
 {{- end -}}
 {{- if and $gateway.tls.certManager.dnsNames (not $gateway.tls.certManager.issuerRef) -}}
-{{- $problems = append $problems "gateway.tls.certManager.dnsNames: there is no certificate without certManager.issuerRef; set it too" -}}
+{{- $problems = append $problems "gateway.tls.certManager.dnsNames: certManager.issuerRef is not set, so there is no certificate; set it too" -}}
 {{- end -}}
 {{- $own := include "gateway-provisioners.gateway.volumes" . | fromYaml -}}
 {{- range $gateway.extraVolumes -}}
 {{- if has .name (list "tmp" "runtime" "tls" "config" "kernelspecs") -}}
-{{- $problems = append $problems (printf "gateway.extraVolumes: the chart has a volume %q of its own; give yours another name" .name) -}}
+{{- $problems = append $problems (printf "gateway.extraVolumes: the chart already has a volume %q; use another name" .name) -}}
 {{- end -}}
 {{- end -}}
 {{- range $mount := $gateway.extraVolumeMounts -}}
 {{- range $own.volumeMounts -}}
 {{- if eq .mountPath (default "" $mount.mountPath) -}}
-{{- $problems = append $problems (printf "gateway.extraVolumeMounts: the chart mounts a volume of its own at %s; choose another path" .mountPath) -}}
+{{- $problems = append $problems (printf "gateway.extraVolumeMounts: the chart already mounts a volume at %s; use another path" .mountPath) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- range concat $gateway.extraContainers $gateway.extraInitContainers -}}
 {{- if has .name (list "gateway" "kernelspecs") -}}
-{{- $problems = append $problems (printf "gateway: the chart has a container %q of its own; give the one in extraContainers or extraInitContainers another name" .name) -}}
+{{- $problems = append $problems (printf "gateway: the chart already has a container %q; use another name in extraContainers or extraInitContainers" .name) -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.kernelspecs.existingClaim .Values.kernelspecs.image -}}
 {{- $problems = append $problems "kernelspecs: existingClaim and image are both set; set one of them" -}}
 {{- end -}}
 {{- if and .Values.kernelspecs.subPath (not .Values.kernelspecs.existingClaim) -}}
-{{- $problems = append $problems "kernelspecs.subPath: it is a folder of existingClaim, which is not set" -}}
+{{- $problems = append $problems "kernelspecs.subPath: existingClaim, which it is a folder of, is not set; set it too" -}}
 {{- end -}}
 {{- if and .Values.imagePuller.hook.enabled (not .Values.rbac.create) -}}
-{{- $problems = append $problems "imagePuller.hook: it needs a Role of its own, and rbac.create is false; use imagePuller.continuous" -}}
+{{- $problems = append $problems "imagePuller.hook: it needs its own Role, but rbac.create is false; use imagePuller.continuous instead" -}}
 {{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
-{{- $problems = append $problems "httpRoute.parentRefs: an HTTPRoute without a Gateway leads nowhere; name one, such as [{name: public, namespace: gateways}]" -}}
+{{- $problems = append $problems "httpRoute.parentRefs: an HTTPRoute needs a Gateway; name one, such as [{name: public, namespace: gateways}]" -}}
 {{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
-{{- $problems = append $problems "metrics: with a serviceMonitor and a podMonitor everything would be counted twice; enable one of them" -}}
+{{- $problems = append $problems "metrics: serviceMonitor and podMonitor would scrape everything twice; enable only one of them" -}}
 {{- end -}}
 {{- range $name, $_ := .Values.commonLabels -}}
 {{- if or (hasPrefix "app.kubernetes.io/" $name) (eq $name "helm.sh/chart") -}}
-{{- $problems = append $problems (printf "commonLabels: the chart sets %s itself; choose another label" $name) -}}
+{{- $problems = append $problems (printf "commonLabels: the chart sets %s itself; use another label" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $problems -}}
@@ -102,37 +102,37 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- range $name, $kernel := $kernels -}}
 {{- $where := get $kernel "places" | last -}}
 {{- range get $kernel "places" | initial -}}
-{{- $problems = append $problems (printf "%s: this kernel and %s would both be called %s; call one of them otherwise" . $where $name) -}}
+{{- $problems = append $problems (printf "%s: this kernel and %s would have the same name %s; rename one of them" . $where $name) -}}
 {{- end -}}
 {{- if eq $name "python" -}}
-{{- $problems = append $problems "kernels.python: Jupyter's programs read this name as python3; call the kernel that" -}}
+{{- $problems = append $problems "kernels.python: Jupyter treats this name as python3; rename the kernel to python3" -}}
 {{- end -}}
 {{- if not $kernel.image -}}
-{{- $problems = append $problems (printf "%s: it has no image; set %s.image, or %s.enabled to false" $where $where $where) -}}
+{{- $problems = append $problems (printf "%s: image is missing; set %s.image, or set %s.enabled to false" $where $where $where) -}}
 {{- else if not (regexMatch $image $kernel.image) -}}
-{{- $problems = append $problems (printf "%s.image: %q is no image name; it has the form [registry[:port]/]path[:tag][@digest], the path in lower case" $where $kernel.image) -}}
+{{- $problems = append $problems (printf "%s.image: %q is not a valid image name; it must have the form [registry[:port]/]path[:tag][@digest], with a lower-case path" $where $kernel.image) -}}
 {{- end -}}
 {{- if and (not (has $kernel.language (list "python" "r" "scala"))) (eq $kernel.image (include "gateway-provisioners.kernels.ownImage" (dict "name" (index (splitList "." $where) 1) "root" $))) -}}
-{{- $problems = append $problems (printf "%s.language: no image of ours has a launcher for %q; set %s.image to one that has" $where $kernel.language $where) -}}
+{{- $problems = append $problems (printf "%s.language: the default image has no launcher for %q; set %s.image to an image that has one" $where $kernel.language $where) -}}
 {{- end -}}
 {{- $bounds := splitList ".." $kernel.portRange -}}
 {{- $lowest := first $bounds | int -}}
 {{- $highest := last $bounds | int -}}
 {{- if and (ne $kernel.portRange "0..0") (or (lt $lowest 1024) (gt $highest 65535) (lt (sub $highest $lowest) 1000)) -}}
-{{- $problems = append $problems (printf "%s.portRange: %s is no range of at least 1000 ports from 1024 to 65535" $where $kernel.portRange) -}}
+{{- $problems = append $problems (printf "%s.portRange: %s is not valid; it must be a range of at least 1000 ports from 1024 to 65535" $where $kernel.portRange) -}}
 {{- end -}}
 {{- if and (ne $kernel.language "python") (hasKey (get $.Values.kernels $name | default dict) "kernelClassName") -}}
-{{- $problems = append $problems (printf "%s.kernelClassName: a kernel in %s has no such class; only Python has" $where $kernel.language) -}}
+{{- $problems = append $problems (printf "%s.kernelClassName: this value only applies to Python kernels, not to %s; remove it" $where $kernel.language) -}}
 {{- end -}}
 {{- $unauthorized := $kernel.unauthorizedUsers | default $.Values.gateway.unauthorizedUsers -}}
 {{- range $kernel.authorizedUsers | default $.Values.gateway.authorizedUsers -}}
 {{- if has . $unauthorized -}}
-{{- $problems = append $problems (printf "%s: user %q is among its authorizedUsers and its unauthorizedUsers" $where .) -}}
+{{- $problems = append $problems (printf "%s: user %q is in both authorizedUsers and unauthorizedUsers; remove it from one of them" $where .) -}}
 {{- end -}}
 {{- end -}}
 {{- $problems = concat $problems (include "gateway-provisioners.problems.kernelOptions" (dict "where" $where "kernel" $kernel "root" $) | fromJsonArray) -}}
 {{- end -}}
-{{- /* Nobody here knows what else there is in a volume or an image. */ -}}
+{{- /* The kernelspecs in a volume or an image are not known here. */ -}}
 {{- $others := or .Values.kernelspecs.existingClaim .Values.kernelspecs.image -}}
 {{- if and $kernels (not $others) (not (hasKey $kernels .Values.gateway.defaultKernel)) -}}
 {{- $problems = append $problems (printf "gateway.defaultKernel: %q is not an enabled kernel; set it to one of: %s" .Values.gateway.defaultKernel (keys $kernels | sortAlpha | join ", ")) -}}
@@ -146,11 +146,11 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- $kernel := .kernel -}}
 {{- range $kernel.authorizedGroups -}}
 {{- if not (hasKey $.root.Values.userGroups .) -}}
-{{- $problems = append $problems (printf "%s.authorizedGroups: there is no group %q in userGroups" $where .) -}}
+{{- $problems = append $problems (printf "%s.authorizedGroups: group %q does not exist; add it to userGroups" $where .) -}}
 {{- end -}}
 {{- end -}}
 {{- if and $kernel.authorizedGroups (not (get $kernel "users")) -}}
-{{- $problems = append $problems (printf "%s.authorizedGroups: nobody is in these groups, and a kernel without authorizedUsers is for everybody; set %s.enabled to false" $where $where) -}}
+{{- $problems = append $problems (printf "%s.authorizedGroups: these groups have no members, and without authorizedUsers every user may start the kernel; set %s.enabled to false" $where $where) -}}
 {{- end -}}
 {{- $names := list -}}
 {{- range concat $kernel.volumes (get (get $kernel.podTemplate "spec" | default dict) "volumes" | default list) -}}
@@ -158,22 +158,22 @@ defaults are merged in. All problems are told at once, each with the value to ch
 {{- end -}}
 {{- range $kernel.volumeMounts -}}
 {{- if not (has .name $names) -}}
-{{- $problems = append $problems (printf "%s.volumeMounts: there is no volume %q in %s.volumes" $where .name $where) -}}
+{{- $problems = append $problems (printf "%s.volumeMounts: volume %q does not exist; add it to %s.volumes" $where .name $where) -}}
 {{- end -}}
 {{- end -}}
 {{- range $key := list "volumes" "volumeMounts" -}}
 {{- range regexFindAll "\\{\\w+\\}" (get $kernel $key | toJson) -1 | uniq -}}
 {{- if ne . "{username}" -}}
-{{- $problems = append $problems (printf "%s.%s: %s stands for nothing; only {username} does" $where $key .) -}}
+{{- $problems = append $problems (printf "%s.%s: %s is not a known placeholder; use {username}" $where $key .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $gateway := include "gateway-provisioners.gateway.serviceAccountName" .root -}}
 {{- if eq $kernel.serviceAccountName $gateway -}}
-{{- $problems = append $problems (printf "%s.serviceAccountName: this is the gateway's ServiceAccount; kernels need another, or their users could do all that the gateway may" $where) -}}
+{{- $problems = append $problems (printf "%s.serviceAccountName: this is the gateway's ServiceAccount, which would give users all rights of the gateway; use another one" $where) -}}
 {{- end -}}
 {{- if has $gateway ($kernel.clientPolicy.serviceAccounts | default list) -}}
-{{- $problems = append $problems (printf "%s.clientPolicy.serviceAccounts: the gateway's own ServiceAccount is among them; kernels need another, or their users could do all that the gateway may" $where) -}}
+{{- $problems = append $problems (printf "%s.clientPolicy.serviceAccounts: this includes the gateway's ServiceAccount, which would give users all rights of the gateway; remove it" $where) -}}
 {{- end -}}
 {{- toJson $problems -}}
 {{- end -}}

@@ -166,7 +166,7 @@ async def test_release_from_installation_to_removal(helm, administrator):
     await helm("uninstall", "first", "--wait")
     await namespace.wait_no_kernels()
     labels = "app.kubernetes.io/instance=first"
-    for gone in (("pods", "-l", labels), ("lease/first-gateway-provisioners-upkeep",)):
+    for gone in (("pods", "-l", labels), ("lease/first-gateway-provisioners-leader",)):
         await namespace.run("wait", "--for=delete", *gone, f"--timeout={PATIENCE_SECONDS}s")
     assert await everything(namespace) == before
 

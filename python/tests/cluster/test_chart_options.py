@@ -260,6 +260,6 @@ async def test_removal_takes_kernels_along_and_leaves_nothing(chart, namespace, 
     await asyncio.gather(
         namespace.run("wait", *gone, "pods", "-l", labels),
         kernels.run("wait", *gone, "pods", "-l", labels),
-        kernels.run("wait", *gone, f"lease/{chart.fullname}-upkeep"),
+        kernels.run("wait", *gone, f"lease/{chart.fullname}-leader"),
     )
     assert (await everything(namespace), await everything(kernels)) == before

@@ -1,7 +1,6 @@
-"""Renders the chart with real Helm programs, without a cluster.
+"""Render the chart with real Helm programs, without a cluster.
 
-Helm 4 and Helm 3 are looked for on PATH as `helm4` and `helm3`, and so is `pod-security`. Where they are
-not, ci/cluster builds them under these names.
+`helm4`, `helm3` and `pod-security` are taken from PATH; otherwise ci/cluster builds them.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ REPOSITORY = Path(__file__).parents[3]
 CHART = REPOSITORY / "charts" / "gateway-provisioners"
 HELMS = ("helm4", "helm3")
 
-# A Helm that was built without its release's flags would take the cluster for an ancient one.
+# A Helm that was built without the flags of a release would assume a very old cluster.
 _COMMON = ("--kube-version", "1.34.4", "--values", "-")
 
 
 class RenderingFailed(Exception):
-    """Helm refused; the text is what it told its user."""
+    """Helm failed; the text is its error message."""
 
 
 @functools.cache
@@ -59,7 +58,7 @@ def helm(
 
 
 def _yaml(values: Mapping[str, Any]) -> str:
-    """Return JSON that is YAML too: no halves of characters, nothing unprintable left as it is."""
+    """Return JSON that is also valid YAML: no surrogates, and unprintable characters escaped."""
     text = json.dumps(values, ensure_ascii=False)
     return re.sub("[\x7f-\x9f\u2028\u2029\ufeff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
@@ -90,7 +89,7 @@ class Rendered:
 
     @property
     def env(self) -> dict[str, Any]:
-        """The gateway's variables: a literal as its string, any other as its valueFrom."""
+        """The gateway's environment: literals as strings, others as their valueFrom."""
         listed = self.container["env"]
         env = {item["name"]: item.get("value", item.get("valueFrom")) for item in listed}
         assert len(env) == len(listed), "a variable is set twice"
@@ -133,7 +132,7 @@ def _render(
 
 
 def refusal(values: Mapping[str, Any] | None = None, **options: Any) -> str:
-    """Return what Helm says when it refuses these values; they must not render."""
+    """Return Helm's error message for these values, which must not render."""
     try:
         render(values, **options)
     except RenderingFailed as refused:

@@ -1,4 +1,4 @@
-"""Helm 4 and Helm 3 alike: what they render, what they lint, and what the notes say."""
+"""Helm 4 and Helm 3: rendering, linting, packaging, and the installation notes."""
 
 import copy
 import re
@@ -13,7 +13,7 @@ from chart_rendering import CHART, HELMS, RenderingFailed, executable, helm, ren
 EXERCISES = {path.stem: path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
 VALUES = {
     "default": {},
-    "one more kernel": {"kernels": {"custom": {"image": "acme/data-sci-py:2.0"}}},
+    "custom kernel": {"kernels": {"custom": {"image": "acme/data-sci-py:2.0"}}},
     "no kernel": {"kernels": {"python3": {"enabled": False}}},
     **{name: yaml.safe_load(path.read_text()) for name, path in EXERCISES.items()},
 }
@@ -21,7 +21,7 @@ each_value = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys(
 
 
 def comparable(rendered):
-    """The objects but for the token, which is random each time."""
+    """Return the objects without the token, which is random."""
     objects = copy.deepcopy(list(rendered.objects))
     for item in objects:
         if item["kind"] == "Secret":
@@ -38,8 +38,8 @@ def test_helm_4_and_helm_3_render_the_same(values):
 
 @each_value
 @pytest.mark.parametrize("program", HELMS)
-def test_rendering_again_gives_the_same_text(values, program):
-    """What Argo CD and others that render without a cluster need: with the operator's own token."""
+def test_rendering_is_reproducible(values, program):
+    """Argo CD and other tools that render without a cluster need this; they use an existing Secret."""
     values = copy.deepcopy(values)
     values.setdefault("gateway", {})["auth"] = {"existingSecret": "corporate"}
     first, second = (helm(program, "template", "r", str(CHART), values=values) for _ in range(2))
@@ -49,8 +49,8 @@ def test_rendering_again_gives_the_same_text(values, program):
 @each_value
 @pytest.mark.parametrize("program", HELMS)
 def test_lint_finds_nothing(values, program):
-    told = helm(program, "lint", "--strict", str(CHART), values=values)
-    assert "1 chart(s) linted, 0 chart(s) failed" in told
+    output = helm(program, "lint", "--strict", str(CHART), values=values)
+    assert "1 chart(s) linted, 0 chart(s) failed" in output
 
 
 @pytest.mark.parametrize("program", HELMS)
@@ -61,7 +61,7 @@ def test_old_clusters_are_refused(program):
 
 
 @pytest.mark.parametrize("program", HELMS)
-def test_package_has_what_users_need_and_no_more(program, tmp_path):
+def test_package_contains_only_what_users_need(program, tmp_path):
     command = [executable(program), "package", CHART, "--destination", tmp_path]
     subprocess.run(command, capture_output=True, check=True)
     (archive,) = tmp_path.iterdir()
@@ -73,7 +73,7 @@ def test_package_has_what_users_need_and_no_more(program, tmp_path):
 
 @pytest.fixture
 def notes(tmp_path):
-    """Render NOTES.txt, which `helm template` keeps to itself, through a copy of the chart."""
+    """Render NOTES.txt, which `helm template` does not show, through a copy of the chart."""
 
     def render_notes(values=None, **options):
         chart = shutil.copytree(CHART, tmp_path / "chart", dirs_exist_ok=True)
@@ -94,7 +94,7 @@ def notes(tmp_path):
     return render_notes
 
 
-def test_notes_tell_the_next_commands(notes):
+def test_notes_show_the_next_commands(notes):
     text = notes()
     assert "  python3  elyra/kernel-py:" in text
     for command in (
@@ -125,13 +125,13 @@ def test_notes_never_show_the_token(notes):
     assert not re.search(r"[A-Za-z0-9]{48}", notes())
 
 
-def test_notes_of_a_stopped_gateway_and_of_one_without_kernels(notes):
+def test_notes_of_a_stopped_gateway_without_kernels(notes):
     text = notes({"gateway": {"replicas": 0}, "kernels": {"python3": {"enabled": False}}})
     assert "no kernel yet" in text
     assert "The gateway is stopped" in text
 
 
-def test_notes_follow_tls_and_the_kernels_namespace(notes):
+def test_notes_respect_tls_and_the_kernels_namespace(notes):
     text = notes({"kernelNamespace": "kernels", "gateway": {"tls": {"existingSecret": "own"}}})
     assert "starts kernels as pods in namespace kernels:" in text
     assert "https://localhost:9999/api/kernelspecs" in text
@@ -141,16 +141,19 @@ def test_notes_follow_tls_and_the_kernels_namespace(notes):
 
 def test_notes_of_an_ingress(notes):
     secure = {"enabled": True, "hosts": ["a.example", "b.example"], "tlsSecret": "own"}
-    assert "An Ingress leads to it as well: https://a.example https://b.example." in notes(
-        {"ingress": secure}
+    assert (
+        "The gateway is also available through an Ingress: https://a.example https://b.example."
+        in notes({"ingress": secure})
     )
     text = notes({"ingress": {"enabled": True}})
-    assert "An Ingress leads to it as well: any host of its address." in text
-    assert "see that the token does not cross the network in clear text" in text
+    assert "The gateway is also available through an Ingress: any host name." in text
+    assert "make sure that the token does not cross the network" in text
 
 
-def test_notes_tell_where_else_kernelspecs_come_from(notes):
-    assert "and what is in the volume specs" in notes({"kernelspecs": {"existingClaim": "specs"}})
-    assert "and what is in the image acme/specs:1" in notes(
+def test_notes_mention_additional_kernelspecs(notes):
+    assert "and the kernelspecs of the PersistentVolumeClaim specs" in notes(
+        {"kernelspecs": {"existingClaim": "specs"}}
+    )
+    assert "and the kernelspecs of the image acme/specs:1" in notes(
         {"kernelspecs": {"image": "acme/specs:1"}}
     )

@@ -1,4 +1,4 @@
-"""The image puller: which images are pulled where, by pods that may do nothing, and who waits for it."""
+"""The image puller: images, nodes, the pods' rights, and the hook that waits for them."""
 
 import pytest
 from chart_rendering import render
@@ -10,7 +10,7 @@ GPU = {"nodeSelector": {"pool": "gpu"}, "tolerations": [{"key": "gpu", "operator
 
 
 def pullers(rendered):
-    """The pods' specs."""
+    """Return the specs of the pods."""
     return [each["spec"]["template"]["spec"] for each in rendered.all("DaemonSet")]
 
 
@@ -19,7 +19,7 @@ def pulled(spec):
 
 
 def hooks(rendered):
-    """All but `helm test`."""
+    """Return all hooks except `helm test`."""
     return [
         item
         for item in rendered.objects
@@ -27,13 +27,13 @@ def hooks(rendered):
     ]
 
 
-def test_nothing_is_pulled_unless_that_is_wanted():
+def test_nothing_is_pulled_by_default():
     rendered = render()
     assert not list(rendered.all("DaemonSet"))
     assert not hooks(rendered)
 
 
-def test_images_are_those_of_the_kernels_each_once():
+def test_each_kernel_image_is_pulled_once():
     kernels = {
         "one": {"image": "acme/a:1"},
         "two": {"image": "acme/a:1", "pullPolicy": "Always"},
@@ -44,11 +44,11 @@ def test_images_are_those_of_the_kernels_each_once():
     values = {**CONTINUOUS, "kernels": kernels, "gateway": {"defaultKernel": "one"}}
     [spec] = pullers(render(values))
     assert pulled(spec) == {"acme/a:1": "Always"}
-    # It waits in an image that is there anyway.
+    # The idle container reuses a pulled image.
     assert spec["containers"][0]["image"] == "acme/a:1"
 
 
-def test_images_go_to_the_nodes_of_their_kernels():
+def test_images_are_pulled_on_the_nodes_of_their_kernels():
     kernels = {"gpu": {"image": "acme/gpu:1", **GPU}, "big": {"image": "acme/big:1", **GPU}}
     rendered = render({**CONTINUOUS, "kernels": kernels})
     by_pool = {spec.get("nodeSelector", {}).get("pool"): spec for spec in pullers(rendered)}
@@ -64,7 +64,7 @@ def test_images_go_to_the_nodes_of_their_kernels():
         assert each["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
-def test_registry_and_secrets_are_those_of_the_kernels():
+def test_pullers_use_the_registry_and_secrets_of_kernels():
     values = {
         **CONTINUOUS,
         "global": {"imageRegistry": "mirror.example.com", "imagePullSecrets": ["mirror"]},
@@ -75,8 +75,8 @@ def test_registry_and_secrets_are_those_of_the_kernels():
     assert spec["imagePullSecrets"] == [{"name": "mirror"}, {"name": "own"}]
 
 
-def test_pullers_are_in_the_kernels_namespace():
-    """Where the pull secrets are."""
+def test_pullers_run_in_the_kernels_namespace():
+    """The pull secrets are there."""
     rendered = render({**BOTH, "kernelNamespace": "kernels"})
     assert {each["metadata"]["namespace"] for each in rendered.all("DaemonSet")} == {"kernels"}
     job = rendered.one("Job")
@@ -87,7 +87,7 @@ def test_pullers_are_in_the_kernels_namespace():
 
 
 @pytest.mark.parametrize("values", [CONTINUOUS, HOOK], ids=["continuous", "hook"])
-def test_pods_meet_pod_security_restricted_and_touch_nothing_of_the_node(values):
+def test_pods_meet_pod_security_restricted_without_node_access(values):
     rendered = render(values)
     for spec in [*pullers(rendered), *(j["spec"]["template"]["spec"] for j in rendered.all("Job"))]:
         assert spec["securityContext"]["runAsNonRoot"] is True
@@ -105,7 +105,7 @@ def test_pods_meet_pod_security_restricted_and_touch_nothing_of_the_node(values)
         assert spec["automountServiceAccountToken"] is False
 
 
-def test_both_pull_the_same_and_only_one_is_a_hook():
+def test_continuous_and_hook_pullers_pull_the_same():
     rendered = render(BOTH)
     hook, continuous = sorted(rendered.all("DaemonSet"), key=lambda each: each["metadata"]["name"])
     assert pullers(rendered)[0] == pullers(rendered)[1]
@@ -114,7 +114,7 @@ def test_both_pull_the_same_and_only_one_is_a_hook():
     assert "helm.sh/hook" in hook["metadata"]["annotations"]
 
 
-def test_the_hook_pulls_then_waits_and_leaves_nothing():
+def test_hook_pulls_then_waits_and_cleans_up():
     rendered = render(HOOK)
     order = sorted(
         (int(each["metadata"]["annotations"]["helm.sh/hook-weight"]), each["kind"])
@@ -129,7 +129,7 @@ def test_the_hook_pulls_then_waits_and_leaves_nothing():
         assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
 
 
-def test_the_job_waits_for_every_daemonset_with_an_account_of_its_own():
+def test_hook_job_waits_for_every_daemonset_with_its_own_account():
     values = {**HOOK, "kernels": {"gpu": {"image": "acme/gpu:1", **GPU}}}
     values["imagePuller"]["hook"]["timeout"] = 1_000_000
     rendered = render(values)
@@ -139,7 +139,7 @@ def test_the_job_waits_for_every_daemonset_with_an_account_of_its_own():
     assert len(names) == 2
     assert args[:3] == ["python", "-m", "gateway_provisioners.cli.await_images"]
     assert args[3:] == ["--namespace=notebooks", "--timeout=1000000", *sorted(names)]
-    # That of the release is not there yet when it is installed.
+    # The release's own account does not exist yet during an installation.
     account, role, binding = (
         next(each for each in hooks(rendered) if each["kind"] == kind)
         for kind in ("ServiceAccount", "Role", "RoleBinding")
@@ -153,7 +153,7 @@ def test_the_job_waits_for_every_daemonset_with_an_account_of_its_own():
     assert rendered.one("Job")["spec"]["backoffLimit"] == 0
 
 
-def test_without_kernels_there_is_nothing_to_wait_for():
+def test_without_kernels_nothing_is_pulled():
     rendered = render({**BOTH, "kernels": {"python3": {"enabled": False}}})
     assert not list(rendered.all("DaemonSet"))
     args = rendered.one("Job")["spec"]["template"]["spec"]["containers"][0]["args"]

@@ -1,4 +1,4 @@
-"""Kernels in a namespace of their own: what goes there, and what the gateway may do in which."""
+"""Kernels in a separate namespace: its objects, and the gateway's rights in both namespaces."""
 
 import pytest
 from chart_rendering import render
@@ -8,7 +8,7 @@ APART = {
     "resourceQuota": {"pods": 5},
     "limitRange": [{"type": "Pod", "max": {"memory": "1Gi"}}],
 }
-OF_KERNELS = {
+KERNEL_OBJECTS = {
     ("ServiceAccount", "gateway-gateway-provisioners-kernel"),
     ("ConfigMap", "gateway-gateway-provisioners-kernelspecs"),
     ("ConfigMap", "gateway-gateway-provisioners-kernels"),
@@ -28,11 +28,11 @@ def in_namespace(rendered, namespace):
     }
 
 
-def test_what_belongs_to_kernels_goes_there_and_the_rest_does_not():
+def test_only_kernel_objects_are_in_the_kernels_namespace():
     rendered = render(APART)
     there = in_namespace(rendered, "kernels")
     here = in_namespace(rendered, "notebooks")
-    assert there.keys() == OF_KERNELS
+    assert there.keys() == KERNEL_OBJECTS
     assert here.keys() & there.keys() == {
         ("Role", "gateway-gateway-provisioners-gateway"),
         ("RoleBinding", "gateway-gateway-provisioners-gateway"),
@@ -40,18 +40,18 @@ def test_what_belongs_to_kernels_goes_there_and_the_rest_does_not():
     assert len(there) + len(here) == len(rendered.objects)
 
 
-def test_the_gateway_is_told_both_namespaces_and_who_owns_kernels():
+def test_gateway_env_names_both_namespaces_and_the_owner():
     rendered = render(APART)
     own = {"fieldRef": {"fieldPath": "metadata.namespace"}}
     assert rendered.env["GP_NAMESPACE"] == "kernels"
     assert rendered.env["GP_GATEWAY_NAMESPACE"] == own
-    # Kubernetes collects at once what has an owner in another namespace.
+    # Kubernetes immediately deletes objects whose owner is in another namespace.
     assert "GP_OWNER_DEPLOYMENT" not in rendered.env
     owner = ("ConfigMap", rendered.env["GP_OWNER_CONFIGMAP"])
     assert owner in in_namespace(rendered, "kernels")
 
 
-def test_the_gateway_may_do_there_what_it_otherwise_may_do_here():
+def test_gateway_has_the_same_rights_in_the_kernels_namespace():
     role = "Role", "gateway-gateway-provisioners-gateway"
     alone = in_namespace(render(), "notebooks")[role]["rules"]
     there = in_namespace(render(APART), "kernels")[role]["rules"]
@@ -65,7 +65,7 @@ def test_the_gateway_may_do_there_what_it_otherwise_may_do_here():
     }
 
 
-def test_in_its_own_namespace_the_gateway_may_only_know_its_pods():
+def test_gateway_only_accesses_pods_in_its_own_namespace():
     rules = in_namespace(render(APART), "notebooks")[
         "Role", "gateway-gateway-provisioners-gateway"
     ]["rules"]
@@ -74,14 +74,14 @@ def test_in_its_own_namespace_the_gateway_may_only_know_its_pods():
     ]
 
 
-def test_both_roles_are_bound_to_the_gateways_account():
+def test_both_roles_are_bound_to_the_gateway_account():
     for binding in render(APART).all("RoleBinding"):
         [subject] = binding["subjects"]
         assert subject["name"] == "gateway-gateway-provisioners-gateway"
         assert subject["namespace"] == "notebooks"
 
 
-def test_policies_look_across_the_border():
+def test_policies_select_peers_in_the_other_namespace():
     found = {
         item["metadata"]["labels"]["app.kubernetes.io/component"]: item["spec"]
         for item in render(APART).all("NetworkPolicy")
@@ -97,20 +97,20 @@ def test_policies_look_across_the_border():
 
 
 @pytest.mark.parametrize("name", ["", "notebooks"])
-def test_the_releases_own_namespace_is_nothing_special(name):
+def test_release_namespace_as_kernel_namespace_changes_nothing(name):
     assert [item["kind"] for item in render({"kernelNamespace": name}).objects] == [
         item["kind"] for item in render().objects
     ]
     assert render({"kernelNamespace": name}).env == render().env
 
 
-def test_accounts_may_have_one_name_in_two_namespaces():
+def test_accounts_in_two_namespaces_may_have_the_same_name():
     account = {"create": False, "name": "jupyter"}
     values = {"kernelServiceAccount": account, "gateway": {"serviceAccount": account}}
     assert render({**APART, **values}).pod["spec"]["serviceAccountName"] == "jupyter"
 
 
-def test_quota_and_limits_are_the_operators_to_set():
+def test_quota_and_limit_range_are_optional():
     rendered = render(APART)
     assert rendered.one("ResourceQuota")["spec"] == {"hard": {"pods": 5}}
     assert rendered.one("LimitRange")["spec"] == {"limits": APART["limitRange"]}

@@ -1,4 +1,4 @@
-"""What a kernel of the chart can say beside its image: devices, volumes, lifetimes, users, sizes, policy."""
+"""Options of kernels in the chart: devices, volumes, lifetimes, users, profiles, client policy."""
 
 import re
 
@@ -35,7 +35,7 @@ def config(values, name="custom", **others):
         ("gpuResource", "gpu_resource", "amd.com/gpu"),
     ],
 )
-def test_an_option_reaches_the_kernelspec_and_can_be_undone(value, setting, content):
+def test_options_reach_the_kernelspec_and_can_be_undone(value, setting, content):
     assert config({value: content})[setting] == content
     assert setting not in config({})
     defaults = {value: content}
@@ -45,7 +45,7 @@ def test_an_option_reaches_the_kernelspec_and_can_be_undone(value, setting, cont
     assert config({value: empty}, kernelDefaults=defaults).get(setting) in (None, empty)
 
 
-def test_gpus_are_a_limit_beside_the_others():
+def test_gpus_are_added_to_the_limits():
     resources = {"requests": {"cpu": 1}, "limits": {"memory": "8Gi"}}
     got = config({"gpus": 2, "gpuResource": "amd.com/gpu", "resources": resources})
     assert got["resources"] == {
@@ -56,7 +56,7 @@ def test_gpus_are_a_limit_beside_the_others():
     assert "resources" not in config({"gpus": 0}, kernelDefaults={"gpus": 1})
 
 
-def test_lifetimes_are_the_kernels_and_not_its_provisioners():
+def test_lifetimes_are_in_the_kernelspec_metadata():
     metadata = spec({"idleTimeout": 600, "maxLifetime": 86400})["metadata"]
     assert (metadata["cull_idle_timeout"], metadata["max_lifetime"]) == (600, 86400)
     metadata = spec({})["metadata"]
@@ -68,7 +68,7 @@ def test_lifetimes_are_the_kernels_and_not_its_provisioners():
 
 
 @pytest.mark.parametrize("program", HELMS)
-def test_a_profile_is_one_more_kernel(program):
+def test_profiles_add_kernels(program):
     values = {
         **CUSTOM,
         "displayName": "Data Science",
@@ -95,7 +95,7 @@ def test_a_profile_is_one_more_kernel(program):
     assert provisioner(specs["custom"])["resources"] == {"limits": {"memory": "2Gi"}}
 
 
-def test_profiles_of_all_kernels():
+def test_default_profiles_apply_to_all_kernels():
     values = {
         "kernelDefaults": {"profiles": {"small": {"resources": {"limits": {"cpu": 1}}}}},
         "kernels": {"custom": CUSTOM, "plain": {**CUSTOM, "profiles": {"small": None}}},
@@ -106,25 +106,27 @@ def test_profiles_of_all_kernels():
     of_python = specs["python3-small"]["metadata"]["kernel_provisioner"]["config"]
     assert of_python["image_name"].startswith("elyra/kernel-py:")
     values["kernels"]["custom"] = {**CUSTOM, "enabled": False}
-    assert "custom-small" in refusal(values)  # the default kernel is gone with it
+    assert "custom-small" in refusal(values)  # the default kernel no longer exists
 
 
-def test_groups_are_users():
+def test_groups_expand_to_users():
     groups = {"analysts": ["alice", "bob"], "admins": ["bob", "carol"]}
     values = {"authorizedUsers": ["erin"], "authorizedGroups": ["analysts", "admins"]}
     got = config(values, userGroups=groups)
     assert got["authorized_users"] == ["erin", "alice", "bob", "carol"]
-    got = config({**values, "unauthorizedUsers": ["bob"]}, userGroups=groups)  # who is left out
+    got = config({**values, "unauthorizedUsers": ["bob"]}, userGroups=groups)
     assert got["unauthorized_users"] == ["bob"]
 
 
 @pytest.mark.parametrize("groups", [{}, {"analysts": []}])
-def test_a_group_without_users_never_means_everybody(groups):
+def test_an_empty_group_does_not_allow_every_user(groups):
     values = {"kernels": {"custom": {**CUSTOM, "authorizedGroups": ["analysts"]}}}
-    told = refusal({**values, "userGroups": groups})
-    assert "kernels.custom.authorizedGroups: nobody is in these groups" in told
-    missing = 'kernels.custom.authorizedGroups: there is no group "analysts" in userGroups'
-    assert (missing in told) == (not groups)
+    output = refusal({**values, "userGroups": groups})
+    assert "kernels.custom.authorizedGroups: these groups have no members" in output
+    missing = (
+        'kernels.custom.authorizedGroups: group "analysts" does not exist; add it to userGroups'
+    )
+    assert (missing in output) == (not groups)
 
 
 def gateway_settings(policy, **options):
@@ -153,7 +155,7 @@ POLICY = {
 
 
 @pytest.mark.parametrize("program", HELMS)
-def test_the_policy_of_the_gateway(program):
+def test_gateway_policy_reaches_the_environment(program):
     assert gateway_settings({}, program=program) == {
         "MAX_CPUS": "",
         "MAX_MEMORY": "",
@@ -178,7 +180,7 @@ def test_the_policy_of_the_gateway(program):
     }
 
 
-def test_the_policy_of_a_kernel_says_only_what_differs():
+def test_kernel_policy_contains_only_overrides():
     assert set(config({})) == {"image_name", "launch_timeout"}
     got = config({"clientPolicy": {"maxMemory": "", "prohibitedUids": []}})
     assert (got["max_memory"], got["prohibited_uids"]) == ("", [])
@@ -199,7 +201,7 @@ def test_the_policy_of_a_kernel_says_only_what_differs():
     ClientPolicy(**settings)
 
 
-def test_a_change_of_kernels_and_groups_restarts_no_gateway():
+def test_changing_kernels_and_groups_does_not_restart_the_gateway():
     before = render()
     after = render(
         {
@@ -212,7 +214,7 @@ def test_a_change_of_kernels_and_groups_restarts_no_gateway():
     assert before.one("ConfigMap") != after.one("ConfigMap")
 
 
-GATEWAYS_OWN = "gateway-gateway-provisioners-gateway"
+GATEWAY_ACCOUNT = "gateway-gateway-provisioners-gateway"
 
 
 @pytest.mark.parametrize("program", HELMS)
@@ -221,62 +223,64 @@ GATEWAYS_OWN = "gateway-gateway-provisioners-gateway"
     [
         (
             {"volumeMounts": [HOME_MOUNT]},
-            'kernels.custom.volumeMounts: there is no volume "home" in kernels.custom.volumes',
+            'kernels.custom.volumeMounts: volume "home" does not exist; add it to kernels.custom.volumes',
         ),
         (
             {"volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": "home-{user}"}}]},
-            "kernels.custom.volumes: {user} stands for nothing; only {username} does",
+            "kernels.custom.volumes: {user} is not a known placeholder; use {username}",
         ),
         (
             {"volumes": [HOME], "volumeMounts": [{**HOME_MOUNT, "subPath": "{id}/{username}"}]},
-            "kernels.custom.volumeMounts: {id} stands for nothing; only {username} does",
+            "kernels.custom.volumeMounts: {id} is not a known placeholder; use {username}",
         ),
         (
-            {"serviceAccountName": GATEWAYS_OWN},
+            {"serviceAccountName": GATEWAY_ACCOUNT},
             "kernels.custom.serviceAccountName: this is the gateway's ServiceAccount",
         ),
         (
-            {"clientPolicy": {"serviceAccounts": [GATEWAYS_OWN]}},
-            "kernels.custom.clientPolicy.serviceAccounts: the gateway's own ServiceAccount",
+            {"clientPolicy": {"serviceAccounts": [GATEWAY_ACCOUNT]}},
+            "kernels.custom.clientPolicy.serviceAccounts: this includes the gateway's ServiceAccount",
         ),
         (
             {"profiles": {"large": {"image": "No Image"}}},
-            'kernels.custom.profiles.large.image: "No Image" is no image name',
+            'kernels.custom.profiles.large.image: "No Image" is not a valid image name',
         ),
     ],
 )
-def test_what_cannot_work_is_refused(kernel, message, program):
+def test_invalid_kernels_are_refused(kernel, message, program):
     assert message in refusal({"kernels": {"custom": {**CUSTOM, **kernel}}}, program=program)
 
 
-def test_the_gateways_service_account_is_never_the_clients():
-    told = refusal({"gateway": {"clientPolicy": {"serviceAccounts": [GATEWAYS_OWN]}}})
-    assert "gateway.clientPolicy.serviceAccounts: the gateway's own ServiceAccount" in told
+def test_clients_cannot_choose_the_gateways_service_account():
+    output = refusal({"gateway": {"clientPolicy": {"serviceAccounts": [GATEWAY_ACCOUNT]}}})
+    assert (
+        "gateway.clientPolicy.serviceAccounts: this includes the gateway's ServiceAccount" in output
+    )
 
 
-def test_two_kernels_of_one_name_are_refused():
+def test_kernels_with_the_same_name_are_refused():
     kernels = {
         "custom": {**CUSTOM, "profiles": {"large": {}, "very-large": {}}},
         "custom-large": CUSTOM,
         "custom-very": {**CUSTOM, "profiles": {"large": {}}},
     }
-    told = refusal({"kernels": kernels})
+    output = refusal({"kernels": kernels})
     assert (
-        "kernels.custom.profiles.large: this kernel and kernels.custom-large would both be called "
-        "custom-large; call one of them otherwise"
-    ) in told
+        "kernels.custom.profiles.large: this kernel and kernels.custom-large would have the same name "
+        "custom-large; rename one of them"
+    ) in output
     assert (
         "kernels.custom.profiles.very-large: this kernel and kernels.custom-very.profiles.large would "
-        "both be called custom-very-large"
-    ) in told
+        "have the same name custom-very-large"
+    ) in output
 
 
-def test_volumes_of_the_template_can_be_mounted():
+def test_volumes_of_the_pod_template_can_be_mounted():
     volumes = {"spec": {"volumes": [{"name": "scratch", "emptyDir": {}}]}}
     mounts = [{"name": "scratch", "mountPath": "/scratch"}]
     assert config({"volumeMounts": mounts, "podTemplate": volumes})["volume_mounts"] == mounts
     for odd in ({"spec": None}, {"spec": {"volumes": None}}):
-        assert "there is no volume" in refusal(
+        assert 'volume "scratch" does not exist' in refusal(
             {"kernels": {"custom": {**CUSTOM, "volumeMounts": mounts, "podTemplate": odd}}}
         )
 
@@ -311,19 +315,19 @@ REFUSED_BY_SCHEMA = [
 @pytest.mark.parametrize("program", HELMS)
 @pytest.mark.parametrize(("kernel", "message"), REFUSED_BY_SCHEMA, ids=lambda v: str(v)[:50])
 def test_schema_refuses(kernel, message, program):
-    told = refusal({"kernels": {"a": {**CUSTOM, **kernel}}}, program=program)
-    assert "values don't meet the specifications of the schema" in told
-    assert message in told
+    output = refusal({"kernels": {"a": {**CUSTOM, **kernel}}}, program=program)
+    assert "values don't meet the specifications of the schema" in output
+    assert message in output
 
 
 @pytest.mark.parametrize("text", EXAMPLES)
-def test_the_values_of_the_page_render(text):
+def test_examples_in_the_documentation_render(text):
     values = yaml.safe_load(text)
     kernels = set(values.get("kernels", {}))
     assert kernels <= set(render(values).kernelspecs)
 
 
-def test_the_page_says_how_profiles_are_called():
+def test_documentation_names_the_kernels_of_profiles():
     (text,) = (text for text in EXAMPLES if "profiles" in text)
     specs = render(yaml.safe_load(text)).kernelspecs
     named = {name: spec["display_name"] for name, spec in specs.items()}

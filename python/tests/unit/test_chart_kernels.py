@@ -1,4 +1,4 @@
-"""From `kernels` and `kernelDefaults` to kernelspecs."""
+"""Kernelspecs that are built from `kernels` and `kernelDefaults`."""
 
 import json
 
@@ -22,8 +22,8 @@ def config(rendered, name):
     return rendered.kernelspecs[name]["metadata"]["kernel_provisioner"]["config"]
 
 
-def test_page_on_custom_kernel_images():
-    """The kernel.json that the page prints, to the letter of its values."""
+def test_kernel_json_of_the_custom_images_page():
+    """The kernel.json on the page has exactly these values."""
     kernels = {"data_sci_py": {**CUSTOM, "displayName": "Data Science 2.0"}}
     assert render({"kernels": kernels}).kernelspecs["data_sci_py"] == {
         "argv": [
@@ -67,12 +67,12 @@ def test_page_on_custom_kernel_images():
         ({"unauthorizedUsers": ["bo", "root"]}, {"unauthorized_users": ("bo", "root")}),
         ({"kernelClassName": "acme.Kernel"}, {"kernel_class_name": "acme.Kernel"}),
         ({"displayName": 'Père "Noël" {{ x }} <&>'}, {"display_name": 'Père "Noël" {{ x }} <&>'}),
-        # What only repeats the provisioner's defaults adds nothing.
+        # The provisioner's defaults are omitted.
         ({"pullPolicy": "IfNotPresent", "transportEncryption": "auto", "resources": {}}, {}),
     ],
 )
-def test_kernelspec_equals_the_command_lines(values, settings):
-    """One meaning of kernel.json in two languages: this chart's and `jupyter k8s-spec install`."""
+def test_kernelspec_equals_that_of_the_command_line(values, settings):
+    """The chart and `jupyter k8s-spec install` build the same kernel.json."""
     expected = build_kernel_json(
         KernelSpecSettings(
             **{
@@ -88,14 +88,14 @@ def test_kernelspec_equals_the_command_lines(values, settings):
     assert render({"kernels": {"custom": {**CUSTOM, **values}}}).kernelspecs["custom"] == expected
 
 
-def test_every_language_of_the_command_line_is_known():
+def test_every_language_of_the_command_line_is_supported():
     kernels = {f"my_{language}": {**CUSTOM, "language": language} for language in LANGUAGES}
     specs = render({"kernels": kernels}).kernelspecs
     for name, language in LANGUAGES.items():
         assert specs[f"my_{name}"]["language"] == language.in_kernel_json
 
 
-def test_a_language_of_the_images_own():
+def test_custom_language():
     rendered = render({"kernels": {"bash": {"image": "acme/bash:1", "language": "bash"}}})
     spec = rendered.kernelspecs["bash"]
     assert spec["language"] == "bash"
@@ -110,7 +110,7 @@ def test_one_flag_adds_a_kernel():
     assert config(rendered, "custom")["image_name"] == "acme/data-sci-py:2.0"
 
 
-def test_python_kernel_is_this_releases():
+def test_python_image_has_this_version():
     assert config(render(), "python3")["image_name"] == f"elyra/kernel-py:{__version__}"
     assert LANGUAGES["python"].image == "elyra/kernel-py"
 
@@ -134,8 +134,8 @@ def test_kernel_is_removed(settings, program):
 
 
 @pytest.mark.parametrize("program", ["helm4", "helm3"])
-def test_null_for_a_kernel_that_never_was(program):
-    assert set(render(settings=("kernels.nobody=null",), program=program).kernelspecs) == {
+def test_null_for_an_unknown_kernel_is_ignored(program):
+    assert set(render(settings=("kernels.unknown=null",), program=program).kernelspecs) == {
         "python3"
     }
 
@@ -147,7 +147,7 @@ def test_python_kernel_can_be_removed(program, removal):
     assert set(render(settings=settings, program=program).kernelspecs) == {"custom"}
 
 
-def test_gateway_without_any_kernel():
+def test_no_kernels():
     rendered = render(settings=("kernels.python3.enabled=false",))
     assert rendered.one("ConfigMap")["data"] == {}
 
@@ -155,7 +155,7 @@ def test_gateway_without_any_kernel():
 @pytest.mark.parametrize(
     ("name", "displayed"), [("data_sci_py", "Data Sci Py"), ("gpu-big", "Gpu Big"), ("r4", "R4")]
 )
-def test_display_name_is_made_from_the_name(name, displayed):
+def test_display_name_is_derived_from_the_name(name, displayed):
     rendered = render({"kernels": {name: CUSTOM}})
     assert rendered.kernelspecs[name]["display_name"] == displayed
 
@@ -176,7 +176,7 @@ FULL = {
 }
 
 
-def test_defaults_reach_every_kernel():
+def test_defaults_apply_to_every_kernel():
     rendered = render({"kernelDefaults": FULL, "kernels": {"custom": CUSTOM}})
     for name in ("python3", "custom"):
         assert rendered.kernelspecs[name]["env"] == {"ONE": "1", "TWO": "2"}
@@ -197,7 +197,7 @@ def test_defaults_reach_every_kernel():
         }
 
 
-def test_objects_of_a_kernel_merge_and_lists_replace():
+def test_kernel_objects_are_merged_and_lists_replaced():
     kernel = {
         **CUSTOM,
         "env": {"TWO": "zwei", "THREE": "3"},
@@ -237,7 +237,7 @@ def test_kernel_undoes_defaults_with_empty_values():
     assert config(rendered, "custom")["launch_timeout"] == 30
 
 
-def test_launch_timeout_is_the_nearest_that_is_set():
+def test_most_specific_launch_timeout_is_used():
     values = {
         "gateway": {"launchTimeout": 50},
         "kernels": {"custom": {**CUSTOM, "launchTimeout": 70}},
@@ -274,7 +274,7 @@ HOSTILE = [
 
 
 def shape(value):
-    """`value` with each string replaced by one and the same."""
+    """Return `value` with every string replaced by an empty one."""
     if isinstance(value, dict):
         return {key: shape(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -283,13 +283,13 @@ def shape(value):
 
 
 @pytest.mark.parametrize("program", ["helm4", "helm3"])
-def test_values_of_users_never_change_the_structure(program):
+def test_values_cannot_change_the_structure(program):
     def values(texts):
         return {
             "kernels": {
                 f"k{number}": {
                     **CUSTOM,
-                    # The schema refuses control characters here, as the command line does.
+                    # The schema rejects control characters here, as the command line does.
                     "displayName": text if text.strip() and text.isprintable() else "Kernel",
                     "env": {"V": text},
                     "nodeSelector": {"n": text},
@@ -348,29 +348,27 @@ def test_values_of_users_never_change_the_structure(program):
         "{{ x }}",
     ],
 )
-def test_image_names_are_judged_as_on_the_command_line(image):
+def test_image_names_are_validated_as_on_the_command_line(image):
     values = {"kernels": {"custom": {"image": image}}}
     if is_image_name(image):
         assert config(render(values), "custom")["image_name"] == image
     else:
         message = refusal(values)
-        assert (
-            f"kernels.custom.image: {json.dumps(image, ensure_ascii=False)} is no image" in message
-        )
+        assert f"kernels.custom.image: {json.dumps(image, ensure_ascii=False)} is not a" in message
 
 
 @pytest.mark.parametrize(
     "ports", ["0..0", "1024..2024", "1024..2023", "1023..5000", "64535..65535", "64536..65536"]
 )
-def test_port_ranges_are_judged_as_on_the_command_line(ports):
+def test_port_ranges_are_validated_as_on_the_command_line(ports):
     values = {"kernels": {"custom": {**CUSTOM, "portRange": ports}}}
     if port_range_problem(ports) is None:
         assert config(render(values), "custom").get("port_range", "0..0") == ports
     else:
-        assert f"kernels.custom.portRange: {ports} is no range" in refusal(values)
+        assert f"kernels.custom.portRange: {ports} is not valid" in refusal(values)
 
 
-def test_kernel_may_say_everything_that_defaults_may():
+def test_kernels_accept_every_value_of_the_defaults():
     defaults = chart_values()["kernelDefaults"]
     rendered = render({"kernels": {"custom": {**defaults, **CUSTOM}}})
     assert rendered.kernelspecs == render({"kernels": {"custom": CUSTOM}}).kernelspecs

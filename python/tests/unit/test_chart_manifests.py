@@ -1,4 +1,4 @@
-"""What `make lint` asks of rendered objects: that it finds what it is there to find."""
+"""The checks of rendered objects in `make lint` find invalid objects."""
 
 import copy
 import json
@@ -12,15 +12,17 @@ from ci.check_manifests import Loader, kubernetes_versions, problems
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
 
 
-def thing(api_version, kind, **fields):
+def kubernetes_object(api_version, kind, **fields):
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}, **fields}
 
 
 def pod(**spec):
-    return thing("v1", "Pod", spec={"containers": [{"name": "a", "image": "a"}], **spec})
+    return kubernetes_object(
+        "v1", "Pod", spec={"containers": [{"name": "a", "image": "a"}], **spec}
+    )
 
 
-def test_every_minor_version_is_there_from_the_charts_oldest_on():
+def test_every_minor_version_since_the_charts_minimum_is_checked():
     first, *others = (int(version.removeprefix("1.")) for version in kubernetes_versions())
     assert first == 30
     assert others == list(range(31, 31 + len(others)))
@@ -34,46 +36,48 @@ UNEXPECTED = "Additional properties are not allowed ('{}' was unexpected)"
     ("item", "where", "what"),
     [
         (pod(hostname=1), "1.30", "$.spec.hostname: 1 is not of type 'string', 'null'"),
-        # Came with 1.32, and went with it.
+        # A field that 1.32 added, and an API version that it removed.
         (pod(resources={}), "1.30", f"$.spec: {UNEXPECTED.format('resources')}"),
         (
-            thing("flowcontrol.apiserver.k8s.io/v1beta3", "FlowSchema"),
+            kubernetes_object("flowcontrol.apiserver.k8s.io/v1beta3", "FlowSchema"),
             "1.32",
-            "there is no flowcontrol.apiserver.k8s.io/v1beta3",
+            "there is no flowcontrol.apiserver.k8s.io/v1beta3 FlowSchema",
         ),
-        (thing("example.com/v1", "Pod"), "1.30", "there is no example.com/v1"),
+        (kubernetes_object("example.com/v1", "Pod"), "1.30", "there is no example.com/v1 Pod"),
         (
-            thing("monitoring.coreos.com/v1", "PodMonitor", spec={"selector": {}, "port": "http"}),
+            kubernetes_object(
+                "monitoring.coreos.com/v1", "PodMonitor", spec={"selector": {}, "port": "http"}
+            ),
             "monitoring.coreos.com",
             f"$.spec: {UNEXPECTED.format('port')}",
         ),
         (
-            thing("gateway.networking.k8s.io/v1", "HTTPRoute", spec={"hostnames": "a"}),
+            kubernetes_object("gateway.networking.k8s.io/v1", "HTTPRoute", spec={"hostnames": "a"}),
             "gateway.networking.k8s.io",
             "$.spec.hostnames: 'a' is not of type 'array'",
         ),
         (
-            thing("cert-manager.io/v1", "Certificate", spec={"secretName": "a"}),
+            kubernetes_object("cert-manager.io/v1", "Certificate", spec={"secretName": "a"}),
             "cert-manager.io",
             "$.spec: 'issuerRef' is a required property",
         ),
     ],
 )
-def test_what_a_cluster_would_drop_or_refuse_is_told_once(item, where, what):
+def test_problems_are_reported_once(item, where, what):
     assert list(problems([item])) == [f"{item['kind']} a ({where}): {what}"]
 
 
-def test_what_every_cluster_takes_is_no_problem():
+def test_valid_objects_have_no_problems():
     assert list(problems([pod(), *render().objects])) == []
 
 
-def test_a_key_that_stands_twice_is_refused():
-    with pytest.raises(yaml.YAMLError, match="the key 'data' stands twice"):
+def test_duplicate_keys_are_refused():
+    with pytest.raises(yaml.YAMLError, match="duplicate key 'data'"):
         yaml.load("data: {a: b}\nkind: ConfigMap\ndata: {c: d}\n", Loader)
 
 
 def pod_security(*items):
-    """The exit code and the words of the check for Pod Security `restricted`."""
+    """Return the exit code and the output of the check for Pod Security `restricted`."""
     documents = "\n---\n".join(json.dumps(item) for item in items)
     done = subprocess.run(
         [executable("pod-security")], input=documents, capture_output=True, text=True, check=False
@@ -82,18 +86,20 @@ def pod_security(*items):
     return done.returncode, done.stdout
 
 
-def test_pods_that_are_not_restricted_are_named_with_the_reason():
+def test_unrestricted_pods_are_reported_with_the_reason():
     deployment = copy.deepcopy(render().one("Deployment"))
     del deployment["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"]
-    code, said = pod_security(pod(hostNetwork=True), thing("example.com/v1", "Other"), deployment)
+    code, output = pod_security(
+        pod(hostNetwork=True), kubernetes_object("example.com/v1", "Other"), deployment
+    )
     assert code == 1
-    first, second = said.splitlines()
+    first, second = output.splitlines()
     assert first.startswith("Pod a: ")
     assert "hostNetwork=true" in first
     assert second.startswith("Deployment gateway-gateway-provisioners: runAsNonRoot != true")
 
 
-def test_pods_of_kernels_are_restricted():
+def test_kernel_pods_meet_pod_security_restricted():
     kernel = KernelPodSpec(
         name="a",
         namespace="notebooks",

@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana are given: monitors that find the gateways, and metrics that there are."""
+"""Monitors that select the gateways, and a dashboard and alerts that only use existing metrics."""
 
 import json
 import re
@@ -12,13 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 
-# What Prometheus itself adds, and what its operator does.
-OF_PROMETHEUS = {"up": set()}
-LABELS_OF_PROMETHEUS = {"namespace", "pod"}
+# Added by Prometheus, and by its operator.
+PROMETHEUS_SAMPLES = {"up": set()}
+PROMETHEUS_LABELS = {"namespace", "pod"}
 
 
 def samples():
-    """The name of each sample that a gateway shows, with its labels."""
+    """Return the name of each sample of a gateway, with its labels."""
     metrics = GatewayMetrics(lambda: ["python3"])
     metrics.start_requested("python3")
     metrics.start_succeeded("python3", 1.0)
@@ -32,7 +32,7 @@ def samples():
     for family in families:
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
-    return {**found, **OF_PROMETHEUS}
+    return {**found, **PROMETHEUS_SAMPLES}
 
 
 def dashboard():
@@ -71,38 +71,38 @@ def test_every_metric_and_label_exists(where, expression):
     labels = set()
     for metric, matchers in used:
         assert metric in known, where
-        own = known[metric] | LABELS_OF_PROMETHEUS
+        own = known[metric] | PROMETHEUS_LABELS
         assert set(re.findall(r"(\w+)=", matchers)) <= own, where
         labels |= own
     for grouping in re.findall(r"by \(([^)]*)\)", expression):
         assert set(re.split(", *", grouping)) <= labels, where
-    # Counters are only ever asked for their growth.
+    # Counters are only used with their rate of increase.
     assert all(
         "rate(" in expression or "increase(" in expression for m, _ in used if m[-6:] == "_total"
     )
 
 
-def test_legends_name_labels_that_the_expression_leaves():
+def test_legends_use_labels_of_their_expressions():
     for title, expression, legend in dashboard_expressions():
         kept = " ".join(re.findall(r"by \(([^)]*)\)", expression)) or "pod"
         assert set(re.findall(r"{{(\w+)}}", legend)) <= set(re.split(r"\W+", kept)), title
 
 
-def test_every_metric_of_the_gateways_own_is_on_the_dashboard():
+def test_every_metric_of_the_gateway_is_on_the_dashboard():
     shown = " ".join(expression for _, expression, _ in dashboard_expressions())
     own = {name for name in samples() if name.startswith("gateway_provisioners_")}
     endings = r"_(created|sum|count)$"
     assert [name for name in own if not re.search(endings, name) and name not in shown] == []
 
 
-def test_variables_of_the_dashboard_are_declared():
+def test_dashboard_variables_are_declared():
     text = json.dumps(dashboard())
     declared = {variable["name"] for variable in dashboard()["templating"]["list"]}
     used = set(re.findall(r"\$\{?([a-z]\w*)", text))
     assert used == declared
 
 
-def test_alerts_are_about_this_release():
+def test_alerts_select_this_release():
     for rule in rules(release="r", namespace="ns"):
         for matchers in re.findall(r"\{([^}]*)\}", rule["expr"]):
             assert 'namespace="ns"' in matchers
@@ -111,7 +111,7 @@ def test_alerts_are_about_this_release():
         assert rule["labels"]["severity"] in {"warning", "critical"}
 
 
-def test_a_slow_start_is_slow_by_the_operators_own_measure():
+def test_slow_start_alert_follows_the_launch_timeout():
     values = {"metrics": {"prometheusRule": {"enabled": True}}, "gateway": {"launchTimeout": 91}}
     [group] = render(values).one("PrometheusRule")["spec"]["groups"]
     [slow] = [rule["expr"] for rule in group["rules"] if rule["alert"] == "KernelStartsSlow"]
@@ -135,7 +135,7 @@ def test_monitors_find_the_gateways(kind):
 
 
 @pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor"])
-def test_monitors_speak_tls_to_a_gateway_that_does(kind):
+def test_monitors_use_tls_if_the_gateway_does(kind):
     switch = kind[0].lower() + kind[1:]
     rendered = render(
         {

@@ -1,4 +1,4 @@
-"""Who may connect to whom, and how clients get in: NetworkPolicies, Ingress, HTTPRoute, TLS."""
+"""Network access: NetworkPolicies, Ingress, HTTPRoute, TLS, CORS."""
 
 import pytest
 from chart_rendering import chart_values, render
@@ -10,7 +10,7 @@ ISSUER = {"kind": "ClusterIssuer", "name": "internal"}
 
 
 def policies(values=None, **options):
-    """The policies for the gateway and for kernels."""
+    """Return the policies of the gateway and of kernels."""
     found = {
         item["metadata"]["labels"]["app.kubernetes.io/component"]: item["spec"]
         for item in render(values, **options).all("NetworkPolicy")
@@ -22,7 +22,7 @@ def selected(peer):
     return peer["podSelector"]["matchLabels"].items()
 
 
-def test_policies_select_the_pods_that_there_are():
+def test_policies_select_the_right_pods():
     rendered = render(release="r")
     gateway, kernels = policies(release="r")
     gateway_labels = rendered.pod["metadata"]["labels"]
@@ -40,7 +40,7 @@ def test_only_the_gateway_connects_to_kernels():
     assert "Ingress" in kernels["policyTypes"]
 
 
-def test_kernels_report_to_the_gateway_and_nobody_else_does():
+def test_only_kernels_can_report_to_the_gateway():
     gateway, kernels = policies()
     http, response = gateway["ingress"]
     assert http == {"ports": [{"port": "http", "protocol": "TCP"}]}
@@ -64,7 +64,7 @@ def test_kernels_always_have_dns(egress):
     }
 
 
-def test_kernels_connect_anywhere_but_to_the_nodes_credentials():
+def test_kernels_can_connect_anywhere_except_node_credentials():
     _, kernels = policies()
     _report, _dns, anywhere = kernels["egress"]
     blocks = [peer["ipBlock"] for peer in anywhere["to"] if "ipBlock" in peer]
@@ -76,13 +76,13 @@ def test_kernels_connect_anywhere_but_to_the_nodes_credentials():
     assert "ports" not in anywhere
 
 
-def test_kernels_may_be_kept_from_everything_else():
+def test_kernel_egress_can_be_limited_to_gateway_and_dns():
     _, kernels = policies({"networkPolicy": {"kernels": {"egress": []}}})
     assert len(kernels["egress"]) == 2
     assert "Egress" in kernels["policyTypes"]
 
 
-def test_the_operators_peers_are_let_in():
+def test_additional_peers_may_connect():
     monitoring = {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}
     executors = {"podSelector": {"matchLabels": {"spark-role": "executor"}}}
     values = {
@@ -95,7 +95,7 @@ def test_the_operators_peers_are_let_in():
     assert kernels["ingress"][0]["from"][1:] == [executors]
 
 
-def test_the_gateways_own_way_out_is_limited_where_that_is_wanted():
+def test_gateway_egress_is_only_restricted_on_request():
     gateway, _ = policies()
     assert gateway["policyTypes"] == ["Ingress"]
     api = {"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}], "ports": [{"port": 6443}]}
@@ -104,11 +104,11 @@ def test_the_gateways_own_way_out_is_limited_where_that_is_wanted():
     assert gateway["egress"] == [{"to": [{"podSelector": kernels["podSelector"]}]}, api]
 
 
-def test_policies_can_be_left_out():
+def test_policies_can_be_disabled():
     assert not list(render({"networkPolicy": {"enabled": False}}).all("NetworkPolicy"))
 
 
-def test_an_ingress_for_each_host():
+def test_ingress_for_each_host():
     values = {"enabled": True, "hosts": ["a.example", "b.example"], "tlsSecret": "certificate"}
     rendered = render({"ingress": values})
     spec = rendered.one("Ingress")["spec"]
@@ -121,14 +121,14 @@ def test_an_ingress_for_each_host():
         assert path["backend"]["service"]["port"]["name"] == service["spec"]["ports"][0]["name"]
 
 
-def test_an_ingress_for_any_host():
+def test_ingress_for_any_host():
     spec = render({"ingress": {"enabled": True}}).one("Ingress")["spec"]
     [rule] = spec["rules"]
     assert rule.keys() == {"http"}
     assert "ingressClassName" not in spec
 
 
-def test_a_route_to_the_service_without_a_time_out():
+def test_http_route_to_the_service_without_a_timeout():
     route = {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["a.example"]}
     rendered = render({"httpRoute": route, "gateway": {"service": {"port": 80}}})
     spec = rendered.one("HTTPRoute")["spec"]
@@ -141,12 +141,12 @@ def test_a_route_to_the_service_without_a_time_out():
     ]
 
 
-def test_tls_is_served_with_a_secret_of_the_operators():
+def test_tls_with_an_existing_secret():
     rendered = render(TLS)
     [volume] = [each for each in rendered.pod["spec"]["volumes"] if each["name"] == "tls"]
     [mount] = [each for each in rendered.container["volumeMounts"] if each["name"] == "tls"]
     assert volume["secret"] == {"secretName": "certificate"}
-    # A file that is mounted by itself would never be renewed.
+    # A single mounted file would not be updated on renewal.
     assert "subPath" not in mount
     assert rendered.env["KG_CERTFILE"] == f"{mount['mountPath']}/tls.crt"
     assert rendered.env["KG_KEYFILE"] == f"{mount['mountPath']}/tls.key"
@@ -155,12 +155,12 @@ def test_tls_is_served_with_a_secret_of_the_operators():
 
 
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
-def test_probes_speak_what_the_gateway_speaks(probe):
+def test_probes_use_the_scheme_of_the_gateway(probe):
     assert render(TLS).container[probe]["httpGet"]["scheme"] == "HTTPS"
     assert "scheme" not in render().container[probe]["httpGet"]
 
 
-def test_a_certificate_of_cert_managers_names_the_service():
+def test_cert_manager_certificate_names_the_service():
     tls = {"certManager": {"issuerRef": ISSUER, "dnsNames": ["localhost"]}}
     rendered = render({"gateway": {"tls": tls}})
     certificate = rendered.one("Certificate")["spec"]

@@ -1,4 +1,4 @@
-"""The objects of a release: what they may do, how they are named, what restarts the gateway."""
+"""The objects of a release: rights, names, environment, and restarts of the gateway."""
 
 import base64
 import re
@@ -16,7 +16,7 @@ def names(rendered):
     return {(item["kind"], item["metadata"]["name"]) for item in rendered.objects}
 
 
-def test_default_release_has_these_objects_and_no_other():
+def test_objects_of_the_default_release():
     assert names(render()) == {
         ("Deployment", "gateway-gateway-provisioners"),
         ("Service", "gateway-gateway-provisioners"),
@@ -32,12 +32,12 @@ def test_default_release_has_these_objects_and_no_other():
     }
 
 
-def test_chart_and_package_have_one_version():
+def test_chart_and_package_have_the_same_version():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == __version__
 
 
-def test_role_is_exactly_what_the_gateway_needs():
+def test_role_grants_exactly_what_the_gateway_needs():
     assert render().one("Role")["rules"] == [
         {
             "apiGroups": [""],
@@ -61,7 +61,7 @@ def test_role_is_exactly_what_the_gateway_needs():
         {
             "apiGroups": ["coordination.k8s.io"],
             "resources": ["leases"],
-            "resourceNames": ["gateway-gateway-provisioners-upkeep"],
+            "resourceNames": ["gateway-gateway-provisioners-leader"],
             "verbs": ["get", "update"],
         },
         {
@@ -73,7 +73,7 @@ def test_role_is_exactly_what_the_gateway_needs():
     ]
 
 
-def test_role_is_bound_to_the_gateways_account_only():
+def test_role_is_bound_only_to_the_gateway_account():
     binding = render().one("RoleBinding")
     assert binding["roleRef"]["kind"] == "Role"
     assert binding["subjects"] == [
@@ -85,7 +85,7 @@ def test_role_is_bound_to_the_gateways_account_only():
     ]
 
 
-def test_only_the_gateways_pod_gets_a_service_account_token():
+def test_only_the_gateway_pod_gets_a_service_account_token():
     rendered = render()
     accounts = list(rendered.all("ServiceAccount"))
     assert len(accounts) == 2
@@ -96,23 +96,23 @@ def test_only_the_gateways_pod_gets_a_service_account_token():
     assert kernels != rendered.pod["spec"]["serviceAccountName"]
 
 
-def test_accounts_and_rights_of_the_operators_own():
+def test_existing_accounts_and_roles():
     rendered = render(
         {
             "rbac": {"create": False},
-            "gateway": {"serviceAccount": {"create": False, "name": "theirs"}},
+            "gateway": {"serviceAccount": {"create": False, "name": "existing"}},
             "kernelServiceAccount": {"create": False, "name": "kernels"},
         }
     )
     kinds = {kind for kind, _ in names(rendered)}
     assert not kinds & {"Role", "RoleBinding", "ServiceAccount"}
-    assert rendered.pod["spec"]["serviceAccountName"] == "theirs"
+    assert rendered.pod["spec"]["serviceAccountName"] == "existing"
     assert rendered.env["GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME"] == "kernels"
 
 
-def test_role_is_bound_to_an_account_of_the_operators_own():
-    rendered = render({"gateway": {"serviceAccount": {"create": False, "name": "theirs"}}})
-    assert rendered.one("RoleBinding")["subjects"][0]["name"] == "theirs"
+def test_role_is_bound_to_an_existing_service_account():
+    rendered = render({"gateway": {"serviceAccount": {"create": False, "name": "existing"}}})
+    assert rendered.one("RoleBinding")["subjects"][0]["name"] == "existing"
 
 
 def test_pod_meets_pod_security_restricted():
@@ -135,7 +135,7 @@ def test_pod_meets_pod_security_restricted():
     assert all("hostPort" not in port for port in rendered.container["ports"])
 
 
-def test_whatever_the_process_writes_has_a_place():
+def test_writable_paths_are_mounted():
     rendered = render()
     mounted = {item["mountPath"] for item in rendered.container["volumeMounts"]}
     assert mounted == {"/tmp", rendered.env["JUPYTER_RUNTIME_DIR"]}
@@ -154,7 +154,7 @@ def test_gateways_environment():
         "GP_MAX_KERNELS": "0",
         "GP_MAX_KERNELS_PER_USER": "0",
         "GP_SHUTDOWN_KERNELS_ON_EXIT": "False",
-        "GP_LEASE": "gateway-gateway-provisioners-upkeep",
+        "GP_LEASE": "gateway-gateway-provisioners-leader",
         "GP_GATEWAY_POD": {"fieldRef": {"fieldPath": "metadata.name"}},
         "GP_GATEWAY_SELECTOR": "app.kubernetes.io/component=gateway,"
         "app.kubernetes.io/instance=gateway,app.kubernetes.io/name=gateway-provisioners",
@@ -188,7 +188,7 @@ def test_gateways_environment():
     }
 
 
-def test_service_reaches_the_gateways_pod_and_nothing_else():
+def test_service_selects_only_gateway_pods():
     rendered = render()
     service = rendered.one("Service")["spec"]
     assert service["ports"] == [
@@ -196,11 +196,11 @@ def test_service_reaches_the_gateways_pod_and_nothing_else():
     ]
     assert service["selector"].items() <= rendered.pod["metadata"]["labels"].items()
     assert service["selector"] == rendered.one("Deployment")["spec"]["selector"]["matchLabels"]
-    # What the provisioner calls kernel pods: the Service must never send a request to one.
+    # The provisioner's name for kernel pods, which the Service must never select.
     assert service["selector"]["app.kubernetes.io/name"] != "gateway-provisioners-kernel"
 
 
-def test_selector_survives_labels_of_the_operators():
+def test_pod_labels_cannot_override_the_selector():
     hostile = {"app.kubernetes.io/name": "other", "team": "data"}
     rendered = render({"gateway": {"podLabels": hostile}})
     labels = rendered.pod["metadata"]["labels"]
@@ -208,7 +208,7 @@ def test_selector_survives_labels_of_the_operators():
     assert labels["app.kubernetes.io/name"] == "gateway-provisioners"
 
 
-def test_a_new_gateway_is_there_before_an_old_one_goes():
+def test_rollout_starts_a_new_gateway_before_stopping_an_old_one():
     deployment = render({"gateway": {"replicas": 3}}).one("Deployment")["spec"]
     assert deployment["replicas"] == 3
     rolling = {"maxSurge": 1, "maxUnavailable": 0}
@@ -236,20 +236,20 @@ def test_gateways_find_each_other_and_their_lease():
         {"zz": {"image": "a/b"}, "aa": {"image": "a/b"}},
     ],
 )
-def test_change_of_kernels_never_restarts_the_gateway(kernels):
+def test_changing_kernels_does_not_restart_the_gateway(kernels):
     before, after = render(), render({"kernels": kernels})
     assert before.kernelspecs != after.kernelspecs
     assert before.one("Deployment") == after.one("Deployment")
     assert names(before) == names(after)
 
 
-def test_change_of_kernel_defaults_never_restarts_the_gateway():
+def test_changing_kernel_defaults_does_not_restart_the_gateway():
     changed = {"launchTimeout": 99, "resources": {"limits": {"memory": "1Gi"}}}
     assert render({"kernelDefaults": changed}).pod == render().pod
 
 
 def test_token_is_random_and_long():
-    """Two renderings differ, as each asks for a first installation."""
+    """Each rendering is like a first installation, so they differ."""
     tokens = {
         base64.b64decode(render(release=f"r{i}").one("Secret")["data"]["token"]) for i in range(3)
     }
@@ -257,7 +257,7 @@ def test_token_is_random_and_long():
     assert all(re.fullmatch(rb"[A-Za-z0-9]{48}", token) for token in tokens)
 
 
-def test_token_of_the_operators_is_taken_and_a_new_one_restarts_the_gateway():
+def test_custom_token_is_used_and_changing_it_restarts_the_gateway():
     first = render({"gateway": {"auth": {"token": TOKEN}}})
     second = render({"gateway": {"auth": {"token": TOKEN + "2"}}})
     assert base64.b64decode(first.one("Secret")["data"]["token"]).decode() == TOKEN
@@ -265,12 +265,12 @@ def test_token_of_the_operators_is_taken_and_a_new_one_restarts_the_gateway():
     assert TOKEN not in str(first.one("Deployment"))
 
 
-def test_chart_made_token_leaves_no_trace_in_the_pod():
-    # A checksum of it would differ between the first installation and every upgrade.
+def test_generated_token_adds_no_checksum_to_the_pod():
+    # A checksum would change between the first installation and the first upgrade.
     assert "annotations" not in render().pod["metadata"]
 
 
-def test_existing_secret_is_used_and_none_made():
+def test_existing_secret_is_used_instead_of_a_new_one():
     auth = {"existingSecret": "corporate", "existingSecretKey": "jupyter.token"}
     rendered = render({"gateway": {"auth": auth}})
     assert not list(rendered.all("Secret"))
@@ -280,7 +280,7 @@ def test_existing_secret_is_used_and_none_made():
 
 
 @pytest.mark.parametrize("release", ["a", "1", "2fast", "12e4", "true", "x" * 53, "9" * 53])
-def test_names_are_legal_for_any_release(release):
+def test_names_are_valid_for_any_release(release):
     rendered = render(release=release)
     label = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
     for item in rendered.objects:
@@ -326,21 +326,21 @@ def test_objects_carry_the_common_labels(namespace):
         assert labels["app.kubernetes.io/component"] in {"gateway", "kernels", "test"}
 
 
-def test_helm_test_comes_as_a_user_who_may_and_through_the_service():
-    who = {"gateway": {"authorizedUsers": ["alice"], "service": {"port": 80}}}
-    [container] = render(who).one("Pod")["spec"]["containers"]
+def test_helm_test_uses_an_authorized_user_and_the_service():
+    values = {"gateway": {"authorizedUsers": ["alice"], "service": {"port": 80}}}
+    [container] = render(values).one("Pod")["spec"]["containers"]
     env = {item["name"]: item.get("value") for item in container["env"]}
     assert env["KERNEL_USERNAME"] == "alice"
     assert env["JUPYTER_GATEWAY_URL"] == "http://gateway-gateway-provisioners:80"
     assert container["image"] == render().container["image"]
-    who["userGroups"] = {"analysts": ["bob"]}
-    who["kernels"] = {"python3": {"authorizedGroups": ["analysts"]}}
+    values["userGroups"] = {"analysts": ["bob"]}
+    values["kernels"] = {"python3": {"authorizedGroups": ["analysts"]}}
     assert {"name": "KERNEL_USERNAME", "value": "bob"} in (
-        render(who).one("Pod")["spec"]["containers"][0]["env"]
+        render(values).one("Pod")["spec"]["containers"][0]["env"]
     )
 
 
-def test_helm_test_is_no_gateway_and_may_ask_the_gateway():
+def test_helm_test_pod_is_not_selected_but_may_connect():
     policy = {"networkPolicy": {"gateway": {"from": [{"podSelector": {}}]}}}
     rendered = render(policy)
     labels = rendered.one("Pod")["metadata"]["labels"]
@@ -350,9 +350,9 @@ def test_helm_test_is_no_gateway_and_may_ask_the_gateway():
         for item in rendered.all("NetworkPolicy")
         if item["metadata"]["name"][-8:] == "-gateway"
     ]
-    theirs, ours = gateway["spec"]["ingress"][0]["from"]
-    assert theirs == {"podSelector": {}}
-    assert ours["podSelector"]["matchLabels"].items() <= labels.items()
+    additional, own = gateway["spec"]["ingress"][0]["from"]
+    assert additional == {"podSelector": {}}
+    assert own["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 def test_image_of_the_gateway():
@@ -364,21 +364,21 @@ def test_image_of_the_gateway():
     assert pinned == "registry.example.com/g@sha256:" + "0" * 64
 
 
-def test_environment_of_the_operators():
+def test_extra_env_reaches_the_container():
     extra = {"B": "1", "A": {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}}
     env = render({"gateway": {"extraEnv": extra}}).env
     assert env["B"] == "1"
     assert env["A"] == {"secretKeyRef": {"name": "s", "key": "k"}}
 
 
-def test_variables_of_the_chart_are_not_overridden_behind_its_back():
+def test_extra_env_cannot_override_variables_of_the_chart():
     for name in sorted(render().env):
         message = refusal({"gateway": {"extraEnv": {name: "x"}}})
         assert f"gateway.extraEnv.{name}: the chart sets this variable" in message
 
 
-def test_large_numbers_stay_numbers():
-    """Helm reads numbers as floats, which print as 1e+06 from a million on."""
+def test_large_numbers_are_not_in_scientific_notation():
+    """Helm reads numbers as floats, and prints them as 1e+06 from a million on."""
     values = {"gateway": {"terminationGracePeriodSeconds": 1_000_000, "launchTimeout": 2_000_000}}
     values["gateway"]["podSecurityContext"] = {"runAsUser": 1_000_680_000}
     rendered = render(values)
@@ -389,8 +389,8 @@ def test_large_numbers_stay_numbers():
     assert spec["launch_timeout"] == 2_000_000
 
 
-def test_null_takes_a_default_away():
-    """Where the cluster chooses user ids, as OpenShift does."""
+def test_null_removes_a_default():
+    """OpenShift chooses user ids itself."""
     rendered = render(settings=("gateway.podSecurityContext.runAsUser=null",))
     assert "runAsUser" not in rendered.pod["spec"]["securityContext"]
     assert chart_values()["gateway"]["podSecurityContext"]["runAsUser"] == 1000

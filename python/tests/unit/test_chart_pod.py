@@ -1,4 +1,4 @@
-"""The gateway's pod as operators shape it, images of a registry of theirs, labels for everything."""
+"""Options of the gateway's pod, image registries, common labels and annotations, extra objects."""
 
 import pytest
 from chart_rendering import chart_values, render
@@ -7,12 +7,12 @@ PULLED = {"global": {"imageRegistry": "mirror.example.com/x/", "imagePullSecrets
 
 
 @pytest.mark.parametrize("replicas", [0, 1])
-def test_one_gateway_has_no_budget(replicas):
+def test_a_single_gateway_has_no_disruption_budget(replicas):
     assert not list(render({"gateway": {"replicas": replicas}}).all("PodDisruptionBudget"))
 
 
 @pytest.mark.parametrize(("wanted", "rendered"), [(1, 1), (2, 2), ("50%", "50%")])
-def test_several_gateways_have_a_budget(wanted, rendered):
+def test_several_gateways_have_a_disruption_budget(wanted, rendered):
     gateway = {"replicas": 3, "podDisruptionBudget": {"maxUnavailable": wanted}}
     release = render({"gateway": gateway})
     budget = release.one("PodDisruptionBudget")["spec"]
@@ -21,12 +21,12 @@ def test_several_gateways_have_a_budget(wanted, rendered):
     assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
-def test_the_budget_can_be_left_out():
+def test_disruption_budget_can_be_disabled():
     gateway = {"replicas": 3, "podDisruptionBudget": {"maxUnavailable": ""}}
     assert not list(render({"gateway": gateway}).all("PodDisruptionBudget"))
 
 
-def test_gateways_are_spread_over_nodes_and_those_of_a_rollout_by_themselves():
+def test_gateways_are_spread_over_nodes_per_version():
     rendered = render()
     [constraint] = rendered.pod["spec"]["topologySpreadConstraints"]
     assert constraint["labelSelector"] == rendered.one("Deployment")["spec"]["selector"]
@@ -34,7 +34,7 @@ def test_gateways_are_spread_over_nodes_and_those_of_a_rollout_by_themselves():
     assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
 
 
-def test_a_constraint_with_a_selector_of_the_operators_is_left_as_it_is():
+def test_constraints_with_a_selector_are_not_changed():
     own = {"maxSkew": 1, "topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "b"}}}
     rendered = render({"gateway": {"topologySpreadConstraints": [own]}})
     assert rendered.pod["spec"]["topologySpreadConstraints"] == [own]
@@ -48,7 +48,7 @@ def test_priority_of_the_gateway():
     assert "priorityClassName" not in render().pod["spec"]
 
 
-def test_configuration_is_one_file_in_the_order_of_names_and_its_change_restarts():
+def test_extra_config_is_merged_in_name_order_and_changes_restart():
     rendered = render({"gateway": {"extraConfig": {"b": "c.B.b = 2", "a": "c.A.a = 1\n"}}})
     [config] = [
         item for item in rendered.all("ConfigMap") if item["metadata"]["name"].endswith("-config")
@@ -68,7 +68,7 @@ def test_configuration_is_one_file_in_the_order_of_names_and_its_change_restarts
     assert len(checksums) == 2
 
 
-def test_containers_and_volumes_of_the_operators_come_after_the_charts():
+def test_extra_containers_and_volumes_follow_the_charts_own():
     extra = {
         "extraContainers": [{"name": "side", "image": "a"}],
         "extraInitContainers": [{"name": "before", "image": "a"}],
@@ -83,7 +83,7 @@ def test_containers_and_volumes_of_the_operators_come_after_the_charts():
     assert [each["name"] for each in mounts] == ["tmp", "runtime", "scratch"]
 
 
-def test_kernelspecs_of_a_volume_are_where_jupyter_looks():
+def test_kernelspecs_volume_is_mounted_where_jupyter_looks():
     rendered = render({"kernelspecs": {"existingClaim": "specs", "subPath": "production"}})
     [mount] = [each for each in rendered.container["volumeMounts"] if each["name"] == "kernelspecs"]
     assert mount == {
@@ -97,7 +97,7 @@ def test_kernelspecs_of_a_volume_are_where_jupyter_looks():
     assert "initContainers" not in rendered.pod["spec"]
 
 
-def test_kernelspecs_of_an_image_are_copied_by_a_restricted_container():
+def test_kernelspecs_from_an_image_are_copied_by_a_restricted_container():
     values = {"kernelspecs": {"image": "acme/specs:1", "imagePath": "/specs/"}, **PULLED}
     rendered = render(values)
     [copy] = rendered.pod["spec"]["initContainers"]
@@ -107,9 +107,9 @@ def test_kernelspecs_of_an_image_are_copied_by_a_restricted_container():
     assert copy["resources"] == rendered.container["resources"]
 
 
-def test_a_default_kernel_may_come_from_elsewhere():
-    values = {"gateway": {"defaultKernel": "theirs"}, "kernelspecs": {"existingClaim": "specs"}}
-    assert render(values).env["KG_DEFAULT_KERNEL_NAME"] == "theirs"
+def test_default_kernel_may_come_from_additional_kernelspecs():
+    values = {"gateway": {"defaultKernel": "other"}, "kernelspecs": {"existingClaim": "specs"}}
+    assert render(values).env["KG_DEFAULT_KERNEL_NAME"] == "other"
 
 
 @pytest.mark.parametrize(
@@ -124,14 +124,14 @@ def test_a_default_kernel_may_come_from_elsewhere():
         ("registry:5000/a/b", "registry:5000/a/b"),
     ],
 )
-def test_registry_goes_before_images_that_name_none(image, pulled):
+def test_registry_is_added_to_images_without_one(image, pulled):
     rendered = render({**PULLED, "kernels": {"custom": {"image": image}}})
     config = rendered.kernelspecs["custom"]["metadata"]["kernel_provisioner"]["config"]
     assert config["image_name"] == pulled
     assert config["image_pull_secrets"] == ["mirror"]
 
 
-def test_gateway_comes_from_the_registry_too():
+def test_registry_applies_to_the_gateway_image():
     rendered = render({**PULLED, "gateway": {"image": {"pullSecrets": ["own", "mirror"]}}})
     assert rendered.container["image"].startswith("mirror.example.com/x/elyra/gateway:")
     assert rendered.pod["spec"]["imagePullSecrets"] == [{"name": "mirror"}, {"name": "own"}]
@@ -166,7 +166,7 @@ def everything_with(values):
     )
 
 
-def test_every_object_has_the_operators_labels_and_annotations():
+def test_common_labels_and_annotations_are_on_every_object():
     labels, annotations = {"team": "data"}, {"example.com/contact": "data@example.com"}
     rendered = everything_with({"commonLabels": labels, "commonAnnotations": annotations})
     assert len(rendered.objects) > 20
@@ -180,7 +180,7 @@ def test_every_object_has_the_operators_labels_and_annotations():
     assert "team" not in selector
 
 
-def test_the_closer_value_wins():
+def test_specific_labels_and_annotations_take_precedence():
     common = {"release": "x", "own": "x", "grafana_dashboard": "x"}
     rendered = everything_with({"commonLabels": common, "commonAnnotations": {"own": "x"}})
     assert rendered.one("ServiceMonitor")["metadata"]["labels"]["release"] == "prometheus"
@@ -191,7 +191,7 @@ def test_the_closer_value_wins():
     assert rendered.one("Ingress")["metadata"]["annotations"]["own"] == "1"
 
 
-def test_objects_of_the_operators_may_use_templates():
+def test_extra_objects_may_use_templates():
     text = 'a "quoted" {{ .Release.Name }}'
     item = {
         "apiVersion": "v1",

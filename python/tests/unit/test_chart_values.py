@@ -1,4 +1,4 @@
-"""The values: each is documented, each has an effect, and what cannot work is refused in words."""
+"""Every value is documented and has an effect, and invalid values are refused with an explanation."""
 
 import copy
 import functools
@@ -29,17 +29,15 @@ def exercise(path):
     return yaml.safe_load(path.read_text())
 
 
-# The kernel of the exercises that says everything which a kernel can say.
-ALL_OF_A_KERNEL = {
-    f"kernels.training.{key}" for key in SCHEMA["definitions"]["kernel"]["properties"]
-}
+# The kernel in the ci values that sets every value of a kernel.
+KERNEL_PATHS = {f"kernels.training.{key}" for key in SCHEMA["definitions"]["kernel"]["properties"]}
 
 
 def leaves(values, prefix=""):
-    """Yield the keys of each value that stands in `values`, down to what is documented as one."""
+    """Yield the keys of each value in `values`, down to those that are documented as one."""
     for key, value in values.items():
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and path not in documented().keys() | ALL_OF_A_KERNEL:
+        if isinstance(value, dict) and path not in documented().keys() | KERNEL_PATHS:
             yield from ((key, *rest) for rest in leaves(value, f"{path}."))
         else:
             yield (key,)
@@ -61,7 +59,7 @@ def without(values, keys):
 
 
 def outcome(values, **options):
-    """Return the objects, or what Helm says when it refuses."""
+    """Return the objects, or Helm's error message."""
     try:
         return render(values, **options).objects
     except RenderingFailed as refused:
@@ -69,22 +67,31 @@ def outcome(values, **options):
 
 
 def schema_paths(schema, prefix=""):
-    """Yield the dotted path of each value that the schema names."""
-    for key, child in schema.get("properties", {}).items():
+    """Yield the dotted path of each value in the schema."""
+    properties = {**resolved(schema).get("properties", {}), **schema.get("properties", {})}
+    for key, child in properties.items():
+        if child is False:
+            continue
         path = f"{prefix}{key}"
-        definition = child.get("$ref", "").removeprefix("#/definitions/")
-        resolved = SCHEMA["definitions"][definition] if definition else child
-        if "properties" in resolved and path not in documented():
-            yield from schema_paths(resolved, f"{path}.")
+        if "properties" in resolved(child) and path not in documented():
+            yield from schema_paths(child, f"{path}.")
         else:
             yield path
+
+
+def resolved(schema):
+    """Return the definition that a schema refers to or extends, or else the schema itself."""
+    for reference in [schema, *schema.get("allOf", ())]:
+        if "$ref" in reference:
+            return SCHEMA["definitions"][reference["$ref"].removeprefix("#/definitions/")]
+    return schema
 
 
 def test_every_value_has_a_description():
     assert [path for path, value in documented().items() if not value.description] == []
 
 
-def test_schema_and_values_name_the_same_values():
+def test_schema_and_values_have_the_same_paths():
     in_schema = set(schema_paths(SCHEMA)) - {"kernels"}
     in_values = {path for path in documented() if not path.startswith("kernels.")}
     assert in_schema == in_values
@@ -99,7 +106,7 @@ def test_schema_is_valid_and_accepts_the_defaults():
     Draft7Validator(SCHEMA).validate(chart_values())
 
 
-def test_exercises_set_every_value_to_something_else():
+def test_ci_values_change_every_default():
     defaults = chart_values()
     exercised = set()
     for path in EXERCISES:
@@ -108,22 +115,22 @@ def test_exercises_set_every_value_to_something_else():
             same = value_at(values, keys) == value_at(defaults, keys)
             assert not same, f"{path.name}: {'.'.join(keys)} is the default"
             exercised.add(".".join(keys))
-    assert exercised >= documented().keys() | ALL_OF_A_KERNEL
+    assert exercised >= documented().keys() | KERNEL_PATHS
 
 
 @pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
 def test_every_value_has_an_effect(path):
     values = exercise(path)
-    # `enabled: true` says what is so anyway; every kernel that is not removed shows it.
-    useless = {("kernels", "training", "enabled")}
+    # `enabled: true` is the default of every kernel except those of the chart.
+    without_effect = {("kernels", "training", "enabled")}
     whole = outcome(values)
     assert not isinstance(whole, str), whole
     for keys in leaves(values):
-        if keys not in useless:
+        if keys not in without_effect:
             assert outcome(without(values, keys)) != whole, f"{'.'.join(keys)} has no effect"
 
 
-def test_templates_use_no_value_that_does_not_exist():
+def test_templates_only_use_existing_values():
     known = set(documented())
     groups = {path.rpartition(".")[0] for path in known}
     groups |= {group.rpartition(".")[0] for group in groups} | {"kernels", "kernelDefaults"}
@@ -140,12 +147,12 @@ def test_templates_use_no_value_that_does_not_exist():
 
 
 @pytest.mark.parametrize("program", HELMS)
-def test_a_value_set_to_null_never_ends_in_a_template_error(program):
-    """Null removes a default. What the chart cannot do without is missed by name."""
+def test_null_values_never_cause_a_template_error(program):
+    """Null removes a default. The schema names the values that the chart needs."""
     for path in documented():
-        told = outcome({}, settings=(f"{path}=null",), program=program)
-        missed = f"missing property '{path.rpartition('.')[2]}'"
-        assert not isinstance(told, str) or missed in told
+        output = outcome({}, settings=(f"{path}=null",), program=program)
+        required = f"missing property '{path.rpartition('.')[2]}'"
+        assert not isinstance(output, str) or required in output
 
 
 REFUSED_BY_SCHEMA = [
@@ -175,7 +182,7 @@ REFUSED_BY_SCHEMA = [
     ({"kernels": {"a": {"authorizedUsers": ["a,b"]}}}, "at '/kernels/a/authorizedUsers/0'"),
     ({"kernels": {"a": {"pullSecrets": [{"name": "x"}]}}}, "got object, want string"),
     ({"kernels": {"a": {"podTemplate": "spec:"}}}, "got string, want object"),
-    ({"kernelDefaults": {"image": "x"}}, "additional properties 'image' not allowed"),
+    ({"kernelDefaults": {"image": "x"}}, "at '/kernelDefaults/image': false schema"),
     ({"gateway": {"replicas": -1}}, "at '/gateway/replicas': minimum: got -1, want 0"),
     ({"gateway": {"image": {"tag": 2.0}}}, "at '/gateway/image/tag': got number, want string"),
     ({"gateway": {"image": {"repository": ""}}}, "at '/gateway/image/repository'"),
@@ -217,35 +224,38 @@ REFUSED_BY_SCHEMA = [
     ("values", "message"), REFUSED_BY_SCHEMA, ids=lambda value: str(value)[:50]
 )
 def test_schema_refuses(values, message, program):
-    told = refusal(values, program=program)
-    assert "values don't meet the specifications of the schema" in told
-    assert message in told
+    output = refusal(values, program=program)
+    assert "values don't meet the specifications of the schema" in output
+    assert message in output
 
 
 REFUSED_BY_TEMPLATES = [
-    # jupyter_client, on both sides: KernelManager._kernel_name_changed.
-    ({"kernels": {"python": CUSTOM}}, "kernels.python: Jupyter's programs read this name as"),
+    # jupyter_client replaces it on both sides: KernelManager._kernel_name_changed.
+    (
+        {"kernels": {"python": CUSTOM}},
+        "kernels.python: Jupyter treats this name as python3; rename",
+    ),
     (
         {"kernels": {"custom": {}}},
-        "kernels.custom: it has no image; set kernels.custom.image, or kernels.custom.enabled to",
+        "kernels.custom: image is missing; set kernels.custom.image, or set kernels.custom.enabled",
     ),
     (
         {"gateway": {"auth": {"token": "t" * 16, "existingSecret": "s"}}},
         "gateway.auth: token and existingSecret are both set; set one of them",
     ),
-    ({"gateway": {"auth": {"token": "t" * 15}}}, "gateway.auth.token: it must have at least 16"),
-    ({"gateway": {"auth": {"token": "t" * 16 + "\n"}}}, "gateway.auth.token: it must have"),
+    ({"gateway": {"auth": {"token": "t" * 15}}}, "gateway.auth.token: must be at least 16"),
+    ({"gateway": {"auth": {"token": "t" * 16 + "\n"}}}, "gateway.auth.token: must be"),
     (
         {"gateway": {"replicas": 2, "shutdownKernelsOnExit": True}},
-        "gateway.shutdownKernelsOnExit: with several gateways (gateway.replicas), each that ends",
+        "gateway.shutdownKernelsOnExit: with several gateways, any one that exits",
     ),
     (
         {"gateway": {"serviceAccount": {"create": False}}},
-        "gateway.serviceAccount: create is false, so name must say which ServiceAccount to use",
+        "gateway.serviceAccount: create is false but name is empty; set name to an existing ServiceAccount",
     ),
     (
         {"kernelServiceAccount": {"create": False}},
-        "kernelServiceAccount: create is false, so name must say which ServiceAccount to use",
+        "kernelServiceAccount: create is false but name is empty; set name to an existing ServiceAccount",
     ),
     (
         {"kernelServiceAccount": {"create": False, "name": "gateway-gateway-provisioners-gateway"}},
@@ -257,15 +267,15 @@ REFUSED_BY_TEMPLATES = [
     ),
     (
         {"kernels": {"custom": {**CUSTOM, "language": "r", "kernelClassName": "a.B"}}},
-        "kernels.custom.kernelClassName: a kernel in r has no such class",
+        "kernels.custom.kernelClassName: this value only applies to Python kernels, not to r",
     ),
     (
         {"kernels": {"python3": {"language": "pyhton"}}},
-        'kernels.python3.language: no image of ours has a launcher for "pyhton"; set kernels.python3.image',
+        'kernels.python3.language: the default image has no launcher for "pyhton"; set kernels.python3.image',
     ),
     (
         {"kernels": {"custom": {**CUSTOM, "authorizedUsers": ["root"]}}},
-        'kernels.custom: user "root" is among its authorizedUsers and its unauthorizedUsers',
+        'kernels.custom: user "root" is in both authorizedUsers and unauthorizedUsers',
     ),
     (
         {"gateway": {"tls": {"existingSecret": "s", "certManager": {"issuerRef": {"name": "i"}}}}},
@@ -273,40 +283,40 @@ REFUSED_BY_TEMPLATES = [
     ),
     (
         {"gateway": {"tls": {"certManager": {"issuerRef": {"kind": "Issuer"}}}}},
-        "gateway.tls.certManager.issuerRef: it has no name",
+        "gateway.tls.certManager.issuerRef: name is missing",
     ),
     (
         {"gateway": {"tls": {"certManager": {"dnsNames": ["a.example"]}}}},
-        "gateway.tls.certManager.dnsNames: there is no certificate without certManager.issuerRef",
+        "gateway.tls.certManager.dnsNames: certManager.issuerRef is not set",
     ),
     (
         {"gateway": {"extraVolumes": [{"name": "tls", "emptyDir": {}}]}},
-        'gateway.extraVolumes: the chart has a volume "tls" of its own; give yours another name',
+        'gateway.extraVolumes: the chart already has a volume "tls"; use another name',
     ),
     (
         {"gateway": {"extraVolumeMounts": [{"name": "x", "mountPath": "/tmp"}]}},
-        "gateway.extraVolumeMounts: the chart mounts a volume of its own at /tmp; choose another",
+        "gateway.extraVolumeMounts: the chart already mounts a volume at /tmp; use another path",
     ),
     (
         {"gateway": {"extraContainers": [{"name": "gateway", "image": "x"}]}},
-        'gateway: the chart has a container "gateway" of its own',
+        'gateway: the chart already has a container "gateway"',
     ),
     (
         {"kernelspecs": {"existingClaim": "c", "image": "a/b"}},
         "kernelspecs: existingClaim and image are both set; set one of them",
     ),
-    ({"kernelspecs": {"subPath": "a"}}, "kernelspecs.subPath: it is a folder of existingClaim"),
+    ({"kernelspecs": {"subPath": "a"}}, "kernelspecs.subPath: existingClaim, which it is a folder"),
     (
         {"httpRoute": {"enabled": True}},
-        "httpRoute.parentRefs: an HTTPRoute without a Gateway leads",
+        "httpRoute.parentRefs: an HTTPRoute needs a Gateway; name one",
     ),
     (
         {"metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}},
-        "metrics: with a serviceMonitor and a podMonitor everything would be counted twice",
+        "metrics: serviceMonitor and podMonitor would scrape everything twice",
     ),
     (
         {"commonLabels": {"app.kubernetes.io/component": "x"}},
-        "commonLabels: the chart sets app.kubernetes.io/component itself; choose another label",
+        "commonLabels: the chart sets app.kubernetes.io/component itself; use another label",
     ),
     (
         {"gateway": {"extraEnv": {"KG_AUTH_TOKEN": "x"}}},
@@ -318,19 +328,19 @@ REFUSED_BY_TEMPLATES = [
 @pytest.mark.parametrize("program", HELMS)
 @pytest.mark.parametrize(("values", "message"), REFUSED_BY_TEMPLATES, ids=lambda v: str(v)[:50])
 def test_contradictions_are_refused(values, message, program):
-    told = refusal(values, program=program)
-    assert "These values cannot work:" in told
-    assert message in told
+    output = refusal(values, program=program)
+    assert "These values cannot work:" in output
+    assert message in output
 
 
-def test_all_problems_are_told_at_once():
-    told = refusal(
+def test_all_problems_are_reported_at_once():
+    output = refusal(
         {
             "kernels": {"one": {}, "two": {"image": "No Image"}},
             "gateway": {"auth": {"token": "short"}, "defaultKernel": "none"},
         }
     )
-    assert [line[4:].partition(":")[0] for line in told.splitlines() if line[:4] == "  - "] == [
+    assert [line[4:].partition(":")[0] for line in output.splitlines() if line[:4] == "  - "] == [
         *("gateway.auth.token", "kernels.one", "kernels.two.image", "gateway.defaultKernel")
     ]
 
@@ -339,9 +349,9 @@ def test_all_problems_are_told_at_once():
     "token", ["hunter2", 123456789, ["hunter2-hunter2-hunter2"], "hunter2 " * 3]
 )
 def test_refusals_never_quote_a_token(token):
-    told = refusal({"gateway": {"auth": {"token": token}}})
-    assert "hunter2" not in told
-    assert "123456789" not in told
+    output = refusal({"gateway": {"auth": {"token": token}}})
+    assert "hunter2" not in output
+    assert "123456789" not in output
 
 
 def test_refusals_never_quote_a_variable():
@@ -351,6 +361,6 @@ def test_refusals_never_quote_a_variable():
     assert "hunter2" not in refusal(values)
 
 
-def test_readme_is_made_from_these_values():
+def test_readme_is_up_to_date():
     text = (CHART / "README.md").read_text()
     assert text == README["readme"](text, (CHART / "values.yaml").read_text())

@@ -1,4 +1,4 @@
-{{- /* Parts of the gateway's pod that take more than a line to work out. */ -}}
+{{- /* Parts of the gateway's pod that need some logic. */ -}}
 
 {{- define "gateway-provisioners.gateway.imageReference" -}}
 {{- with .Values.gateway.image -}}
@@ -11,8 +11,8 @@
 {{- end -}}
 
 {{- /*
-The process reads the token and its configuration once, so new ones have to restart it. A token that the
-chart made does not change, one in an existingSecret cannot be seen, and nothing else is worth a restart.
+The process reads the token and its configuration once, so changes to them must restart it. A generated
+token does not change, and a token in an existingSecret is not visible here.
 */ -}}
 {{- define "gateway-provisioners.gateway.podAnnotations" -}}
 {{- $annotations := merge (deepCopy .Values.gateway.podAnnotations) .Values.commonAnnotations -}}
@@ -25,12 +25,12 @@ chart made does not change, one in an existingSecret cannot be seen, and nothing
 {{- toJson $annotations -}}
 {{- end -}}
 
-{{- /* Selectors stay what they are, whatever labels an operator wants. */ -}}
+{{- /* Operators' labels must not override the selector labels. */ -}}
 {{- define "gateway-provisioners.gateway.podLabels" -}}
 {{- merge (include "gateway-provisioners.gateway.selectorLabels" . | fromYaml) .Values.gateway.podLabels .Values.commonLabels | toJson -}}
 {{- end -}}
 
-{{- /* The parts of extraConfig in the order of their names, each below its name. */ -}}
+{{- /* The entries of extraConfig in the order of their names, each below its name. */ -}}
 {{- define "gateway-provisioners.gateway.config" -}}
 {{- range $name, $code := .Values.gateway.extraConfig }}
 # {{ $name }}
@@ -38,7 +38,7 @@ chart made does not change, one in an existingSecret cannot be seen, and nothing
 {{ end -}}
 {{- end -}}
 
-{{- /* A constraint that names no pods means the gateway's: those of the same version, or a rollout would count twice. */ -}}
+{{- /* A constraint without a selector gets the gateway's, limited to pods of the same version: a rollout would count both. */ -}}
 {{- define "gateway-provisioners.gateway.topologySpread" -}}
 {{- $constraints := list -}}
 {{- $pods := dict "labelSelector" (dict "matchLabels" (include "gateway-provisioners.gateway.selectorLabels" . | fromYaml)) "matchLabelKeys" (list "pod-template-hash") -}}
@@ -48,7 +48,7 @@ chart made does not change, one in an existingSecret cannot be seen, and nothing
 {{- toJson $constraints -}}
 {{- end -}}
 
-{{- /* A probe's request. The kubelet does not ask whose certificate it is. */ -}}
+{{- /* A probe's request. The kubelet does not verify certificates. */ -}}
 {{- define "gateway-provisioners.gateway.probe" -}}
 path: {{ .path }}
 port: http
@@ -57,7 +57,7 @@ scheme: HTTPS
 {{- end }}
 {{- end -}}
 
-{{- /* The chart's own volumes, and where the gateway finds them: a YAML object of two lists. */ -}}
+{{- /* The chart's own volumes and volumeMounts, as a YAML object of two lists. */ -}}
 {{- define "gateway-provisioners.gateway.volumes" -}}
 volumes:
   - name: tmp
@@ -93,7 +93,7 @@ volumeMounts:
   - name: runtime
     mountPath: /run/jupyter
   {{- if include "gateway-provisioners.gateway.tlsSecretName" . }}
-  # A directory, not its files: those would not be renewed.
+  # The directory and not its files, which would not be updated on renewal.
   - name: tls
     mountPath: /run/tls
     readOnly: true
@@ -115,15 +115,15 @@ volumeMounts:
 {{- end -}}
 
 {{- /*
-The gateway's environment, as a YAML list. Nothing here may depend on `kernels`: a changed value
-restarts the gateway.
+The gateway's environment, as a YAML list. It must not depend on `kernels`, because any change restarts
+the gateway.
 */ -}}
 {{- define "gateway-provisioners.gateway.env" -}}
 - name: KG_IP
   value: "0.0.0.0"
 - name: KG_PORT
   value: "8888"
-# On another port than its Service's it would be lost; failing is better.
+# Fail if the port is taken: the Service would not find the gateway on another one.
 - name: KG_PORT_RETRIES
   value: "0"
 - name: KG_AUTH_TOKEN
@@ -143,7 +143,7 @@ restarts the gateway.
   value: {{ .Values.gateway.shutdownKernelsOnExit | toString | title | quote }}
 - name: GP_LEASE
   value: {{ include "gateway-provisioners.gateway.leaseName" . | quote }}
-# The pod of this process, and how to find those of the others.
+# This gateway's pod, and a selector for the pods of all gateways.
 - name: GP_GATEWAY_POD
   valueFrom:
     fieldRef:
@@ -222,7 +222,7 @@ restarts the gateway.
   value: {{ $policy.mirror_working_dirs | default false | toString | title | quote }}
 - name: GP_LOG_LEVEL
   value: {{ .Values.gateway.logLevel }}
-# Connection files hold kernels' keys, so they stay in memory.
+# Connection files contain kernels' keys, so they stay in memory.
 - name: JUPYTER_RUNTIME_DIR
   value: /run/jupyter
 {{- end -}}

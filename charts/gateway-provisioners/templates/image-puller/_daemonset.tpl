@@ -1,12 +1,12 @@
 {{- /*
-Nodes pull an image because a container of it runs there, with nothing that a kernel's own pod would
-not have: no socket of the container runtime, no root, the same pull secrets. One DaemonSet for all
+Nodes pull an image because a container of it runs there. Its pod needs no more than a kernel pod:
+no socket of the container runtime, no root, the same pull secrets. There is one DaemonSet for all
 kernels that may run on the same nodes.
 */ -}}
 
 {{- /*
-The groups, by a short name: where their kernels run, and with which secrets which images are pulled.
-A kernel whose image nobody may pull (`Never`) is left out.
+Groups of kernels by a hash of the nodes they may run on: `place`, `images` and `pullSecrets`. Kernels
+with the pull policy `Never` are left out.
 */ -}}
 {{- define "gateway-provisioners.imagePuller.groups" -}}
 {{- $groups := dict -}}
@@ -15,7 +15,7 @@ A kernel whose image nobody may pull (`Never`) is left out.
 {{- $place := pick $kernel "nodeSelector" "tolerations" "affinity" -}}
 {{- $key := toJson $place | sha256sum | trunc 8 -}}
 {{- $group := get $groups $key | default (dict "place" $place "images" dict "pullSecrets" list) -}}
-{{- /* Of two kernels with one image, the one that asks for it each time decides. */ -}}
+{{- /* If kernels with the same image have different pull policies, `Always` takes precedence. */ -}}
 {{- if ne (get $group.images $kernel.image) "Always" -}}
 {{- $_ := set $group.images $kernel.image $kernel.pullPolicy -}}
 {{- end -}}
@@ -32,7 +32,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .name }}
 {{- end -}}
 
-{{- /* A pod's labels: these, whatever labels an operator wants besides, and those of `more`. */ -}}
+{{- /* A pod's labels: those above, which commonLabels cannot override, and those of `more`. */ -}}
 {{- define "gateway-provisioners.imagePuller.podLabels" -}}
 {{- $own := include "gateway-provisioners.imagePuller.selectorLabels" . | fromYaml -}}
 {{- include "gateway-provisioners.yaml" (merge $own (default dict .more) .root.Values.commonLabels) -}}
@@ -60,7 +60,7 @@ spec:
     matchLabels:
       {{- include "gateway-provisioners.imagePuller.selectorLabels" (dict "root" $root "name" $name) | nindent 6 }}
       gateway-provisioners/nodes: {{ $key | quote }}
-  # All nodes pull at once: nobody misses a pod that does nothing.
+  # All nodes pull at once: losing idle pods is harmless.
   updateStrategy:
     rollingUpdate:
       maxUnavailable: 100%
@@ -81,7 +81,7 @@ spec:
       {{- end }}
       automountServiceAccountToken: false
       enableServiceLinks: false
-      # The process below is told to end and does not listen.
+      # `sleep` ignores SIGTERM as process 1, so do not wait for it.
       terminationGracePeriodSeconds: 0
       securityContext:
         runAsNonRoot: true
@@ -100,23 +100,14 @@ spec:
           {{- include "gateway-provisioners.imagePuller.container" $root | nindent 10 }}
         {{- end }}
       containers:
-        # One of the same images, so that no other one is needed to wait with.
+        # Reuse one of the images for the idle container, so that no other one is needed.
         - name: done
           image: {{ keys $group.images | sortAlpha | first | quote }}
           imagePullPolicy: IfNotPresent
           command: [sleep, infinity]
           {{- include "gateway-provisioners.imagePuller.container" $root | nindent 10 }}
-      {{- with $group.place.nodeSelector }}
-      nodeSelector:
-        {{- include "gateway-provisioners.yaml" . | nindent 8 }}
-      {{- end }}
-      {{- with $group.place.tolerations }}
-      tolerations:
-        {{- include "gateway-provisioners.yaml" . | nindent 8 }}
-      {{- end }}
-      {{- with $group.place.affinity }}
-      affinity:
-        {{- include "gateway-provisioners.yaml" . | nindent 8 }}
+      {{- with include "gateway-provisioners.fields" $group.place }}
+      {{- . | nindent 6 }}
       {{- end }}
 {{- end }}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{- /* What makes an object a hook that is gone when all went well. Takes the weight: the lower ones come first. */ -}}
+{{- /* The annotations of a hook that is deleted when it succeeds. Takes the weight; lower ones run first. */ -}}
 {{- define "gateway-provisioners.imagePuller.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}

@@ -1,4 +1,4 @@
-{{- /* How Prometheus asks a gateway: the same for both kinds of monitors. */ -}}
+{{- /* The scrape endpoint of both kinds of monitors. */ -}}
 {{- define "gateway-provisioners.metrics.endpoint" -}}
 port: http
 path: /metrics
@@ -8,7 +8,7 @@ interval: {{ . | quote }}
 {{- if include "gateway-provisioners.gateway.tlsSecretName" . }}
 scheme: https
 tlsConfig:
-  # Prometheus dials the pod's address, which no certificate names. It sends no secret, and none is in the answer.
+  # Prometheus connects to the pod's address, which is not in the certificate. Neither side sends a secret.
   insecureSkipVerify: true
 {{- end }}
 {{- end -}}
