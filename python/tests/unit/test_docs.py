@@ -1,4 +1,4 @@
-"""What the documentation names exists: reasons, exit codes, links, values of the chart."""
+"""Check what the pages name: reasons, exit codes, messages, links, values of the chart, modules."""
 
 import ast
 import importlib
@@ -13,15 +13,18 @@ import yaml
 import gateway_provisioners
 from gateway_provisioners import errors
 from gateway_provisioners.gateway.failures import describe
-from gateway_provisioners.model import failures as kernel_end
+from gateway_provisioners.model.failures import EXIT_CODE_HINTS
 from gateway_provisioners.model.pod import status as pod_status
 from gateway_provisioners.provisioners.launch_traits import ClientPolicyTraits
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = Path(gateway_provisioners.__file__).parent
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+HOW_IT_WORKS = (ROOT / "docs/how-it-works.md").read_text()
 TROUBLESHOOTING = (ROOT / "docs/troubleshooting.md").read_text()
+ROOTS = ("", "python", "python/gateway_provisioners")
 VALUES = yaml.safe_load((ROOT / "charts/gateway-provisioners/values.yaml").read_text())
-PAGES_OF_THE_POLICY = ("kernels", "custom-kernel-images")
+POLICY_PAGES = ("kernels", "custom-kernel-images")
 PAGES = [
     ROOT / name
     for name in subprocess.run(
@@ -56,7 +59,7 @@ def reasons_of_classes():
 
 
 def reasons_of_calls():
-    """The first argument of every StartFailure and LaunchFailed that is written out."""
+    """Return each first argument of a StartFailure or LaunchFailed that is a literal."""
     found = set()
     for file in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -69,7 +72,7 @@ def reasons_of_calls():
 
 
 def other_reasons():
-    """Reasons that are computed: of pods that say none, of errors nobody foresaw, of a wrong token."""
+    """Return the computed reasons: of pods without one, of unexpected errors, of a wrong token."""
     from gateway_provisioners.gateway.process.metrics import _reason
 
     failed = pod_status.start_failure({"status": {"phase": "Failed"}}, unschedulable_is_final=True)
@@ -82,30 +85,30 @@ def test_every_reason_has_a_heading_and_every_heading_a_reason():
     assert set(headings) == reasons_of_classes() | reasons_of_calls() | other_reasons()
 
 
-def test_every_exit_code_that_the_gateway_explains_is_in_the_table():
+def test_every_explained_exit_code_is_in_the_table():
     section = TROUBLESHOOTING.partition("## Exit codes of a kernel's container")[2]
     table = {int(code) for code in re.findall(r"^\| (\d+) \|", section, flags=re.MULTILINE)}
     launchers = (ROOT / "launchers/python/scripts/kernel_launcher/errors.py").read_text()
     theirs = {int(code) for code in re.findall(r"^[A-Z_]+ = (\d+)$", launchers, flags=re.MULTILINE)}
     assert theirs
-    assert table == set(kernel_end.EXIT_CODE_HINTS) | theirs
+    assert table == set(EXIT_CODE_HINTS) | theirs
 
 
 def source_of(*patterns):
-    """The sources without quotes and whitespace, so that a sentence over several lines is one."""
+    """Return the sources without quotes and whitespace, which join a sentence over several lines."""
     files = [file for pattern in patterns for file in ROOT.glob(pattern)]
     return re.sub(r'["\s]|\bf(?=")', "", "\n".join(file.read_text() for file in files))
 
 
-def said():
-    """What the page says that the gateway, the commands and the launchers say, without the omissions."""
-    said = re.findall(r"^> (.*)$", TROUBLESHOOTING, flags=re.MULTILINE)
+def quoted_messages():
+    """Yield the parts of each message that the page quotes, without what it omits."""
+    messages = re.findall(r"^> (.*)$", TROUBLESHOOTING, flags=re.MULTILINE)
     for section in ("The gateway does not start", "The gateway is not ready", "The commands"):
         table = TROUBLESHOOTING.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
         for line in re.findall(r"^\| (.*?) \| ", table, flags=re.MULTILINE):
-            said += re.findall(r"`([^`]+)`", line)
-    for sentence in said:
-        # What is computed in a sentence stands in braces in the code; the page omits it, or has an example.
+            messages += re.findall(r"`([^`]+)`", line)
+    for sentence in messages:
+        # The code has braces for a computed part; the page omits it, or has an example.
         examples = (
             r"\.\.\.|=|; | \(reason: .*\)$|\d+ s|2, 500m|none, lazy, eager|DEBUG, INFO|ErrImagePull"
             r"|bootstrap-kernel\.sh"
@@ -117,15 +120,13 @@ def said():
         )
 
 
-@pytest.mark.parametrize("sentence", sorted(set(said())))
-def test_the_code_says_what_the_page_quotes(sentence):
+@pytest.mark.parametrize("sentence", sorted(set(quoted_messages())))
+def test_quoted_messages_are_in_the_code(sentence):
     assert re.sub(r'["\s]', "", sentence) in source_of("python/gateway_provisioners/**/*.py")
 
 
-def test_what_is_promised_has_a_test():
-    named = re.findall(
-        r"`(\w+)/(test_\w+\.py)::(test_\w+)`", (ROOT / "docs/how-it-works.md").read_text()
-    )
+def test_every_promise_names_tests_that_exist():
+    named = re.findall(r"`([\w/]+)/(test_\w+\.py)::(test_\w+)`", HOW_IT_WORKS)
     assert named
     for kind, file, test in named:
         source = (ROOT / "python/tests" / kind / file).read_text()
@@ -133,7 +134,7 @@ def test_what_is_promised_has_a_test():
 
 
 def anchors(page):
-    """The fragments of a page's headings, as GitHub makes them."""
+    """Yield the fragments of a page's headings, as GitHub makes them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     for heading in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE):
         yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -173,8 +174,53 @@ def test_values_of_the_chart_exist(page):
         assert exists(values, below[1:]), top + below
 
 
-def test_what_clients_may_ask_for_is_documented_by_every_name_it_has():
-    kernels, images = ((ROOT / "docs" / f"{page}.md").read_text() for page in PAGES_OF_THE_POLICY)
+def test_client_policy_is_documented_by_all_its_names():
+    kernels, images = ((ROOT / "docs" / f"{page}.md").read_text() for page in POLICY_PAGES)
     for name, trait in ClientPolicyTraits.class_traits(config=True).items():
         assert f"`{name}`" in images
         assert all(f"`{variable}`" in kernels for variable in re.findall(r"GP_\w+", trait.help))
+
+
+def mapped_paths():
+    """Yield the paths that the map in CONTRIBUTING draws as a tree."""
+    tree = CONTRIBUTING.partition("## Map of the code")[2].split("```")[1]
+    parents: list[str] = []
+    for indent, names in re.findall(
+        r"^( *)(\S+(?: +[\w.-]+(?:/|\.py))*)(?:  |$)", tree, flags=re.MULTILINE
+    ):
+        parents = parents[: len(indent) // 2]
+        yield from ("/".join([*parents, name.rstrip("/")]) for name in names.split())
+        parents.append(names.split()[0].rstrip("/"))
+
+
+@pytest.mark.parametrize("path", sorted(set(mapped_paths())))
+def test_paths_on_the_map_exist(path):
+    assert any(ROOT.glob(path))
+
+
+@pytest.mark.parametrize("text", [CONTRIBUTING, HOW_IT_WORKS], ids=["CONTRIBUTING", "how-it-works"])
+def test_modules_that_pages_name_exist(text):
+    named = set(re.findall(r"`((?!scripts/)(?:[a-z_]+/)+[a-z_]+\.py)`", text))
+    assert named
+    assert not [path for path in named if not any((ROOT / root / path).exists() for root in ROOTS)]
+
+
+def modules_matching(pattern):
+    return {
+        str(file.relative_to(PACKAGE))
+        for file in PACKAGE.rglob("*.py")
+        if re.search(pattern, file.read_text())
+    }
+
+
+def test_only_settings_reads_gp_and_kg_variables():
+    readers = modules_matching(r"""environ(\.\w+\(|\[)\s*["'](GP|KG)_""")
+    assert readers <= {"settings.py"}
+
+
+def test_only_named_modules_write_files():
+    writers = modules_matching(
+        r"""\.(write_text|write_bytes|rename)\(|os\.(fdopen|replace)\(|(?<!tarfile\.)\bopen\([^)]*["'][wax]"""
+    )
+    # The log of a kernel's trial start is a temporary file.
+    assert writers == {"cli/install_files.py", "cli/image/trial.py", "dockerd/records.py"}

@@ -102,7 +102,7 @@ async def test_attaches_with_a_signature_and_is_welcomed(launcher, client):
     assert json.loads(content) == {"session": "a-session", "features": []}
     expected = hmac.new(KEY, b"attach" + content, hashlib.sha256).hexdigest()
     assert signature.decode() == expected
-    assert await client.welcomed() == Welcome("idle", 3)
+    assert await client.welcomed() == Welcome("idle", 3, ())
     assert client.connection.catching_up
 
 

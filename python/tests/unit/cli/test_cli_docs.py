@@ -96,7 +96,9 @@ def test_bootstrap_script_without_parameters(run):
 def test_settings_that_the_page_names_exist():
     from gateway_provisioners.provisioners.launch_traits import KubernetesLaunchTraits
 
-    (sentence,) = re.findall(r"What has no option is edited in `config`:(.*?)\.\s", PAGE, re.DOTALL)
+    (sentence,) = re.findall(
+        r"Settings without an option are edited in `config`:(.*?)\.\s", PAGE, re.DOTALL
+    )
     names = re.findall(r"`(\w+)`", sentence)
     assert names
     assert set(names) <= set(KubernetesLaunchTraits.class_trait_names())
