@@ -123,19 +123,30 @@ become() {
 # run_below COMMAND...: be the init that an image without tini lacks. R and Java rely on the system to end
 # them on SIGTERM and to reap orphans, which it does not do for a container's first process.
 run_below() {
-  local signal
-  setsid -- "$@" & # a process group of its own
-  local -r pid=$!
+  local signal pid="" early=""
   for signal in HUP INT QUIT TERM USR1 USR2; do
-    # shellcheck disable=SC2064 # now, not later
-    trap "kill -s $signal -- -$pid 2>/dev/null || :" "$signal"
+    # Before the process starts: without a handler, a container's first process loses a signal.
+    # shellcheck disable=SC2064 # the name now, the process later
+    trap "pass_on $signal" "$signal"
   done
+  setsid -- "$@" & # a process group of its own
+  pid=$!
+  [[ -z $early ]] || pass_on "$early"
   while
     local code=0
     wait "$pid" || code=$?
     kill -s 0 "$pid" 2>/dev/null
   do :; done # a signal interrupts the waiting
   exit "$code"
+}
+
+# pass_on SIGNAL: send it to the process group of run_below, or to the process that is about to lead it
+pass_on() {
+  if [[ -z $pid ]]; then
+    early=$1
+    return
+  fi
+  kill -s "$1" -- "-$pid" 2>/dev/null || kill -s "$1" "$pid" 2>/dev/null || :
 }
 
 # pip_folder PACKAGE: print where pip has installed it, or nothing

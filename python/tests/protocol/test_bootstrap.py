@@ -344,6 +344,31 @@ def test_is_an_init_where_there_is_none(image, spark_image, language, ends_with,
     assert outcome(process) == (code, "", "")
 
 
+# The signal comes while the launcher is being started; handlers that are set after that come too late.
+SIGNALLED_AT_ONCE = """
+trap() { [[ -z ${!:-} ]] || until [[ -e $SIGNALLED ]]; do :; done; builtin trap "$@"; }
+setsid() { builtin kill -s TERM $$; : >"$SIGNALLED"; command setsid "$@"; }
+"""
+
+
+def test_an_init_passes_on_a_signal_that_comes_early(image, tmp_path):
+    install(image, "R/scripts/launch_IRkernel.R")
+    script = image / "Rscript"
+    script.write_text("#!/bin/sh\nexec sleep 3600\n")
+    script.chmod(0o755)
+    functions = tmp_path / "functions.sh"
+    functions.write_text(SIGNALLED_AT_ONCE)
+    process = bootstrap(
+        image,
+        NAMESPACE,
+        path=f"{image}:/usr/bin:/bin",
+        KERNEL_LANGUAGE="r",
+        BASH_ENV=str(functions),
+        SIGNALLED=str(tmp_path / "signalled"),
+    )
+    assert outcome(process) == (143, "", "")
+
+
 def test_launchers_may_be_elsewhere(image, tmp_path):
     elsewhere = tmp_path / "else where"
     install(image, "python/scripts/launch_ipykernel.py")
