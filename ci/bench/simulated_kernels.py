@@ -86,8 +86,10 @@ class Model:
             secret_environment={**record["environment"], LAUNCH_KEY_VARIABLE: record["launch_key"]},
             operator="bench",
             resources=container["resources"],
-            node_selector=kwok_node.LABELS,
-            tolerations=[kwok_node.TAINT],
+            pod_fields={
+                "nodeSelector": kwok_node.LABELS,
+                "tolerations": [kwok_node.TAINT],
+            },
             service_account_name=spec["serviceAccountName"],
             owner=owner,
         )

@@ -1,7 +1,7 @@
-"""What can go wrong, in words for the person who reads it. Imports nothing of this package.
+"""The errors of this package, in words for the person who reads them. Imports nothing of this package.
 
-Messages name the kernel, say what happened and why, and what to do about it. They never hold a
-secret, a token, or a value of the user's environment.
+Messages say what happened and why, and what to do about it. They never hold a secret, a token, or a
+value of the user's environment.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ class GatewayProvisionersError(Exception):
 
     Attributes:
         reason: a short CamelCase word, stable over releases, for metrics and for programs.
-        http_status: the status a REST host answers with.
+        http_status: the status a REST server answers with.
     """
 
     reason: str = "Error"
@@ -20,7 +20,7 @@ class GatewayProvisionersError(Exception):
 
 
 class InvalidRequest(GatewayProvisionersError):
-    """The client asked for something that is malformed (a value that is no CPU quantity, ...)."""
+    """The client asked for something that is malformed (an invalid CPU quantity, ...)."""
 
     reason = "InvalidRequest"
     http_status = 400
@@ -40,20 +40,34 @@ class ConfigurationError(GatewayProvisionersError):
 
 
 class LaunchFailed(GatewayProvisionersError):
-    """A kernel did not come to life; everything that its launch made has been removed.
+    """A kernel did not start; everything that its launch made is being removed.
 
     Args:
-        reason: why, as one CamelCase word (ImagePull, Unschedulable, OOMKilled, Quota, ...).
-        message: the sentence for the user.
+        reason: the cause as one CamelCase word (ImagePull, Unschedulable, OOMKilled, ...).
+        message: the cause as a sentence, and what to do.
+        container_ran: whether the container has a log worth showing.
+
+    Attributes:
+        kernel: the kernel's name and id; the provisioner sets it.
+        log: the last lines of the container's log, for the user.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, *, container_ran: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
+        self.message = message
+        self.container_ran = container_ran
+        self.kernel = ""
+        self.log = ""
+
+    def __str__(self) -> str:
+        kernel = f"Kernel {self.kernel} did not start. " if self.kernel else ""
+        log = self.log.rstrip()
+        return f"{kernel}{self.message}" + (f"\nThe last lines of its log:\n{log}" if log else "")
 
 
 class KernelBusy(GatewayProvisionersError):
-    """Somebody else, perhaps another gateway, is restarting or ending the kernel."""
+    """Another process, perhaps another gateway, is restarting or ending the kernel."""
 
     reason = "KernelBusy"
     http_status = 409
@@ -77,7 +91,7 @@ class ProtocolError(GatewayProvisionersError):
 
 
 class EngineError(GatewayProvisionersError):
-    """What runs containers refused or failed a request.
+    """The engine, which runs containers, refused or failed a request.
 
     Attributes:
         status: the HTTP status, or 0 when there was no answer.
@@ -105,6 +119,6 @@ class ClusterError(EngineError):
 
 
 class CommandFailed(GatewayProvisionersError):
-    """A kernel's launcher could not be reached, or did not do what it was told."""
+    """A kernel's launcher could not be reached, or did not do what it was asked to."""
 
     reason = "Command"

@@ -60,7 +60,7 @@ def calls_that_change_something():
         containers = ("create_container", "put_archive", "start_container", "remove_container")
         services = ("create_secret", "create_service", "remove_service", "remove_secret")
         yield from ((DockerApi, name) for name in (*containers, *services))
-        yield from ((Records, name) for name in ("write", "change", "remove"))
+        yield from ((Records, name) for name in ("write", "change", "forget"))
     else:
         from gateway_provisioners.kube.api import KubeApi
 

@@ -1,1 +1,1 @@
-"""Kernels as containers and Swarm services of a Docker engine. No traits, no Jupyter."""
+"""Kernels as containers and Swarm services: the only package that imports the Docker client libraries."""

@@ -1,4 +1,4 @@
-"""The Docker API: the only importer of the client library, and where its errors become ours."""
+"""The Docker API, with the errors of the client library aiodocker translated to `EngineError`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ import aiohttp
 from gateway_provisioners.dockerd.credentials import registry_and_credentials
 from gateway_provisioners.errors import ConfigurationError, EngineError
 from gateway_provisioners.model.container import status as container_status
+from gateway_provisioners.model.objects import Object
 
-Object = dict[str, Any]
 T = TypeVar("T")
 
-_NOT_FOUND = 404
 _NO_CONNECTION = 900  # the library's own status
 _REQUEST_SECONDS = 60.0
 _PULL_SECONDS = 3600.0
 _NO_ANSWER = "The Docker engine does not answer"
 SERVICE_NAME_LABEL = "com.docker.swarm.service.name"
-# podman says "remove" for "destroy", and until 4.3 has to be asked for "died" to tell of "die".
+# podman says "remove" for "destroy", and until 4.3 reports "die" only if "died" is asked for.
 _EVENTS = ("create", "start", "die", "died", "oom", "destroy", "remove")
 
 
@@ -42,7 +41,7 @@ class DockerApi:
         """Connect as the docker command does: DOCKER_HOST, the current context, or the usual socket.
 
         Raises:
-            ConfigurationError: none of them names an engine; nothing has been sent anywhere.
+            ConfigurationError: this finds no valid address; nothing has been sent anywhere.
             EngineError: the engine does not answer.
         """
         try:
@@ -50,7 +49,7 @@ class DockerApi:
         except (AssertionError, ValueError, OSError, aiodocker.DockerError) as error:
             cause = "there is no socket at the usual place. Set DOCKER_HOST to the engine's address"
             if os.environ.get("DOCKER_HOST"):
-                cause = "DOCKER_HOST is no address. It has another form"
+                cause = "DOCKER_HOST is not a valid address. Set it to the engine's"
             msg = (
                 f"No Docker engine to start kernels on: {cause}, as in unix:///var/run/docker.sock."
             )
@@ -64,22 +63,23 @@ class DockerApi:
         return api
 
     async def close(self) -> None:
+        """Close all connections; the stream of events breaks."""
         await self._docker.close()
 
     @property
     def is_podman(self) -> bool:
-        """Whether it is podman that answers: with the same API, but without a swarm."""
+        """True for podman, which has the same API, but no swarm."""
         return container_status.is_podman(self._info)
 
     async def clock(self) -> float:
-        """The engine's time, in seconds since 1970."""
+        """Return the engine's time, in seconds since 1970."""
         info = await _answer(self._docker.system.info())
-        # Nanoseconds are more than the parser takes.
+        # Without nanoseconds, which the parser does not accept.
         text = f"{str(info['SystemTime'])[:19]}+00:00"
         return dt.datetime.fromisoformat(text).timestamp()
 
     async def events(self, since: float) -> AsyncGenerator[Object, None]:
-        """What happens to containers and services after `since`, until the stream breaks.
+        """Yield the events of containers and services after `since`, until the stream breaks.
 
         Raises:
             EngineError: it broke.
@@ -102,17 +102,18 @@ class DockerApi:
     # Images.
 
     async def image(self, name: str) -> Object | None:
-        """The inspected image, or None where the engine does not have it."""
+        """Return the inspected image, or None if the engine does not have it."""
         return await _found(self._docker.images.inspect(name))
 
     async def pull(self, name: str) -> None:
-        """Have the engine pull an image, with the credentials that this process has for its registry."""
+        """Have the engine pull an image, with this process's credentials for its registry."""
         full_name, credentials = await asyncio.to_thread(registry_and_credentials, name)
         await _answer(self._docker.images.pull(full_name, auth=credentials, timeout=_PULL_SECONDS))
 
     # Containers.
 
     async def create_container(self, name: str, config: Object) -> None:
+        """Create a container, which does not run yet."""
         await _answer(self._docker.containers.create(config, name=name))
 
     async def put_archive(self, name: str, archive: bytes) -> None:
@@ -120,16 +121,18 @@ class DockerApi:
         await _answer(self._container(name).put_archive("/", archive))
 
     async def start_container(self, name: str) -> None:
+        """Start a container that was created."""
         await _answer(self._container(name).start())
 
     async def inspect_container(self, name: str) -> Object | None:
+        """Return the inspected container, or None if it does not exist."""
         container = await _found(self._container(name).show())
-        if container is None or container_status.tells_oom(self._info):
+        if container is None or container_status.reports_oom(self._info):
             return container
         return container_status.with_likely_oom(container)
 
     async def list_containers(self, labels: Sequence[str]) -> list[str]:
-        """The names of all containers that have these labels, whatever their state, but no service's."""
+        """Return the names of the containers with these labels, in any state, except those of services."""
         found = await _answer(
             self._docker.containers.list(all=True, filters={"label": list(labels)})
         )
@@ -140,11 +143,11 @@ class DockerApi:
         ]
 
     async def stop_container(self, name: str, *, grace_seconds: int) -> None:
-        """End a container; one that has ended or is gone is as good."""
+        """Stop a container; does nothing if it has ended or is gone."""
         await _found(self._container(name).stop(t=grace_seconds))
 
     async def remove_container(self, name: str) -> None:
-        """Kill and remove a container; one that is gone or going is as good."""
+        """Kill and remove a container; does nothing if it is gone or is being removed."""
         try:
             await _found(self._container(name).delete(force=True, v=True))
         except EngineError as error:
@@ -152,7 +155,7 @@ class DockerApi:
                 raise
 
     async def container_log(self, name: str, *, lines: int) -> str:
-        """The last `lines` lines of a container's log."""
+        """Return the last `lines` lines of a container's log."""
         log = self._container(name).log(stdout=True, stderr=True, tail=lines)
         return "".join(await _answer(log))
 
@@ -162,20 +165,21 @@ class DockerApi:
     # Swarm.
 
     async def create_secret(self, name: str, content: bytes, labels: Mapping[str, str]) -> str:
-        """Make a Swarm secret; returns its id."""
+        """Create a Swarm secret; returns its id."""
         answer = await _answer(
             self._docker.secrets.create(name, content.decode(), labels=dict(labels))
         )
         return str(answer["ID"])
 
     async def remove_secret(self, name: str) -> None:
-        """Remove a Swarm secret; one that is gone is as good."""
+        """Remove a Swarm secret; does nothing if it is gone."""
         await _found(self._docker.secrets.delete(name))
 
     async def create_service(self, service: Object) -> None:
+        """Create a service from the body of the API's request."""
         template = dict(service["TaskTemplate"])
         container = dict(template["ContainerSpec"])
-        # The library makes it the list again that it was.
+        # The library expects a dict and turns it into this list again.
         container["Env"] = dict(each.split("=", 1) for each in container["Env"])
         template["ContainerSpec"] = container
         full_name, credentials = await asyncio.to_thread(
@@ -189,42 +193,42 @@ class DockerApi:
                 mode=service["Mode"],
                 networks=service.get("Networks"),
                 endpoint_spec=service["EndpointSpec"],
-                auth=credentials,  # for the nodes, each of which pulls by itself
+                auth=credentials,  # for the nodes, which pull the image
                 registry=full_name.partition("/")[0],
             )
         )
 
     async def list_services(self, labels: Sequence[str]) -> list[str]:
-        """The names of the services that have these labels."""
+        """Return the names of the services with these labels."""
         services: Any = self._docker.services.list(filters={"label": list(labels)})
         return [str(service["Spec"]["Name"]) for service in await _answer(services)]
 
     async def list_secrets(self, labels: Sequence[str]) -> list[str]:
-        """The names of the Swarm secrets that have these labels."""
+        """Return the names of the Swarm secrets with these labels."""
         secrets: Any = self._docker.secrets.list(filters={"label": list(labels)})
         return [str(secret["Spec"]["Name"]) for secret in await _answer(secrets)]
 
     async def list_tasks(self, labels: Sequence[str]) -> list[Object]:
-        """The tasks whose containers have these labels, those of removed services included."""
+        """Return the tasks whose containers have these labels, including those of removed services."""
         tasks: Any = self._docker.tasks.list(filters={"label": list(labels)})
         return list(await _answer(tasks))
 
     async def remove_service(self, name: str) -> None:
-        """Remove a service; one that is gone is as good."""
+        """Remove a service; does nothing if it is gone."""
         await _found(self._docker.services.delete(name))
 
     async def service_log(self, name: str, *, lines: int) -> str:
-        """The last `lines` lines of the log of a service's tasks."""
+        """Return the last `lines` lines of the log of a service's tasks."""
         log: Any = self._docker.services.logs(name, stdout=True, stderr=True, tail=str(lines))
         return "".join(await _answer(log))
 
 
 async def _found(call: Awaitable[T]) -> T | None:
-    """The answer, or None where there is no such thing."""
+    """Return the answer, or None if it is "not found"."""
     try:
         return await _answer(call)
     except EngineError as error:
-        if error.status == _NOT_FOUND:
+        if error.status == HTTPStatus.NOT_FOUND:
             return None
         raise
 
@@ -238,7 +242,7 @@ async def _answer(call: Awaitable[T]) -> T:
 def _translated_errors() -> Iterator[None]:
     try:
         yield
-    except aiodocker.DockerStreamError as error:  # an answer that began well
+    except aiodocker.DockerStreamError as error:  # an error after an answer of 200
         raise EngineError(str(error.message), status=HTTPStatus.INTERNAL_SERVER_ERROR) from error
     except aiodocker.DockerError as error:
         if error.status == _NO_CONNECTION:

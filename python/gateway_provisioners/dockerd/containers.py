@@ -1,15 +1,16 @@
-"""Kernels in containers: create, follow, end."""
+"""Kernels in containers: create, follow, remove."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+from gateway_provisioners.aio import Backoff, KeyedWorker
 from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
 from gateway_provisioners.dockerd.images import Images
 from gateway_provisioners.dockerd.kernels import Kernels, refuse_root
 from gateway_provisioners.dockerd.launched_container import LaunchedContainer
-from gateway_provisioners.errors import EngineError, LaunchFailed
+from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.container import status as container_status
 from gateway_provisioners.model.container.config import (
     INSTANCE_LABEL,
@@ -18,19 +19,20 @@ from gateway_provisioners.model.container.config import (
     build_container,
     secrets_archive,
 )
-from gateway_provisioners.model.failures import StartFailure
-
-Object = dict[str, Any]
+from gateway_provisioners.model.objects import Object
 
 
 class ContainerKernels(Kernels):
-    """The state of each is what `docker inspect` says; an event has it asked anew."""
+    """The state of a kernel is its inspected container, which each event refreshes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.images = Images(self.api)
-        self._due: set[str] = set()
-        self._looking: set[str] = set()
+        self._inspections = KeyedWorker("inspect", self._inspect, Backoff(1, 30))
+
+    async def stop(self) -> None:
+        await self._inspections.finish()
+        await super().stop()
 
     def exit_code(self, state: Object) -> int | None:
         return container_status.exit_code(state)
@@ -41,24 +43,24 @@ class ContainerKernels(Kernels):
     def progress(self, state: Object) -> str:
         return container_status.progress(state)
 
-    def is_unschedulable(self, state: Object) -> bool:  # noqa: ARG002 - there is one node
+    def is_unschedulable(self, state: Object) -> bool:  # noqa: ARG002 - an engine is one node
         return False
 
-    def start_failure(self, state: Object, *, unschedulable_is_final: bool) -> StartFailure | None:  # noqa: ARG002
+    def start_failure(self, state: Object, *, unschedulable_is_final: bool) -> LaunchFailed | None:  # noqa: ARG002
         return container_status.start_failure(state)
 
     async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
-        with self._whole_or_not_at_all(spec) as launched:
+        with self._cleanup_on_failure(spec) as launched:
             image = await self.images.get(
                 spec.image, pull_policy=spec.image_pull_policy, timeout=spec.pull_timeout
             )
             refuse_root(spec, image)
             config = build_container(spec, image)
-            if self.api.is_podman:
-                _refuse_ignored(config)
+            if self.api.is_podman and (failure := container_status.podman_would_ignore(config)):
+                raise failure
             await self.api.create_container(spec.name, config)
             await self.api.put_archive(spec.name, secrets_archive(spec))
-            self._learn(spec.name, {})  # events are heeded from here on
+            self._learn(spec.name, {})  # events are followed from here on
             await self.api.start_container(spec.name)
         return launched
 
@@ -78,7 +80,7 @@ class ContainerKernels(Kernels):
     async def log(self, name: str) -> str:
         return await self.api.container_log(name, lines=20)
 
-    async def end(self, name: str, *, grace_seconds: int) -> None:
+    async def remove(self, name: str, *, grace_seconds: int) -> None:
         if grace_seconds or self._keep:
             await self.api.stop_container(name, grace_seconds=grace_seconds)
         if self._keep:
@@ -99,7 +101,7 @@ class ContainerKernels(Kernels):
             self._learn(name, state)
 
     def on_event(self, event: Object) -> None:
-        """Ask for the state of the container that an event of the engine speaks of, if it is ours."""
+        """Refresh the state of the container of an event, if it is one of these kernels."""
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
         name = attributes.get(NAME_LABEL)
         if (
@@ -112,29 +114,9 @@ class ContainerKernels(Kernels):
         if event.get("Action") == "destroy":
             self._learn(name, None)
             return
-        self._due.add(name)
-        if name not in self._looking:
-            self._looking.add(name)
-            self.background.begin(f"inspect {name}", lambda: self._look_at(name))
+        self._inspections.add(name)
 
-    async def _look_at(self, name: str) -> None:
-        while name in self._due:
-            self._due.discard(name)
-            try:
-                state = await self.api.inspect_container(name)
-            except EngineError:
-                self._due.add(name)
-                raise
-            if name in self._states:  # or it was removed meanwhile
-                self._learn(name, state)
-        self._looking.discard(name)
-
-
-def _refuse_ignored(config: Object) -> None:
-    """Let pass what podman does not ignore.
-
-    Raises:
-        LaunchFailed: it would make a container without what was asked for.
-    """
-    if failure := container_status.podman_would_ignore(config):
-        raise LaunchFailed(failure.reason, failure.message)
+    async def _inspect(self, name: str) -> None:
+        state = await self.api.inspect_container(name)
+        if name in self._states:  # or it was removed meanwhile
+            self._learn(name, state)

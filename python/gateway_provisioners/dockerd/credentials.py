@@ -1,4 +1,4 @@
-"""What a registry asks for, as `docker login` of whoever runs this process has stored it."""
+"""Credentials for registries that `docker login` has stored: the only importer of the docker library."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Credentials = dict[str, str]
 
 
 def registry_and_credentials(image: str) -> tuple[str, Credentials | None]:
-    """The name of an image with its registry's, and the credentials for that if there are any; blocks.
+    """Return the name of an image with its registry's, and the credentials for that or None; blocks.
 
-    They are in the configuration of the docker command ($DOCKER_CONFIG, or ~/.docker), or in the store
-    that it names.
+    The credentials are in the configuration of the docker command ($DOCKER_CONFIG, or ~/.docker), or in
+    the store that it names.
 
     Raises:
-        EngineError: the name is none, or the store could not be asked.
+        EngineError: the name is not valid, or the store could not be read.
     """
     try:
         registry, repository = auth.resolve_repository_name(image)

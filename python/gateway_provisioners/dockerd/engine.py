@@ -32,15 +32,15 @@ class DockerEngine:
     async def connect(
         cls, *, instance: str, state_folder: Path | None = None, keep: bool
     ) -> DockerEngine:
-        """Connect.
+        """Connect to the engine.
 
         Args:
-            instance: whose kernels.
-            state_folder: where what a later process has to know of them is stored; None: nowhere.
-            keep: whether containers that have ended stay.
+            instance: the kernels' value of a label.
+            state_folder: stores what a later process needs to adopt them; None: nothing is stored.
+            keep: whether containers that have ended stay, for inspection.
 
         Raises:
-            ConfigurationError: there is no engine.
+            ConfigurationError: no engine is found.
             EngineError: the engine does not answer.
         """
         records = Records(state_folder, instance=instance)
@@ -48,11 +48,11 @@ class DockerEngine:
 
     @property
     def fresh(self) -> bool:
-        """Whether what is known is what there is; not while the stream of events is broken."""
+        """True if the known states are up to date: the stream of events is not broken."""
         return self._events.fresh
 
     async def start(self) -> None:
-        """Begin to follow; returns when the kernels' containers are known.
+        """Begin to follow the engine; returns when the kernels' containers are known.
 
         Raises:
             ConfigurationError: the state folder cannot be used.
@@ -62,15 +62,14 @@ class DockerEngine:
         await self._events.start()
 
     async def stop(self) -> None:
-        """Stop following; kernels stay untouched, removals under way are finished first."""
-        await asyncio.gather(self.containers.background.finish(), self.services.background.finish())
-        await self.services.stop()
+        """Stop following, after the removals under way; kernels stay untouched."""
+        await asyncio.gather(self.containers.stop(), self.services.stop())
         await self._events.stop()
         self.records.close()
         await self._api.close()
 
     async def recover(self) -> Mapping[str, StoredKernel]:
-        """Remove what earlier processes left half done; return the kernels to adopt, by workload.
+        """Remove what earlier processes left unfinished; return the kernels to adopt, by workload.
 
         Raises:
             EngineError: the engine did not answer.
@@ -80,13 +79,13 @@ class DockerEngine:
         newer = self.records.newer
         plan = plan_recovery(self.records.stored, existing, newer=newer)
         for name in plan.forget:
-            await self.records.remove(name)
+            await self.records.forget(name)
         for name in plan.remove:
-            _log.warning("Removing %s, which is nobody's kernel.", name)
-            existing[name].end_soon(name, grace_seconds=0)
+            _log.warning("Removing orphaned workload %s.", name)
+            existing[name].remove_soon(name, grace_seconds=0)
         for kernels in kinds:
-            for name in await kernels.remains() - newer.keys():
-                kernels.end_soon(name, grace_seconds=0)
+            for name in await kernels.leftovers() - newer.keys():
+                kernels.remove_soon(name, grace_seconds=0)
         return {name: self.records.stored[name] for name in plan.adopt}
 
     async def _relist(self) -> None:

@@ -1,36 +1,34 @@
-"""The images of kernels: those that an engine has, and those that it has to pull."""
+"""The images of kernels, which the engine has or has to pull."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.errors import EngineError, LaunchFailed
 from gateway_provisioners.model.container import status as container_status
+from gateway_provisioners.model.objects import Object
 
-Object = dict[str, Any]
-
-# A pull goes on when the last kernel of this process is gone, and its connection with it.
+# A pull goes on after the last kernel of this process is gone, and the kernels' connection with it.
 _under_way: set[asyncio.Task[None]] = set()
 
 
 class Images:
-    """Pulls each image once, for all kernels that wait for it, and on when none does any more."""
+    """Pulls each image once for all kernels that wait for it, to the end even if they stop waiting."""
 
     def __init__(self, api: DockerApi) -> None:
         self._api = api
         self._pulls: dict[str, asyncio.Task[None]] = {}
 
     async def get(self, name: str, *, pull_policy: str, timeout: float | None) -> Object:
-        """The inspected image, pulled where the policy says so.
+        """Return the inspected image, pulled if the policy says so.
 
         Args:
             pull_policy: as in a container's spec on Kubernetes.
-            timeout: seconds to wait for a pull, which goes on after them; None: as long as it takes.
+            timeout: seconds to wait for a pull, which goes on afterwards; None: no limit.
 
         Raises:
-            LaunchFailed: it cannot be had, or not in time.
+            LaunchFailed: it cannot be pulled, or not in time.
             EngineError: the engine does not answer.
         """
         image = await self._api.image(name)
@@ -39,8 +37,7 @@ class Images:
             await self._pulled(name, timeout)
             image = await self._api.image(name)
         if image is None:
-            failure = container_status.image_missing(name, "the engine does not have it")
-            raise LaunchFailed(failure.reason, failure.message)
+            raise container_status.image_missing(name, "the engine does not have it")
         return image
 
     async def _pulled(self, name: str, timeout: float | None) -> None:
@@ -54,7 +51,7 @@ class Images:
         if not done:
             msg = (
                 f"Its image {name!r} is still being pulled after {timeout:g} seconds. The engine goes "
-                "on with that: start the kernel again in a while."
+                "on pulling it: start the kernel again in a while."
             )
             raise LaunchFailed("Timeout", msg)
         try:
@@ -62,8 +59,7 @@ class Images:
         except EngineError as error:
             if not error.status:
                 raise
-            failure = container_status.image_missing(name, str(error))
-            raise LaunchFailed(failure.reason, failure.message) from error
+            raise container_status.image_missing(name, str(error)) from error
 
     async def _pull(self, name: str) -> None:
         try:
@@ -79,4 +75,4 @@ class Images:
 def _ended(pull: asyncio.Task[None]) -> None:
     _under_way.discard(pull)
     if not pull.cancelled():
-        pull.exception()  # where nobody waits any more, the next who does is told
+        pull.exception()  # if no kernel waits, the next one that wants the image learns of it

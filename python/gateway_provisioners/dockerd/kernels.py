@@ -1,14 +1,14 @@
-"""What kernels of any kind on an engine have in common: a state by name, and its changes."""
+"""The common part of all kinds of kernels on an engine: a state by name, and its changes."""
 
 from __future__ import annotations
 
 import contextlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
 
+from gateway_provisioners.aio import Background, Listeners
 from gateway_provisioners.dockerd.api import DockerApi
-from gateway_provisioners.dockerd.launched_container import LaunchedContainer
+from gateway_provisioners.dockerd.launched_container import ContainerOperations, LaunchedContainer
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import EngineError, LaunchFailed
 from gateway_provisioners.model.container import status as container_status
@@ -17,56 +17,35 @@ from gateway_provisioners.model.container.config import (
     label_filters,
     runs_as_root,
 )
-from gateway_provisioners.model.failures import StartFailure
-from gateway_provisioners.tasks.background import Background
-from gateway_provisioners.tasks.listeners import Listeners
-
-Object = dict[str, Any]
+from gateway_provisioners.model.objects import Object
 
 
-class Kernels(ABC):
+class Kernels(ContainerOperations):
     """All kernels of one kind and one instance on one engine.
 
     Args:
-        instance: whose kernels: a value of a label.
-        records: where what a later process has to know of them is stored.
-        keep: whether what has ended stays on the engine, for somebody to look at.
+        instance: the kernels' value of a label.
+        records: stores what a later process needs to adopt them.
+        keep: whether workloads that have ended stay on the engine, for inspection.
     """
 
     def __init__(self, api: DockerApi, *, instance: str, records: Records, keep: bool) -> None:
         self.api = api
         self.records = records
-        self.background = Background()
+        self._background = Background()
         self._filters = label_filters(instance)
         self._instance = instance
         self._keep = keep
         self._states: dict[str, Object] = {}
         self._listeners: Listeners[str, Callable[[], None]] = Listeners()
 
-    # What each kind says of one of its states.
-
-    @abstractmethod
-    def exit_code(self, state: Object) -> int | None: ...
-
-    @abstractmethod
-    def end_cause(self, state: Object) -> str | None: ...
-
-    @abstractmethod
-    def progress(self, state: Object) -> str: ...
-
-    @abstractmethod
-    def is_unschedulable(self, state: Object) -> bool: ...
-
-    @abstractmethod
-    def start_failure(
-        self, state: Object, *, unschedulable_is_final: bool
-    ) -> StartFailure | None: ...
-
-    # What each kind does.
+    async def stop(self) -> None:
+        """Stop following, after the removals under way; kernels stay untouched."""
+        await self._background.finish()
 
     @abstractmethod
     async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
-        """Make and start it.
+        """Make and start a kernel's workload.
 
         Raises:
             LaunchFailed: the engine refused; nothing is left behind.
@@ -74,14 +53,14 @@ class Kernels(ABC):
 
     @abstractmethod
     async def existing(self) -> set[str]:
-        """The names of all there are, in whatever state, that are to be kernels or to be removed.
+        """Return the names of all workloads that are to be adopted or removed, in any state.
 
         Raises:
             EngineError: the engine did not answer.
         """
 
-    async def remains(self) -> set[str]:
-        """The names of those of which only parts are left, for `end` to remove.
+    async def leftovers(self) -> set[str]:
+        """Return the names of those of which only parts are left, for `remove`.
 
         Raises:
             EngineError: the engine did not answer.
@@ -90,31 +69,23 @@ class Kernels(ABC):
 
     @abstractmethod
     async def adopt(self, name: str) -> LaunchedContainer:
-        """Follow what another process has made, dead, gone or alive as it may be.
+        """Follow a workload that another process made, even if it is dead or gone.
 
         Raises:
             EngineError: the engine did not answer.
         """
 
     @abstractmethod
-    def address(self, name: str) -> str | None:
-        """Where it is reached on the containers' network, if that is known by now."""
-
-    @abstractmethod
-    async def log(self, name: str) -> str:
-        """The last lines that it printed."""
-
-    @abstractmethod
-    async def end(self, name: str, *, grace_seconds: int) -> None:
-        """End it, and remove it unless it shall be kept; what is gone already is as good.
+    async def remove(self, name: str, *, grace_seconds: int) -> None:
+        """Stop and remove it, or only stop it with `keep`; does nothing if it is gone.
 
         Raises:
             EngineError: the engine did not confirm.
         """
 
     @contextlib.contextmanager
-    def _whole_or_not_at_all(self, spec: KernelContainerSpec) -> Iterator[LaunchedContainer]:
-        """Give what the block makes; remove whatever there is of it when the block fails.
+    def _cleanup_on_failure(self, spec: KernelContainerSpec) -> Iterator[LaunchedContainer]:
+        """Give the handle of what the block makes, which is removed when the block fails.
 
         Raises:
             LaunchFailed: the engine refused.
@@ -123,32 +94,27 @@ class Kernels(ABC):
         try:
             yield launched
         except EngineError as error:
-            launched.discard_soon()
-            failure = container_status.refusal(
+            launched.remove_soon()
+            raise container_status.refusal(
                 error.status, str(error), image=spec.image, network=spec.network
-            )
-            raise LaunchFailed(failure.reason, failure.message) from error
+            ) from error
         except BaseException:  # cancelled half-way: it may exist all the same
-            launched.discard_soon()
+            launched.remove_soon()
             raise
 
-    # Following.
-
     def state(self, name: str) -> Object | None:
-        """The last that was heard of it; None where it is not there."""
         return self._states.get(name)
 
     def subscribe(self, name: str, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` on each change; returns what ends that."""
         return self._listeners.add(name, listener)
 
-    def end_soon(self, name: str, *, grace_seconds: int) -> None:
-        """Like `end`, in the background, again and again until the engine confirms it."""
-        self.background.begin(f"end {name}", lambda: self.end(name, grace_seconds=grace_seconds))
+    def remove_soon(self, name: str, *, grace_seconds: int) -> None:
+        self._background.begin(
+            f"remove {name}", lambda: self.remove(name, grace_seconds=grace_seconds)
+        )
 
     def forget_soon(self, name: str) -> None:
-        """Remove what is stored of it, in the background."""
-        self.background.begin(f"forget {name}", lambda: self.records.remove(name))
+        self._background.begin(f"forget the record of {name}", lambda: self.records.forget(name))
 
     def _learn(self, name: str, state: Object | None) -> None:
         if state is None:
@@ -160,14 +126,14 @@ class Kernels(ABC):
 
 
 def refuse_root(spec: KernelContainerSpec, image: Object) -> None:
-    """Let a kernel pass that is not root in its inspected image.
+    """Refuse a kernel that may run as root in its inspected image.
 
     Raises:
-        LaunchFailed: it is, or may be.
+        LaunchFailed: it may.
     """
     if runs_as_root(spec, image):
         msg = (
-            f"It would run as root in its image {spec.image!r}, and no kernel may; set run_as_user "
+            f"It would run as root in its image {spec.image!r}, which is not allowed; set run_as_user "
             "in the kernelspec."
         )
         raise LaunchFailed("ContainerCannotRun", msg)

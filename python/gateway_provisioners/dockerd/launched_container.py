@@ -2,34 +2,82 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Protocol
 
-from gateway_provisioners.errors import EngineError
-from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, GRACE_SECONDS, StartFailure
+from gateway_provisioners.aio import Changes
+from gateway_provisioners.dockerd.records import Records
+from gateway_provisioners.errors import EngineError, LaunchFailed
+from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, GRACE_SECONDS
 from gateway_provisioners.model.kernel_record import KernelRecord
-from gateway_provisioners.tasks.changes import Changes
-from gateway_provisioners.tasks.waiting import within
-
-if TYPE_CHECKING:
-    from gateway_provisioners.dockerd.kernels import Kernels
-
-Object = dict[str, Any]
+from gateway_provisioners.model.objects import Object
 
 _log = logging.getLogger(__name__)
 
 
+class ContainerOperations(Protocol):
+    """The part of `Kernels` that the handle of one container or service needs."""
+
+    records: Records
+
+    # The meaning of a state, which each kind reads from its own object of the API.
+
+    @abstractmethod
+    def exit_code(self, state: Object) -> int | None: ...
+
+    @abstractmethod
+    def end_cause(self, state: Object) -> str | None: ...
+
+    @abstractmethod
+    def progress(self, state: Object) -> str: ...
+
+    @abstractmethod
+    def is_unschedulable(self, state: Object) -> bool: ...
+
+    @abstractmethod
+    def start_failure(
+        self, state: Object, *, unschedulable_is_final: bool
+    ) -> LaunchFailed | None: ...
+
+    # By the name of the workload.
+
+    @abstractmethod
+    def state(self, name: str) -> Object | None:
+        """The state that the engine reported last; None if the workload does not exist."""
+
+    @abstractmethod
+    def subscribe(self, name: str, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` on each change; returns the function that ends that."""
+
+    @abstractmethod
+    def address(self, name: str) -> str | None:
+        """The address on the containers' network, or None before it is known."""
+
+    @abstractmethod
+    async def log(self, name: str) -> str:
+        """The last lines that it printed."""
+
+    @abstractmethod
+    def remove_soon(self, name: str, *, grace_seconds: int) -> None:
+        """Remove it, in the background until the engine confirms it."""
+
+    @abstractmethod
+    def forget_soon(self, name: str) -> None:
+        """Delete its record, in the background."""
+
+
 class LaunchedContainer:
-    """A `Workload`: see there. No other process has a hand in it while this one lives."""
+    """A `Workload` that is a container or service; no other process manages it."""
 
     is_busy_elsewhere = False
 
-    def __init__(self, kernels: Kernels, name: str, *, adopted: bool = False) -> None:
+    def __init__(self, kernels: ContainerOperations, name: str, *, adopted: bool = False) -> None:
         self.name = name
         self._kernels = kernels
-        self._was_there = adopted
-        self._ending = False
+        self._existed = adopted
+        self._removing = False
         self._changes = Changes()
         self._unsubscribe = kernels.subscribe(name, self._on_change)
 
@@ -43,13 +91,13 @@ class LaunchedContainer:
     def exit_code(self) -> int | None:
         state = self._state
         code = None if state is None else self._kernels.exit_code(state)
-        if code is None and (self._ending or self._is_gone):
+        if code is None and (self._removing or self._is_gone):
             return EXIT_CODE_OF_LOST
         return code
 
     def end_cause(self) -> str | None:
         state = self._state
-        return None if self._ending or state is None else self._kernels.end_cause(state)
+        return None if self._removing or state is None else self._kernels.end_cause(state)
 
     async def wait_address(self) -> str:
         return await self._changes.until(lambda: self._kernels.address(self.name))
@@ -61,21 +109,10 @@ class LaunchedContainer:
 
         await self._changes.until(gone)
 
-    async def start_failure(self, *, unschedulable_grace: float) -> StartFailure:
-        while True:
-            found = await self._changes.until(
-                lambda: self._failure(final=not unschedulable_grace) or self._is_unschedulable()
-            )
-            if isinstance(found, StartFailure):
-                return found
-            try:
-                await within(
-                    unschedulable_grace,
-                    self._changes.until(lambda: not self._is_unschedulable() or None),
-                )
-            except asyncio.TimeoutError:
-                if still := self._failure(final=True):
-                    return still
+    async def start_failure(self, *, unschedulable_grace: float) -> LaunchFailed:
+        return await self._changes.until_final(
+            self._failure, may_pass=self._is_unschedulable, grace=unschedulable_grace
+        )
 
     async def log_tail(self, lines: int = 20) -> str:
         try:
@@ -92,34 +129,34 @@ class LaunchedContainer:
         await self._kernels.records.change(self.name, restarting=True)
 
     async def give_up_restart(self) -> None:
-        """A later process finds it as it is, and begins anew."""
+        """Do nothing: a later process finds the kernel as it is, and starts over."""
 
     async def stop(self) -> None:
-        self._end_soon(GRACE_SECONDS)
+        self._remove_soon(GRACE_SECONDS)
 
-    async def replaced(self) -> None:
-        await self._kernels.records.remove(self.name)
+    async def remove_replaced(self) -> None:
+        await self._kernels.records.forget(self.name)
 
-    def discard_soon(self) -> None:
-        self._end_soon(0)
-        # Where it was remembered, and the launch failed all the same.
+    def remove_soon(self) -> None:
+        self._remove_soon(0)
+        # The launch may have failed after its record was stored.
         self._kernels.forget_soon(self.name)
 
     async def remove(self, *, grace_seconds: int) -> None:
         # First, or a later process would take it for a kernel that died.
-        await self._kernels.records.remove(self.name)
-        self._end_soon(grace_seconds)
+        await self._kernels.records.forget(self.name)
+        self._remove_soon(grace_seconds)
 
-    def forget(self) -> None:
+    def release(self) -> None:
         self._unsubscribe()
 
-    def _end_soon(self, grace_seconds: int) -> None:
-        self._ending = True
-        self._kernels.end_soon(self.name, grace_seconds=grace_seconds)
+    def _remove_soon(self, grace_seconds: int) -> None:
+        self._removing = True
+        self._kernels.remove_soon(self.name, grace_seconds=grace_seconds)
         self._changes.changed()
 
     def _on_change(self) -> None:
-        self._was_there = self._was_there or self._state is not None
+        self._existed = self._existed or self._state is not None
         self._changes.changed()
 
     @property
@@ -128,16 +165,16 @@ class LaunchedContainer:
 
     @property
     def _is_gone(self) -> bool:
-        return self._was_there and self._state is None
+        return self._existed and self._state is None
 
-    def _is_unschedulable(self) -> bool | None:
+    def _is_unschedulable(self) -> bool:
         state = self._state
-        return (state is not None and self._kernels.is_unschedulable(state)) or None
+        return state is not None and self._kernels.is_unschedulable(state)
 
-    def _failure(self, *, final: bool) -> StartFailure | None:
+    def _failure(self, is_final: bool) -> LaunchFailed | None:
         if self._is_gone:
-            return StartFailure("Deleted", "Its container was removed while it was starting.")
+            return LaunchFailed("Deleted", "Its container was removed while it was starting.")
         state = self._state
         if state is None:
             return None
-        return self._kernels.start_failure(state, unschedulable_is_final=final)
+        return self._kernels.start_failure(state, unschedulable_is_final=is_final)

@@ -87,8 +87,8 @@ class Records:
         if name in self._stored:
             await self._write(name, replace(self._stored[name], **changes))
 
-    async def remove(self, name: str) -> None:
-        """Forget a kernel, if it is stored."""
+    async def forget(self, name: str) -> None:
+        """Delete the record of a workload, if it is stored."""
         if self._folder is not None and self._stored.pop(name, None) is not None:
             path = _path(self._folder, name)
             async with self._order:

@@ -1,18 +1,19 @@
-"""Kernels in Swarm services of one task each: create, follow, end.
+"""Kernels in Swarm services of one task each: create, follow, remove.
 
-An engine tells nobody what becomes of tasks, least of those on other nodes: its stream of events has
-services in it, and the containers of its own node. So one request asks for all tasks of ours, once a
-second while there are any, and at once when something happens that the engine does tell of.
+An engine has no events of tasks: its stream has those of services, and of the containers on its own node.
+So one request asks for all tasks of the kernels, once a second while there are any, and at once when an
+event may concern one of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from typing import Any
 
+from gateway_provisioners.aio import Backoff, Loop, within
 from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
 from gateway_provisioners.dockerd.kernels import Kernels, refuse_root
 from gateway_provisioners.dockerd.launched_container import LaunchedContainer
@@ -26,27 +27,25 @@ from gateway_provisioners.model.container.config import (
     labels,
     secrets_file,
 )
-from gateway_provisioners.model.failures import OUT_OF_MEMORY, StartFailure, out_of_memory
-from gateway_provisioners.tasks.waiting import within
-
-Object = dict[str, Any]
+from gateway_provisioners.model.failures import OUT_OF_MEMORY, out_of_memory
+from gateway_provisioners.model.objects import Object
 
 _LOOK_SECONDS = 1.0
 _IDLE_SECONDS = 3600.0
-_NO_SWARM = 503
-_CONTAINER = "Container"  # where a task's state holds what this node's engine says of its container
-
-_log = logging.getLogger(__name__)
+# The key in a task's state for its container as this node's engine reports it.
+_CONTAINER = "Container"
 
 
 class ServiceKernels(Kernels):
-    """The state of each is its task's, as the API has it."""
+    """The state of a kernel is its task as the API lists it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._followed: set[str] = set()
         self._look_now = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(
+            "list of the swarm's tasks", self._wait_and_list, Backoff(_LOOK_SECONDS, _LOOK_SECONDS)
+        )
 
     def exit_code(self, state: Object) -> int | None:
         return task_status.exit_code(state)
@@ -60,28 +59,23 @@ class ServiceKernels(Kernels):
     def is_unschedulable(self, state: Object) -> bool:
         return task_status.is_unschedulable(state)
 
-    def start_failure(self, state: Object, *, unschedulable_is_final: bool) -> StartFailure | None:
+    def start_failure(self, state: Object, *, unschedulable_is_final: bool) -> LaunchFailed | None:
         if _was_out_of_memory(state):
             return out_of_memory()
         return task_status.start_failure(state, unschedulable_is_final=unschedulable_is_final)
 
     def start(self) -> None:
-        """Begin to follow the tasks of whatever is created."""
-        self._task = asyncio.create_task(self._follow_forever(), name="tasks of the swarm")
+        """Begin to follow the tasks of the services that are created or adopted."""
+        self._loop.start()
 
     async def stop(self) -> None:
-        """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await super().stop()
+        await self._loop.stop()
 
     async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
         if self.api.is_podman:
-            failure = container_status.podman_has_no_swarm()
-            raise LaunchFailed(failure.reason, failure.message)
-        with self._whole_or_not_at_all(spec) as launched:
+            raise container_status.podman_has_no_swarm()
+        with self._cleanup_on_failure(spec) as launched:
             image = await self.api.image(spec.image) or {}
             refuse_root(spec, image)
             secret_id = await self.api.create_secret(spec.name, secrets_file(spec), labels(spec))
@@ -93,7 +87,7 @@ class ServiceKernels(Kernels):
     async def existing(self) -> set[str]:
         return set(await self._if_there_is_a_swarm(self.api.list_services))
 
-    async def remains(self) -> set[str]:
+    async def leftovers(self) -> set[str]:
         secrets = await self._if_there_is_a_swarm(self.api.list_secrets)
         return set(secrets) - await self.existing()
 
@@ -107,13 +101,13 @@ class ServiceKernels(Kernels):
 
     def address(self, name: str) -> str | None:
         state = self.state(name) or {}
-        # On a network of one node only that node knows.
+        # The address on a network of one node is known to that node only.
         return task_status.address(state) or container_status.address(state.get(_CONTAINER) or {})
 
     async def log(self, name: str) -> str:
         return await self.api.service_log(name, lines=20)
 
-    async def end(self, name: str, *, grace_seconds: int) -> None:  # noqa: ARG002 - the service's own
+    async def remove(self, name: str, *, grace_seconds: int) -> None:  # noqa: ARG002 - the service has its own
         await self.api.remove_service(name)
         await self.api.remove_secret(name)
         if name not in self._states:
@@ -131,7 +125,7 @@ class ServiceKernels(Kernels):
         tasks: dict[str, Object] = {}
         for task in await self.api.list_tasks(self._filters):
             name = str(task["Spec"]["ContainerSpec"]["Labels"].get(NAME_LABEL, ""))
-            # A kernel is the first task of its service: what Swarm may start in its place is none.
+            # A kernel is the first task of its service: Swarm may start others in its place.
             if name in self._followed and (
                 name not in tasks or task["CreatedAt"] < tasks[name]["CreatedAt"]
             ):
@@ -148,7 +142,7 @@ class ServiceKernels(Kernels):
                 self._learn(name, state)
 
     def on_event(self, event: Object) -> None:
-        """Look at the tasks when an event may speak of one of them."""
+        """List the tasks at once when an event may concern one of them."""
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
         if (attributes.get(SERVICE_NAME_LABEL) or attributes.get("name")) in self._followed:
             self._look_now.set()
@@ -161,24 +155,19 @@ class ServiceKernels(Kernels):
         try:
             return await ask(self._filters)
         except EngineError as error:
-            if error.status == _NO_SWARM:
+            if error.status == HTTPStatus.SERVICE_UNAVAILABLE:  # the engine is not part of a swarm
                 return []
             raise
 
-    async def _follow_forever(self) -> None:
-        while True:
-            with contextlib.suppress(asyncio.TimeoutError):
-                pause = _LOOK_SECONDS if self._followed else _IDLE_SECONDS
-                await within(pause, self._look_now.wait())
-            self._look_now.clear()
-            try:
-                await self.relist()
-            except EngineError as error:
-                _log.warning("the swarm does not tell of its tasks (%s); going on shortly", error)
-                await asyncio.sleep(_LOOK_SECONDS)  # no event tells that it is back
+    async def _wait_and_list(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            pause = _LOOK_SECONDS if self._followed else _IDLE_SECONDS
+            await within(pause, self._look_now.wait())
+        self._look_now.clear()
+        await self.relist()
 
     async def _container(self, task: Object, before: Object) -> Object:
-        """What this node's engine says of a task's container; nothing where it is another node's."""
+        """Inspect a task's container at this node's engine; empty if it runs on another node."""
         known: Object = before.get(_CONTAINER) or {}
         if container_status.address(known) and self.exit_code(task) is None:
             return known

@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 
+from gateway_provisioners.aio import within
 from gateway_provisioners.errors import CommandFailed, ProtocolError
 from gateway_provisioners.handshake import payload
 
@@ -41,7 +42,7 @@ async def send_signal(endpoint: CommandEndpoint, signum: int, *, timeout: float 
     """
     where = f"the launcher of kernel {endpoint.kernel_id} at {endpoint.ip}:{endpoint.port}"
     try:
-        await asyncio.wait_for(_exchange(endpoint, signum), timeout)
+        await within(timeout, _exchange(endpoint, signum))
     except asyncio.TimeoutError as error:
         raise CommandFailed(f"{where} did not answer within {timeout:g} s") from error
     except OSError as error:

@@ -1,1 +1,1 @@
-"""The Kubernetes API: the only importer of its client library."""
+"""Kernels as pods of Kubernetes: the only package that imports the Kubernetes client library."""

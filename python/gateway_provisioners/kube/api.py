@@ -1,6 +1,6 @@
-"""The Kubernetes API as plain dicts: the only importer of the client library.
+"""The Kubernetes API as plain dicts: the only module that imports the client library.
 
-Every call raises `ClusterError` and nothing of the library's own.
+Every call raises `ClusterError` when the API refuses it or does not answer, and no error of the library.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncGenerator, Awaitable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,18 +19,16 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
 from pydantic import ValidationError
 
+from gateway_provisioners.aio import within
 from gateway_provisioners.errors import ClusterError, ConfigurationError
-from gateway_provisioners.tasks.waiting import within
-
-Object = dict[str, Any]
+from gateway_provisioners.model.objects import Object
 
 # The API server ends a watch after this many seconds; it is opened again from where it was.
 _WATCH_SECONDS = 240
 # A bookmark arrives about once a minute: a longer silence means that the connection is dead.
 _WATCH_SILENCE_SECONDS = 90.0
 _REQUEST_SECONDS = 15.0
-_UNPROCESSABLE = 422
-# What the library raises. A manifest that it finds wrong never reaches the API server.
+# The errors of the library. A manifest that it finds wrong never reaches the API server.
 _TRANSLATED = (ApiException, ValidationError, asyncio.TimeoutError, aiohttp.ClientError, OSError)
 
 JSON_PATCH = "application/json-patch+json"
@@ -50,7 +49,7 @@ class KubeApi:
         """Connect as the pod's service account, or else as the kubeconfig's current context.
 
         Raises:
-            ConfigurationError: there is neither; nothing has been sent anywhere.
+            ConfigurationError: neither exists; nothing has been sent anywhere.
         """
         configuration = client.Configuration()
         try:
@@ -64,16 +63,18 @@ class KubeApi:
         except config.ConfigException as error:
             msg = (
                 "No Kubernetes cluster to start kernels on: this process has no service account, "
-                f"and no usable kubeconfig ({error}). Set KUBECONFIG to one."
+                f"and no usable kubeconfig ({error}). Set KUBECONFIG to the path of one."
             )
             raise ConfigurationError(msg) from error
         # The library imports hundreds of models at first use, which takes seconds.
         return await asyncio.to_thread(cls, client.ApiClient(configuration))
 
     async def close(self) -> None:
+        """Close all connections; watches that are open break."""
         await self._api_client.close()  # type: ignore[no-untyped-call]
 
     async def create_pod(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
+        """Create a Pod; returns it as stored. Its name is taken: api_reason AlreadyExists."""
         return await _object(
             self._core.create_namespaced_pod_without_preload_content(
                 namespace, cast(Any, manifest), _request_timeout=_REQUEST_SECONDS
@@ -83,6 +84,7 @@ class KubeApi:
     async def patch_pod(
         self, namespace: str, name: str, patch: Any, *, content_type: str = MERGE_PATCH
     ) -> Object:
+        """Patch a Pod; returns it as stored. A JSON patch whose test fails: status 422."""
         return await _object(
             self._core.patch_namespaced_pod_without_preload_content(
                 name,
@@ -94,6 +96,7 @@ class KubeApi:
         )
 
     async def delete_pod(self, namespace: str, name: str, *, grace_seconds: int) -> None:
+        """Have a Pod deleted; it is gone later, when its containers have ended. Not found: status 404."""
         await _object(
             self._core.delete_namespaced_pod_without_preload_content(
                 name,
@@ -104,7 +107,7 @@ class KubeApi:
         )
 
     async def pod_log(self, namespace: str, name: str, *, container: str, lines: int) -> str:
-        """The last `lines` lines of a container's log."""
+        """Return the last `lines` lines of a container's log."""
         body = await _body(
             self._core.read_namespaced_pod_log_without_preload_content(
                 name,
@@ -117,6 +120,7 @@ class KubeApi:
         return body.decode("utf-8", "replace")
 
     async def create_secret(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
+        """Create a Secret; returns it as stored."""
         return await _object(
             self._core.create_namespaced_secret_without_preload_content(
                 namespace, cast(Any, manifest), _request_timeout=_REQUEST_SECONDS
@@ -124,6 +128,7 @@ class KubeApi:
         )
 
     async def patch_secret(self, namespace: str, name: str, patch: Mapping[str, Any]) -> Object:
+        """Apply a merge patch to a Secret; returns it as stored."""
         return await _object(
             self._core.patch_namespaced_secret_without_preload_content(
                 name,
@@ -135,6 +140,7 @@ class KubeApi:
         )
 
     async def read_secret(self, namespace: str, name: str) -> Object:
+        """Read a Secret; its data is base64. Not found: status 404, as of the other reads."""
         return await _object(
             self._core.read_namespaced_secret_without_preload_content(
                 name, namespace, _request_timeout=_REQUEST_SECONDS
@@ -142,6 +148,7 @@ class KubeApi:
         )
 
     async def read_deployment(self, namespace: str, name: str) -> Object:
+        """Read a Deployment."""
         return await _object(
             self._apps.read_namespaced_deployment_without_preload_content(
                 name, namespace, _request_timeout=_REQUEST_SECONDS
@@ -149,6 +156,7 @@ class KubeApi:
         )
 
     async def read_config_map(self, namespace: str, name: str) -> Object:
+        """Read a ConfigMap."""
         return await _object(
             self._core.read_namespaced_config_map_without_preload_content(
                 name, namespace, _request_timeout=_REQUEST_SECONDS
@@ -156,6 +164,7 @@ class KubeApi:
         )
 
     async def read_lease(self, namespace: str, name: str) -> Object:
+        """Read a Lease, with the resourceVersion that `replace_lease` needs."""
         return await _object(
             self._coordination.read_namespaced_lease_without_preload_content(
                 name, namespace, _request_timeout=_REQUEST_SECONDS
@@ -163,6 +172,7 @@ class KubeApi:
         )
 
     async def create_lease(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
+        """Create a Lease; returns it as stored. Another process was faster: status 409."""
         return await _object(
             self._coordination.create_namespaced_lease_without_preload_content(
                 namespace, cast(Any, manifest), _request_timeout=_REQUEST_SECONDS
@@ -182,7 +192,7 @@ class KubeApi:
     ) -> Collection:
         """The Pods, Events, ConfigMaps or DaemonSets of a namespace, to list and to watch.
 
-        Of Events only those that are to come are of interest: they are watched and never listed.
+        Events are watched and never listed: only future ones matter.
         """
         methods = {
             "Pod": self._core.list_namespaced_pod,
@@ -215,7 +225,7 @@ class Collection:
         return _WATCH_SILENCE_SECONDS if self._listed else _WATCH_SECONDS + _REQUEST_SECONDS
 
     async def list(self) -> tuple[list[Object], str]:
-        """The objects, and the resource version they were read at; "" is the present."""
+        """Return the objects, and the resource version they were read at; "" is the present."""
         if not self._listed:
             return [], ""
         raw = getattr(
@@ -227,7 +237,7 @@ class Collection:
         return answer.get("items") or [], answer["metadata"]["resourceVersion"]
 
     async def changes(self, resource_version: str) -> AsyncGenerator[tuple[str, Object], None]:
-        """What happens after `resource_version`: (ADDED | MODIFIED | DELETED | BOOKMARK, object).
+        """Yield the changes after `resource_version`: (ADDED | MODIFIED | DELETED | BOOKMARK, object).
 
         Ends when the server closes the stream, which it does every few minutes.
 
@@ -275,7 +285,7 @@ async def _object(call: Awaitable[aiohttp.ClientResponse]) -> Object:
 
 
 def _refusal(status: int, body: bytes) -> ClusterError:
-    """The API's Status object as an error; a body that is none is dropped: it may hold anything."""
+    """The API's Status object as an error; any other body is dropped: it may hold anything."""
     try:
         answer = json.loads(body)
     except ValueError:
@@ -288,7 +298,8 @@ def _refusal(status: int, body: bytes) -> ClusterError:
 
 def _translated(error: Exception) -> ClusterError:
     if isinstance(error, ValidationError):
-        return ClusterError(_told(error), status=_UNPROCESSABLE, api_reason="Invalid")
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        return ClusterError(_problems(error), status=status, api_reason="Invalid")
     if isinstance(error, ApiException):
         return ClusterError(
             str(error.reason), status=error.status or 0, api_reason=str(error.reason or "")
@@ -298,8 +309,8 @@ def _translated(error: Exception) -> ClusterError:
     return ClusterError(f"{type(error).__name__}: {error}")
 
 
-def _told(error: ValidationError) -> str:
-    """Which fields of a manifest the library finds wrong, and why; no values, which may be anybody's."""
+def _problems(error: ValidationError) -> str:
+    """The fields of a manifest that the library finds wrong, and why; no values, which may be secret."""
     return "; ".join(
         f"{'.'.join(map(str, problem['loc'][1:]))}: {problem['msg']}"
         for problem in error.errors(include_input=False, include_url=False)

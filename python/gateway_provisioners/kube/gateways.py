@@ -1,15 +1,12 @@
-"""The gateways of one release: which of their processes still run."""
+"""The gateways of one release, and which of their processes still run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.model.pod.kernel_state import annotation, annotations_patch
-
-Object = dict[str, Any]
 
 _PROCESS_ANNOTATION = "gateway-provisioners/process"
 _ENDED_PHASES = frozenset({"Failed", "Succeeded"})
@@ -22,8 +19,8 @@ class Gateways:
     its pod is gone, has ended, or holds another process's name.
 
     Args:
-        own_pod: the pod of this process; "" outside of a cluster, where it is alone.
-        process: the name of this process, unique over all times.
+        own_pod: the pod of this process; "" outside a cluster, where it has no peers.
+        process: the name of this process, never used before or again.
     """
 
     def __init__(
@@ -40,7 +37,7 @@ class Gateways:
         )
 
     async def start(self) -> None:
-        """Make this process known to the others, and get to know them.
+        """Announce this process to the others, and begin to follow them.
 
         Raises:
             ClusterError: the API refused.
@@ -58,7 +55,7 @@ class Gateways:
             await self._cache.stop()
 
     def is_alive(self, process: str) -> bool:
-        """Whether the process still runs, as far as the watch knows."""
+        """Return whether the process still runs, as far as the watch knows."""
         if process == self.process:
             return True
         if self._cache is None or not process:
@@ -70,7 +67,7 @@ class Gateways:
         )
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` when a process may have come or gone; returns how to end that."""
+        """Call `listener` when a process may have come or gone; returns the function that ends it."""
         if self._cache is None:
             return lambda: None
         return self._cache.subscribe(lambda _change, _pod: listener())

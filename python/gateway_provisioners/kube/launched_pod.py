@@ -1,15 +1,20 @@
-"""One kernel pod, from its creation until it is gone, as the watch tells it."""
+"""One kernel pod, from its creation until it is gone, as the watch reports it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import Any, Protocol
 
+from gateway_provisioners.aio import Changes
 from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
-from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, StartFailure
+from gateway_provisioners.kube.api import KubeApi
+from gateway_provisioners.kube.cache import ObjectCache
+from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST
 from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.pod import status as pod_status
 from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
@@ -20,50 +25,59 @@ from gateway_provisioners.model.pod.kernel_state import (
     read_state,
 )
 from gateway_provisioners.model.pod.manifest import build_owned_secret, build_record_patch
-from gateway_provisioners.tasks.changes import Changes
-
-if TYPE_CHECKING:
-    from gateway_provisioners.kube.pods import KernelPods
-
-Object = dict[str, Any]
-
-_NOT_FOUND = 404
 
 _log = logging.getLogger(__name__)
 
 
-class LaunchedPod:
-    """The handle of one pod; `forget` it when it is of no more interest."""
+class PodOperations(Protocol):
+    """The part of `KernelPods` that the handle of one pod needs; documented there."""
 
-    def __init__(self, pods: KernelPods, name: str) -> None:
+    api: KubeApi
+    namespace: str
+    process: str
+    cache: ObjectCache
+    warnings: ObjectCache
+
+    async def annotate(self, name: str, annotations: Mapping[str, str | None]) -> None: ...
+
+    async def change_state(self, name: str, before: str, after: str) -> bool: ...
+
+    async def remove_kernel(self, name: str, *, grace_seconds: int) -> None: ...
+
+    def remove_kernel_soon(self, name: str, *, grace_seconds: int) -> None: ...
+
+    def remove_soon(self, name: str) -> None: ...
+
+
+class LaunchedPod:
+    """A `Workload` that is a pod; other gateways may restart or end its kernel as well."""
+
+    def __init__(self, pods: PodOperations, name: str) -> None:
         self.name = name
         self._pods = pods
         self._pod: Object = {}
         self._gone = False
         self._removing = False
         self._changes = Changes()
-        # Before the pod is created: the watch may tell of it before the answer to its POST comes.
-        self._unsubscribe = pods.pods.subscribe(self._on_change, name=name)
+        # Before the pod is created: the watch may report it before the answer to its POST comes.
+        self._unsubscribe = pods.cache.subscribe(self._on_change, name=name)
 
     @property
     def address(self) -> str | None:
-        """The pod's IP address, once known."""
+        """The pod's IP address, or None before it is known."""
         return pod_status.pod_ip(self._pod)
 
     @property
     def progress(self) -> str:
-        """How far the pod has come, in words."""
         return pod_status.progress(self._pod)
 
     def exit_code(self) -> int | None:
-        """The kernel's exit code, or None while nothing says that it ended."""
         code = pod_status.exit_code(self._pod)
         if code is None and (self._gone or self._removing):
             return EXIT_CODE_OF_LOST
         return code
 
     def end_cause(self) -> str | None:
-        """Why the pod ended, in words, if it was not this process that ended it."""
         return None if self._removing else pod_status.end_cause(self._pod)
 
     def seen(self, manifest: Object) -> None:
@@ -72,19 +86,12 @@ class LaunchedPod:
             self._pod = manifest
 
     async def wait_address(self) -> str:
-        """The pod's address, as soon as it has one."""
         return await self._changes.until(lambda: self.address)
 
     async def wait_gone(self) -> None:
-        """Return when the API no longer has the pod, or has it as one that takes up nothing."""
         await self._changes.until(lambda: self._gone or pod_status.has_ended(self._pod) or None)
 
-    async def start_failure(self, *, unschedulable_grace: float) -> StartFailure:
-        """Why the pod cannot start; never returns for a pod that can.
-
-        Args:
-            unschedulable_grace: seconds to wait for a node to appear before giving up.
-        """
+    async def start_failure(self, *, unschedulable_grace: float) -> LaunchFailed:
         watchers = [
             asyncio.create_task(self._status_failure(unschedulable_grace)),
             asyncio.create_task(self._event_failure()),
@@ -97,7 +104,6 @@ class LaunchedPod:
                 watcher.cancel()
 
     async def log_tail(self, lines: int = 20) -> str:
-        """The last lines that the kernel's container printed, or "" where there is no log."""
         try:
             return await self._pods.api.pod_log(
                 self._pods.namespace,
@@ -110,7 +116,7 @@ class LaunchedPod:
             return ""
 
     async def remember(self, record: KernelRecord) -> None:
-        """Store what another gateway needs to take the kernel over, and mark the pod as running.
+        """Store the record in the pod's Secret, and mark the pod as running.
 
         Raises:
             ClusterError: it could not be stored.
@@ -120,7 +126,6 @@ class LaunchedPod:
 
     @property
     def is_busy_elsewhere(self) -> bool:
-        """Whether another process is restarting or ending the kernel."""
         state = read_state(self._pod) if self._pod else None
         return (
             state is not None
@@ -129,44 +134,32 @@ class LaunchedPod:
         )
 
     async def begin_restart(self) -> None:
-        """Keep all others from restarting the kernel from here on.
-
-        Raises:
-            KernelBusy: somebody else restarts or ends it.
-            ClusterError: the API did not answer.
-        """
         await self._change_state(RUNNING, RESTARTING)
 
     async def give_up_restart(self) -> None:
-        """Leave the kernel, dead as it is, to whoever restarts dead kernels."""
         try:
             await self._change_state(RESTARTING, RUNNING)
         except (ClusterError, KernelBusy) as error:
             _log.warning("pod %s: %s", self.name, error)
 
-    async def replaced(self) -> None:
-        """Remove the pod, in whose place another one is the kernel now.
-
-        Raises:
-            KernelBusy: the kernel was ended meanwhile; what replaces this pod has to go as well.
-        """
+    async def remove_replaced(self) -> None:
         try:
             await self._change_state(RESTARTING, ENDING)
         except ClusterError as error:
             _log.warning("pod %s: %s", self.name, error)
-        self.discard_soon()
+        self.remove_soon()
 
     async def _change_state(self, before: str, after: str) -> None:
-        if self._gone:  # deleted behind our back: nobody else has a claim on it either
+        if self._gone:  # deleted by another client of the API: no other gateway has a claim either
             return
         if not await self._pods.change_state(self.name, before, after):
-            raise KernelBusy("It is being restarted or shut down by somebody else; try again.")
+            raise KernelBusy("Another gateway is restarting it or shutting it down; try again.")
 
     async def mark(self, metadata: Mapping[str, Any]) -> None:
-        """Merge labels, annotations and owners into a pod that somebody else created.
+        """Merge labels, annotations and owners into a pod that a launch script created.
 
         Raises:
-            LaunchFailed: there is no such pod, or the API refused.
+            LaunchFailed: the pod does not exist, or the API refused.
         """
         try:
             pod = await self._pods.api.patch_pod(
@@ -181,51 +174,44 @@ class LaunchedPod:
         try:
             await self._pods.api.patch_secret(self._pods.namespace, self.name, patch)
         except ClusterError as error:
-            if error.status != _NOT_FOUND:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
-            # A pod that a kernelspec's own script made has no Secret of ours yet.
+            # A pod that a kernelspec's own script made has no Secret yet.
             secret = build_owned_secret(self._pod, data=patch["data"])
             await self._pods.api.create_secret(self._pods.namespace, secret)
 
     async def stop(self) -> None:
-        """End what runs in the pod and keep the pod, with all that is remembered of the kernel.
-
-        It counts as ended from here on: nothing will come back from it.
+        """See `Workload.stop`.
 
         Raises:
             ClusterError: the API did not answer.
         """
-        # A pod that has run for that long is ended by its kubelet; a pod that was deleted would be gone.
+        # The kubelet ends a pod that has run for that long; a pod that was deleted would be gone.
         deadline = {"spec": {"activeDeadlineSeconds": 1}}
         try:
             await self._pods.api.patch_pod(self._pods.namespace, self.name, deadline)
         except ClusterError as error:
-            if error.status != _NOT_FOUND:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
-        self._ended()
+        self._set_removing()
 
     async def remove(self, *, grace_seconds: int) -> None:
-        """End the kernel; where the API does not answer, go on trying in the background.
-
-        It counts as ended from here on: nothing will come back from it.
-        """
         try:
-            await self._pods.end(self.name, grace_seconds=grace_seconds)
+            await self._pods.remove_kernel(self.name, grace_seconds=grace_seconds)
         except ClusterError as error:
             _log.warning("cannot remove pod %s yet: %s", self.name, error)
-            self._pods.end_soon(self.name, grace_seconds=grace_seconds)
-        self._ended()
+            self._pods.remove_kernel_soon(self.name, grace_seconds=grace_seconds)
+        self._set_removing()
 
-    def discard_soon(self) -> None:
+    def remove_soon(self) -> None:
         """Delete this pod and no other of its kernel, in the background."""
         self._pods.remove_soon(self.name)
-        self._ended()
+        self._set_removing()
 
-    def forget(self) -> None:
-        """Stop following the pod, which stays as it is."""
+    def release(self) -> None:
         self._unsubscribe()
 
-    def _ended(self) -> None:
+    def _set_removing(self) -> None:
         self._removing = True
         self._changes.changed()
 
@@ -234,34 +220,18 @@ class LaunchedPod:
         self._gone = change == "DELETED"
         self._changes.changed()
 
-    async def _status_failure(self, grace: float) -> StartFailure:
-        def failure(*, unschedulable_is_final: bool) -> StartFailure | None:
+    async def _status_failure(self, grace: float) -> LaunchFailed:
+        def failure(is_final: bool) -> LaunchFailed | None:
             if self._gone:
-                return StartFailure("Deleted", "Its pod was deleted while it was starting.")
-            return pod_status.start_failure(
-                self._pod, unschedulable_is_final=unschedulable_is_final
-            )
+                return LaunchFailed("Deleted", "Its pod was deleted while it was starting.")
+            return pod_status.start_failure(self._pod, unschedulable_is_final=is_final)
 
-        while True:
-            found = await self._changes.until(
-                lambda: (
-                    failure(unschedulable_is_final=not grace)
-                    or (pod_status.is_unschedulable(self._pod) or None)
-                )
-            )
-            if isinstance(found, StartFailure):
-                return found
-            try:
-                await asyncio.wait_for(
-                    self._changes.until(lambda: not pod_status.is_unschedulable(self._pod) or None),
-                    grace,
-                )
-            except asyncio.TimeoutError:
-                if still := failure(unschedulable_is_final=True):
-                    return still
+        return await self._changes.until_final(
+            failure, may_pass=lambda: pod_status.is_unschedulable(self._pod), grace=grace
+        )
 
-    async def _event_failure(self) -> StartFailure:
-        found: asyncio.Future[StartFailure] = asyncio.get_running_loop().create_future()
+    async def _event_failure(self) -> LaunchFailed:
+        found: asyncio.Future[LaunchFailed] = asyncio.get_running_loop().create_future()
 
         def on_event(_change: str, event: Object) -> None:
             if event.get("involvedObject", {}).get("name") != self.name or found.done():

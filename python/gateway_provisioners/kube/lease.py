@@ -1,9 +1,9 @@
-"""One of several processes at a time: a Lease of the API group coordination.k8s.io.
+"""Leader election among processes with a Lease of the API group coordination.k8s.io.
 
 The protocol is that of client-go's leader election: the holder renews the Lease, and another process
-takes it when it has seen no renewal for as long as the Lease says. Time is measured by each process for
-itself and never compared, so clocks may differ. Beyond that, a Lease whose holder is known to be gone is
-taken at once.
+takes it when it has seen no renewal for the duration in the Lease. Each process measures time by its own
+clock and never compares it, so clocks may differ. In addition, a Lease whose holder is known to be gone
+is taken at once.
 """
 
 from __future__ import annotations
@@ -14,33 +14,30 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from http import HTTPStatus
 from typing import Any
 
+from gateway_provisioners.aio import Backoff, Loop, within
 from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.kube.api import KubeApi
-from gateway_provisioners.tasks.waiting import within
-
-Object = dict[str, Any]
+from gateway_provisioners.model.objects import Object
 
 DURATION_SECONDS = 30
 RENEW_SECONDS = 10.0
-# Before another process may take it: a holder that cannot renew has to stop acting as one.
+# Before another process may take it: a holder that cannot renew must stop acting as the leader.
 _GIVE_UP_SECONDS = 20.0
-
-_NOT_FOUND = 404
-_CONFLICT = 409
 
 _log = logging.getLogger(__name__)
 
 
 class Lease:
-    """The part of one process in the contest for one Lease.
+    """One process that contends for one Lease.
 
     Args:
         holder: the name of this process.
-        owner: an ownerReference with which Kubernetes collects the Lease, or None.
-        is_alive: whether the process of that name still runs.
-        clock: seconds of a clock that only goes forward.
+        owner: an ownerReference; Kubernetes deletes the Lease with the owner. Or None.
+        is_alive: returns whether the process of that name still runs.
+        clock: a clock that only goes forward, in seconds.
     """
 
     def __init__(
@@ -66,29 +63,29 @@ class Lease:
         self._seen_at = 0.0
         self._renewed_at: float | None = None
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(
+            f"lease {name}",
+            self._contend_and_wait,
+            Backoff(RENEW_SECONDS, RENEW_SECONDS),
+            pause=self._wait,
+        )
 
     @property
     def held(self) -> bool:
-        """Whether this process holds it, beyond doubt."""
+        """True if this process holds the Lease for certain."""
         return self._renewed_at is not None and self._clock() - self._renewed_at < _GIVE_UP_SECONDS
 
     def start(self) -> None:
-        """Begin to contend for it, from the running event loop."""
-        self._task = asyncio.create_task(self._contend_forever(), name=f"lease {self._name}")
+        """Begin to contend for it, in the running event loop."""
+        self._loop.start()
 
     def look_again(self) -> None:
-        """Try at once: its holder may be gone."""
+        """Try at once: the holder may be gone."""
         self._wake.set()
 
     async def release(self) -> None:
-        """Stop contending, and leave it to the others if it was ours."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-        self._task = None
+        """Stop contending, and give the Lease up if this process holds it."""
+        await self._loop.stop()
         if not self.held:
             return
         self._renewed_at = None
@@ -97,15 +94,14 @@ class Lease:
         except ClusterError as error:
             _log.info("lease %s could not be released: %s", self._name, error)
 
-    async def _contend_forever(self) -> None:
-        while True:
-            try:
-                await self.contend()
-            except ClusterError as error:
-                _log.info("lease %s: %s", self._name, error)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await within(RENEW_SECONDS, self._wake.wait())
-            self._wake.clear()
+    async def _contend_and_wait(self) -> None:
+        await self.contend()
+        await self._wait(RENEW_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await within(seconds, self._wake.wait())
+        self._wake.clear()
 
     async def contend(self) -> None:
         """Renew the Lease, or take it if it is free; once.
@@ -120,9 +116,9 @@ class Lease:
         try:
             await self._write(self._holder)
         except ClusterError as error:
-            if error.status != _CONFLICT:
+            if error.status != HTTPStatus.CONFLICT:
                 raise
-            self._renewed_at = None  # somebody else was faster
+            self._renewed_at = None  # another process was faster
         else:
             if self._renewed_at is None:
                 _log.info("this process holds the lease %s now", self._name)
@@ -132,7 +128,7 @@ class Lease:
         try:
             self._lease = await self._api.read_lease(self._namespace, self._name)
         except ClusterError as error:
-            if error.status != _NOT_FOUND:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
             self._lease = {}
             return True

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
-from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed, TooManyKernels
+from gateway_provisioners.aio import Background
+from gateway_provisioners.errors import ClusterError, KernelBusy, TooManyKernels
 from gateway_provisioners.kube.api import JSON_PATCH, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.launched_pod import LaunchedPod
 from gateway_provisioners.model.kernel_record import KernelRecord
-from gateway_provisioners.model.pod.admission import Limits
+from gateway_provisioners.model.objects import Object
+from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.model.pod.api_refusal import creation_failure
 from gateway_provisioners.model.pod.kernel_state import (
     KERNEL_ID_LABEL,
@@ -34,35 +37,29 @@ from gateway_provisioners.model.pod.manifest import (
     open_gate_patch,
     read_record,
 )
-from gateway_provisioners.tasks.background import Background
-
-Object = dict[str, Any]
-
-_NOT_FOUND = 404
-_UNPROCESSABLE = 422  # a JSON patch whose test failed
 
 
 class KernelPods:
     """All kernel pods of one namespace, seen through one watch of Pods and one of their warnings.
 
     Args:
-        instance: whose kernels: a value of the label app.kubernetes.io/instance.
-        process: the name of this process, which goes where it changes a pod's state.
-        limits: how many kernels there may be.
+        instance: the kernels' value of the label app.kubernetes.io/instance.
+        process: the name of this process, which it writes where it changes a pod's state.
+        quota: the number of kernels that may run.
     """
 
     def __init__(
-        self, api: KubeApi, namespace: str, *, instance: str, process: str, limits: Limits
+        self, api: KubeApi, namespace: str, *, instance: str, process: str, quota: KernelQuota
     ) -> None:
         self.api = api
         self.namespace = namespace
         self.instance = instance
         self.process = process
-        self.limits = limits
-        self.pods = ObjectCache("pods", self._collection())
+        self.quota = quota
+        self.cache = ObjectCache("pods", self._collection())
         self._names: defaultdict[str, set[str]] = defaultdict(set)
         """The names of each kernel's pods."""
-        self.pods.subscribe(self._file)
+        self.cache.subscribe(self._index)
         self.warnings = ObjectCache(
             "events",
             api.collection(
@@ -78,25 +75,25 @@ class KernelPods:
 
     async def start(self) -> None:
         """Begin to follow the namespace; returns when its pods are known."""
-        self.pods.start()
+        self.cache.start()
         self.warnings.start()
-        await self.pods.wait_synced()
+        await self.cache.wait_synced()
 
     async def stop(self) -> None:
-        """Stop following; kernels stay untouched, removals under way are finished first."""
+        """Stop following, after the removals under way; kernels stay untouched."""
         await self._removals.finish()
-        await self.pods.stop()
+        await self.cache.stop()
         await self.warnings.stop()
 
     async def create(self, spec: KernelPodSpec) -> LaunchedPod:
         """Make the kernel's Pod and Secret.
 
         Raises:
-            KernelBusy: another host restarts the same kernel.
-            TooManyKernels: there is no room for it within the limits; nothing is left behind.
+            KernelBusy: another gateway restarts the same kernel.
+            TooManyKernels: it would exceed the quota; nothing is left behind.
             LaunchFailed: the API refused; nothing is left behind.
         """
-        self.refuse_beyond_limits(spec)
+        self.refuse_beyond_quota(spec)
         pod = LaunchedPod(self, spec.name)
         refusal = self._refusal_when_seen(spec)
         try:
@@ -108,41 +105,40 @@ class KernelPods:
                 self.namespace, spec.name, open_gate_patch(manifest), content_type=JSON_PATCH
             )
         except ClusterError as error:
-            if error.api_reason == "AlreadyExists":  # another host's, for the same kernel
-                pod.forget()
-                raise KernelBusy("It is being restarted by somebody else; try again.") from error
-            pod.discard_soon()
-            failure = creation_failure(
+            if error.api_reason == "AlreadyExists":  # another gateway's, for the same kernel
+                pod.release()
+                raise KernelBusy("Another gateway is restarting it; try again.") from error
+            pod.remove_soon()
+            raise creation_failure(
                 status=error.status, api_reason=error.api_reason, message=str(error)
-            )
-            raise LaunchFailed(failure.reason, failure.message) from error
+            ) from error
         except BaseException:  # cancelled half-way: the pod may exist all the same
-            pod.discard_soon()
+            pod.remove_soon()
             raise
         finally:
             refusal.cancel()
         return pod
 
-    def refuse_beyond_limits(self, spec: KernelPodSpec) -> None:
-        """Look whether there is room for one more kernel, as far as the watch knows.
+    def refuse_beyond_quota(self, spec: KernelPodSpec) -> None:
+        """Check that one more kernel may run, as far as the watch knows.
 
         Raises:
-            TooManyKernels: there is none.
+            TooManyKernels: it would exceed the quota.
         """
         _raise_if_refused(self._refusal(spec))
 
     def _refusal(self, spec: KernelPodSpec) -> str:
-        return self.limits.refusal(
-            self.pods.objects.values(),
+        return self.quota.refusal(
+            self.cache.objects.values(),
             instance=self.instance,
             kernel_id=spec.kernel_id,
             username=spec.username,
         )
 
     def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[str]:
-        """Why the kernel is one too many, or "": known when the watch tells of its pod."""
+        """A future of the refusal, or "", which is known when the watch reports the kernel's pod."""
         refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        if not self.limits:
+        if not self.quota:
             refusal.set_result("")
             return refusal
 
@@ -150,18 +146,18 @@ class KernelPods:
             if not refusal.done():
                 refusal.set_result(self._refusal(spec))
 
-        unsubscribe = self.pods.subscribe(on_change, name=spec.name)
+        unsubscribe = self.cache.subscribe(on_change, name=spec.name)
         refusal.add_done_callback(lambda _: unsubscribe())
         return refusal
 
     def expect(self, name: str) -> LaunchedPod:
-        """The handle of a pod that somebody else is about to create."""
+        """The handle of a pod that a launch script is about to create."""
         return LaunchedPod(self, name)
 
     def adopt(self, name: str) -> LaunchedPod:
-        """The handle of a pod that another gateway launched and that the watch knows."""
+        """The handle of a pod that another gateway launched and that the watch has reported."""
         pod = LaunchedPod(self, name)
-        pod.seen(self.pods.objects[name])
+        pod.seen(self.cache.objects[name])
         return pod
 
     def kernel_ids(self) -> set[str]:
@@ -171,10 +167,10 @@ class KernelPods:
     def of_kernel(self, kernel_id: str) -> list[PodState]:
         """The pods of one kernel, as far as the watch knows."""
         names = self._names.get(kernel_id, ())
-        return [read_state(self.pods.objects[name]) for name in sorted(names)]
+        return [read_state(self.cache.objects[name]) for name in sorted(names)]
 
-    def _file(self, change: str, pod: Object) -> None:
-        """File a pod under its kernel: who asks for every kernel must not look at all pods each time."""
+    def _index(self, change: str, pod: Object) -> None:
+        """Index a pod by its kernel, so that no look-up of a kernel goes through all pods."""
         kernel_id, name = kernel_id_of(pod, self.instance), pod["metadata"]["name"]
         if change != "DELETED" and kernel_id:
             self._names[kernel_id].add(name)
@@ -184,7 +180,7 @@ class KernelPods:
                 del self._names[kernel_id]
 
     async def find(self, kernel_id: str) -> None:
-        """Ask the API itself for the pods of a kernel of which the watch may not have told yet.
+        """Ask the API itself for the pods of a kernel that the watch may not have reported yet.
 
         Raises:
             ClusterError: it did not answer.
@@ -192,13 +188,13 @@ class KernelPods:
         if label := label_value(kernel_id):
             found, _ = await self._collection(**{KERNEL_ID_LABEL: label}).list()
             for pod in found:
-                self.pods.learn(pod)
+                self.cache.learn(pod)
 
     async def record(self, name: str) -> KernelRecord | None:
-        """Read what `LaunchedPod.remember` stored for the pod `name`; None if nothing is stored.
+        """Read the record that `LaunchedPod.remember` stored for the pod `name`, or None.
 
         Raises:
-            ClusterError: there is no Secret, or the API did not answer.
+            ClusterError: the Secret does not exist, or the API did not answer.
             NewerRecord: a gateway of a later release stored it.
             ProtocolError: it is malformed.
         """
@@ -208,11 +204,11 @@ class KernelPods:
     async def change_state(
         self, name: str, before: str, after: str, *, operator: str | None = None
     ) -> bool:
-        """Write down what this process does with a pod; False if the pod was not as expected.
+        """Change the state of a pod; returns False if the pod was not in the state `before`.
 
         Args:
-            before: the state in which the pod has to be; any but RUNNING is that of an operator.
-            operator: who made it so; None: this process.
+            before: the state that the pod must be in; each state but RUNNING has an operator.
+            operator: the process that set `before`; None: this process.
 
         Raises:
             ClusterError: the API did not answer.
@@ -224,10 +220,11 @@ class KernelPods:
         try:
             changed = await self.api.patch_pod(self.namespace, name, patch, content_type=JSON_PATCH)
         except ClusterError as error:
-            if error.status in (_NOT_FOUND, _UNPROCESSABLE):
+            # The second: the test in the patch failed.
+            if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY):
                 return False
             raise
-        self.pods.learn(changed)
+        self.cache.learn(changed)
         return True
 
     def _operator_of(self, state: str) -> str:
@@ -240,44 +237,42 @@ class KernelPods:
             ClusterError: the API refused or did not answer.
         """
         patch = annotations_patch(annotations)
-        self.pods.learn(await self.api.patch_pod(self.namespace, name, patch))
+        self.cache.learn(await self.api.patch_pod(self.namespace, name, patch))
 
-    async def end(self, name: str, *, grace_seconds: int) -> None:
-        """Delete the pods of the kernel in the pod `name`, as something that was wanted; once.
+    async def remove_kernel(self, name: str, *, grace_seconds: int) -> None:
+        """Delete all pods of the kernel in the pod `name`, marked as ended on purpose.
 
         Raises:
             ClusterError: the API did not confirm.
         """
-        pod = self.pods.objects.get(name)
+        pod = self.cache.objects.get(name)
         kernel_id = kernel_id_of(pod, self.instance) if pod else ""
         others = {other.name for other in self.of_kernel(kernel_id)} if kernel_id else set()
         for each in [name, *sorted(others - {name})]:
             try:
                 await self.api.patch_pod(self.namespace, each, ending_patch(self.process))
             except ClusterError as error:
-                if error.status == _NOT_FOUND:
+                if error.status == HTTPStatus.NOT_FOUND:
                     continue
                 raise
-            await self.delete(each, grace_seconds=grace_seconds)
+            await self._remove(each, grace_seconds=grace_seconds)
 
-    def end_soon(self, name: str, *, grace_seconds: int) -> None:
-        """Like `end`, in the background, again and again until the API confirms it."""
-        self._removals.begin(f"end pod {name}", lambda: self.end(name, grace_seconds=grace_seconds))
+    def remove_kernel_soon(self, name: str, *, grace_seconds: int) -> None:
+        """Like `remove_kernel`, in the background until the API confirms it."""
+        self._removals.begin(
+            f"remove the kernel in pod {name}",
+            lambda: self.remove_kernel(name, grace_seconds=grace_seconds),
+        )
 
     def remove_soon(self, name: str) -> None:
-        """Delete one pod, which is nobody's kernel, in the same way."""
-        self._removals.begin(f"remove pod {name}", lambda: self.delete(name, grace_seconds=0))
+        """Delete one pod that is not a kernel, at once, in the background until the API confirms it."""
+        self._removals.begin(f"remove pod {name}", lambda: self._remove(name, grace_seconds=0))
 
-    async def delete(self, name: str, *, grace_seconds: int) -> None:
-        """Delete a pod once; one that is gone already is as good.
-
-        Raises:
-            ClusterError: the API did not confirm.
-        """
+    async def _remove(self, name: str, *, grace_seconds: int) -> None:
         try:
             await self.api.delete_pod(self.namespace, name, grace_seconds=grace_seconds)
         except ClusterError as error:
-            if error.status != _NOT_FOUND:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
 
 

@@ -1,12 +1,12 @@
-"""Why kernels do not start, and how they end: the words that all engines share."""
+"""The words that all engines share for kernels that do not start, and for kernels that end."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gateway_provisioners.errors import LaunchFailed
 
 EXIT_CODE_OF_LOST = 137  # as if killed: 128 + SIGKILL
 
-# How long a kernel that is ended may take to do so by itself.
+# How long a kernel that is stopped or removed may take to end by itself.
 GRACE_SECONDS = 5
 
 EXIT_CODE_HINTS = {
@@ -19,60 +19,50 @@ EXIT_CODE_HINTS = {
     139: "It crashed (segmentation fault).",
 }
 
-
-@dataclass(frozen=True)
-class StartFailure:
-    """Why a kernel cannot start.
-
-    Attributes:
-        reason: one CamelCase word, stable over releases.
-        message: the cause as a sentence, and what to do.
-        container_ran: whether the container has a log worth showing.
-    """
-
-    reason: str
-    message: str
-    container_ran: bool = False
-
-
 OUT_OF_MEMORY = "It needed more memory than its limit and was killed (OOMKilled)."
+NOT_REPORTED = "Its container runs, but its launcher has not reported to the gateway."
 
 
-def out_of_memory() -> StartFailure:
-    """The container was killed for what it needed."""
-    return StartFailure(
+def out_of_memory() -> LaunchFailed:
+    """The container was killed because it exceeded its memory limit."""
+    return LaunchFailed(
         "OOMKilled",
         f"{OUT_OF_MEMORY} Ask for more with KERNEL_MEMORY_LIMIT, or have the kernel's limit raised.",
         container_ran=True,
     )
 
 
-def container_exited(code: int) -> StartFailure:
+def container_exited(code: int) -> LaunchFailed:
     """The container ended by itself."""
     hint = EXIT_CODE_HINTS.get(code, "")
-    return StartFailure(
+    return LaunchFailed(
         "ContainerExited",
         f"Its container exited with code {code} before the kernel was up. {hint}".rstrip(),
         container_ran=True,
     )
 
 
-def image_failure(image: object, reason: str, message: str, *, who: str) -> StartFailure:
-    """The engine cannot have the image.
+def container_cannot_run(message: str) -> LaunchFailed:
+    """The engine cannot make or start the container; `message` is its sentence."""
+    return LaunchFailed("ContainerCannotRun", f"Its container cannot be made or started: {message}")
+
+
+def image_failure(image: object, reason: str, message: str, *, puller: str) -> LaunchFailed:
+    """The engine cannot get the image.
 
     Args:
         reason: the engine's word for it.
         message: its sentence.
-        who: has to be allowed to pull it.
+        puller: the party that must be allowed to pull it.
     """
-    return StartFailure(
+    return LaunchFailed(
         "ImagePull",
         f"The image {image!r} cannot be pulled ({reason}): {sentence(message)} "
-        f"Check its name and tag, and that {who} may pull it.",
+        f"Check its name and tag, and that {puller} may pull it.",
     )
 
 
 def sentence(text: str) -> str:
-    """`text` of somebody else's with a full stop, so that a sentence of ours can follow."""
+    """`text`, which another program wrote, with a full stop, so that a sentence can follow."""
     text = text.strip()
     return text if not text or text.endswith((".", "!", "?")) else f"{text}."

@@ -12,7 +12,7 @@ from gateway_provisioners.model.kernel_record import KernelRecord
 
 @dataclass(frozen=True)
 class StoredKernel:
-    """What is stored of one workload.
+    """The stored data of one workload.
 
     Attributes:
         restarting: whether another workload is about to replace this one.
@@ -67,7 +67,7 @@ class StoredKernel:
 
 @dataclass(frozen=True)
 class Recovery:
-    """What to do, by names of workloads.
+    """The actions to take, by names of workloads.
 
     Attributes:
         adopt: kernels that exist, dead or alive, and those whose restart was never finished.

@@ -11,7 +11,8 @@ from typing import Any, cast
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
-from gateway_provisioners.errors import ConfigurationError, GatewayProvisionersError
+from gateway_provisioners.aio import within
+from gateway_provisioners.errors import ConfigurationError, GatewayProvisionersError, LaunchFailed
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
@@ -24,7 +25,7 @@ from gateway_provisioners.provisioners.authorization import check_user
 from gateway_provisioners.provisioners.client_environment import client_environment
 from gateway_provisioners.provisioners.contract import GatewayContract
 from gateway_provisioners.provisioners.engine_services import EngineServices
-from gateway_provisioners.provisioners.host_errors import as_http_error, of_kernel
+from gateway_provisioners.provisioners.http_errors import as_http_errors
 from gateway_provisioners.provisioners.kernel_environment import kernel_environment
 from gateway_provisioners.provisioners.launch_outcome import (
     LaunchTerms,
@@ -124,7 +125,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             tornado.web.HTTPError: the message says what is wrong.
         """
         self._environment = client_environment(kwargs.pop("env", None))
-        try:
+        with as_http_errors():
             self._check_configuration()
             self._request = parse_launch_request(
                 self._environment,
@@ -137,8 +138,6 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
                 authorized=self.authorized_users,
                 unauthorized=self.unauthorized_users,
             )
-        except GatewayProvisionersError as error:
-            raise as_http_error(error) from error
         kwargs["env"] = {}  # jupyter_client expects one; the kernel's is made in `launch_kernel`
         kwargs.setdefault("cmd", self.kernel_spec.argv)
         return kwargs
@@ -153,26 +152,30 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         """
         assert self._request is not None  # noqa: S101 - pre_launch comes first by contract
         self._attempt += 1
-        try:
-            response_server = await self._acquire_services()
-            self._launch_key = new_launch_key()
-            with response_server.expect(self.kernel_id, self._launch_key) as expectation:
-                launch = self._launch(self._request, response_server)
-                self._workload = await self.create_workload(launch)
-                self._connection = await first_of_connection_or_failure(
-                    self._workload, expectation, self._terms(launch)
-                )
-            await self._workload.remember(self._record())
-            await self._replace_predecessor()
-        except BaseException as error:
-            await self._abandon_launch()
-            if isinstance(error, GatewayProvisionersError):
-                told = of_kernel(error, self._kernel_name, self.kernel_id)
-                raise as_http_error(told) from told
-            raise
+        with as_http_errors():
+            try:
+                connection = await self._launch_workload(self._request)
+            except BaseException as error:
+                await self._abandon_launch()
+                if isinstance(error, LaunchFailed):
+                    error.kernel = f"{self._kernel_name!r} ({self.kernel_id})"
+                raise
         self._forget_keys_of_earlier_attempt()
-        self.connection_info = cast(KernelConnectionInfo, self._connection.to_jupyter())
+        self.connection_info = cast(KernelConnectionInfo, connection.to_jupyter())
         return self.connection_info
+
+    async def _launch_workload(self, request: LaunchRequest) -> ConnectionInfo:
+        response_server = await self._acquire_services()
+        self._launch_key = new_launch_key()
+        with response_server.expect(self.kernel_id, self._launch_key) as expectation:
+            launch = self._launch(request, response_server)
+            self._workload = await self.create_workload(launch)
+            self._connection = await first_of_connection_or_failure(
+                self._workload, expectation, self._terms(launch)
+            )
+        await self._workload.remember(self._record())
+        await self._replace_predecessor()
+        return self._connection
 
     async def poll(self) -> int | None:
         """Return the kernel's exit code, or None while it lives, without asking the engine."""
@@ -213,7 +216,8 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             await send_signal(endpoint, signum)
         except GatewayProvisionersError as error:
             if not shutting_down:
-                raise as_http_error(error) from error
+                with as_http_errors():
+                    raise
             self.log.info("Kernel %s did not take signal %s: %s", self.kernel_id, signum, error)
 
     async def shutdown_requested(self, restart: bool = False) -> None:  # noqa: ARG002
@@ -259,7 +263,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         if self._restarting:
             self._predecessor = workload
         else:
-            workload.forget()
+            workload.release()
         if not restart:
             await self._release_services()
 
@@ -267,14 +271,14 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         await self._acquire_services()
         self._load(record)
         if self._workload is not None:
-            self._workload.forget()
+            self._workload.release()
         self._workload = await self.adopt_workload(name)
         self._forget_keys_of_earlier_attempt()
 
     async def release(self) -> None:
         workload, self._workload = self._workload, None
         if workload is not None:
-            workload.forget()
+            workload.release()
             await self._release_services()
 
     async def get_provisioner_info(self) -> dict[str, Any]:
@@ -321,20 +325,21 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
 
     async def _wait_gone(self, workload: Workload) -> None:
         try:
-            await asyncio.wait_for(workload.wait_gone(), _GONE_SECONDS)
+            await within(_GONE_SECONDS, workload.wait_gone())
         except asyncio.TimeoutError:
             self.log.warning(
-                "Kernel %s: %s is still there, on a node that may be lost; going on without.",
+                "Kernel %s: %s was not removed within %.0f s (node lost?); restarting anyway.",
                 self.kernel_id,
                 workload.name,
+                _GONE_SECONDS,
             )
 
     async def _replace_predecessor(self) -> None:
         predecessor, self._predecessor = self._predecessor, None
         self._restarting = False
         if predecessor is not None:
-            predecessor.forget()
-            await predecessor.replaced()
+            predecessor.release()
+            await predecessor.remove_replaced()
 
     @property
     def _kernel_name(self) -> str:
@@ -399,8 +404,8 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         workload, self._workload = self._workload, None
         self._connection = None
         if workload is not None:
-            workload.discard_soon()
-            workload.forget()
+            workload.remove_soon()
+            workload.release()
         if self._predecessor is None:
             await self._release_services()
 

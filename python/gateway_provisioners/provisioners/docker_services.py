@@ -1,4 +1,4 @@
-"""What all kernels of a process on one Docker engine share: one connection, one stream of events."""
+"""The parts that all kernels of a process on a Docker engine share: one connection, one event stream."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DockerServices(EngineServices, DockerTraits):
 
     async def start_engine(self) -> None:
         if self.state_dir and not self.instance_is_lasting:
-            msg = "GP_STATE_DIR needs GP_INSTANCE: by its label a later process finds the kernels."
+            msg = "GP_STATE_DIR needs GP_INSTANCE: a later process finds the kernels by this label."
             raise ConfigurationError(msg)
         self._engine = await DockerEngine.connect(
             instance=self.instance,

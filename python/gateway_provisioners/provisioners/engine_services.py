@@ -1,7 +1,7 @@
-"""The parts of a process that all its kernels of one engine share; among them one response server.
+"""The parts of a process that all its kernels of one engine share, such as the response server.
 
-They are made by whoever needs them first on an event loop and closed by the last to let go. The gateway
-holds on to them for its lifetime; a script with one kernel is done with them when the kernel is.
+On an event loop the first holder starts them and the last one stops them. The gateway holds them for its
+lifetime; in a script with one kernel they stop with the kernel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ _of_loop: weakref.WeakKeyDictionary[
 
 
 class EngineServices(EngineTraits):
-    """Everything process-wide; get it with `of_running_loop`, then `acquire` and `release`."""
+    """The shared parts; get them with `of_running_loop`, then `acquire` and `release`.
+
+    Each kernel's provisioner is a holder, from its launch or adoption until its cleanup or release. The
+    gateway's back end is another: it acquires them before it serves, and calls `close` when it stops.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -32,30 +36,30 @@ class EngineServices(EngineTraits):
         self._response_server: ResponseServer | None = None
         self._gateway_key: GatewayKey | None = None
 
-    # What an engine provides.
+    # For an engine to implement.
 
     @property
     @abstractmethod
     def outlives_process(self) -> bool:
-        """Whether a later process finds the kernels of this one and takes them over."""
+        """True if a later process finds this one's kernels; read by provisioners after `acquire`."""
 
     @abstractmethod
     async def start_engine(self) -> None:
-        """Connect to the engine and follow what happens there.
+        """Connect to the engine and follow it; called by the first `acquire`.
 
         Raises:
-            ConfigurationError, EngineError: that cannot be done.
+            ConfigurationError, EngineError: that failed; `stop_engine` is called.
         """
 
     @abstractmethod
     async def stop_engine(self) -> None:
-        """Let go of all that `start_engine` made, or had made when it failed."""
+        """Close all that `start_engine` opened, even if it failed; called by the last `release`."""
 
-    # What provisioners and the gateway do with it.
+    # For provisioners and the gateway to call.
 
     @classmethod
     def of_running_loop(cls: type[Services], parent: Any = None) -> Services:
-        """The services of the running event loop; `parent` configures them when they are new."""
+        """Return the services of the running event loop; `parent` configures them when they are new."""
         services = _of_loop.setdefault(asyncio.get_running_loop(), {})
         if cls not in services:
             services[cls] = cls(parent=parent)
@@ -72,8 +76,8 @@ class EngineServices(EngineTraits):
         """Start everything, or count one more holder.
 
         Raises:
-            ConfigurationError: there is no engine, or the response port cannot be had.
-            EngineError: the engine does not let us in.
+            ConfigurationError: no engine is found, or no response port is free.
+            EngineError: the engine refused or did not answer.
         """
         async with self._lock:
             if not self._holders:
@@ -86,20 +90,20 @@ class EngineServices(EngineTraits):
             self._holders += 1
 
     async def release(self) -> None:
-        """Count one holder less, and stop everything when it was the last."""
+        """Count one holder less, and stop everything if it was the last."""
         async with self._lock:
             self._holders -= 1
             if not self._holders:
                 await self._stop()
 
     async def close(self) -> None:
-        """Stop everything, whoever still holds on to it: for a process that ends."""
+        """Stop everything, even if there are holders: for a process that ends."""
         async with self._lock:
             self._holders = 0
             await self._stop()
 
     async def _start_response_server(self) -> None:
-        # A tenth of a second, which a process whose kernels come and go need not spend again.
+        # This takes a tenth of a second, so the key is kept when the services start again.
         if self._gateway_key is None:
             self._gateway_key = await asyncio.to_thread(GatewayKey.generate)
         self._response_server = ResponseServer(

@@ -49,7 +49,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             **pod_options(self, launch.request),
         )
         if await asyncio.to_thread(replaced_script, self.kernel_spec.argv):
-            self.services.pods.refuse_beyond_limits(spec)
+            self.services.pods.refuse_beyond_quota(spec)
             return await self._run_own_script(spec, launch)
         return await self.services.pods.create(spec)
 
@@ -79,7 +79,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             await run_launch_script(self.kernel_spec.argv, values, environment)
             await pod.mark(build_marks(spec))
         except BaseException:
-            pod.discard_soon()
+            pod.remove_soon()
             raise
         return pod
 

@@ -1,4 +1,4 @@
-"""What all kernel pods of a process share: one API connection, one watch."""
+"""The parts that all kernel pods of a process share: one API connection, one watch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.gateways import Gateways
 from gateway_provisioners.kube.lease import Lease
 from gateway_provisioners.kube.pods import KernelPods
-from gateway_provisioners.model.pod.admission import Limits
+from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.provisioners.engine_services import EngineServices
 from gateway_provisioners.provisioners.engine_traits import KubernetesTraits
 
@@ -21,7 +21,7 @@ class KubernetesServices(EngineServices, KubernetesTraits):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.process = uuid.uuid4().hex[:12]
-        """The name of this process, in what it writes into pods: unique over all times."""
+        """The name of this process in what it writes into pods; never used before or again."""
         self._gateways: Gateways | None = None
         self._api: KubeApi | None = None
         self._pods: KernelPods | None = None
@@ -55,7 +55,7 @@ class KubernetesServices(EngineServices, KubernetesTraits):
         return ObjectCache(f"ConfigMap {name}", collection)
 
     def lease(self, name: str) -> Lease:
-        """A Lease of the gateways of this release, for which this process does not contend yet."""
+        """A Lease of the gateways of this release, not yet started."""
         assert self._api is not None, "not acquired"  # noqa: S101
         return Lease(
             self._api,
@@ -82,7 +82,7 @@ class KubernetesServices(EngineServices, KubernetesTraits):
             self.namespace,
             instance=self.instance,
             process=self.process,
-            limits=Limits(self.max_kernels_of_release, self.max_kernels_per_user),
+            quota=KernelQuota(self.max_kernels_of_release, self.max_kernels_per_user),
         )
         await self._pods.start()
 

@@ -1,4 +1,4 @@
-"""What becomes of a launch: the kernel's connection info, or why there will be none."""
+"""The outcome of a launch: the kernel's connection info, or the failure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class LaunchTerms:
-    """What a launch has to come up to.
+    """The conditions that a launch has to meet.
 
     Attributes:
-        timeout: seconds for all of it.
-        unschedulable_grace: seconds of them to wait for a node to appear.
-        encryption_required: whether channels that are not encrypted are as bad as none.
+        timeout: seconds for the whole launch.
+        unschedulable_grace: seconds to wait for a node to appear.
+        encryption_required: whether a kernel whose channels are not encrypted is a failure.
     """
 
     kernel_id: str
@@ -34,10 +34,10 @@ class LaunchTerms:
 async def first_of_connection_or_failure(
     workload: Workload, expectation: Expectation, terms: LaunchTerms
 ) -> ConnectionInfo:
-    """Wait for the connection info of what runs in a workload.
+    """Wait for the connection info of the kernel in a workload.
 
     Raises:
-        LaunchFailed: the engine or the launcher says that it will not come, or it took too long.
+        LaunchFailed: the engine or the launcher reports that it will not come, or it took too long.
     """
     connection = asyncio.create_task(_connection(workload, expectation, terms))
     failure = asyncio.create_task(
@@ -51,10 +51,12 @@ async def first_of_connection_or_failure(
             return connection.result()
         if failure in done:
             found = failure.result()
-            log = await workload.log_tail() if found.container_ran else ""
-            raise LaunchFailed(found.reason, _with_log(found.message, log))
-        progress = f"It did not start within {terms.timeout:g} seconds. {workload.progress}"
-        raise LaunchFailed("Timeout", _with_log(progress, await workload.log_tail()))
+        else:
+            progress = f"It did not start within {terms.timeout:g} seconds. {workload.progress}"
+            found = LaunchFailed("Timeout", progress, container_ran=True)
+        if found.container_ran:
+            found.log = await workload.log_tail()
+        raise found
     finally:
         connection.cancel()
         failure.cancel()
@@ -83,7 +85,3 @@ async def _connection(
         if arrival.protocol > 1:
             return connection
         return dataclasses.replace(connection, ip=arrival.peer_ip)
-
-
-def _with_log(message: str, log: str) -> str:
-    return f"{message}\nThe last lines of its log:\n{log.rstrip()}" if log.strip() else message

@@ -1,6 +1,6 @@
-"""What the life of a kernel needs of an engine: one pod or container, and a way to make it.
+"""The pod or container of one kernel, engine-neutral, and the launch that it is made from.
 
-`kube.launched_pod.LaunchedPod` and `dockerd.launched_container.LaunchedContainer` implement it.
+`kube.launched_pod.LaunchedPod` and `dockerd.launched_container.LaunchedContainer` implement `Workload`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway_provisioners.model.failures import StartFailure
+from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.request.launch_request import LaunchRequest
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One attempt at starting one kernel, in no engine's words.
+    """One attempt at starting one kernel, engine-neutral.
 
     Attributes:
         attempt: 1 for the start, one more for each restart.
@@ -35,41 +35,47 @@ class Launch:
 
 
 class Workload(Protocol):
-    """The pod or container of one attempt, as far as the engine has told of it.
+    """The pod or container of one attempt, as far as the engine has reported it.
 
-    What is no coroutine reads what is known and asks nobody.
+    Synchronous members read cached state; only coroutines talk to the engine. `RemoteProvisioner` is
+    the only caller. In a launch it waits for `wait_address` and `start_failure`, and then calls
+    `remember`. A restart calls `begin_restart`, `stop` and `wait_gone`, makes the next workload, and
+    then calls `release` and `remove_replaced`. A shutdown calls `remove` and `release`.
     """
 
     name: str
 
     @property
     def progress(self) -> str:
-        """How far it has come, for somebody who waited too long for it."""
+        """Its progress in words; read when a launch has timed out."""
         ...
 
     @property
     def is_busy_elsewhere(self) -> bool:
-        """Whether another host is restarting or ending the kernel."""
+        """True while another gateway is restarting or ending the kernel; read before a restart."""
         ...
 
     def exit_code(self) -> int | None:
-        """The kernel's exit code, or None while nothing says that it ended."""
+        """Return the kernel's exit code, or None while it may be alive.
+
+        Called every few seconds by jupyter_client's `poll`.
+        """
         ...
 
     def end_cause(self) -> str | None:
-        """Why it ended, in words, if it was not this process that ended it."""
+        """Explain, in words, an end that this process did not cause; called once the kernel has ended."""
         ...
 
     async def wait_address(self) -> str:
-        """Where it is reached, as soon as that is known."""
+        """Return its address as soon as that is known; called for reports of version 1 launchers."""
         ...
 
     async def wait_gone(self) -> None:
-        """Return when it takes up nothing any more."""
+        """Return when it no longer uses resources; called before the next workload of a restart."""
         ...
 
-    async def start_failure(self, *, unschedulable_grace: float) -> StartFailure:
-        """Why it cannot start; never returns for one that can.
+    async def start_failure(self, *, unschedulable_grace: float) -> LaunchFailed:
+        """Return why it cannot start; never returns if it can. Called, and cancelled, by a launch.
 
         Args:
             unschedulable_grace: seconds to wait for a node to appear before giving up.
@@ -77,11 +83,11 @@ class Workload(Protocol):
         ...
 
     async def log_tail(self, lines: int = 20) -> str:
-        """The last lines that its container printed, or "" where there is no log."""
+        """Return the last lines of its container's log, or ""; called when a launch has failed."""
         ...
 
     async def remember(self, record: KernelRecord) -> None:
-        """Store what a later process needs to take the kernel over; only from now on is there one.
+        """Store the record from which a later process adopts the kernel; called when it has started.
 
         Raises:
             GatewayProvisionersError: it could not be stored.
@@ -89,41 +95,41 @@ class Workload(Protocol):
         ...
 
     async def begin_restart(self) -> None:
-        """Have a later process restart the kernel if this one ends before it has done so.
+        """Have a later process finish the restart if this one dies; called before `stop`.
 
         Raises:
-            KernelBusy: somebody else restarts or ends it.
-            GatewayProvisionersError: that could not be written down.
+            KernelBusy: another gateway is restarting or ending the kernel.
+            GatewayProvisionersError: that could not be stored.
         """
         ...
 
     async def stop(self) -> None:
-        """End what runs in it and keep what is remembered of the kernel; it counts as ended."""
+        """End what runs in it, and keep its record; it counts as ended. Called before a restart."""
         ...
 
-    async def replaced(self) -> None:
-        """Remove it and what is remembered: another workload is the kernel now.
+    async def remove_replaced(self) -> None:
+        """Remove it and its record; called when the workload that replaces it has started.
 
         Raises:
-            KernelBusy: the kernel was ended meanwhile; what replaces this has to go as well.
+            KernelBusy: the kernel was ended meanwhile, so its replacement has to be removed as well.
         """
         ...
 
     async def give_up_restart(self) -> None:
-        """Leave the kernel, dead as it is, to whoever restarts dead kernels."""
+        """Take `begin_restart` back; called when the restart failed. The leader restarts dead kernels."""
         ...
 
-    def discard_soon(self) -> None:
-        """Remove it, whatever state it is in, in the background; it never was a kernel."""
+    def remove_soon(self) -> None:
+        """Remove it in the background, in any state; called when its launch failed."""
         ...
 
     async def remove(self, *, grace_seconds: int) -> None:
-        """End the kernel on purpose, and forget it; it counts as ended.
+        """End the kernel on purpose and delete its record; it counts as ended. Called at a shutdown.
 
-        Where the engine does not answer, that goes on in the background.
+        If the engine does not answer, this goes on in the background.
         """
         ...
 
-    def forget(self) -> None:
-        """Follow it no longer; it stays as it is."""
+    def release(self) -> None:
+        """Stop following it; it stays as it is. Called last, or before another process's is adopted."""
         ...

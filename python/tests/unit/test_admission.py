@@ -1,8 +1,8 @@
-"""How many kernels there may be."""
+"""The quota of kernels."""
 
 import pytest
 
-from gateway_provisioners.model.pod.admission import Limits
+from gateway_provisioners.model.pod.admission import KernelQuota
 
 
 def a_pod(kernel_id, username="alice", state="running", instance="ours"):
@@ -18,25 +18,25 @@ def a_pod(kernel_id, username="alice", state="running", instance="ours"):
     }
 
 
-def refusal(limits, *pods, username="alice"):
-    return limits.refusal(pods, instance="ours", kernel_id="own", username=username)
+def refusal(quota, *pods, username="alice"):
+    return quota.refusal(pods, instance="ours", kernel_id="own", username=username)
 
 
-def test_without_limits_there_is_always_room():
-    assert not Limits()
-    assert refusal(Limits(), *(a_pod(str(number)) for number in range(100))) == ""
+def test_without_quota_there_is_always_room():
+    assert not KernelQuota()
+    assert refusal(KernelQuota(), *(a_pod(str(number)) for number in range(100))) == ""
 
 
 def test_all_users_together():
-    limits = Limits(most=2)
-    assert refusal(limits, a_pod("a")) == ""
-    assert "2 kernels at most" in refusal(limits, a_pod("a"), a_pod("b", "bob"))
+    quota = KernelQuota(most=2)
+    assert refusal(quota, a_pod("a")) == ""
+    assert "2 kernels at most" in refusal(quota, a_pod("a"), a_pod("b", "bob"))
 
 
 def test_each_user():
-    limits = Limits(most_per_user=1)
-    assert "alice has that many" in refusal(limits, a_pod("a"))
-    assert refusal(limits, a_pod("a"), username="bob") == ""
+    quota = KernelQuota(most_per_user=1)
+    assert "alice has that many" in refusal(quota, a_pod("a"))
+    assert refusal(quota, a_pod("a"), username="bob") == ""
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_each_user():
         pytest.param(a_pod("a", instance="theirs"), id="one of another release"),
     ],
 )
-def test_what_does_not_count(pod):
-    assert refusal(Limits(most=1, most_per_user=1), pod) == ""
+def test_pods_that_do_not_count(pod):
+    assert refusal(KernelQuota(most=1, most_per_user=1), pod) == ""
 
 
 def test_both_pods_of_a_restart_count_once():
-    assert refusal(Limits(most=2), a_pod("a"), a_pod("a")) == ""
+    assert refusal(KernelQuota(most=2), a_pod("a"), a_pod("a")) == ""

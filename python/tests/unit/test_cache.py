@@ -89,7 +89,7 @@ async def test_lists_once_and_follows_the_stream(pauses):
     assert pauses.seconds == []
 
 
-async def test_a_bookmark_moves_the_version_on_and_is_no_change(pauses):
+async def test_a_bookmark_advances_the_version_without_a_change(pauses):
     source, _, heard = await following(
         [([], "5")], [[("BOOKMARK", item("", 90))], [("ADDED", item("a", 91))]], pauses
     )
@@ -114,16 +114,15 @@ async def test_a_broken_stream_keeps_what_is_known_until_the_api_is_back(pauses)
     source = ScriptedSource(
         lists=[([item("a", 1)], "5"), broken, broken, ([item("a", 1)], "9")], streams=[[broken]]
     )
-    cache = ObjectCache("things", source, pause=pauses)
     heard = []
-    cache.subscribe(lambda change, thing: heard.append(change))
     known_while_broken = []
 
     async def pause(seconds):
         known_while_broken.append((dict(cache.objects), cache.fresh))
         pauses.seconds.append(seconds)
 
-    cache._pause = pause
+    cache = ObjectCache("things", source, pause=pause)
+    cache.subscribe(lambda change, thing: heard.append(change))
     await play(source, cache)
     assert known_while_broken == [({"a": item("a", 1)}, False)] * 3
     assert "DELETED" not in heard
@@ -157,7 +156,7 @@ async def test_not_synced_before_the_first_list(pauses):
     assert not cache.fresh
 
 
-async def test_an_answer_is_known_before_the_stream_tells_of_it(pauses):
+async def test_an_answer_is_known_before_the_stream_reports_it(pauses):
     streamed = asyncio.Queue()
 
     class Source(ScriptedSource):
@@ -173,13 +172,13 @@ async def test_an_answer_is_known_before_the_stream_tells_of_it(pauses):
     cache.learn(item("a", 8))
     all_streamed = asyncio.Event()
     cache.subscribe(lambda change, thing: all_streamed.set(), name="c")
-    cache.learn(item("b", 3))  # older than the list, which had it no more
+    cache.learn(item("b", 3))  # older than the list, which no longer had it
     for version in (7, 8, 9):
         streamed.put_nowait(("MODIFIED", item("a", version)))
     streamed.put_nowait(("DELETED", item("a", 10)))
     streamed.put_nowait(("ADDED", item("c", 11)))
     await all_streamed.wait()
-    cache.learn(item("a", 9))  # it is gone, and the answer to some earlier request comes late
+    cache.learn(item("a", 9))  # it is gone, and the answer to an earlier request comes late
     assert heard == ["4", "8", "8", "9", "10", "11"]
     assert list(cache.objects) == ["c"]
     await cache.stop()

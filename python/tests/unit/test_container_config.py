@@ -69,7 +69,7 @@ def a_spec(**changes):
 
 
 def spec_of(environment):
-    """What a client's environment makes of a container, or None where it is refused."""
+    """The container for a client's environment, or None if it is refused."""
     try:
         request = parse_launch_request(environment, admin_settings={}, policy=GENEROUS)
         mounts = client_mounts(request.volumes, request.volume_mounts)
@@ -193,12 +193,12 @@ def test_a_service_whose_image_is_on_other_nodes_starts_as_all_kernels_do():
     assert container["Command"][-1] == "/usr/local/bin/bootstrap-kernel.sh"
 
 
-def test_nothing_secret_is_in_what_the_engine_shows():
+def test_the_engine_shows_nothing_secret():
     assert "s3cret" not in json.dumps(build_container(a_spec(), IMAGE))
     assert "s3cret" not in json.dumps(build_service(a_spec(), IMAGE, secret_id="abc"))
 
 
-def test_the_file_holds_what_is_secret_and_nothing_that_the_kernelspec_sets():
+def test_the_file_holds_secrets_and_no_settings_of_the_kernelspec():
     secret = {"KERNEL_ID": "another", "API_TOKEN": "s3cret", "UID": "7"}
     spec = a_spec(secret_environment=secret)
     with tarfile.open(fileobj=io.BytesIO(secrets_archive(spec))) as tar:
@@ -207,9 +207,9 @@ def test_the_file_holds_what_is_secret_and_nothing_that_the_kernelspec_sets():
     assert (folder.name, folder.mode) == (".gateway-provisioners", 0o777)
     assert (file.name, file.mode) == (".gateway-provisioners/environment", 0o444)
     assert content == b"API_TOKEN=s3cret\n"
-    # Two headers, the content, and the end: not a byte that nobody reads.
+    # Two headers, the content, and the end, without padding.
     assert len(secrets_archive(spec)) == 5 * tarfile.BLOCKSIZE
-    # No shell lets anybody assign to this one.
+    # No shell allows to assign to this one.
     assert build_container(spec, IMAGE)["Env"] == ["UID=7", f"KERNEL_ID={KERNEL_ID}"]
 
 
@@ -249,7 +249,7 @@ def test_ids_are_the_kernelspecs_or_the_images():
 
 
 @given(st.dictionaries(st.sampled_from(VARIABLES), VALUES))
-def test_what_a_client_sends_never_becomes_structure(environment):
+def test_values_of_clients_never_become_structure(environment):
     """Each field is as without the client, or holds the one checked value that belongs there."""
     spec = spec_of(environment)
     if spec is None:

@@ -8,8 +8,8 @@ from gateway_provisioners.model.container.status import (
     podman_would_ignore,
     progress,
     refusal,
+    reports_oom,
     start_failure,
-    tells_oom,
     with_likely_oom,
 )
 
@@ -29,7 +29,7 @@ def test_only_a_container_that_has_ended_has_an_exit_code():
     assert exit_code({"State": {"Status": "stopped", "ExitCode": 3}}) == 3  # podman's, for a moment
 
 
-def test_why_a_container_became_no_kernel():
+def test_start_failures_of_containers():
     assert start_failure(RUNNING) is None
     failure = start_failure(ended(127))
     assert (failure.reason, failure.container_ran) == ("ContainerExited", True)
@@ -38,13 +38,13 @@ def test_why_a_container_became_no_kernel():
     assert start_failure(ended(137, OOMKilled=True)).reason == "OOMKilled"
 
 
-def test_why_a_kernel_ended():
+def test_the_cause_of_an_end():
     assert end_cause(ended(1)) is None
     assert "OOMKilled" in end_cause(ended(137, OOMKilled=True))
 
 
 @pytest.mark.parametrize(
-    ("info", "podman", "tells"),
+    ("info", "podman", "reports"),
     [
         ({"ServerVersion": "20.10.24+dfsg1"}, False, True),
         ({"ServerVersion": "4.3.1", "BuildahVersion": "1.28.2"}, True, False),
@@ -52,12 +52,12 @@ def test_why_a_kernel_ended():
         ({"ServerVersion": "main", "BuildahVersion": "1.35.0"}, True, True),
     ],
 )
-def test_which_engine_it_is_and_whether_it_tells_that_memory_ran_out(info, podman, tells):
+def test_old_podman_does_not_report_oom(info, podman, reports):
     assert is_podman(info) is podman
-    assert tells_oom(info) is tells
+    assert reports_oom(info) is reports
 
 
-def test_a_limit_and_a_kill_are_taken_for_too_little_memory_where_the_engine_does_not_tell():
+def test_killed_with_memory_limit_counts_as_oom_on_old_podman():
     def seen(container, limit):
         return with_likely_oom({**container, "HostConfig": {"Memory": limit}})
 
@@ -76,7 +76,7 @@ def test_podman_would_ignore_a_gpu():
     assert podman_would_ignore({"HostConfig": {"DeviceRequests": [{"Driver": "cdi"}]}}) is None
 
 
-def test_how_far_it_came():
+def test_progress():
     assert "has not reported" in progress(RUNNING)
     assert progress({"State": {"Status": "created"}}) == "Its container is still created."
 
@@ -104,7 +104,7 @@ def test_the_address_is_known_once_a_network_has_one():
         (500, "OCI runtime create failed", "ContainerCannotRun", "OCI runtime create failed"),
     ],
 )
-def test_what_the_engines_refusals_mean(status, message, reason, words):
+def test_refusals_of_the_engine(status, message, reason, words):
     failure = refusal(status, message, image="acme/x:1", network="kernels")
     assert failure.reason == reason
     assert words in failure.message

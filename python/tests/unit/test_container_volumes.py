@@ -14,8 +14,8 @@ def test_paths_and_volumes():
 @pytest.mark.parametrize(
     "volume", ["", "data", "data:", "data:relative", "data:/x:rx", "../data:/x", ":/x", "a b:/x"]
 )
-def test_another_form_is_refused(volume):
-    with pytest.raises(ConfigurationError, match="has not the form"):
+def test_invalid_volumes(volume):
+    with pytest.raises(ConfigurationError, match="is not of the form"):
         parse_volumes([volume])
 
 

@@ -15,7 +15,7 @@ class ScriptedEngine:
         self._lists = list(lists)
         self._streams = list(streams)
         self.exhausted = asyncio.Event()
-        self.told = []
+        self.seen = []
 
     async def clock(self):
         return 12.0
@@ -24,10 +24,10 @@ class ScriptedEngine:
         step = self._lists.pop(0)
         if step is not None:
             raise step
-        self.told.append("list")
+        self.seen.append("list")
 
     async def events(self, since):
-        self.told.append(since)
+        self.seen.append(since)
         if not self._streams:
             self.exhausted.set()
             await asyncio.Event().wait()
@@ -38,11 +38,11 @@ class ScriptedEngine:
 
 
 @pytest.mark.parametrize(
-    ("lists", "streams", "told", "paused"),
+    ("lists", "streams", "seen", "paused"),
     [
         ([None], [], ["list", 12.0], []),
         ([None, None], [["a", BROKEN]], ["list", 12.0, "a", "list", 12.0], [0.2]),
-        # Pauses grow from failure to failure, and begin anew after a success.
+        # Pauses grow from failure to failure, and start over after a success.
         (
             [BROKEN, BROKEN, None, None],
             [["a", BROKEN]],
@@ -51,27 +51,27 @@ class ScriptedEngine:
         ),
     ],
 )
-async def test_a_stream_that_breaks_begins_with_a_list(lists, streams, told, paused):
+async def test_a_stream_that_breaks_begins_with_a_list(lists, streams, seen, paused):
     engine = ScriptedEngine(lists=lists, streams=streams)
     pauses = []
 
     async def pause(seconds):
         pauses.append(seconds)
 
-    stream = EventStream(engine, relist=engine.relist, listener=engine.told.append, pause=pause)
+    stream = EventStream(engine, relist=engine.relist, listener=engine.seen.append, pause=pause)
     await stream.start()
     await engine.exhausted.wait()
-    assert engine.told == told
+    assert engine.seen == seen
     assert pauses == paused
     await stream.stop()
 
 
-async def test_what_is_unforeseen_is_raised_and_not_waited_for():
+async def test_an_unforeseen_error_is_raised_by_start():
     async def relist():
         raise KeyError("Names")
 
     engine = ScriptedEngine(lists=[], streams=[])
-    stream = EventStream(engine, relist=relist, listener=engine.told.append)
+    stream = EventStream(engine, relist=relist, listener=engine.seen.append)
     with pytest.raises(KeyError):
         await stream.start()
     assert not stream.fresh

@@ -1,4 +1,4 @@
-"""Images that an engine has to pull: once for all who wait, and to the end."""
+"""Images that an engine has to pull: once for all kernels that wait, and to the end."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from gateway_provisioners.errors import ConfigurationError, EngineError, LaunchF
 
 
 class SlowEngine:
-    """Has no image until a pull of it is let go on; `error` is what the pull ends with."""
+    """Has no image until the test lets a pull of it finish, with `error` if there is one."""
 
     def __init__(self):
         self.go_on = asyncio.Event()
@@ -46,7 +46,7 @@ def get(images, **options):
     return images.get("acme/x:1", **{"pull_policy": "IfNotPresent", "timeout": None, **options})
 
 
-async def test_an_image_is_pulled_once_for_all_who_wait(engine):
+async def test_an_image_is_pulled_once_for_all_that_wait(engine):
     images = Images(engine)
     waiting = asyncio.gather(*(get(images) for _ in range(3)))
     await asyncio.sleep(0)
@@ -55,7 +55,7 @@ async def test_an_image_is_pulled_once_for_all_who_wait(engine):
     assert engine.pulls == 1
 
 
-async def test_a_pull_goes_on_when_nobody_waits_any_more(engine):
+async def test_a_pull_goes_on_when_no_kernel_waits_for_it(engine):
     images = Images(engine)
     with pytest.raises(LaunchFailed, match="still being pulled after 0 seconds") as failure:
         await get(images, timeout=0)
@@ -66,7 +66,7 @@ async def test_a_pull_goes_on_when_nobody_waits_any_more(engine):
     assert engine.pulls == 1
 
 
-async def test_a_pull_that_fails_is_told_and_tried_again(engine):
+async def test_a_failed_pull_is_reported_and_tried_again(engine):
     images = Images(engine)
     engine.go_on.set()
     engine.error = EngineError("denied", status=403)
@@ -76,7 +76,7 @@ async def test_a_pull_that_fails_is_told_and_tried_again(engine):
     assert await get(images) == {"Id": "acme/x:1"}
 
 
-async def test_what_is_there_is_pulled_again_only_where_that_is_asked_for(engine):
+async def test_an_image_that_exists_is_pulled_again_only_by_policy(engine):
     images = Images(engine)
     engine.has.add("acme/x:1")
     engine.go_on.set()
@@ -85,7 +85,7 @@ async def test_what_is_there_is_pulled_again_only_where_that_is_asked_for(engine
         assert engine.pulls == pulls
 
 
-async def test_an_address_that_is_none(monkeypatch):
+async def test_an_invalid_docker_host(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "/nowhere")
-    with pytest.raises(ConfigurationError, match="DOCKER_HOST is no address"):
+    with pytest.raises(ConfigurationError, match="DOCKER_HOST is not a valid address"):
         await DockerApi.connect()

@@ -1,4 +1,4 @@
-"""What is stored of kernels on a Docker engine, and what a gateway that starts does with it."""
+"""The records of kernels on a Docker engine, and their recovery by a gateway that starts."""
 
 import asyncio
 import datetime as dt
@@ -40,12 +40,12 @@ async def open_records(tmp_path):
         records.close()
 
 
-async def test_what_is_written_is_there_for_the_next_process(open_records, tmp_path):
+async def test_the_next_process_reads_what_was_written(open_records, tmp_path):
     records = await open_records()
     await records.write("a", kernel().record)
     await records.change("a", restarting=True, last_activity="2026-01-01T00:00:00+00:00")
     await records.write("b", kernel("other").record)
-    await records.remove("b")
+    await records.forget("b")
     await records.change("b", restarting=True)
     records.close()
     again = await open_records()
@@ -63,7 +63,7 @@ async def test_what_is_written_is_there_for_the_next_process(open_records, tmp_p
     assert [stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.json")] == [0o600]
 
 
-async def test_a_restart_is_no_new_kernel(open_records):
+async def test_a_restart_is_not_a_new_kernel(open_records):
     records = await open_records()
     await records.write("a-1", kernel().record)
     await records.change("a-1", started="then", last_activity="later")
@@ -87,7 +87,7 @@ async def test_a_folder_that_others_may_read_is_closed_to_them(open_records, tmp
         json.dumps({**kernel().to_json(), "started": 5}),
     ],
 )
-async def test_what_is_no_record_is_left_out(open_records, tmp_path, garbage):
+async def test_files_that_are_not_records_are_ignored(open_records, tmp_path, garbage):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "a.json").write_text(garbage)
     (tmp_path / "state" / "b.json.new").write_text("half")
@@ -125,10 +125,10 @@ async def test_a_newer_kernels_workload_is_not_removed(open_records, tmp_path):
         return set(found)
 
     for kernels in (engine.containers, engine.services):
-        kernels.end_soon = lambda name, **_: removed.append(name)
+        kernels.remove_soon = lambda name, **_: removed.append(name)
     engine.containers.existing = lambda: names("a", "b")
     engine.services.existing = names
-    engine.services.remains = lambda: names("a", "c")
+    engine.services.leftovers = lambda: names("a", "c")
     assert await engine.recover() == {}
     assert removed == ["b", "c"]
     assert (tmp_path / "state" / "a.json").exists()
@@ -166,7 +166,7 @@ async def test_a_folder_with_kernels_is_one_instance_s_alone(open_records):
     with pytest.raises(ConfigurationError, match="holds kernels of GP_INSTANCE='team-a', and this"):
         await open_records(instance="team-b")
     records = await open_records()
-    await records.remove("a")
+    await records.forget("a")
     records.close()
     await open_records(instance="team-b")
 
@@ -200,7 +200,7 @@ async def test_without_a_folder_nothing_is_stored():
     await records.open()
     await records.write("a", kernel().record)
     await records.change("a", restarting=True)
-    await records.remove("a")
+    await records.forget("a")
     assert records.stored == {}
 
 
@@ -220,7 +220,7 @@ async def test_without_a_folder_nothing_is_stored():
         ({"a": kernel("x"), "b": kernel("y")}, "ab", "ab", "", ""),
     ],
 )
-def test_what_is_found_is_adopted_forgotten_or_removed(stored, existing, adopt, forget, remove):
+def test_recovery(stored, existing, adopt, forget, remove):
     plan = plan_recovery(stored, existing, newer={})
     assert (plan.adopt, plan.forget, plan.remove) == (set(adopt), set(forget), set(remove))
 

@@ -59,14 +59,14 @@ def reasons_of_classes():
 
 
 def reasons_of_calls():
-    """Return each first argument of a StartFailure or LaunchFailed that is a literal."""
+    """Return each first argument of a LaunchFailed that is a literal."""
     found = set()
     for file in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             first = node.args[0] if node.args else None
-            if node.func.id in {"StartFailure", "LaunchFailed"} and isinstance(first, ast.Constant):
+            if node.func.id == "LaunchFailed" and isinstance(first, ast.Constant):
                 found.add(first.value)
     return found
 

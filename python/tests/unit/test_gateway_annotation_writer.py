@@ -1,9 +1,10 @@
-"""What gateways tell each other in annotations."""
+"""The annotations that gateways write for each other."""
 
 import asyncio
 
 import pytest
 
+from gateway_provisioners.aio import Backoff
 from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.gateway.backends import annotation_writer as module
 from gateway_provisioners.gateway.backends.annotation_writer import AnnotationWriter
@@ -31,8 +32,7 @@ def api():
 
 
 async def settled(announcements):
-    while announcements._tasks:
-        await asyncio.wait(set(announcements._tasks.values()))
+    await announcements._writes.wait("p")
 
 
 async def test_a_value_is_written_once(api):
@@ -56,8 +56,8 @@ async def test_of_several_values_the_newest_is_written(api):
     assert api.written == [("p", {"a": "1"}), ("p", {"a": "3"})]
 
 
-async def test_a_failure_is_made_good(api, monkeypatch):
-    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0)
+async def test_a_failed_write_is_repeated(api, monkeypatch):
+    monkeypatch.setattr(module, "_BACKOFF", Backoff(0, 0))
     api.errors = [ClusterError("no answer in time")]
     announcements = AnnotationWriter(api)
     announcements.announce("p", "a", "1")
@@ -65,7 +65,7 @@ async def test_a_failure_is_made_good(api, monkeypatch):
     assert api.written == [("p", {"a": "1"})]
 
 
-async def test_a_pod_that_is_gone_needs_no_words(api):
+async def test_a_pod_that_is_gone_is_not_annotated(api):
     api.errors = [ClusterError("not found", status=404)]
     announcements = AnnotationWriter(api)
     announcements.announce("p", "a", "1")
@@ -73,7 +73,7 @@ async def test_a_pod_that_is_gone_needs_no_words(api):
     assert api.written == []
 
 
-async def test_the_last_words_are_written(api):
+async def test_the_last_announcements_are_written(api):
     announcements = AnnotationWriter(api)
     announcements.announce("p", "a", "1")
     await announcements.finish()

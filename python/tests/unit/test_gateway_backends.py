@@ -1,4 +1,4 @@
-"""The gateway's hold on its engine, without one."""
+"""The gateway's back ends, without an engine."""
 
 import asyncio
 import subprocess
@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from gateway_provisioners.aio import Backoff
 from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.gateway.app import GatewayApp
 from gateway_provisioners.gateway.backends import base
@@ -14,23 +15,23 @@ from gateway_provisioners.gateway.backends.kubernetes import KubernetesBackend
 
 
 async def test_an_api_server_that_does_not_answer_is_waited_for(monkeypatch):
-    monkeypatch.setattr(base, "_FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(base, "_BACKOFF", Backoff(0, 0))
     answers = [ClusterError("no answer"), ClusterError("unavailable", status=503), None]
 
     async def step():
         if answer := answers.pop(0):
             raise answer
 
-    await base.patiently(step)
+    await base.retry_while_unavailable(step)
     assert answers == []
 
 
-async def test_an_api_server_that_refuses_is_not(monkeypatch):
+async def test_an_api_server_that_refuses_is_not_waited_for():
     async def step():
         raise ClusterError("forbidden", status=403)
 
     with pytest.raises(ClusterError, match="forbidden"):
-        await base.patiently(step)
+        await base.retry_while_unavailable(step)
 
 
 async def test_a_gateway_can_be_stopped_while_it_waits_for_its_cluster(monkeypatch, tmp_path):
@@ -58,7 +59,7 @@ async def test_a_gateway_can_be_stopped_while_it_waits_for_its_cluster(monkeypat
 @pytest.mark.parametrize(
     ("name", "library"), [("docker", "aiodocker"), ("kubernetes", "kubernetes")]
 )
-def test_an_engine_whose_library_is_not_installed_is_told_in_one_line(name, library):
+def test_an_engine_whose_library_is_not_installed(name, library):
     # In a process of its own: this one has imported the library.
     code = f"import sys; sys.modules[{library!r}] = None\n"
     code += "from gateway_provisioners.gateway.app import main; main([])"

@@ -1,4 +1,4 @@
-"""What a gateway does about the kernels that its watch tells of: pods and kernels of the test's own."""
+"""The gateway's reaction to the pods that its watch reports: with simulated pods and kernels."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ import logging
 import pytest
 from kernel_records import SECRETS, kernel_record
 
+from gateway_provisioners.aio import Backoff
 from gateway_provisioners.errors import ClusterError, ProtocolError
 from gateway_provisioners.gateway.backends import reconciler as module
 from gateway_provisioners.gateway.backends.reconciler import Reconciler
@@ -39,26 +40,26 @@ def pod(kernel_id="k", state=RUNNING, operator="", attempt=1):
 
 
 class Pods:
-    """What the watch and the API would say."""
+    """The pods as the watch and the API would report them."""
 
     instance = "ours"
 
     def __init__(self, pods, records):
-        self.pods = ObjectCache("pods", None)
+        self.cache = ObjectCache("pods", None)
         for each in pods:
-            self.tell("ADDED", each)
+            self.report("ADDED", each)
         self.records = records
         self.removed = []
         self.states = []
 
-    def tell(self, change, pod):
-        self.pods._changed(change, pod)
+    def report(self, change, pod):
+        self.cache._changed(change, pod)
 
     def kernel_ids(self):
-        return {kernel_id_of(each, "ours") for each in self.pods.objects.values()}
+        return {kernel_id_of(each, "ours") for each in self.cache.objects.values()}
 
     def of_kernel(self, kernel_id):
-        pods = self.pods.objects.values()
+        pods = self.cache.objects.values()
         return [read_state(each) for each in pods if kernel_id_of(each, "ours") == kernel_id]
 
     async def record(self, name):
@@ -136,7 +137,7 @@ class Scene:
 
     async def settle(self):
         """Return when nothing is under way."""
-        while tasks := list(self.reconciler._tasks.values()):
+        while tasks := list(self.reconciler._worker._tasks.values()):
             await asyncio.wait(tasks)
 
 
@@ -195,7 +196,7 @@ async def test_a_newer_kernel_is_left_as_it_is(start, caplog):
     scene = await start(
         pod("newer"), pod("own"), newer_1=NewerRecord("newer", 2), own_1=kernel_record("own")
     )
-    scene.pods.tell("MODIFIED", pod("newer"))
+    scene.pods.report("MODIFIED", pod("newer"))
     scene.gateways.changed()
     await scene.settle()
     assert scene.kernels.said == [("adopt", "own")]
@@ -209,15 +210,15 @@ async def test_a_newer_kernel_is_left_as_it_is(start, caplog):
 
 async def test_a_kernel_that_a_newer_gateway_restarts_is_released(start):
     scene = await start(pod(), k_1=kernel_record(), k_2=NewerRecord("k", 2))
-    scene.pods.tell("ADDED", pod(attempt=2))
+    scene.pods.report("ADDED", pod(attempt=2))
     await scene.settle()
-    scene.pods.tell("DELETED", pod())
+    scene.pods.report("DELETED", pod())
     await scene.settle()
     assert scene.kernels.said == [("adopt", "k"), ("release", "k")]
     assert scene.pods.removed == ["k-1"]
 
 
-async def test_pods_that_nobody_has_the_keys_of_are_removed(start):
+async def test_pods_without_a_record_are_removed(start):
     scene = await start(
         pod("unfinished"), pod("bare"), bare_1=ClusterError("not found", status=404)
     )
@@ -230,7 +231,7 @@ async def test_a_gateway_that_cannot_read_a_record_does_not_start(start):
 
 
 async def test_a_record_that_cannot_be_read_later_is_read_again(start, monkeypatch):
-    monkeypatch.setattr(module, "_FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(module, "_BACKOFF", Backoff(0, 0))
     scene = await start()
     answers = [ClusterError("no answer"), kernel_record()]
 
@@ -240,47 +241,47 @@ async def test_a_record_that_cannot_be_read_later_is_read_again(start, monkeypat
         return step
 
     scene.pods.record = answer
-    scene.pods.tell("ADDED", pod())
+    scene.pods.report("ADDED", pod())
     await scene.settle()
     assert scene.kernels.said == [("adopt", "k")]
 
 
-async def test_what_others_start_restart_and_end_is_followed(start):
+async def test_starts_restarts_and_ends_by_other_gateways_are_followed(start):
     scene = await start(k_1=kernel_record(), k_2=kernel_record())
-    scene.pods.tell("ADDED", pod(state=LAUNCHING, operator=OURS))
+    scene.pods.report("ADDED", pod(state=LAUNCHING, operator=OURS))
     await scene.settle()
     assert scene.kernels.said == []
-    scene.pods.tell("MODIFIED", pod())
+    scene.pods.report("MODIFIED", pod())
     await scene.settle()
-    scene.pods.tell("MODIFIED", pod(state=RESTARTING, operator=OURS))
-    scene.pods.tell("ADDED", pod(attempt=2))
+    scene.pods.report("MODIFIED", pod(state=RESTARTING, operator=OURS))
+    scene.pods.report("ADDED", pod(attempt=2))
     await scene.settle()
-    scene.pods.tell("DELETED", pod())
-    scene.pods.tell("MODIFIED", pod(state=ENDING, operator=OURS, attempt=2))
+    scene.pods.report("DELETED", pod())
+    scene.pods.report("MODIFIED", pod(state=ENDING, operator=OURS, attempt=2))
     await scene.settle()
     assert scene.kernels.said == [("adopt", "k"), ("follow", "k", "k-1"), ("release", "k")]
     assert scene.pods.removed == []
 
 
-async def test_what_this_gateway_does_itself_is_waited_for(start):
+async def test_operations_of_this_gateway_are_waited_for(start):
     scene = await start(k_1=kernel_record())
     scene.kernels.busy["k"] = asyncio.Event()
-    scene.pods.tell("ADDED", pod())
+    scene.pods.report("ADDED", pod())
     scene.kernels["k"] = Kernel("k-1")
     scene.kernels.busy["k"].set()
     await scene.settle()
     assert scene.kernels.said == []
 
 
-async def test_what_a_gateway_that_is_gone_left_half_done_is_finished(start):
+async def test_the_unfinished_work_of_a_dead_gateway_is_finished(start):
     scene = await start(pod(state=RESTARTING, operator=GONE), k_1=kernel_record())
     assert scene.pods.states == [("k-1", RESTARTING, RUNNING, GONE)]
-    scene.pods.tell("ADDED", pod("other", state=LAUNCHING, operator=GONE))
+    scene.pods.report("ADDED", pod("other", state=LAUNCHING, operator=GONE))
     await scene.settle()
     assert scene.pods.removed == ["other-1"]
 
 
-async def test_a_gateway_that_goes_is_a_reason_to_look(start):
+async def test_pods_are_checked_when_a_gateway_is_gone(start):
     scene = await start(pod(state=LAUNCHING, operator=OURS))
     assert scene.pods.removed == []
     scene.gateways.is_alive = lambda _process: False
@@ -289,24 +290,24 @@ async def test_a_gateway_that_goes_is_a_reason_to_look(start):
     assert scene.pods.removed == ["k-1"]
 
 
-async def test_a_kernel_without_a_pod_is_kept_for_whoever_restarts_it(start):
+async def test_the_leader_keeps_a_kernel_without_a_pod(start):
     scene = await start(pod(), k_1=kernel_record())
-    scene.pods.tell("DELETED", pod())
+    scene.pods.report("DELETED", pod())
     await scene.settle()
     assert "k" in scene.kernels
 
 
-async def test_clients_are_told_of_a_death_that_another_gateway_deals_with(start):
+async def test_clients_are_notified_of_a_death_that_the_leader_handles(start):
     scene = await start(pod(), k_1=kernel_record(), is_leader=False)
-    scene.pods.tell("MODIFIED", {**pod(), "status": {"phase": "Failed"}})
+    scene.pods.report("MODIFIED", {**pod(), "status": {"phase": "Failed"}})
     await scene.settle()
     assert scene.kernels.said == [("adopt", "k"), ("dead", "k")]
 
 
-async def test_a_kernel_that_nobody_restarts_is_forgotten_after_a_while(start, monkeypatch):
+async def test_a_kernel_that_is_not_restarted_is_released_after_a_while(start, monkeypatch):
     monkeypatch.setattr(module, "_LOST_SECONDS", 0)
     scene = await start(pod(), k_1=kernel_record(), is_leader=False)
-    scene.pods.tell("DELETED", pod())
+    scene.pods.report("DELETED", pod())
     while "k" in scene.kernels:
         scene.kernels.news.clear()
         await scene.kernels.news.wait()
@@ -316,8 +317,8 @@ async def test_a_kernel_that_nobody_restarts_is_forgotten_after_a_while(start, m
 async def test_a_kernel_that_is_being_restarted_is_not_lost(start, monkeypatch):
     monkeypatch.setattr(module, "_LOST_SECONDS", 0)
     scene = await start(pod(), k_1=kernel_record(), is_leader=False)
-    scene.pods.tell("DELETED", pod())
-    scene.pods.tell("ADDED", pod(state=LAUNCHING, operator=OURS, attempt=2))
+    scene.pods.report("DELETED", pod())
+    scene.pods.report("ADDED", pod(state=LAUNCHING, operator=OURS, attempt=2))
     await scene.settle()
     assert scene.reconciler._lost == {}
     assert "k" in scene.kernels

@@ -1,13 +1,13 @@
-"""Which pods belong to which kernel, as the watch tells of them."""
+"""The index of pods by kernel, as the watch reports them."""
 
 import pytest
 
 from gateway_provisioners.kube.pods import KernelPods
-from gateway_provisioners.model.pod.admission import Limits
+from gateway_provisioners.model.pod.admission import KernelQuota
 
 
 class Api:
-    """An API server that is never asked."""
+    """An API server that gets no request."""
 
     def collection(self, *_kind_and_namespace, **_selectors):
         return None
@@ -20,7 +20,7 @@ def pod(name, kernel_id, instance="ours"):
 
 @pytest.fixture
 def pods():
-    return KernelPods(Api(), "kernels", instance="ours", process="a", limits=Limits())
+    return KernelPods(Api(), "kernels", instance="ours", process="a", quota=KernelQuota())
 
 
 def names(pods, kernel_id):
@@ -29,7 +29,7 @@ def names(pods, kernel_id):
 
 def test_pods_are_found_by_their_kernel(pods):
     for each in (pod("b-2", "b"), pod("a-1", "a"), pod("b-1", "b"), pod("x", "b", "others")):
-        pods.pods.learn(each)
+        pods.cache.learn(each)
     assert pods.kernel_ids() == {"a", "b"}
     assert names(pods, "a") == ["a-1"]
     assert names(pods, "b") == ["b-1", "b-2"]
@@ -39,9 +39,9 @@ def test_pods_are_found_by_their_kernel(pods):
 def test_a_kernel_is_unknown_when_its_last_pod_is_gone(pods):
     first, second = pod("a-1", "a"), pod("a-2", "a")
     for each in (first, second):
-        pods.pods.learn(each)
-    pods.pods._changed("DELETED", first)
+        pods.cache.learn(each)
+    pods.cache._changed("DELETED", first)
     assert names(pods, "a") == ["a-2"]
-    pods.pods._changed("DELETED", second)
+    pods.cache._changed("DELETED", second)
     assert pods.kernel_ids() == set()
     assert names(pods, "a") == []

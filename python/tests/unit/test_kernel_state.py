@@ -1,4 +1,4 @@
-"""What gateways conclude from the pods of a kernel."""
+"""Decisions of gateways from the pods of a kernel."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_a_running_kernel_is_served():
     assert decided(running) == Decision(serve=running)
 
 
-def test_no_pods_are_no_decision():
+def test_without_pods_there_is_nothing_to_do():
     assert decided() == Decision()
 
 
@@ -49,13 +49,13 @@ def test_a_launch_of_a_living_process_is_left_to_it():
 @pytest.mark.parametrize(
     "abandoned", [state(LAUNCHING, GONE), state(LAUNCHING), state(ENDING, GONE)]
 )
-def test_what_a_process_that_is_gone_left_half_done_is_removed(abandoned):
+def test_unfinished_pods_of_a_dead_process_are_removed(abandoned):
     decision = decided(abandoned)
     assert decision.remove == (abandoned,)
     assert decision.serve is None
 
 
-def test_an_end_is_told_from_a_loss():
+def test_an_end_differs_from_a_loss():
     assert decided(state(ENDING, ALIVE)).ended
     assert not decided(state(LAUNCHING, ALIVE)).ended
 
@@ -65,7 +65,7 @@ def test_a_restart_under_way_keeps_the_kernel():
     assert decided(new, old) == Decision(serve=old)
 
 
-def test_a_restart_that_nobody_will_finish_is_undone():
+def test_an_abandoned_restart_is_undone():
     old, new = state(RESTARTING, GONE, 1, ended=True), state(LAUNCHING, GONE, 2)
     assert decided(old, new) == Decision(serve=old, reinstate=old, remove=(new,))
 
@@ -95,7 +95,7 @@ def test_a_pod_is_read():
     assert read_state(a_pod()) == PodState("pod", "", "", 1, ended=False)
 
 
-def test_a_kernel_of_another_release_is_none_of_ours():
+def test_kernels_of_another_release_are_ignored():
     labels = {"kernel_id": "k", "app.kubernetes.io/instance": "theirs"}
     assert kernel_id_of(a_pod(labels=labels), "theirs") == "k"
     assert kernel_id_of(a_pod(labels=labels), "ours") == ""

@@ -1,4 +1,4 @@
-"""What the client library raises, in our words. Nothing is sent anywhere."""
+"""Errors of the client library as ClusterError. Nothing is sent anywhere."""
 
 import pytest
 from kubernetes.aio import client
@@ -15,7 +15,7 @@ async def api():
     await api.close()
 
 
-async def test_a_pod_that_the_library_finds_wrong_is_told_as_one_that_the_api_does(api):
+async def test_a_pod_that_the_library_refuses_is_reported_as_invalid(api):
     container = {"name": "kernel", "ports": "s3cret", "stdin": "s3cret"}
     pod = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [container]}}
     with pytest.raises(ClusterError) as refusal:
@@ -29,7 +29,7 @@ async def test_a_pod_that_the_library_finds_wrong_is_told_as_one_that_the_api_do
     assert failure.reason == "InvalidPod"
 
 
-async def test_a_server_that_is_not_there(api):
+async def test_a_server_that_does_not_exist(api):
     with pytest.raises(ClusterError) as refusal:
         await api.create_pod("kernels", {"spec": {"containers": []}})
     assert refusal.value.status == 0

@@ -1,4 +1,4 @@
-"""Which of the gateways' processes still run."""
+"""The gateways whose processes still run."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ def pod(name, process, phase="Running", version=1):
 
 
 class Api:
-    """Tells of some pods, and then of what the test puts into `events`."""
+    """Lists some pods, and then streams the events that the test puts into `events`."""
 
     def __init__(self, *pods):
         self.pods = pods
@@ -78,7 +78,7 @@ async def test_a_process_is_gone_with_its_pod_or_when_another_one_runs_there(fol
     assert (gateways.is_alive("second"), gateways.is_alive("third")) == (False, True)
 
 
-async def test_outside_of_a_cluster_a_process_is_alone(follow):
+async def test_outside_a_cluster_a_process_has_no_peers(follow):
     gateways = await follow(Api(), own_pod="")
     assert gateways.is_alive("own")
     assert not gateways.is_alive("other")

@@ -1,4 +1,4 @@
-"""The contest for a Lease: an API server and a clock of the test's own."""
+"""Leader election with a simulated API server and clock."""
 
 import copy
 
@@ -9,7 +9,7 @@ from gateway_provisioners.kube.lease import Lease
 
 
 class Api:
-    """Keeps one Lease as an API server does: a write must know the newest version."""
+    """Keeps one Lease as an API server does: a write must be based on the newest version."""
 
     def __init__(self):
         self.lease = None
@@ -70,7 +70,7 @@ def contender(api, gone):
         return Lease(
             api,
             "ns",
-            "upkeep",
+            "leader",
             holder=name,
             owner={"uid": "1"},
             is_alive=lambda process: process not in gone,
@@ -98,7 +98,7 @@ async def test_a_holder_that_is_known_to_be_gone_is_replaced_at_once(api, conten
     assert api.lease["spec"]["leaseTransitions"] == 1
 
 
-async def test_a_holder_that_is_silent_is_replaced_when_the_lease_has_run_out(contender):
+async def test_a_silent_holder_is_replaced_when_the_lease_has_expired(contender):
     await contender("a").contend()
     clock = Clock()
     second = contender("b", clock)

@@ -70,7 +70,7 @@ RUNNING = pod(phase="Running", podIP="10.244.0.7", state={"running": {}})
         (UNSCHEDULABLE, "Unschedulable", ["Insufficient cpu", "cpu 64"]),
     ],
 )
-def test_the_cause_is_told_in_words(seen, reason, words):
+def test_the_cause_is_explained(seen, reason, words):
     failure = start_failure(seen, unschedulable_is_final=True)
     assert failure.reason == reason
     for word in words:
@@ -104,7 +104,7 @@ def test_a_claim_gets_the_time_to_be_bound():
     assert "unbound immediate PersistentVolumeClaims" in progress(unschedulable(message))
 
 
-def test_a_pod_that_somebody_deletes_will_not_start():
+def test_a_pod_that_is_deleted_will_not_start():
     deleted = {**RUNNING, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
     assert start_failure(deleted, unschedulable_is_final=True).reason == "Deleted"
     assert exit_code(deleted) == 137
@@ -156,13 +156,13 @@ def test_addresses_and_progress():
         (0, "", "connection refused", "ClusterUnavailable"),
     ],
 )
-def test_what_the_api_refuses_is_told_in_words(status, api_reason, message, reason):
+def test_refusals_of_the_api_are_explained(status, api_reason, message, reason):
     failure = creation_failure(status=status, api_reason=api_reason, message=message)
     assert failure.reason == reason
     assert message in failure.message
 
 
-def test_why_a_running_kernel_ended():
+def test_the_cause_of_a_running_kernels_end():
     killed = pod(phase="Failed", state={"terminated": {"exitCode": 137, "reason": "OOMKilled"}})
     assert "memory" in end_cause(killed)
     evicted = pod(phase="Failed", reason="Evicted", message="low on disk")
@@ -179,7 +179,7 @@ def test_why_a_running_kernel_ended():
         'object "kernels"/"data" not registered',
     ],
 )
-def test_what_the_kubelet_tries_again_is_no_failure(message):
+def test_mounts_that_the_kubelet_retries_are_not_failures(message):
     waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": message}}
     assert start_failure(pod(state=waiting), unschedulable_is_final=True) is None
     event = {

@@ -71,21 +71,21 @@ class FakeWorkload:
         self._do("stop")
         self.code = 0
 
-    async def replaced(self):
-        self._do("replaced")
+    async def remove_replaced(self):
+        self._do("remove_replaced")
 
     async def give_up_restart(self):
         self._do("give_up_restart")
 
-    def discard_soon(self):
-        self._do("discard_soon")
+    def remove_soon(self):
+        self._do("remove_soon")
 
     async def remove(self, *, grace_seconds):
         self._do(f"remove {grace_seconds}")
         self.code = 0
 
-    def forget(self):
-        self._do("forget")
+    def release(self):
+        self._do("release")
 
     def _do(self, call):
         self.calls.append(call)
@@ -246,7 +246,7 @@ async def test_a_launch_that_fails_leaves_nothing(
         await provisioner.start()
     assert words in failure.value.log_message
     for workload in provisioner.workloads:
-        assert workload.calls[-2:] == ["discard_soon", "forget"]
+        assert workload.calls[-2:] == ["remove_soon", "release"]
     assert (services.holders, services.expected) == (0, set())
     assert not provisioner.has_process
 
@@ -259,7 +259,7 @@ async def test_a_launch_that_takes_too_long_says_how_far_it_came(services):
     message = failure.value.log_message
     assert "It did not start within 0 seconds. It waits.\n" in message
     assert message.endswith("no luck")
-    assert provisioner.workloads[0].calls == ["discard_soon", "forget"]
+    assert provisioner.workloads[0].calls == ["remove_soon", "release"]
 
 
 async def test_a_launch_that_is_cancelled_leaves_nothing(provisioner, services):
@@ -269,7 +269,7 @@ async def test_a_launch_that_is_cancelled_leaves_nothing(provisioner, services):
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert provisioner.workloads[0].calls == ["discard_soon", "forget"]
+    assert provisioner.workloads[0].calls == ["remove_soon", "release"]
     assert services.holders == 0
 
 
@@ -283,7 +283,7 @@ async def test_a_shutdown_removes_the_workload_once(provisioner, services):
     await provisioner.start()
     await provisioner.shutdown_requested()
     await provisioner.cleanup()
-    assert provisioner.workloads[0].calls == ["remember", f"remove {GRACE_SECONDS}", "forget"]
+    assert provisioner.workloads[0].calls == ["remember", f"remove {GRACE_SECONDS}", "release"]
     assert services.holders == 0
     assert await provisioner.poll() == 0
 
@@ -298,7 +298,14 @@ async def test_a_restart_replaces_the_workload_when_the_next_one_runs(provisione
     await provisioner.start()
     await restart(provisioner)
     first, second = provisioner.workloads
-    assert first.calls == ["remember", "begin_restart", "stop", "wait_gone", "forget", "replaced"]
+    assert first.calls == [
+        "remember",
+        "begin_restart",
+        "stop",
+        "wait_gone",
+        "release",
+        "remove_replaced",
+    ]
     assert second.calls == ["remember"]
     assert second.record.attempt == 2
     assert second.record.launch_key != first.record.launch_key
@@ -326,16 +333,16 @@ async def test_a_restart_that_fails_can_be_given_up_and_done_again(provisioner, 
     provisioner.next_workload = {}
     await restart(provisioner)
     assert provisioner.workload_name == "w3"
-    assert provisioner.workloads[0].calls[-1] == "replaced"
+    assert provisioner.workloads[0].calls[-1] == "remove_replaced"
 
 
 async def test_a_kernel_that_was_ended_during_its_restart_ends(provisioner, services):
     await provisioner.start()
-    provisioner.workloads[0].errors["replaced"] = KernelBusy("It was ended.")
+    provisioner.workloads[0].errors["remove_replaced"] = KernelBusy("It was ended.")
     with pytest.raises(web.HTTPError) as failure:
         await restart(provisioner)
     assert failure.value.status_code == 409
-    assert provisioner.workloads[1].calls == ["remember", "discard_soon", "forget"]
+    assert provisioner.workloads[1].calls == ["remember", "remove_soon", "release"]
     assert services.holders == 0
 
 
@@ -351,7 +358,7 @@ async def test_a_kernel_that_is_released_goes_on(provisioner, services):
     await provisioner.start()
     await provisioner.release()
     await provisioner.cleanup()
-    assert provisioner.workloads[0].calls == ["remember", "forget"]
+    assert provisioner.workloads[0].calls == ["remember", "release"]
     assert services.holders == 0
 
 

@@ -52,7 +52,7 @@ def test_exit_codes(what, code):
         (task("shutdown"), "Deleted", "shutdown"),
     ],
 )
-def test_why_a_task_became_no_kernel(what, reason, words):
+def test_start_failures_of_tasks(what, reason, words):
     failure = start_failure(what, unschedulable_is_final=False)
     assert failure.reason == reason
     assert words in failure.message
@@ -63,7 +63,7 @@ def test_a_task_that_may_still_become_one():
         assert start_failure(task(state), unschedulable_is_final=True) is None
 
 
-def test_no_node_is_final_where_nobody_waits_for_one():
+def test_unschedulable_is_final_without_a_grace_time():
     assert is_unschedulable(NO_NODE)
     assert not is_unschedulable(task("pending"))
     assert start_failure(NO_NODE, unschedulable_is_final=False) is None
@@ -72,7 +72,7 @@ def test_no_node_is_final_where_nobody_waits_for_one():
     assert "scheduling constraints not satisfied" in failure.message
 
 
-def test_how_far_it_came():
+def test_progress():
     assert "has not reported" in progress(task("running"))
     assert "pulling a large image" in progress(task("preparing"))
     assert progress(task("starting")) == "Its task is still starting."

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from gateway_provisioners.aio import within
 from gateway_provisioners.errors import GatewayProvisionersError
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.model.pod.status import start_failure
-from gateway_provisioners.tasks.waiting import within
 
 Object = Mapping[str, Any]
 

@@ -17,6 +17,7 @@ from typing import Any
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from gateway_provisioners.aio import within
 from gateway_provisioners.cli.finding import Finding, Level
 from gateway_provisioners.cli.snippets import SNIPPETS
 
@@ -124,7 +125,7 @@ async def check(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECO
     try:
         say(name, "a pod runs it")
         code = SNIPPETS[language].sum if language in SNIPPETS else ""
-        output = await asyncio.wait_for(_answer(gateway, kernel["id"], code), timeout)
+        output = await within(timeout, _answer(gateway, kernel["id"], code))
         if code and "2" not in output:
             raise CheckFailed(f"{code!r} gave {output!r} instead of 2")
         if code:

@@ -21,6 +21,7 @@ from typing import Any, cast
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 
+from gateway_provisioners.aio import within
 from gateway_provisioners.cli.finding import Finding, Level, OnFinding
 from gateway_provisioners.cli.snippets import SNIPPETS, Snippets
 from gateway_provisioners.errors import GatewayProvisionersError
@@ -70,7 +71,7 @@ class ContainerProcess:
     async def ends_within(self, seconds: float) -> bool:
         """Wait for it to end, and return whether it has."""
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.process.wait(), seconds)
+            await within(seconds, self.process.wait())
         return self.process.returncode is not None
 
     async def stop(self) -> None:
@@ -253,8 +254,8 @@ class _Trial:
         ports = {name: getattr(self._connection, name) for name in _CHANNELS}
         for name, port in ports.items():
             try:
-                _, writer = await asyncio.wait_for(
-                    asyncio.open_connection(self._connection.ip, port), self._timeout
+                _, writer = await within(
+                    self._timeout, asyncio.open_connection(self._connection.ip, port)
                 )
             except (OSError, asyncio.TimeoutError) as error:
                 msg = (
@@ -299,10 +300,10 @@ class _Trial:
         request = client.execute(snippets.endless) if snippets else None
         try:
             if request:
-                await asyncio.wait_for(_printed(client, request), self._timeout)
+                await within(self._timeout, _printed(client, request))
             await send_signal(self._endpoint, signal.SIGINT)
             if request:
-                await asyncio.wait_for(_reply(client, request), self._timeout)
+                await within(self._timeout, _reply(client, request))
             await client.kernel_info(reply=True, timeout=self._timeout)
         except GatewayProvisionersError as error:
             msg = f"the launcher's communication port does not accept an interrupt: {error}"

@@ -28,7 +28,7 @@ from gateway_provisioners.errors import GatewayProvisionersError
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model import names
-from gateway_provisioners.model.pod.admission import Limits
+from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
 from gateway_provisioners.provisioners.engine_traits import KubernetesTraits
 from gateway_provisioners.provisioners.launch_traits import KubernetesLaunchTraits
@@ -94,7 +94,9 @@ def _pod_spec(
 async def _create(pod: KernelPodSpec) -> None:
     api = await KubeApi.connect()
     try:
-        pods = KernelPods(api, pod.namespace, instance=pod.instance, process="", limits=Limits())
+        pods = KernelPods(
+            api, pod.namespace, instance=pod.instance, process="", quota=KernelQuota()
+        )
         try:
             await pods.create(pod)
         finally:

@@ -1,1 +1,1 @@
-"""What connects the gateway to Kubernetes or Docker: adoption, reconciliation, annotations."""
+"""The gateway's connection to Kubernetes or Docker: adoption, reconciliation, annotations."""

@@ -1,9 +1,7 @@
-"""What the gateway asks of the engine that its kernels run on, whichever it is."""
+"""The contract between the gateway and the back ends of its engines."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Protocol
@@ -11,6 +9,7 @@ from typing import Protocol
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
+from gateway_provisioners.aio import Backoff, retry
 from gateway_provisioners.errors import EngineError, GatewayProvisionersError
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
@@ -19,14 +18,11 @@ from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 5.0
-
-_log = logging.getLogger(__name__)
+_BACKOFF = Backoff(0.5, 5)
 
 
 class Backend(Protocol):
-    """The gateway's hold on it, from `attach` to `detach`."""
+    """The gateway's side of one engine; the app calls each method once, in this order."""
 
     async def attach(
         self,
@@ -34,42 +30,35 @@ class Backend(Protocol):
         kernelspecs: GatewayKernelSpecManager,
         health: HealthChecks,
     ) -> None:
-        """Begin to follow it; take over the kernels that run there.
+        """Begin to follow the engine, and take over the kernels that run there.
 
         Raises:
-            ConfigurationError: it cannot be reached, or does not let us in.
+            ConfigurationError: the engine cannot be reached, or refuses.
         """
         ...
 
     async def stop_leading(self) -> None:
-        """Leave dead and idle kernels to others from now on."""
+        """Leave dead and idle kernels to other gateways from now on."""
         ...
 
     async def detach(self) -> None:
-        """Stop following; kernels go on."""
+        """Stop following the engine; kernels go on."""
         ...
 
 
-async def patiently(step: Callable[[], Awaitable[None]]) -> None:
-    """Take a step that needs the engine, and wait for one that does not answer.
+async def retry_while_unavailable(step: Callable[[], Awaitable[None]]) -> None:
+    """Repeat a step until the engine answers.
 
     Raises:
         EngineError: it answered, and refused.
     """
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            await step()
-        except EngineError as error:
-            refused = HTTPStatus.BAD_REQUEST <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR
-            has_just_started = error.status == HTTPStatus.TOO_MANY_REQUESTS
-            if refused and not has_just_started:
-                raise
-            _log.warning("Kernels cannot be managed yet: %s", error)
-            await asyncio.sleep(pause)  # no event tells that the engine is back
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-        else:
-            return
+
+    def is_refusal(error: EngineError) -> bool:
+        is_client_error = HTTPStatus.BAD_REQUEST <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        # An engine that has just started answers 429.
+        return is_client_error and error.status != HTTPStatus.TOO_MANY_REQUESTS
+
+    await retry("manage kernels yet", step, _BACKOFF, is_final=is_refusal)
 
 
 async def adopt(
@@ -80,7 +69,7 @@ async def adopt(
     last_activity: str,
     started: str,
 ) -> None:
-    """Have the gateway manage a kernel that another process started, with what that stored of it.
+    """Have the gateway manage a kernel that another process started, from the record that it stored.
 
     Args:
         last_activity, started: in ISO 8601, or "".
@@ -99,7 +88,7 @@ async def adopt(
 def restore(
     workload: str, record: KernelRecord
 ) -> Callable[[KernelProvisionerBase], Awaitable[None]]:
-    """What gives a new provisioner of a kernel all that another one stored."""
+    """Return a function that gives a kernel's new provisioner the record of another one."""
 
     async def give(provisioner: KernelProvisionerBase) -> None:
         if not isinstance(provisioner, RemoteProvisioner):
@@ -112,5 +101,5 @@ def restore(
 
 
 def check_response_server(server: ResponseServer) -> Check:
-    """Whether kernels can report."""
+    """Check that kernels can report to the gateway."""
     return Check(server.listening, server.response_address)

@@ -1,6 +1,6 @@
-"""The gateway's hold on its Docker engine: readiness, and the kernels that run there.
+"""The back end for a Docker engine: readiness, and the kernels that run there.
 
-No other gateway shares them: whoever comes after this one takes them over.
+No other gateway shares the kernels; the next gateway takes them over.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from typing import Any
 
 from gateway_provisioners.errors import ConfigurationError, EngineError
 from gateway_provisioners.gateway.backends.annotation_writer import AnnotationWriter
-from gateway_provisioners.gateway.backends.base import adopt, check_response_server, patiently
+from gateway_provisioners.gateway.backends.base import (
+    adopt,
+    check_response_server,
+    retry_while_unavailable,
+)
 from gateway_provisioners.gateway.failures import summarize
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
@@ -24,12 +28,12 @@ _log = logging.getLogger(__name__)
 
 
 class DockerBackend(NoPeers):
-    """An `Backend`; what is told to `Peers` is for the gateway after this one."""
+    """A `Backend`; its announcements to `Peers` are stored for the next gateway."""
 
     def __init__(self, parent: Any) -> None:
         self._services = DockerServices.of_running_loop(parent)
         self._kernels: GatewayKernelManager | None = None
-        self._announcements: AnnotationWriter | None = None
+        self._annotations: AnnotationWriter | None = None
 
     async def attach(
         self,
@@ -38,25 +42,25 @@ class DockerBackend(NoPeers):
         health: HealthChecks,
     ) -> None:
         try:
-            await patiently(self._services.acquire)
+            await retry_while_unavailable(self._services.acquire)
             health.add("engine", self._check_engine)
             health.add("response server", self._check_response_server)
-            self._announcements = AnnotationWriter(self._store)
+            self._annotations = AnnotationWriter(self._store)
             self._kernels = kernels
             kernels.peers = self
-            await patiently(self._adopt_all)
+            await retry_while_unavailable(self._adopt_all)
         except EngineError as error:
             raise ConfigurationError(f"The Docker engine cannot be used: {error}") from error
 
     async def stop_leading(self) -> None:
-        """There is nobody to yield them to."""
+        """Do nothing: no other gateway could take over."""
 
     async def detach(self) -> None:
-        if self._announcements is not None and self._kernels is not None:
+        if self._annotations is not None and self._kernels is not None:
             for kernel_id in self._kernels.list_kernel_ids():
                 last_activity = self._kernels.get_kernel(kernel_id).last_activity
                 self.announce_activity(kernel_id, last_activity.isoformat())
-            await self._announcements.finish()
+            await self._annotations.finish()
         await self._services.close()
 
     # Peers.
@@ -68,15 +72,15 @@ class DockerBackend(NoPeers):
         self._announce(kernel_id, "started", started)
 
     def _announce(self, kernel_id: str, name: str, value: str) -> None:
-        if self._announcements is not None and self._kernels is not None:
+        if self._annotations is not None and self._kernels is not None:
             workload = self._kernels.get_kernel(kernel_id).workload_name
             if workload:
-                self._announcements.announce(workload, name, value)
+                self._annotations.announce(workload, name, value)
 
     async def _store(self, workload: str, values: Mapping[str, str | None]) -> None:
         records = self._services.engine.records
         if workload not in records.stored:
-            raise EngineError(f"nothing is stored of {workload}", status=HTTPStatus.NOT_FOUND)
+            raise EngineError(f"no record of {workload}", status=HTTPStatus.NOT_FOUND)
         await records.change(workload, **values)
 
     async def _adopt_all(self) -> None:
@@ -94,7 +98,7 @@ class DockerBackend(NoPeers):
                 )
             except EngineError:
                 raise
-            except Exception as error:  # noqa: BLE001 - one must not keep the gateway from the others
+            except Exception as error:  # noqa: BLE001 - the others have to be taken over as well
                 _log.error(
                     "Kernel %s cannot be taken over and is left as it is: %s",
                     workload,

@@ -1,4 +1,4 @@
-"""The gateway's hold on its cluster: kernelspecs, readiness, the kernels there, and the other gateways."""
+"""The back end for Kubernetes: kernelspecs, readiness, the kernels there, and the other gateways."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 from gateway_provisioners.errors import ClusterError, ConfigurationError
 from gateway_provisioners.gateway.backends.annotation_writer import AnnotationWriter
-from gateway_provisioners.gateway.backends.base import check_response_server, patiently
+from gateway_provisioners.gateway.backends.base import (
+    check_response_server,
+    retry_while_unavailable,
+)
 from gateway_provisioners.gateway.backends.reconciler import Reconciler
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
@@ -23,14 +26,14 @@ from gateway_provisioners.provisioners.kubernetes_services import KubernetesServ
 
 
 class KubernetesBackend:
-    """An `Backend`, and what `Peers` asks of the other gateways."""
+    """A `Backend`, and the `Peers` of this gateway."""
 
     def __init__(self, parent: Any) -> None:
         self._services = KubernetesServices.of_running_loop(parent)
         self._kernelspecs: ObjectCache | None = None
         self._lease: Lease | None = None
         self._reconciler: Reconciler | None = None
-        self._announcements: AnnotationWriter | None = None
+        self._annotations: AnnotationWriter | None = None
 
     async def attach(
         self,
@@ -39,11 +42,11 @@ class KubernetesBackend:
         health: HealthChecks,
     ) -> None:
         try:
-            await patiently(self._services.acquire)
+            await retry_while_unavailable(self._services.acquire)
             health.add("pods", self._check_pods)
             health.add("response server", self._check_response_server)
             await self._follow_kernelspecs(kernelspecs)
-            self._announcements = AnnotationWriter(self._services.pods.annotate)
+            self._annotations = AnnotationWriter(self._services.pods.annotate)
             if name := self._services.gateway_lease:
                 self._lease = self._services.lease(name)
                 self._lease.start()
@@ -52,7 +55,7 @@ class KubernetesBackend:
                 kernels, self._services.pods, self._services.gateways, self.is_leader
             )
             kernels.peers = self
-            await patiently(self._reconciler.start)
+            await retry_while_unavailable(self._reconciler.start)
         except ClusterError as error:
             raise ConfigurationError(f"The cluster cannot be used: {error}") from error
 
@@ -64,11 +67,11 @@ class KubernetesBackend:
 
     async def detach(self) -> None:
         await self.stop_leading()
-        if self._announcements is not None:
-            await self._announcements.finish()
+        if self._annotations is not None:
+            await self._annotations.finish()
         if self._kernelspecs is not None:
             await self._kernelspecs.stop()
-        # The kernels that go on hold on to them.
+        # Kernels that go on have not released the services.
         await self._services.close()
 
     # Peers.
@@ -80,7 +83,7 @@ class KubernetesBackend:
         pods = self._services.pods
         return sum(
             connections_elsewhere(
-                pods.pods.objects[pod.name],
+                pods.cache.objects[pod.name],
                 own=self._services.process,
                 is_alive=self._services.gateways.is_alive,
             )
@@ -102,9 +105,9 @@ class KubernetesBackend:
             await self._reconciler.find(kernel_id)
 
     def _announce(self, kernel_id: str, annotation: str, value: str | None) -> None:
-        if self._announcements is not None:
+        if self._annotations is not None:
             for pod in self._services.pods.of_kernel(kernel_id):
-                self._announcements.announce(pod.name, annotation, value)
+                self._annotations.announce(pod.name, annotation, value)
 
     async def _follow_kernelspecs(self, kernelspecs: GatewayKernelSpecManager) -> None:
         if name := self._services.kernelspecs_config_map:
@@ -114,7 +117,7 @@ class KubernetesBackend:
             kernelspecs.follow(self._kernelspecs)
 
     def _check_pods(self) -> Check:
-        fresh = self._services.pods.pods.fresh
+        fresh = self._services.pods.cache.fresh
         return Check(fresh, "" if fresh else "the watch of pods is broken")
 
     def _check_response_server(self) -> Check:

@@ -1,10 +1,10 @@
-"""Keeps the kernels that this gateway manages the same as the kernels that there are.
+"""Keeps the kernels that this gateway manages in step with the kernel pods of the release.
 
-The truth is in the pods. This process learns of each change from the watch, looks at the pods of that
+The truth is in the pods. The watch reports each change; this process then looks at all pods of that
 kernel and does what is missing: it takes over a kernel that another gateway started, follows one that
-another gateway restarted, lets go of one that another gateway ended, and finishes what a gateway that
-is gone left half done. What it finds done already it leaves alone, so that any number of gateways can
-do this at the same time.
+another gateway restarted, releases one that another gateway ended, and finishes the work of a gateway
+that died half-way. It leaves alone what is done already, so any number of gateways can do this at the
+same time.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
+from gateway_provisioners.aio import Backoff, KeyedWorker
 from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.gateway.backends.base import adopt, restore
 from gateway_provisioners.gateway.failures import summarize
@@ -32,22 +34,20 @@ from gateway_provisioners.model.pod.kernel_state import (
     started,
 )
 
-_NOT_FOUND = 404
 # Enough to keep the API server busy, and no more.
 _AT_ONCE = 16
-# How long a kernel that has no pod stays in the list of a gateway that is not the one to restart it.
+# How long a kernel without a pod stays listed by a gateway that does not lead.
 _LOST_SECONDS = 60.0
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 30.0
+_BACKOFF = Backoff(1, 30)
 
 _log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Does so from `start` to `stop`.
+    """Reconciles the kernels from `start` to `stop`.
 
     Args:
-        is_leader: whether this process is the one that restarts dead kernels.
+        is_leader: returns whether this process restarts dead kernels.
     """
 
     def __init__(
@@ -61,8 +61,7 @@ class Reconciler:
         self._pods = pods
         self._gateways = gateways
         self._is_leader = is_leader
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._due: set[str] = set()
+        self._worker = KeyedWorker("reconcile kernel", self._reconcile, _BACKOFF)
         self._lost: dict[str, asyncio.TimerHandle] = {}
         self._newer: dict[str, str] = {}
         """By kernel, the pod that a gateway of a later release started, and that is left as it is."""
@@ -70,80 +69,52 @@ class Reconciler:
         self._unsubscribe: list[Callable[[], None]] = []
 
     async def start(self) -> None:
-        """Take over all kernels there are, and follow them from then on.
+        """Take over all kernels that exist, and follow them from then on.
 
         Raises:
-            ClusterError: the API server does not tell of one of them.
+            ClusterError: the API server does not answer about one of them.
         """
         await asyncio.gather(*(self._reconcile(each) for each in self._pods.kernel_ids()))
         self._unsubscribe = [
-            self._pods.pods.subscribe(self._on_pod),
+            self._pods.cache.subscribe(self._on_pod),
             self._gateways.subscribe(self._on_gateway),
         ]
         for kernel_id in self._pods.kernel_ids():  # what has changed meanwhile
-            self._look_at(kernel_id)
+            self._worker.add(kernel_id)
 
     async def stop(self) -> None:
-        """Follow no longer."""
+        """Stop following; kernels stay as they are."""
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         for timer in self._lost.values():
             timer.cancel()
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._worker.finish()
 
     async def find(self, kernel_id: str) -> None:
-        """Take over a kernel that another gateway started just now, if there is one of that id.
+        """Take over a kernel that another gateway has just started, if there is one with that id.
 
         Raises:
             ClusterError: the API server did not answer.
         """
         await self._pods.find(kernel_id)
-        task = self._tasks.get(kernel_id)
-        if task is not None:
-            await asyncio.wait({task})
+        await self._worker.wait(kernel_id)
 
     def _on_pod(self, _change: str, pod: dict[str, Any]) -> None:
         if kernel_id := kernel_id_of(pod, self._pods.instance):
-            self._look_at(kernel_id)
+            self._worker.add(kernel_id)
 
     def _on_gateway(self) -> None:
         for kernel_id in self._pods.kernel_ids():
             if any(pod.state != RUNNING for pod in self._pods.of_kernel(kernel_id)):
-                self._look_at(kernel_id)
-
-    def _look_at(self, kernel_id: str) -> None:
-        self._due.add(kernel_id)
-        if kernel_id not in self._tasks:
-            task = asyncio.create_task(self._work_on(kernel_id), name=f"reconcile {kernel_id}")
-            self._tasks[kernel_id] = task
-
-    async def _work_on(self, kernel_id: str) -> None:
-        pause = _FIRST_PAUSE_SECONDS
-        try:
-            while kernel_id in self._due:
-                self._due.discard(kernel_id)
-                try:
-                    await self._reconcile(kernel_id)
-                except ClusterError as error:
-                    _log.warning("Kernel %s: %s; going on shortly", kernel_id, error)
-                    self._due.add(kernel_id)
-                    await asyncio.sleep(pause)  # no event tells that the API server is back
-                    pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-                except Exception:  # noqa: BLE001 - the next change of this kernel has to be looked at as well
-                    _log.exception("Kernel %s cannot be followed", kernel_id)
-        finally:
-            del self._tasks[kernel_id]
+                self._worker.add(kernel_id)
 
     async def _reconcile(self, kernel_id: str) -> None:
-        # Whatever this process is doing with the kernel, it knows better than the watch.
+        # Until this process has finished its own operation on the kernel, the watch lags behind it.
         await self._kernels.wait_for_operation(kernel_id)
         pods = self._pods.of_kernel(kernel_id)
         decision = decide(pods, is_alive=self._gateways.is_alive)
         for pod in decision.remove:
-            _log.warning("Removing pod %s, which nobody needs: %s.", pod.name, pod.state)
+            _log.warning("Removing orphaned pod %s: %s.", pod.name, pod.state)
             self._pods.remove_soon(pod.name)
         if decision.reinstate is not None:
             _log.warning("Pod %s: a restart was begun and never finished.", decision.reinstate.name)
@@ -188,7 +159,7 @@ class Reconciler:
             _log.warning("Kernel %s in pod %s is left as it is: %s", kernel_id, pod.name, error)
             if managed:  # a gateway of that release has restarted it
                 await self._kernels.release(kernel_id)
-        except Exception as error:  # noqa: BLE001 - one record must not keep the others' gateway away
+        except Exception as error:  # noqa: BLE001 - the others have to be taken over as well
             _log.error(
                 "Kernel pod %s cannot be taken over and is left as it is: %s",
                 pod.name,
@@ -199,12 +170,12 @@ class Reconciler:
         try:
             return await self._pods.record(pod)
         except ClusterError as error:
-            if error.status != _NOT_FOUND:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
             return None
 
     async def _adopt(self, pod: str, record: KernelRecord) -> None:
-        known = self._pods.pods.objects.get(pod)
+        known = self._pods.cache.objects.get(pod)
         await adopt(
             self._kernels,
             pod,
@@ -214,13 +185,13 @@ class Reconciler:
         )
 
     def _is_given_up(self, kernel_id: str, pods: list[PodState]) -> bool:
-        """Whether a kernel of ours has had no pod for so long that no gateway will make another one."""
+        """Return whether a managed kernel has had no pod for so long that no gateway will restart it."""
         if pods or self._is_leader():
-            return False  # it is being started anew, or that is for this process to do
+            return False  # it is being restarted, or this process has to restart it
         loop = asyncio.get_running_loop()
         timer = self._lost.get(kernel_id)
         if timer is None:
-            self._lost[kernel_id] = loop.call_later(_LOST_SECONDS, self._look_at, kernel_id)
+            self._lost[kernel_id] = loop.call_later(_LOST_SECONDS, self._worker.add, kernel_id)
             return False
         return timer.when() <= loop.time()
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
+from gateway_provisioners.aio import within
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection
 from gateway_provisioners.provisioners.contract import GatewayContract
 
@@ -47,7 +48,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         # Upstream checks every 100 ms whether a dead kernel is alive again, and so connects before the new
         # kernel's address and keys are known.
         if wait := getattr(self.kernel_manager, "wait_alive", None):
-            await asyncio.wait_for(wait(), self.kernel_info_timeout)
+            await within(self.kernel_info_timeout, wait())
         await super().prepare()
         # Upstream has the client wait until the kernel leaves the state "starting": it checks every 50 ms,
         # and after 500 ms asks again, in case it missed a message. A kernel that has answered has started.
@@ -212,7 +213,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         return connection is not None and not connection.is_closing()
 
     async def _wait_welcome(self, mailbox: MailboxConnection) -> None:
-        welcome = await asyncio.wait_for(mailbox.welcomed, self.kernel_info_timeout)
+        welcome = await within(self.kernel_info_timeout, mailbox.welcomed)
         if welcome is None:  # closed meanwhile
             return
         if self.kernel_manager.execution_state in (None, "unknown", "starting"):
@@ -253,7 +254,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
                 send between the end of a connection and the next one.
         """
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._wait_quiet(), quiet_timeout)
+            await within(quiet_timeout, self._wait_quiet())
         self.websocket_handler.close(GOING_AWAY, "the gateway is shutting down")
         await asyncio.wrap_future(self._close_future)
 
@@ -269,7 +270,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
                 # Without a mailbox, the rest of a busy kernel's output would be lost.
                 busy = self._mailbox is None and kernel.execution_state == "busy"
                 try:
-                    await asyncio.wait_for(self._activity.wait(), None if busy else _QUIET_SECONDS)
+                    await within(None if busy else _QUIET_SECONDS, self._activity.wait())
                 except asyncio.TimeoutError:
                     return
         finally:

@@ -1,6 +1,6 @@
-"""A launch as what the Docker API takes. Pure functions from data to data.
+"""A launch in the form of the Docker API: pure functions from data to data.
 
-What the client set never becomes structure. It reaches the container in a file (`secrets_script`), or as
+Values of the client never become structure. They reach the container in a file (`secrets_script`), or as
 the one checked value of a field.
 """
 
@@ -31,7 +31,7 @@ _SECRETS_PATH = "/.gateway-provisioners/environment"
 _SERVICE_SECRET = "kernel-environment"  # noqa: S105 - the name of a file below /run/secrets
 _SERVICE_SECRETS_PATH = f"/run/secrets/{_SERVICE_SECRET}"
 
-# What every kernel image starts with, for a service whose image this node does not have.
+# The command of every kernel image, for a service whose image this node does not have.
 _DEFAULT_COMMAND = ("/usr/local/bin/bootstrap-kernel.sh",)
 
 _NANO = 10**9
@@ -39,20 +39,20 @@ _NANO = 10**9
 
 @dataclass(frozen=True)
 class KernelContainerSpec:
-    """Everything a kernel's container or service is made of.
+    """Everything that a kernel's container or service is built from.
 
     Attributes:
         environment: literal variables; nothing secret.
         secret_environment: variables that `docker inspect` must not show.
         attempt: 1 for the start, one more for each restart.
-        network: the container network that it is reached on.
+        network: the container network on which the gateway reaches it.
         pull_timeout: seconds to wait for the image to be pulled; None: as long as it takes.
         resources: requests and limits as Kubernetes writes them.
-        gpu_resource: what they call a GPU.
+        gpu_resource: the name of a GPU in `resources`.
         run_as_user, run_as_group: numeric ids, or None to use the image's.
         mounts: as in the API's HostConfig.Mounts.
-        constraints: Swarm's, on the nodes that may run it.
-        patch: the administrator's patch on what is sent to the API.
+        constraints: Swarm's, for the nodes that may run it.
+        patch: the administrator's patch on the body of the API request.
     """
 
     name: str
@@ -91,18 +91,18 @@ def labels(kernel: KernelContainerSpec) -> dict[str, str]:
 
 
 def label_filters(instance: str) -> list[str]:
-    """What `labels` of all kernels of an instance have in common, as the API's filter wants it."""
+    """The labels that all kernels of an instance have in common, as a filter of the API."""
     return [f"{COMPONENT_LABEL}={COMPONENT}", f"{INSTANCE_LABEL}={instance}"]
 
 
 def image_command(image: Mapping[str, Any]) -> list[str]:
-    """What a container of an inspected image runs."""
+    """The command that a container of an inspected image runs."""
     config = image.get("Config") or {}
     return [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
 
 
 def runs_as_root(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> bool:
-    """Whether the kernel would be root."""
+    """Return whether the kernel would run as root."""
     if kernel.run_as_user is not None:
         return kernel.run_as_user == 0
     user = _images_user(image)
@@ -125,10 +125,10 @@ def build_container(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> di
     }
     if "cpu" in limits:
         host["NanoCpus"] = int(limits["cpu"] * _NANO)
-    if "cpu" in requests:  # its share where CPUs are short, as a kubelet sets it
+    if "cpu" in requests:  # the weight when CPUs are short, computed as a kubelet does
         host["CpuShares"] = max(2, int(requests["cpu"] * 1024))
     if "memory" in limits:
-        # Memory and swap together: a limit that swap goes round is none.
+        # Memory and swap together: with free swap the limit would have no effect.
         host["Memory"] = host["MemorySwap"] = int(limits["memory"])
     if "memory" in requests:
         host["MemoryReservation"] = int(requests["memory"])
@@ -158,7 +158,7 @@ def build_service(
 
     Args:
         image: the inspected image; empty where this node does not have it.
-        secret_id: of the Swarm secret `kernel.name` with what `secrets_file` gives.
+        secret_id: the id of the Swarm secret `kernel.name`, which holds `secrets_file`.
     """
     limits, requests = _amounts(kernel)
     container: dict[str, Any] = {
@@ -199,21 +199,21 @@ def build_service(
             "Networks": [{"Target": kernel.network}],
         },
         "Mode": {"Replicated": {"Replicas": 1}},
-        # Kernels are reached at their tasks' own addresses; a virtual one would be in the way.
+        # Kernels are reached at the addresses of their tasks; a virtual address would not work.
         "EndpointSpec": {"Mode": "dnsrr"},
     }
     return apply_patch(service, kernel.patch)
 
 
 def secrets_file(kernel: KernelContainerSpec) -> bytes:
-    """The file with what the container's environment does not show."""
+    """The file with the variables that the container's environment must not show."""
     secret, _ = split_environment(kernel.secret_environment)
     literal = kernel.environment
     return file_content({name: secret[name] for name in secret if name not in literal})
 
 
 def secrets_archive(kernel: KernelContainerSpec) -> bytes:
-    """A tar of it for the container's root."""
+    """A tar of the secrets file for the container's root."""
     return archive(_SECRETS_PATH, secrets_file(kernel))
 
 

@@ -1,8 +1,8 @@
-"""How a container gets variables that its engine must not show: a file that its first command reads.
+"""Variables that an engine must not show: a file that the container's first command reads.
 
-Whoever may ask an engine about a container sees its literal environment (`docker inspect`). The file holds
-assignments for a POSIX shell, each value quoted whole, so that a value stays a value; the command takes
-them into its environment, removes the file where it may, and becomes what the image would have run.
+Every client of an engine can see a container's literal environment (`docker inspect`). The file holds
+assignments for a POSIX shell, each value quoted whole, so that a value stays a value; the first command
+takes them into its environment, removes the file if it can, and becomes the image's own command.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shlex
 import tarfile
 from collections.abc import Mapping, Sequence
 
-# Names that one shell or another does not let anybody assign to, or not everything.
+# Names that some shell does not allow to be set, or not to every value.
 _RESERVED = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "OPTIND", "PPID", "SHELLOPTS", "UID"})
 
 _SCRIPT = (
@@ -21,13 +21,13 @@ _SCRIPT = (
 
 
 def split_environment(secret: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables that can be in the file, and those that have to be literal."""
+    """Split variables into those that can be in the file and those that have to be literal."""
     fileable = {name: value for name, value in secret.items() if name not in _RESERVED}
     return fileable, {name: value for name, value in secret.items() if name in _RESERVED}
 
 
 def file_content(variables: Mapping[str, str]) -> bytes:
-    """The file that hands over these variables."""
+    """The content of the file with these variables."""
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()).encode()
 
 
@@ -43,13 +43,13 @@ def archive(path: str, content: bytes) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         folder = tarfile.TarInfo(directory)
         folder.type = tarfile.DIRTYPE
-        folder.mode = 0o777  # of no use to anybody but this one container
+        folder.mode = 0o777  # only this one container can see it
         tar.addfile(folder)
         file = tarfile.TarInfo(path.lstrip("/"))
         file.size = len(content)
         file.mode = 0o444
         tar.addfile(file, io.BytesIO(content))
         end = tar.offset
-    # Without the zeros that fill up a record of tapes: podman stops reading where the archive ends, and
-    # fails when that is before the last byte has come.
+    # Without the padding to a full tape record: podman stops reading at the end of the archive, and
+    # fails if more bytes follow.
     return buffer.getvalue()[:end] + bytes(2 * tarfile.BLOCKSIZE)

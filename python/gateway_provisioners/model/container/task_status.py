@@ -1,4 +1,4 @@
-"""What Docker Swarm says of a service's task, in words for the kernel's user.
+"""A service's task as Docker Swarm reports it, explained to the kernel's user: pure.
 
 States are those of https://docs.docker.com/engine/swarm/how-swarm-mode-works/swarm-task-states/.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.container.status import image_missing, volume_missing
 from gateway_provisioners.model.failures import (
     EXIT_CODE_OF_LOST,
-    StartFailure,
+    NOT_REPORTED,
+    container_cannot_run,
     container_exited,
     sentence,
 )
@@ -26,14 +28,14 @@ def exit_code(task: Mapping[str, Any]) -> int | None:
     if status.get("State") not in _ENDED:
         return None
     container = status.get("ContainerStatus") or {}
-    # Of a task that was not ended by its own container Swarm says 0.
+    # For a task that did not end with its container Swarm reports 0.
     if status.get("State") in {"complete", "failed"}:
         return int(container.get("ExitCode") or 0)
     return EXIT_CODE_OF_LOST
 
 
 def address(task: Mapping[str, Any]) -> str | None:
-    """The task's address on an overlay network; a network of its node alone has none here."""
+    """The task's address on an overlay network; None on a network of one node."""
     for attachment in task.get("NetworksAttachments") or ():
         if addresses := attachment.get("Addresses"):
             return str(addresses[0]).partition("/")[0]
@@ -41,18 +43,18 @@ def address(task: Mapping[str, Any]) -> str | None:
 
 
 def container_id(task: Mapping[str, Any]) -> str:
-    """The id of the task's container, "" where there is none."""
+    """The id of the task's container, or ""."""
     return str((_status(task).get("ContainerStatus") or {}).get("ContainerID") or "")
 
 
 def is_unschedulable(task: Mapping[str, Any]) -> bool:
-    """Whether Swarm has looked for a node and found none so far."""
+    """Return whether Swarm has looked for a node and found none so far."""
     status = _status(task)
     return status.get("State") in _WAITS_FOR_NODE and bool(status.get("Err"))
 
 
-def start_failure(task: Mapping[str, Any], *, unschedulable_is_final: bool) -> StartFailure | None:
-    """Why this task will not become a kernel, or None while it still may."""
+def start_failure(task: Mapping[str, Any], *, unschedulable_is_final: bool) -> LaunchFailed | None:
+    """Explain why this task will not become a kernel; None while it still may."""
     status = _status(task)
     state, error = status.get("State"), str(status.get("Err") or "no further details")
     if is_unschedulable(task) and unschedulable_is_final:
@@ -63,37 +65,33 @@ def start_failure(task: Mapping[str, Any], *, unschedulable_is_final: bool) -> S
             return image_missing(image, error)
         if "mount" in error.lower():
             return volume_missing(error)
-        return StartFailure(
-            "ContainerCannotRun", f"Its container cannot be made or started: {error}"
-        )
+        return container_cannot_run(error)
     if state in {"complete", "failed"}:
         # The exit code of a container that could not be started at all is the engine's own.
         if state == "failed" and not error.startswith("task: non-zero exit"):
-            return StartFailure(
-                "ContainerCannotRun", f"Its container cannot be made or started: {error}"
-            )
+            return container_cannot_run(error)
         return container_exited(exit_code(task) or 0)
     if state in _ENDED:
-        return StartFailure("Deleted", f"Its task was ended by somebody else ({state}).")
+        return LaunchFailed("Deleted", f"Its task was ended while it was starting ({state}).")
     return None
 
 
-def unschedulable(task: Mapping[str, Any]) -> StartFailure:
-    """What Swarm says about a task that no node can take."""
+def unschedulable(task: Mapping[str, Any]) -> LaunchFailed:
+    """No node of the swarm can run the task."""
     error = str(_status(task).get("Err") or "")
-    return StartFailure(
+    return LaunchFailed(
         "Unschedulable",
         f"No node of the swarm can take it: {sentence(error)} Check its constraints and resources.",
     )
 
 
 def progress(task: Mapping[str, Any]) -> str:
-    """How far the task has come, for somebody who waited too long for it."""
+    """Describe how far the task has come, for a user who waited too long for it."""
     if is_unschedulable(task):
-        return unschedulable(task).message
+        return str(unschedulable(task))
     state = _status(task).get("State", "new")
     if state == "running":
-        return "Its container runs, but its launcher has not reported to the gateway."
+        return NOT_REPORTED
     if state == "preparing":
         return "Its node is still making the container; pulling a large image takes long."
     return f"Its task is still {state}."

@@ -19,7 +19,7 @@ def parse_volumes(volumes: Sequence[str]) -> list[Mount]:
     SOURCE is a path of the engine's host or the name of a volume.
 
     Raises:
-        ConfigurationError: one has another form.
+        ConfigurationError: a volume is not of this form.
     """
     mounts = []
     for volume in volumes:
@@ -32,8 +32,8 @@ def parse_volumes(volumes: Sequence[str]) -> list[Mount]:
             or mode not in {"", "ro", "rw"}
         ):
             msg = (
-                f"volumes: {volume!r} has not the form SOURCE:TARGET[:ro], SOURCE being a path or a "
-                "volume's name."
+                f"volumes: {volume!r} is not of the form SOURCE:TARGET[:ro], where SOURCE is a path or "
+                "the name of a volume."
             )
             raise ConfigurationError(msg)
         kind = "bind" if is_path else "volume"
@@ -44,16 +44,18 @@ def parse_volumes(volumes: Sequence[str]) -> list[Mount]:
 def client_mounts(
     volumes: Sequence[Mapping[str, Any]], volume_mounts: Sequence[Mapping[str, Any]]
 ) -> list[Mount]:
-    """What `parse_client_volumes` let pass: a claim is the engine's volume of that name.
+    """The client's volumes, checked by `parse_client_volumes`: a claim is the engine's volume of that name.
 
     Raises:
-        InvalidRequest: only a part of a volume is asked for; engines before 26 would mount all of it.
+        InvalidRequest: a mount has a subPath; engines before 26 would mount the whole volume.
     """
     claims = {volume["name"]: volume["persistentVolumeClaim"] for volume in volumes}
     mounts = []
     for mount in volume_mounts:
         if "subPath" in mount:
-            msg = "KERNEL_VOLUME_MOUNTS has a subPath, which kernels in Docker containers cannot have."
+            msg = (
+                "KERNEL_VOLUME_MOUNTS: a subPath is not supported for kernels in Docker containers."
+            )
             raise InvalidRequest(msg)
         claim = claims[mount["name"]]
         mounts.append(

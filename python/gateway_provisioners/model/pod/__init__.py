@@ -1,1 +1,1 @@
-"""A kernel's Pod: its manifest, and what its status, events and annotations mean: pure."""
+"""A kernel's Pod: its manifest, and the meaning of its status, events and annotations: pure."""

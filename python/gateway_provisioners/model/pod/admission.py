@@ -1,8 +1,8 @@
-"""How many kernels there may be: pure.
+"""The number of kernels that may run at once: pure.
 
-Several gateways start kernels at once, so the limit is looked at when a kernel's pod is there. The API
-server tells all pods in the order in which they were made: whoever sees its own pod appear has seen all
-that came before it, and of two that do not both fit it is always the later one that yields.
+Several gateways start kernels at once, so the quota is checked when a kernel's pod exists. The API server
+reports pods to every watch in the order in which they were made: a gateway that sees its own pod appear
+has seen all that came before it, and of two pods that do not both fit, the later one yields.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from gateway_provisioners.model.pod.kernel_state import (
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How many kernels may run, all users together and for each of them; 0 is no limit."""
+class KernelQuota:
+    """The number of kernels that may run, of all users together and of each user; 0: unlimited."""
 
     most: int = 0
     most_per_user: int = 0
@@ -34,11 +34,11 @@ class Limits:
     def refusal(
         self, pods: Iterable[Mapping[str, Any]], *, instance: str, kernel_id: str, username: str
     ) -> str:
-        """Why one more kernel is too many; "" where it is not.
+        """Explain why one more kernel is too many; "" if it is not.
 
         Args:
             pods: those that came before it, and perhaps its own.
-            kernel_id: of the kernel to start, which counts for nothing here.
+            kernel_id: the kernel to start; its own pods are not counted.
         """
         users = {
             other: annotation(pod, USERNAME_ANNOTATION)

@@ -1,8 +1,8 @@
-"""What the annotations of kernel pods tell every gateway of a release, and what follows from it: pure.
+"""The state of kernels in the annotations of their pods, which all gateways of a release share: pure.
 
-A kernel is one pod; while it is restarted it is two, the old one and the one that replaces it. Whoever
-starts, restarts or ends a kernel writes that down first, with the name of its process. What a process
-that is gone has left half done, another one finishes.
+A kernel is one pod; while it is restarted it is two, the old one and the one that replaces it. A process
+that starts, restarts or ends a kernel writes that down first, with its own name. If it dies half-way,
+another process finishes the work.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PodState:
     """One pod of one kernel.
 
     Attributes:
-        operator: the process that made the state what it is, where it is not RUNNING.
+        operator: the process that set the state, where it is not RUNNING.
         attempt: 1 for the kernel's first pod, one more for each that replaced it.
         ended: the kernel in it has ended, or is about to with its pod.
     """
@@ -49,12 +49,12 @@ class PodState:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a gateway is to do about one kernel.
+    """The actions of a gateway for one kernel.
 
     Attributes:
-        serve: the pod that is the kernel; None where there is none.
-        ended: somebody ended the kernel on purpose.
-        remove: pods that nobody needs any more, and whose operator is gone.
+        serve: the pod that is the kernel, or None.
+        ended: whether the kernel was ended on purpose.
+        remove: orphaned pods, whose operator is gone.
         reinstate: the pod whose restart was begun by a process that is gone.
     """
 
@@ -65,27 +65,27 @@ class Decision:
 
 
 def kernel_id_of(pod: Mapping[str, Any], instance: str) -> str:
-    """The id of the kernel that a pod belongs to; "" for a pod that is none of `instance`."""
+    """The id of the kernel that a pod belongs to; "" for a pod that is not of `instance`."""
     labels = pod["metadata"].get("labels") or {}
     return str(labels.get(KERNEL_ID_LABEL, "")) if labels.get(INSTANCE_LABEL) == instance else ""
 
 
 def annotation(pod: Mapping[str, Any], name: str) -> str:
-    """An annotation's value, "" where there is none."""
+    """An annotation's value, or ""."""
     return str((pod["metadata"].get("annotations") or {}).get(name, ""))
 
 
 def started(pod: Mapping[str, Any]) -> str:
-    """When the kernel of a pod was started first, in ISO 8601; "" for a pod that does not say.
+    """The time of the first start of a pod's kernel, in ISO 8601; "" if the pod does not have it.
 
-    A restart's pod is younger than its kernel, and told so by an annotation.
+    A restart's pod is younger than its kernel, and has the time in an annotation.
     """
     created = str(pod["metadata"].get("creationTimestamp") or "").replace("Z", "+00:00")
     return annotation(pod, STARTED_ANNOTATION) or created
 
 
 def read_state(pod: Mapping[str, Any]) -> PodState:
-    """What a kernel pod says of itself; one without an attempt is a first one."""
+    """Read a kernel pod's annotations; a pod without an attempt is a first one."""
     attempt = annotation(pod, ATTEMPT_ANNOTATION)
     return PodState(
         name=pod["metadata"]["name"],
@@ -97,10 +97,10 @@ def read_state(pod: Mapping[str, Any]) -> PodState:
 
 
 def decide(pods: Iterable[PodState], *, is_alive: Callable[[str], bool]) -> Decision:
-    """What to do about a kernel with these pods.
+    """Decide what to do about a kernel with these pods.
 
     Args:
-        is_alive: whether a process of that name still runs.
+        is_alive: returns whether a process of that name still runs.
     """
     states = sorted(pods, key=lambda pod: pod.attempt)
     abandoned = [pod for pod in states if pod.state != RUNNING and not is_alive(pod.operator)]
@@ -118,7 +118,7 @@ def decide(pods: Iterable[PodState], *, is_alive: Callable[[str], bool]) -> Deci
 
 
 def state_change(before: tuple[str, str], after: tuple[str, str]) -> list[dict[str, Any]]:
-    """A JSON patch from one (state, operator) to another, which fails where it is no longer so."""
+    """A JSON patch from one (state, operator) to another, which fails if the first no longer holds."""
     paths = (_path(STATE_ANNOTATION), _path(OPERATOR_ANNOTATION))
     return [
         {"op": operation, "path": path, "value": value}
@@ -128,24 +128,24 @@ def state_change(before: tuple[str, str], after: tuple[str, str]) -> list[dict[s
 
 
 def annotations_patch(annotations: Mapping[str, str | None]) -> dict[str, Any]:
-    """A merge patch that sets annotations, and removes those that are None."""
+    """A merge patch that sets annotations; the value None removes one."""
     return {"metadata": {"annotations": dict(annotations)}}
 
 
 def ending_patch(operator: str) -> dict[str, Any]:
-    """A merge patch that says: this kernel is ended on purpose, whatever it was before."""
+    """A merge patch that marks a kernel as ended on purpose, whatever its state was before."""
     return annotations_patch({STATE_ANNOTATION: ENDING, OPERATOR_ANNOTATION: operator})
 
 
 def connected_annotation(process: str) -> str:
-    """The name of the annotation in which a process says how many clients are connected to it."""
+    """The name of the annotation with the number of clients that are connected to a process."""
     return _CONNECTED_PREFIX + process
 
 
 def connections_elsewhere(
     pod: Mapping[str, Any], *, own: str, is_alive: Callable[[str], bool]
 ) -> int:
-    """How many clients other processes that still run say they have connected to the kernel."""
+    """The number of clients of the kernel that other processes, which still run, have announced."""
     annotations = pod["metadata"].get("annotations") or {}
     count = 0
     for name, value in annotations.items():

@@ -1,7 +1,7 @@
 """A launch as a Pod and a Secret: pure functions from data to data.
 
-The Pod meets Pod Security "restricted". What the client set never becomes structure: it is stored in
-the Secret, one key a variable, and the container's environment refers to it.
+The Pod meets Pod Security "restricted". Values of the client never become structure: they are stored in
+the Secret, one key a variable, and the container's environment refers to them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RECORD_KEY = "kernel.json"
 
 @dataclass(frozen=True)
 class KernelPodSpec:
-    """Everything a kernel's Pod and Secret are made of.
+    """Everything that a kernel's Pod and Secret are built from.
 
     Attributes:
         name: of the Pod and of its Secret.
@@ -46,9 +46,10 @@ class KernelPodSpec:
         resources: requests and limits in a container's form.
         operator: the process that launches it.
         attempt: 1 for the start, one more for each restart.
-        env_from, affinity, volumes, volume_mounts, ...: as in a Pod, and the administrator's.
+        pod_fields: fields of the Pod's spec that are copied as they are; those without a value are not.
+        env_from, volumes, volume_mounts: as in a Pod.
         run_as_user, run_as_group: numeric ids, or None to use the image's.
-        owner: an ownerReference (what Kubernetes collects the Pod with), or None.
+        owner: an ownerReference; Kubernetes deletes the Pod with the owner. Or None.
         patch: the administrator's patch on the Pod.
     """
 
@@ -66,12 +67,8 @@ class KernelPodSpec:
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: Sequence[str] = ()
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    tolerations: Sequence[Mapping[str, Any]] = ()
+    pod_fields: Mapping[str, Any] = field(default_factory=dict)
     env_from: Sequence[Mapping[str, Any]] = ()
-    affinity: Mapping[str, Any] = field(default_factory=dict)
-    runtime_class_name: str = ""
-    priority_class_name: str = ""
     volumes: Sequence[Mapping[str, Any]] = ()
     volume_mounts: Sequence[Mapping[str, Any]] = ()
     service_account_name: str = ""
@@ -83,14 +80,14 @@ class KernelPodSpec:
 
 
 def label_value(text: str) -> str:
-    """`text` where it is a legal label value, else "": a label is for selecting, not for show."""
+    """`text` if it is a legal label value, else ""."""
     legal = text.replace("-", "").replace("_", "").replace(".", "")
     ends_legal = bool(text) and text[0].isalnum() and text[-1].isalnum()
     return text if legal.isascii() and legal.isalnum() and ends_legal and len(text) <= 63 else ""
 
 
 def labels(instance: str, kernel_id: str) -> dict[str, str]:
-    """The labels of a kernel's Pod and Secret; the last two are those of earlier gateways."""
+    """The labels of a kernel's Pod and Secret; earlier gateways used the last two."""
     return {
         "app.kubernetes.io/name": "gateway-provisioners-kernel",
         "app.kubernetes.io/managed-by": "gateway-provisioners",
@@ -133,7 +130,7 @@ def build_pod(kernel: KernelPodSpec) -> dict[str, Any]:
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "automountServiceAccountToken": False,
-        # Service variables are hundreds of entries in a busy namespace, and nothing a kernel asked for.
+        # In a busy namespace, Services would add hundreds of variables that no kernel asked for.
         "enableServiceLinks": False,
         "schedulingGates": [{"name": SECRET_GATE}],
         "securityContext": security_context,
@@ -146,7 +143,7 @@ def build_pod(kernel: KernelPodSpec) -> dict[str, Any]:
 
 
 def _with_text_quantities(pod: dict[str, Any]) -> dict[str, Any]:
-    """`pod` with amounts that somebody wrote as numbers in the one form that every client library takes."""
+    """`pod` with amounts that are numbers as text, the one form that every client library takes."""
     spec = dict(pod["spec"])
     for key in ("containers", "initContainers"):
         if key in spec:
@@ -167,22 +164,18 @@ def _container_with_text_quantities(container: Mapping[str, Any]) -> Mapping[str
 
 
 def _optional_fields(kernel: KernelPodSpec) -> dict[str, Any]:
-    """What only some kernels have in their Pod's spec."""
+    """The fields of the Pod's spec that only some kernels have."""
     wanted = {
+        **kernel.pod_fields,
         "serviceAccountName": kernel.service_account_name,
         "imagePullSecrets": [{"name": name} for name in kernel.image_pull_secrets],
-        "nodeSelector": dict(kernel.node_selector),
-        "tolerations": list(kernel.tolerations),
-        "affinity": dict(kernel.affinity),
-        "runtimeClassName": kernel.runtime_class_name,
-        "priorityClassName": kernel.priority_class_name,
         "volumes": list(kernel.volumes),
     }
     return {name: value for name, value in wanted.items() if value}
 
 
 def build_marks(kernel: KernelPodSpec) -> dict[str, Any]:
-    """The labels, annotations and owners by which a Pod is known as this kernel's."""
+    """The labels, annotations and owners that mark a Pod as this kernel's."""
     marks: dict[str, Any] = {
         "labels": labels(kernel.instance, kernel.kernel_id),
         "annotations": {
@@ -227,7 +220,7 @@ def build_secret(kernel: KernelPodSpec, pod: Mapping[str, Any]) -> dict[str, Any
 
 
 def build_owned_secret(pod: Mapping[str, Any], *, data: Mapping[str, str]) -> dict[str, Any]:
-    """A Secret of the pod's name and labels that goes when the pod goes."""
+    """A Secret with the pod's name and labels that is deleted with the pod."""
     metadata = pod["metadata"]
     owner = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
     return {
@@ -245,7 +238,7 @@ def build_owned_secret(pod: Mapping[str, Any], *, data: Mapping[str, str]) -> di
 
 
 def build_record_patch(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A patch of the Secret that stores what another gateway must know to take the kernel over."""
+    """A patch of the Secret that stores the record with which another gateway takes the kernel over."""
     encoded = base64.b64encode(json.dumps(record).encode()).decode()
     return {"data": {RECORD_KEY: encoded}}
 
@@ -266,7 +259,7 @@ def read_record(secret: Mapping[str, Any]) -> Any:
 
 
 def open_gate_patch(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A JSON patch that lets the scheduler see the Pod; gates of the administrator's own stay."""
+    """A JSON patch that lets the scheduler see the Pod; gates that the administrator added stay."""
     gates = [gate for gate in pod["spec"].get("schedulingGates", []) if gate["name"] != SECRET_GATE]
     if gates:
         return [{"op": "replace", "path": "/spec/schedulingGates", "value": gates}]

@@ -1,4 +1,4 @@
-"""What a Pod's status and Events say about a kernel, in words for its user.
+"""A Pod's status and Events, explained to the kernel's user: pure.
 
 Reasons of waiting containers are the kubelet's (k8s.io/kubernetes pkg/kubelet/container/sync_result.go
 and pkg/kubelet/images/types.go); conditions and Event reasons are those of the API documentation.
@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.failures import (
     EXIT_CODE_OF_LOST,
+    NOT_REPORTED,
     OUT_OF_MEMORY,
-    StartFailure,
     container_exited,
     image_failure,
     out_of_memory,
     sentence,
 )
 
-# The container that runs the kernel, in pods of ours.
+# The container that runs the kernel, in pods that this package makes.
 CONTAINER = "kernel"
 
 _IMAGE_REASONS = frozenset(
@@ -43,7 +44,7 @@ _CONFIG_REASONS = frozenset(
         "PostStartHookError",
     }
 )
-# The scheduler's word for a claim that its StorageClass binds at once, but has not yet.
+# The scheduler's words for a claim that its StorageClass binds at once, but has not bound yet.
 _UNBOUND_CLAIM = "unbound immediate PersistentVolumeClaims"
 
 
@@ -69,15 +70,15 @@ def exit_code(pod: Mapping[str, Any]) -> int | None:
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:
-    """Whether every container has ended, so that the Pod counts for no quota and no node."""
+    """Return whether every container has ended, so that the Pod counts for no quota and no node."""
     return _status(pod).get("phase") in {"Succeeded", "Failed"}
 
 
-def start_failure(pod: Mapping[str, Any], *, unschedulable_is_final: bool) -> StartFailure | None:
-    """Why this Pod will not become a kernel, or None while it still may.
+def start_failure(pod: Mapping[str, Any], *, unschedulable_is_final: bool) -> LaunchFailed | None:
+    """Explain why this Pod will not become a kernel; None while it still may.
 
     Args:
-        unschedulable_is_final: False while somebody (a cluster autoscaler) may still make room.
+        unschedulable_is_final: False while a cluster autoscaler may still make room.
     """
     return (
         _deleted(pod)
@@ -88,7 +89,7 @@ def start_failure(pod: Mapping[str, Any], *, unschedulable_is_final: bool) -> St
 
 
 def end_cause(pod: Mapping[str, Any]) -> str | None:
-    """Why a kernel that was running ended, or None where nothing but its exit code is known."""
+    """Explain the end of a kernel that was running; None if only its exit code is known."""
     terminated = _kernel_status(pod).get("state", {}).get("terminated") or {}
     status = _status(pod)
     if terminated.get("reason") == "OOMKilled":
@@ -99,30 +100,30 @@ def end_cause(pod: Mapping[str, Any]) -> str | None:
 
 
 def is_unschedulable(pod: Mapping[str, Any]) -> bool:
-    """Whether the scheduler has found no node for the Pod so far."""
+    """Return whether the scheduler has found no node for the Pod so far."""
     return _unschedulable(pod) is not None
 
 
 def progress(pod: Mapping[str, Any]) -> str:
-    """How far the Pod has come, for somebody who waited too long for it."""
+    """Describe how far the Pod has come, for a user who waited too long for it."""
     waiting = _kernel_status(pod).get("state", {}).get("waiting") or {}
     if no_node := _no_node(pod):
-        return no_node.message
+        return str(no_node)
     if "running" in _kernel_status(pod).get("state", {}):
-        return "Its container runs, but its launcher has not reported to the gateway."
+        return NOT_REPORTED
     if waiting.get("reason") in {"ContainerCreating", "PodInitializing"}:
         return "Its node is still making the container; pulling a large image takes long."
     return f"Its pod is still {_status(pod).get('phase', 'Pending')}."
 
 
-def event_failure(event: Mapping[str, Any]) -> StartFailure | None:
-    """Why the Pod that an Event speaks of will not start, where its status does not say it."""
+def event_failure(event: Mapping[str, Any]) -> LaunchFailed | None:
+    """Explain why the Pod of an Event will not start, for causes that its status does not show."""
     if event.get("type") != "Warning":
         return None
     reason = event.get("reason")
     message = str(event.get("message", "")).strip()
     if reason in {"FailedMount", "FailedAttachVolume", "FailedMapVolume"} and not _passes(message):
-        return StartFailure(
+        return LaunchFailed(
             "VolumeMissing",
             f"A volume of the kernel's pod cannot be mounted: {sentence(message)} "
             "Check that the claim, Secret or ConfigMap exists in the kernels' namespace.",
@@ -131,7 +132,7 @@ def event_failure(event: Mapping[str, Any]) -> StartFailure | None:
 
 
 def _passes(message: str) -> bool:
-    """Whether the kubelet only has to learn of a Secret or ConfigMap that exists, and tries again."""
+    """Return whether the kubelet has not seen an existing Secret or ConfigMap yet, and will retry."""
     return "failed to sync" in message or "not registered" in message
 
 
@@ -141,7 +142,7 @@ def _status(pod: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def kernel_container(pod: Mapping[str, Any]) -> str:
-    """The name of the container that runs the kernel: ours, or the first of a foreign pod."""
+    """The name of the container that runs the kernel; in a foreign pod, its first container."""
     names = [container["name"] for container in pod.get("spec", {}).get("containers", ())]
     return CONTAINER if CONTAINER in names or not names else str(names[0])
 
@@ -155,13 +156,13 @@ def _kernel_status(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def _deleted(pod: Mapping[str, Any]) -> StartFailure | None:
+def _deleted(pod: Mapping[str, Any]) -> LaunchFailed | None:
     if not pod.get("metadata", {}).get("deletionTimestamp"):
         return None
-    return StartFailure("Deleted", "Its pod was deleted by somebody else while it was starting.")
+    return LaunchFailed("Deleted", "Its pod was deleted while it was starting.")
 
 
-def _ended(pod: Mapping[str, Any]) -> StartFailure | None:
+def _ended(pod: Mapping[str, Any]) -> LaunchFailed | None:
     terminated = _kernel_status(pod).get("state", {}).get("terminated")
     if terminated:
         return _terminated(terminated)
@@ -171,20 +172,20 @@ def _ended(pod: Mapping[str, Any]) -> StartFailure | None:
     reason = status.get("reason") or "PodFailed"
     message = status.get("message") or "no further details"
     if reason == "Evicted":
-        return StartFailure("Evicted", f"Its pod was evicted from the node: {message}")
-    return StartFailure(reason, f"Its pod failed ({reason}): {message}")
+        return LaunchFailed("Evicted", f"Its pod was evicted from the node: {message}")
+    return LaunchFailed(reason, f"Its pod failed ({reason}): {message}")
 
 
-def _terminated(terminated: Mapping[str, Any]) -> StartFailure:
+def _terminated(terminated: Mapping[str, Any]) -> LaunchFailed:
     if terminated.get("reason") == "OOMKilled":
         return out_of_memory()
     if terminated.get("reason") in {"ContainerCannotRun", "StartError"}:
         message = terminated.get("message", "no further details")
-        return StartFailure("ContainerCannotRun", f"Its container cannot be started: {message}")
+        return LaunchFailed("ContainerCannotRun", f"Its container cannot be started: {message}")
     return container_exited(int(terminated.get("exitCode", EXIT_CODE_OF_LOST)))
 
 
-def _waiting(pod: Mapping[str, Any]) -> StartFailure | None:
+def _waiting(pod: Mapping[str, Any]) -> LaunchFailed | None:
     status = _status(pod)
     statuses = [
         *(status.get("initContainerStatuses") or ()),
@@ -194,33 +195,33 @@ def _waiting(pod: Mapping[str, Any]) -> StartFailure | None:
         waiting = container.get("state", {}).get("waiting") or {}
         reason, message = waiting.get("reason"), waiting.get("message", "")
         if reason in _IMAGE_REASONS:
-            return image_failure(container.get("image"), reason, message, who="the cluster")
+            return image_failure(container.get("image"), reason, message, puller="the cluster")
         if reason in _CONFIG_REASONS and not _passes(message):
-            return StartFailure(
+            return LaunchFailed(
                 "ContainerCannotRun", f"Its container cannot be made ({reason}): {message}"
             )
         if reason == "CrashLoopBackOff":
-            return StartFailure(
+            return LaunchFailed(
                 "ContainerExited",
                 f"The container {container.get('name')!r} of its pod exits again and again.",
             )
     return None
 
 
-def _unschedulable(pod: Mapping[str, Any]) -> StartFailure | None:
+def _unschedulable(pod: Mapping[str, Any]) -> LaunchFailed | None:
     found = _no_node(pod)
     # A claim that was just made is bound in a moment, when its volume is there.
-    return None if found and _UNBOUND_CLAIM in found.message else found
+    return None if found and _UNBOUND_CLAIM in str(found) else found
 
 
-def _no_node(pod: Mapping[str, Any]) -> StartFailure | None:
+def _no_node(pod: Mapping[str, Any]) -> LaunchFailed | None:
     for condition in _status(pod).get("conditions") or ():
         if (
             condition.get("type") == "PodScheduled"
             and condition.get("status") == "False"
             and condition.get("reason") == "Unschedulable"
         ):
-            return StartFailure(
+            return LaunchFailed(
                 "Unschedulable",
                 f"No node of the cluster can take it: {sentence(condition.get('message', ''))} "
                 f"It asks for {_requests(pod)}.",
