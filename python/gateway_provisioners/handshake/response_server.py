@@ -159,11 +159,11 @@ class ResponseServer:
 
     @property
     def listening(self) -> bool:
-        """Whether launchers can report."""
+        """Return whether launchers can report."""
         return self._server is not None and self._server.is_serving()
 
     async def start(self) -> None:
-        """Listen.
+        """Listen for reports.
 
         Raises:
             ConfigurationError: this host does not have the address, or no port is free.

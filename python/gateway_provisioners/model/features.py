@@ -13,7 +13,7 @@ def parse_features(value: object) -> tuple[str, ...]:
     """Read the features that a peer offers; what is malformed or beyond the limit offers nothing.
 
     Args:
-        value: of the JSON field `features`, or None where there is none.
+        value: of the JSON field `features`, or None where the field is missing.
     """
     if not isinstance(value, list):
         return ()

@@ -35,7 +35,7 @@ class NewerRecord(ProtocolError):
 
 @dataclass(frozen=True)
 class KernelRecord:
-    """What a gateway needs to take over a kernel that another one started.
+    """Everything that a gateway needs to take over a kernel that another one started.
 
     Attributes:
         kernel_name: the name of its kernelspec.

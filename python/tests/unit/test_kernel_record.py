@@ -1,4 +1,4 @@
-"""What a gateway stores of a kernel for another one, perhaps of another release."""
+"""The record of a kernel that a gateway stores for another one, perhaps of another release."""
 
 import json
 

@@ -28,7 +28,7 @@ class Routes:
         return True
 
     def take(self, route):
-        """What was sent to `route` since the last time, in short."""
+        """Return what was sent to `route` since the last call, in short."""
         return [_short(frames) for frames in self.sent.pop(route, [])]
 
 
