@@ -2,7 +2,7 @@
 
 Each setting is declared once, by `from_env`, in the class that uses it; docs/settings.md is generated from
 these declarations. An empty variable counts as not set: charts and env files leave variables empty. A value
-that makes no sense is refused by the variable's name, not replaced by a default.
+that makes no sense is an error that names the variable; the default does not take its place.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _FALSE = frozenset({"false", "0", "no", "off"})
 
 # Settings of jupyter_kernel_gateway that this gateway does not have, with what to do instead.
 REPLACED = {
-    "KG_API": "it serves the one of jupyter_kernel_gateway's jupyter_websocket",
+    "KG_API": "it always serves kernel_gateway.jupyter_websocket",
     "KG_SEED_URI": "kernels are not seeded from a notebook here",
     "KG_PRESPAWN_COUNT": "kernels are started when a client asks for one",
     "KG_ENV_PROCESS_WHITELIST": "kernels do not get the gateway's own environment; "
     "set variables in the kernelspec's `env`",
     "KG_ENV_WHITELIST": "use GP_CLIENT_ENVS",
-    "KG_SSL_VERSION": "it speaks TLS 1.2 and later",
+    "KG_SSL_VERSION": "it accepts TLS 1.2 and later",
 }
 
 
@@ -48,8 +48,8 @@ class Setting:
 
     Attributes:
         default_text: the default as users read it.
-        parse: makes a value of a text that is not empty. Raises ValueError with the rest of the sentence that
-            begins with the variable and its text.
+        parse: returns the value of a text that is not empty. Its ValueError is the rest of a sentence that
+            begins with the variable and the text.
 
     The others are as in `from_env`.
     """
@@ -64,7 +64,7 @@ class Setting:
     secret: bool
 
     def read(self, owner: Any = None) -> Any:
-        """Return the variable's value, or the default of `owner` if it is not set.
+        """Return the variable's value, or the default for `owner` if it is not set.
 
         Raises:
             ConfigurationError: the text makes no sense.
@@ -118,11 +118,12 @@ def from_env(
     Args:
         default: its type is that of the trait, and says how the variable is parsed.
         meaning: one or more sentences for --help and docs/settings.md.
-        unit: of a number, "" if it has none.
+        unit: the unit of a number; "" if it has none.
         compute: computes the default from the object that has the trait; `default_text` describes it then.
+        parse: as in `Setting`, if that of the trait's class does not do.
         secret: reading takes the variable out of the environment, so that no child process inherits it.
-        kind: the trait's class, where the default does not say it.
-        arguments: of the trait's class: `values` of one of several, `min` of a number, if that is not 0.
+        kind: the trait's class, where the default does not imply it.
+        arguments: for the trait's class: `values` for one of several, `min` for a number's minimum if not 0.
     """
     kind = kind or (Enum if "values" in arguments else _KINDS[type(default)])
     if kind in (Int, Float):

@@ -31,7 +31,7 @@ from gateway_provisioners.gateway.process.open_files import raise_open_files
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.settings import check_environment, from_env, one_of, whole_number
 
-# How long clients may take to agree to the end of their websockets.
+# How long clients may take to confirm the close of their websockets.
 _CLOSE_SECONDS = 2.0
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -122,16 +122,16 @@ class GatewayApp(KernelGatewayApp):
     default_kernel_name = from_env(
         "KG_DEFAULT_KERNEL_NAME",
         "",
-        "The kernelspec of clients that name none.",
+        "The kernelspec for clients that name none.",
         default_text="python3",
     )
     force_kernel_name = from_env(
-        "KG_FORCE_KERNEL_NAME", "", "The kernelspec of all clients, whatever they name."
+        "KG_FORCE_KERNEL_NAME", "", "The kernelspec for all clients, even those that name another."
     )
     shutdown_kernels_on_exit = from_env(
         "GP_SHUTDOWN_KERNELS_ON_EXIT",
         False,
-        "End all kernels when the gateway stops, not only those that no later gateway can find.",
+        "Shut down all kernels when the gateway stops, not only those that no later gateway can find.",
     )
     drain_seconds = from_env(
         "GP_DRAIN_SECONDS",
@@ -193,7 +193,8 @@ class GatewayApp(KernelGatewayApp):
     @validate("api")
     def _validate_api(self, proposal: Any) -> str:
         if proposal.value != self.api_default_value:
-            raise TraitError(f"this gateway has one API, {self.api_default_value}")
+            msg = f"api={proposal.value!r} is not supported; use {self.api_default_value!r}."
+            raise TraitError(msg)
         return self.api_default_value
 
     def initialize(self, argv: list[str] | None = None) -> None:
@@ -214,7 +215,7 @@ class GatewayApp(KernelGatewayApp):
         asyncio.run(self._serve_until_signal())
 
     async def serve(self) -> None:
-        """Serve until `request_stop`, then release what outlives the gateway and end the rest.
+        """Serve until `request_stop`, then shut down the kernels that do not outlive the gateway.
 
         Raises:
             ConfigurationError, TraitError: a setting makes no sense; nothing is served.
@@ -230,7 +231,7 @@ class GatewayApp(KernelGatewayApp):
         self.init_configurables()
         self._add_checks()
         self._backend = choose_backend(self.engine, self)
-        if self._backend is not None and not await self._attached_before_stopping(self._backend):
+        if self._backend is not None and not await self._attach(self._backend):
             return
         self.init_webapp()
         self.init_http_server()
@@ -254,12 +255,10 @@ class GatewayApp(KernelGatewayApp):
         self._stopping.set()
 
     def init_configurables(self) -> None:
-        """Make the managers."""
         super().init_configurables()
         self.session_manager = GatewaySessionManager(self.kernel_manager, log=self.log)
 
     def init_webapp(self) -> None:
-        """Make the tornado application."""
         super().init_webapp()
         self.web_app.settings.update(
             log_function=log_request,
@@ -279,7 +278,8 @@ class GatewayApp(KernelGatewayApp):
             loop.add_signal_handler(number, self.request_stop)
         await self.serve()
 
-    async def _attached_before_stopping(self, backend: Backend) -> bool:
+    async def _attach(self, backend: Backend) -> bool:
+        """Attach the back end; return False if the gateway was asked to stop before that was done."""
         attaching = asyncio.create_task(
             backend.attach(self.kernel_manager, self.kernel_spec_manager, self.health)
         )
@@ -295,21 +295,19 @@ class GatewayApp(KernelGatewayApp):
     def _require_token(self) -> None:
         if not self.auth_token and not self.allow_unauthenticated:
             raise ConfigurationError(
-                "there is no token: set KG_AUTH_TOKEN, or GP_ALLOW_UNAUTHENTICATED=true to let every "
+                "There is no token: set KG_AUTH_TOKEN, or GP_ALLOW_UNAUTHENTICATED=true to let every "
                 "client that can connect run code."
             )
 
     def _add_checks(self) -> None:
         self.health.add("kernelspecs", self.kernel_spec_manager.check)
-        self.health.add(
-            "gateway",
-            lambda: Check(
-                not self._stopping.is_set(), "stopping" if self._stopping.is_set() else ""
-            ),
-        )
+        self.health.add("gateway", self._check_stopping)
+
+    def _check_stopping(self) -> Check:
+        stopping = self._stopping.is_set()
+        return Check(not stopping, "stopping" if stopping else "")
 
     async def _drain(self) -> None:
-        """Stop. Kernels that a later gateway can find go on."""
         self.http_server.stop()
         if self._backend is not None:
             await self._backend.stop_leading()
@@ -327,8 +325,8 @@ class GatewayApp(KernelGatewayApp):
 def _lacks_known_cause(record: logging.LogRecord) -> bool:
     """Return whether to log a record.
 
-    jupyter_client logs every failure with a traceback, and raises it. The known ones are logged by their
-    handlers, in one line.
+    jupyter_client logs every failure with a traceback, and raises it as well. A handler then logs the known
+    ones in one line.
     """
     return not (record.exc_info and known_cause(record.exc_info[1]))
 

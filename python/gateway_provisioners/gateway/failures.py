@@ -1,4 +1,4 @@
-"""Errors as clients see them, a reason and a sentence, and as the log does."""
+"""Errors in words: a status, a reason and a message for the client, and one line for the log."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def describe(error: BaseException | None, status: int) -> Failure:
 
 
 def summarize(error: BaseException) -> str:
-    """Return the cause for a log line: our reason and message, or the error's repr."""
+    """Describe an error in a log line: by its known cause's reason and message, else by its repr."""
     cause = known_cause(error)
     return f"{cause.reason}: {cause}" if cause else repr(error)

@@ -27,10 +27,7 @@ from gateway_provisioners.provisioners.contract import GatewayContract
 from gateway_provisioners.provisioners.engine_services import EngineServices
 from gateway_provisioners.provisioners.http_errors import as_http_errors
 from gateway_provisioners.provisioners.kernel_environment import kernel_environment
-from gateway_provisioners.provisioners.launch_outcome import (
-    LaunchTerms,
-    first_of_connection_or_failure,
-)
+from gateway_provisioners.provisioners.launch_outcome import first_of_connection_or_failure
 from gateway_provisioners.provisioners.launch_traits import LaunchTraits
 from gateway_provisioners.provisioners.workload import Launch, Workload
 
@@ -48,7 +45,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._held: EngineServices | None = None
+        self._acquired: EngineServices | None = None
         self._workload: Workload | None = None
         # The workload of the attempt before this one, from its stop until it is replaced.
         self._predecessor: Workload | None = None
@@ -168,11 +165,15 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         response_server = await self._acquire_services()
         self._launch_key = new_launch_key()
         with response_server.expect(self.kernel_id, self._launch_key) as expectation:
-            launch = self._launch(request, response_server)
+            launch = self._build_launch(request, response_server)
             self._workload = await self.create_workload(launch)
             self._connection = await first_of_connection_or_failure(
-                self._workload, expectation, self._terms(launch)
+                self._workload,
+                expectation,
+                timeout=launch.timeout,
+                unschedulable_grace=self.services.unschedulable_grace,
             )
+            self._check_encryption(self._connection)
         await self._workload.remember(self._record())
         await self._replace_predecessor()
         return self._connection
@@ -242,7 +243,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         if not self._restarting:
             return
         self._restarting = False
-        # Even if it is dead, it stores what the next attempt needs.
+        # Even a dead predecessor stores what the next attempt needs.
         self._workload, self._predecessor = self._predecessor or self._workload, None
         if self._workload is not None:
             await self._workload.give_up_restart()
@@ -250,8 +251,8 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
     async def cleanup(self, restart: bool = False) -> None:
         """Remove what is left of the workload; before a restart, wait until it is gone.
 
-        Called by `KernelManager` after each shutdown; `restart` can be relied on here alone. A restart that
-        did not wait would need the same resources twice, and fail on a quota for one kernel.
+        Called by `KernelManager` after each shutdown; only here is `restart` reliable. A restart that did not
+        wait would need the same resources twice, and fail on a quota for one kernel.
         """
         workload, self._workload = self._workload, None
         if workload is None:
@@ -305,17 +306,17 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
     # The steps of a launch and of an end.
 
     async def _acquire_services(self) -> ResponseServer:
-        if self._held is None:
+        if self._acquired is None:
             services = self.services
             await services.acquire()
-            self._held = services
+            self._acquired = services
             self.outlives_process = services.outlives_process
-        return self._held.response_server
+        return self._acquired.response_server
 
     async def _release_services(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            await held.release()
+        services, self._acquired = self._acquired, None
+        if services is not None:
+            await services.release()
 
     async def _end(self, workload: Workload, grace_seconds: int) -> None:
         if self._restarting:
@@ -353,7 +354,16 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             )
             raise ConfigurationError(msg)
 
-    def _launch(self, request: LaunchRequest, response_server: ResponseServer) -> Launch:
+    def _check_encryption(self, connection: ConnectionInfo) -> None:
+        if self.transport_encryption == "required" and not connection.curve_publickey:
+            msg = (
+                "Encrypted channels are required (transport_encryption), but the launcher in the image "
+                f"{self.image_name!r} offers none. Rebuild the image with ipykernel 7.3 or later, or set "
+                "transport_encryption to 'auto'."
+            )
+            raise LaunchFailed("Unencrypted", msg)
+
+    def _build_launch(self, request: LaunchRequest, response_server: ResponseServer) -> Launch:
         assert self._launch_key is not None  # noqa: S101
         environment = kernel_environment(
             self.kernel_spec,
@@ -370,21 +380,12 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             kernel_id=self.kernel_id,
             kernel_name=self._kernel_name,
             attempt=self._attempt,
-            # JupyterLab's server sends its own timeout with every start, without meaning that slow images
-            # are to be refused; so a client can extend the timeout, but not shorten it.
+            # A client can extend the timeout, but not shorten it: JupyterLab's server sends one with every
+            # start, and does not mean to refuse slow images.
             timeout=max(request.launch_timeout or 0, self.launch_timeout),
             request=request,
             environment=environment,
             secret_environment=secret,
-        )
-
-    def _terms(self, launch: Launch) -> LaunchTerms:
-        return LaunchTerms(
-            kernel_id=self.kernel_id,
-            image=self.image_name,
-            timeout=launch.timeout,
-            unschedulable_grace=self.services.unschedulable_grace,
-            encryption_required=self.transport_encryption == "required",
         )
 
     def _record(self) -> KernelRecord:

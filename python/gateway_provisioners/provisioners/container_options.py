@@ -13,7 +13,7 @@ from gateway_provisioners.provisioners.launch_traits import DockerLaunchTraits
 
 
 def container_options(settings: DockerLaunchTraits, request: LaunchRequest) -> dict[str, Any]:
-    """Return the fields of `KernelContainerSpec` that come from neither the process nor the single launch."""
+    """Return the fields of `KernelContainerSpec` that a kernelspec and a request determine."""
     label = user_label(request.username)
     uid, gid = request.run_as_user, request.run_as_group
     volumes = [volume.replace(USER_PLACEHOLDER, label) for volume in settings.volumes]

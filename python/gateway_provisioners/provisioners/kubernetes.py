@@ -54,14 +54,9 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
         return await self.services.pods.create(spec)
 
     async def _run_own_script(self, spec: KernelPodSpec, launch: Launch) -> Workload:
-        clients = launch.request.environment
+        variables = {**launch.request.environment, **spec.environment}
         environment = {
-            **{name: value for name, value in clients.items() if name.startswith("KERNEL_")},
-            **{
-                name: value
-                for name, value in spec.environment.items()
-                if name.startswith("KERNEL_")
-            },
+            **{name: value for name, value in variables.items() if name.startswith("KERNEL_")},
             **_identity(spec.service_account_name, spec.run_as_user, spec.run_as_group),
             **request_variables(spec.resources, gpu_resource=self.gpu_resource),
             "KERNEL_POD_NAME": spec.name,
@@ -85,7 +80,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
 
 
 def _identity(service_account: str, uid: int | None, gid: int | None) -> dict[str, str]:
-    """Return the KERNEL_* variables of a kernel's service account and ids, without ids of the image."""
+    """Return the KERNEL_* variables of a kernel's service account and ids; None: the image's id."""
     ids = {"KERNEL_UID": uid, "KERNEL_GID": gid}
     return {
         "KERNEL_SERVICE_ACCOUNT_NAME": service_account or "default",

@@ -25,7 +25,8 @@ class KubernetesServices(EngineServices, KubernetesTraits):
         self._gateways: Gateways | None = None
         self._api: KubeApi | None = None
         self._pods: KernelPods | None = None
-        self._owner: dict[str, Any] | None = None
+        self.owner: dict[str, Any] | None = None
+        """The ownerReference that every kernel pod carries, or None."""
 
     @property
     def outlives_process(self) -> bool:
@@ -41,13 +42,8 @@ class KubernetesServices(EngineServices, KubernetesTraits):
         assert self._gateways is not None, "not acquired"  # noqa: S101
         return self._gateways
 
-    @property
-    def owner(self) -> dict[str, Any] | None:
-        """The ownerReference that every kernel pod carries, or None."""
-        return self._owner
-
     def config_map_cache(self, name: str) -> ObjectCache:
-        """A cache of the one ConfigMap `name` in the kernels' namespace, not yet started."""
+        """Return a cache of the ConfigMap `name` in the kernels' namespace, not yet started."""
         assert self._api is not None, "not acquired"  # noqa: S101
         collection = self._api.collection(
             "ConfigMap", self.namespace, field_selector=f"metadata.name={name}"
@@ -55,20 +51,20 @@ class KubernetesServices(EngineServices, KubernetesTraits):
         return ObjectCache(f"ConfigMap {name}", collection)
 
     def lease(self, name: str) -> Lease:
-        """A Lease of the gateways of this release, not yet started."""
+        """Return a Lease of the gateways of this release, not yet started."""
         assert self._api is not None, "not acquired"  # noqa: S101
         return Lease(
             self._api,
             self.namespace,
             name,
             holder=self.process,
-            owner=self._owner,
+            owner=self.owner,
             is_alive=self.gateways.is_alive,
         )
 
     async def start_engine(self) -> None:
         self._api = await KubeApi.connect()
-        self._owner = await self._owner_reference(self._api)
+        self.owner = await self._owner_reference(self._api)
         self._gateways = Gateways(
             self._api,
             self.gateway_namespace,

@@ -1,4 +1,4 @@
-"""The settings of kernels: what a kernelspec's `metadata.kernel_provisioner.config` may say.
+"""The settings of kernels: the options in a kernelspec's `metadata.kernel_provisioner.config`.
 
 A variable is the default for all kernelspecs of a process. Names are those of Gateway Provisioners where it
 has the setting.
@@ -18,7 +18,7 @@ from gateway_provisioners.settings import from_env
 
 
 class ClientPolicyTraits(LoggingConfigurable):
-    """The settings of `ClientPolicy`: what clients may ask for."""
+    """The settings of `ClientPolicy`: the limits of clients' requests."""
 
     max_cpus = from_env(
         "GP_MAX_CPUS",
@@ -84,7 +84,7 @@ class ClientPolicyTraits(LoggingConfigurable):
 
 def _port_range(text: str) -> str:
     if problem := port_range_problem(text):
-        raise ValueError(f"is not a range of ports: {problem}")
+        raise ValueError(problem.removeprefix(f"{text!r} "))
     return text
 
 
@@ -121,12 +121,18 @@ class LaunchTraits(ClientPolicyTraits):
         "required (other kernels do not start).",
         values=("disabled", "auto", "required"),
     )
+    run_as_user = Int(1000, allow_none=True, help="Numeric user id; null: the image's.").tag(
+        config=True
+    )
+    run_as_group = Int(100, allow_none=True, help="Numeric group id; null: the image's.").tag(
+        config=True
+    )
 
     @validate("port_range")
     def _validate_port_range(self, proposal: Any) -> str:
         value: str = proposal["value"] or "0..0"
         if problem := port_range_problem(value):
-            raise TraitError(problem)
+            raise TraitError(f"port_range={problem}")
         return value
 
 
@@ -161,12 +167,6 @@ class KubernetesLaunchTraits(LaunchTraits):
         "",
         "The service account of the kernel's Pod, whose token is not mounted.",
     )
-    run_as_user = Int(1000, allow_none=True, help="Numeric user id; null: the image's.").tag(
-        config=True
-    )
-    run_as_group = Int(100, allow_none=True, help="Numeric group id; null: the image's.").tag(
-        config=True
-    )
     pod_template = Dict(help="A patch on the kernel's Pod, merged last.").tag(config=True)
 
 
@@ -181,12 +181,6 @@ class DockerLaunchTraits(LaunchTraits):
     resources = Dict(
         help="Requests and limits of the kernel's container, as Kubernetes writes them."
     ).tag(config=True)
-    run_as_user = Int(1000, allow_none=True, help="Numeric user id; null: the image's.").tag(
-        config=True
-    )
-    run_as_group = Int(100, allow_none=True, help="Numeric group id; null: the image's.").tag(
-        config=True
-    )
     volumes = List(
         Unicode(),
         help="Mounts, each SOURCE:TARGET[:ro]; SOURCE is a path on the engine's host or a volume's name; "

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dict[str, Any]:
-    """Return the fields of `KernelPodSpec` that come from neither the gateway nor the single launch."""
+    """Return the fields of `KernelPodSpec` that a kernelspec and a request determine."""
     label = user_label(request.username)
     uid, gid = request.run_as_user, request.run_as_group
     return {
@@ -43,8 +43,8 @@ def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dic
 def _of_user(value: T, label: str) -> T:
     """Return `value` with the user's label in place of the placeholder in each of its strings.
 
-    Each string is searched once, so a label is not searched. As a DNS label, it is one part of a name
-    or of a path, whatever the user's name.
+    A label that contains the placeholder is not searched again. As a DNS label, it stays one part of a
+    name or of a path, whatever the user's name.
     """
     if isinstance(value, str):
         return value.replace(USER_PLACEHOLDER, label)  # type: ignore[return-value]

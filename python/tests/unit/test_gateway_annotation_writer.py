@@ -31,50 +31,50 @@ def api():
     return Api()
 
 
-async def settled(announcements):
-    await announcements._writes.wait("p")
+async def settled(writer):
+    await writer._writes.wait("p")
 
 
 async def test_a_value_is_written_once(api):
-    announcements = AnnotationWriter(api)
+    writer = AnnotationWriter(api)
     for _ in range(3):
-        announcements.announce("p", "a", "1")
-        await settled(announcements)
+        writer.announce("p", "a", "1")
+        await settled(writer)
     assert api.written == [("p", {"a": "1"})]
 
 
 async def test_of_several_values_the_newest_is_written(api):
-    announcements = AnnotationWriter(api)
+    writer = AnnotationWriter(api)
     api.open.clear()
-    announcements.announce("p", "a", "1")
+    writer.announce("p", "a", "1")
     await asyncio.sleep(0)
     for value in ("2", "3"):
-        announcements.announce("p", "a", value)
-    announcements.announce("p", "b", None)
+        writer.announce("p", "a", value)
+    writer.announce("p", "b", None)
     api.open.set()
-    await settled(announcements)
+    await settled(writer)
     assert api.written == [("p", {"a": "1"}), ("p", {"a": "3"})]
 
 
 async def test_a_failed_write_is_repeated(api, monkeypatch):
     monkeypatch.setattr(module, "_BACKOFF", Backoff(0, 0))
     api.errors = [ClusterError("no answer in time")]
-    announcements = AnnotationWriter(api)
-    announcements.announce("p", "a", "1")
-    await settled(announcements)
+    writer = AnnotationWriter(api)
+    writer.announce("p", "a", "1")
+    await settled(writer)
     assert api.written == [("p", {"a": "1"})]
 
 
 async def test_a_pod_that_is_gone_is_not_annotated(api):
     api.errors = [ClusterError("not found", status=404)]
-    announcements = AnnotationWriter(api)
-    announcements.announce("p", "a", "1")
-    await settled(announcements)
+    writer = AnnotationWriter(api)
+    writer.announce("p", "a", "1")
+    await settled(writer)
     assert api.written == []
 
 
-async def test_the_last_announcements_are_written(api):
-    announcements = AnnotationWriter(api)
-    announcements.announce("p", "a", "1")
-    await announcements.finish()
+async def test_the_last_values_are_written(api):
+    writer = AnnotationWriter(api)
+    writer.announce("p", "a", "1")
+    await writer.finish()
     assert api.written == [("p", {"a": "1"})]

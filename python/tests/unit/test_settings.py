@@ -148,7 +148,7 @@ def test_defaults_that_depend_on_others(monkeypatch):
 @pytest.mark.parametrize("text", ["1", "1000..1001", "2000..1000"])
 def test_invalid_port_ranges(monkeypatch, text):
     monkeypatch.setenv("GP_PORT_RANGE", text)
-    with pytest.raises(ConfigurationError, match=f"GP_PORT_RANGE='{text}' is not a range of ports"):
+    with pytest.raises(ConfigurationError, match=f"^GP_PORT_RANGE='{text}' is (not|outside|too)"):
         settings.check_environment()
 
 

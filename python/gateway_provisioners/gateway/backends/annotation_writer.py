@@ -1,4 +1,4 @@
-"""Annotations of kernels, which other gateways or the next one read."""
+"""The writer of kernels' annotations, which other gateways or the next one read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AnnotationWriter:
         self._writes = KeyedWorker("annotate", self._write, _BACKOFF)
 
     def announce(self, workload: str, annotation: str, value: str | None) -> None:
-        """Set an annotation of a workload soon, unless this value was the last one."""
+        """Set an annotation of a workload soon, unless it has this value already."""
         pending = self._due.get(workload, {})
         current = pending.get(annotation, self._written.get((workload, annotation)))
         if current == value:

@@ -14,9 +14,9 @@ from gateway_provisioners.errors import EngineError, GatewayProvisionersError
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
-from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.provisioners.base import RemoteProvisioner
+from gateway_provisioners.provisioners.engine_services import EngineServices
 
 _BACKOFF = Backoff(0.5, 5)
 
@@ -100,6 +100,7 @@ def restore(
     return give
 
 
-def check_response_server(server: ResponseServer) -> Check:
+def check_response_server(services: EngineServices) -> Check:
     """Check that kernels can report to the gateway."""
+    server = services.response_server
     return Check(server.listening, server.response_address)

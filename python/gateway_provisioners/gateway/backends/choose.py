@@ -10,7 +10,7 @@ from gateway_provisioners.provisioners.engine_traits import EngineTraits
 
 
 def choose_backend(engine: str, parent: Any) -> Backend | None:
-    """Return the back end for `engine`, kubernetes or docker; None: kernels end with the gateway.
+    """Return the back end for `engine`, kubernetes or docker, or None if kernels end with the gateway.
 
     Args:
         parent: configures it.
@@ -20,7 +20,7 @@ def choose_backend(engine: str, parent: Any) -> Backend | None:
     """
     if not EngineTraits(parent=parent).instance_is_lasting:
         return None
-    # Only one of them need be installed.
+    # Only the client library of this engine has to be installed.
     try:
         if engine == "docker":
             from gateway_provisioners.gateway.backends.docker import DockerBackend

@@ -38,13 +38,13 @@ class DockerBackend(NoPeers):
     async def attach(
         self,
         kernels: GatewayKernelManager,
-        kernelspecs: GatewayKernelSpecManager,  # noqa: ARG002 - they are in folders
+        kernelspecs: GatewayKernelSpecManager,  # noqa: ARG002 - they are on disk
         health: HealthChecks,
     ) -> None:
         try:
             await retry_while_unavailable(self._services.acquire)
             health.add("engine", self._check_engine)
-            health.add("response server", self._check_response_server)
+            health.add("response server", lambda: check_response_server(self._services))
             self._annotations = AnnotationWriter(self._store)
             self._kernels = kernels
             kernels.peers = self
@@ -87,7 +87,7 @@ class DockerBackend(NoPeers):
         assert self._kernels is not None  # noqa: S101
         for workload, stored in (await self._services.engine.recover()).items():
             if stored.kernel_id in self._kernels:
-                continue  # since an earlier try
+                continue  # taken over by an earlier attempt
             try:
                 await adopt(
                     self._kernels,
@@ -100,7 +100,7 @@ class DockerBackend(NoPeers):
                 raise
             except Exception as error:  # noqa: BLE001 - the others have to be taken over as well
                 _log.error(
-                    "Kernel %s cannot be taken over and is left as it is: %s",
+                    "Kernel container %s cannot be taken over and is left as it is: %s",
                     workload,
                     summarize(error),
                 )
@@ -108,6 +108,3 @@ class DockerBackend(NoPeers):
     def _check_engine(self) -> Check:
         fresh = self._services.engine.fresh
         return Check(fresh, "" if fresh else "the engine's stream of events is broken")
-
-    def _check_response_server(self) -> Check:
-        return check_response_server(self._services.response_server)

@@ -44,7 +44,7 @@ class KubernetesBackend:
         try:
             await retry_while_unavailable(self._services.acquire)
             health.add("pods", self._check_pods)
-            health.add("response server", self._check_response_server)
+            health.add("response server", lambda: check_response_server(self._services))
             await self._follow_kernelspecs(kernelspecs)
             self._annotations = AnnotationWriter(self._services.pods.annotate)
             if name := self._services.gateway_lease:
@@ -119,6 +119,3 @@ class KubernetesBackend:
     def _check_pods(self) -> Check:
         fresh = self._services.pods.cache.fresh
         return Check(fresh, "" if fresh else "the watch of pods is broken")
-
-    def _check_response_server(self) -> Check:
-        return check_response_server(self._services.response_server)

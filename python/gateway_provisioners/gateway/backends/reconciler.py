@@ -34,9 +34,9 @@ from gateway_provisioners.model.pod.kernel_state import (
     started,
 )
 
-# Enough to keep the API server busy, and no more.
-_AT_ONCE = 16
-# How long a kernel without a pod stays listed by a gateway that does not lead.
+# Kernels taken over at the same time: enough to keep the API server busy.
+_MAX_CONCURRENT = 16
+# How long a gateway that is not the leader keeps a kernel without a pod.
 _LOST_SECONDS = 60.0
 _BACKOFF = Backoff(1, 30)
 
@@ -63,9 +63,10 @@ class Reconciler:
         self._is_leader = is_leader
         self._worker = KeyedWorker("reconcile kernel", self._reconcile, _BACKOFF)
         self._lost: dict[str, asyncio.TimerHandle] = {}
+        """By kernel without a pod, when to give it up."""
         self._newer: dict[str, str] = {}
         """By kernel, the pod that a gateway of a later release started, and that is left as it is."""
-        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._unsubscribe: list[Callable[[], None]] = []
 
     async def start(self) -> None:
@@ -116,22 +117,21 @@ class Reconciler:
         for pod in decision.remove:
             _log.warning("Removing orphaned pod %s: %s.", pod.name, pod.state)
             self._pods.remove_soon(pod.name)
-        if decision.reinstate is not None:
-            _log.warning("Pod %s: a restart was begun and never finished.", decision.reinstate.name)
-            await self._pods.change_state(
-                decision.reinstate.name, RESTARTING, RUNNING, operator=decision.reinstate.operator
-            )
+        if (pod := decision.reinstate) is not None:
+            _log.warning("Pod %s: taking back a restart that was never finished.", pod.name)
+            await self._pods.change_state(pod.name, RESTARTING, RUNNING, operator=pod.operator)
         if pods:
-            self._found(kernel_id)
+            if timer := self._lost.pop(kernel_id, None):
+                timer.cancel()
         else:
             self._newer.pop(kernel_id, None)
         serve = decision.serve
         is_dead = not pods or (serve is not None and serve.ended and serve.state == RUNNING)
         if is_dead and kernel_id in self._kernels and not self._is_leader():
             self._kernels.announce_death(kernel_id)
-        if decision.serve is not None:
-            async with self._room:
-                await self._serve(kernel_id, decision.serve)
+        if serve is not None:
+            async with self._slots:
+                await self._serve(kernel_id, serve)
         elif kernel_id in self._kernels and (decision.ended or self._is_given_up(kernel_id, pods)):
             await self._kernels.release(kernel_id)
 
@@ -194,7 +194,3 @@ class Reconciler:
             self._lost[kernel_id] = loop.call_later(_LOST_SECONDS, self._worker.add, kernel_id)
             return False
         return timer.when() <= loop.time()
-
-    def _found(self, kernel_id: str) -> None:
-        if timer := self._lost.pop(kernel_id, None):
-            timer.cancel()

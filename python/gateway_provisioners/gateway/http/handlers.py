@@ -30,7 +30,7 @@ class GatewayHandlerMixin(CORSMixin):
     """Precedes a handler class: checks the token first and sends errors as JSON."""
 
     async def prepare(self) -> None:
-        """Refuse requests without the token; a CORS preflight, which never has one, is let through."""
+        """Refuse requests without the token, except CORS preflights, which never have one."""
         if self.request.method != "OPTIONS":
             if self.settings["identity_provider"].get_user(self) is None:
                 raise web.HTTPError(401, "The token of this gateway is missing or wrong.")
@@ -95,7 +95,6 @@ class MainKernelHandler(GatewayHandlerMixin, kernel_handlers.MainKernelHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """List the running kernels."""
         _require_listing(self)
         self.finish(json.dumps(self.kernel_manager.list_kernels(), default=json_default))
 
@@ -120,10 +119,11 @@ class MainKernelHandler(GatewayHandlerMixin, kernel_handlers.MainKernelHandler):
                 env=dict(wanted.environment),
             )
         except NoSuchKernel as error:
-            raise UnknownKernel(
-                f"The kernel {wanted.name!r} cannot be started by this gateway, which has no "
-                f"provisioner for it."
-            ) from error
+            msg = (
+                f"The kernel {wanted.name!r} cannot be started: its kernel provisioner is not installed in "
+                f"this gateway. Ask the administrator to install it."
+            )
+            raise UnknownKernel(msg) from error
         self.set_header(
             "Location", url_path_join(self.base_url, "api", "kernels", url_escape(kernel_id))
         )
@@ -148,7 +148,6 @@ class SessionRootHandler(GatewayHandlerMixin, session_handlers.SessionRootHandle
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """List the sessions."""
         _require_listing(self)
         await super().get()
 

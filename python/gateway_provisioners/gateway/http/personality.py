@@ -18,7 +18,7 @@ from gateway_provisioners.gateway.process.health import HealthHandler, ReadyHand
 from gateway_provisioners.gateway.process.metrics import MetricsHandler
 from gateway_provisioners.settings import from_env
 
-# The others are jupyter_server's, with our token check before them.
+# The other handlers are jupyter_server's, behind our token check.
 _REPLACEMENTS: Mapping[type, type] = {
     kernel_handlers.MainKernelHandler: handlers.MainKernelHandler,
     kernel_handlers.KernelWebsocketHandler: handlers.KernelWebsocketHandler,

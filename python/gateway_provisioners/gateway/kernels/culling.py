@@ -41,13 +41,12 @@ class Culler:
         self._timer: PeriodicCallback | None = None
 
     def start(self) -> None:
-        """Cull every `cull_interval` seconds from now on; does nothing if that has begun."""
+        """Cull every `cull_interval` seconds, unless this was started before."""
         if self._timer is None:
             self._timer = PeriodicCallback(self.cull, 1000 * self._kernels.cull_interval)
             self._timer.start()
 
     def stop(self) -> None:
-        """Cull no longer."""
         if self._timer is not None:
             self._timer.stop()
 

@@ -91,12 +91,12 @@ class GatewayKernel(ServerKernelManager):
         self._gone = False
         self._restarted = asyncio.Event()
         self.death_announced_for = ""
-        """The pod whose end was announced to the clients; for a kernel that another gateway restarts."""
+        """The workload whose end was announced to the clients, of a kernel that another gateway restarts."""
         self.execution_state = "unknown"
         self.started = datetime.now(timezone.utc)
         """The time when it was first started; a restart does not change it."""
-        self._question: ZMQStream | None = None
-        self._silence: asyncio.TimerHandle
+        self._probe: ZMQStream | None = None
+        self._probe_timeout: asyncio.TimerHandle
 
     @property
     def _owner(self) -> _Owner:
@@ -182,8 +182,8 @@ class GatewayKernel(ServerKernelManager):
             parent=self.parent
         ).create_provisioner_instance(kernel_id, kernel_spec, parent=self)
         await restore(self.provisioner)
-        # jupyter_client takes the content of an existing file for loaded, and an earlier process in the same
-        # pod may have left one.
+        # An earlier process in the same pod may have left a file with this content, and jupyter_client would
+        # then not load it.
         with suppress(FileNotFoundError):
             os.remove(self.connection_file)  # noqa: PTH107 - as jupyter_client does, which holds a str
         self._reconcile_connection_info(self.provisioner.connection_info)
@@ -197,9 +197,8 @@ class GatewayKernel(ServerKernelManager):
         """Connect to the kernel after another gateway restarted it.
 
         Args:
-            replaces: the kernel's workload before. If this gateway has changed that meanwhile, nothing
-                happens.
-            restore: gives the provisioner the record of the other gateway.
+            replaces: the kernel's workload before that. Nothing happens if this gateway has replaced it, too.
+            restore: gives the provisioner the record that the other gateway stored.
         """
         async with self._lifecycle:
             if self._gone or self.workload_name != replaces:
@@ -214,12 +213,12 @@ class GatewayKernel(ServerKernelManager):
             self._owner.kernel_restarted(self.kernel_id)
 
     async def release(self) -> None:
-        """Manage the kernel no longer, and leave it as it is."""
+        """Stop managing the kernel, which goes on as it is."""
         async with self._lifecycle:
             self._gone = True
             self._restarted.set()
             self.stop_restarter()
-            self._stop_asking()
+            self._stop_probe()
             self._close_control_socket()
             self.cleanup_connection_file()
             await self._contract.release()
@@ -238,14 +237,14 @@ class GatewayKernel(ServerKernelManager):
             self._restarted.clear()
             await self._restarted.wait()
 
-    def ask_whether_busy(self) -> None:
-        """Find out the state of a kernel that another gateway started: a busy one answers later."""
-        self._stop_asking()
+    def probe_state(self) -> None:
+        """Find out whether a kernel that another gateway started is busy: then it does not answer yet."""
+        self._stop_probe()
         loop = asyncio.get_running_loop()
-        self._question = channel = self.connect_shell()
+        self._probe = channel = self.connect_shell()
 
         def answered(_message: Any) -> None:
-            self._stop_asking()
+            self._stop_probe()
             if self.execution_state in {*_UNCERTAIN, "busy"}:
                 self.execution_state = "idle"
 
@@ -255,22 +254,22 @@ class GatewayKernel(ServerKernelManager):
 
         channel.on_recv(answered)
         self.session.send(channel, "kernel_info_request")
-        self._silence = loop.call_later(_ANSWER_SECONDS, still_silent)
+        self._probe_timeout = loop.call_later(_ANSWER_SECONDS, still_silent)
 
-    def _stop_asking(self) -> None:
-        if self._question is not None:
-            self._question.close()
-            self._question = None
-            self._silence.cancel()
+    def _stop_probe(self) -> None:
+        if self._probe is not None:
+            self._probe.close()
+            self._probe = None
+            self._probe_timeout.cancel()
 
     async def _async_cleanup_resources(self, restart: bool = False) -> None:
-        self._stop_asking()
+        self._stop_probe()
         await super()._async_cleanup_resources(restart=restart)
 
     def forget_failure(self) -> None:
-        """Let a shutdown or restart that failed be tried again.
+        """Allow another attempt after a shutdown or restart failed.
 
-        jupyter_client drops a kernel whose last attempt failed without ending it.
+        jupyter_client would drop a kernel in this state without ending it.
         """
         if self.ready.done() and not self.ready.cancelled() and self.ready.exception():
             self._ready = asyncio.get_running_loop().create_future()
@@ -278,5 +277,4 @@ class GatewayKernel(ServerKernelManager):
 
     @property
     def outlives_process(self) -> bool:
-        """True if a gateway that starts later can find this kernel, by its provisioner's contract."""
         return self._contract.outlives_process

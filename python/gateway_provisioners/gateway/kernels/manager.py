@@ -32,7 +32,7 @@ from gateway_provisioners.settings import from_env
 # The pause before a channel tries again to reach a kernel that does not listen yet: 0MQ's own 100 ms
 # are a good part of a start.
 _RECONNECT_MILLISECONDS = 20
-# The time that the last messages to kernels have to leave.
+# How long the last messages to kernels may take to be sent.
 _LINGER_MILLISECONDS = 200
 
 
@@ -90,7 +90,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
 
     @default("untracked_message_types")
     def _untracked_message_types_default(self) -> list[str]:
-        # A kernel sends this greeting to each gateway that starts and subscribes, so it is not a use of it.
+        # A kernel sends this greeting to each gateway that subscribes, so it is not activity.
         upstream = AsyncMappingKernelManager.untracked_message_types
         return [*upstream.default(), "iopub_welcome"]
 
@@ -249,8 +249,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         Args:
             kernel_spec: its kernelspec, which may be gone from this gateway's kernelspecs.
             env: the client's variables; a restart needs them.
-            last_activity: the time when it was last in use, in ISO 8601; "" if unknown.
-            started: the time when it was first started, likewise.
+            last_activity, started: when it was last in use and first started, in ISO 8601; "" if unknown.
             restore: gives a new provisioner the record of the other one.
         """
         kernel, _, _ = self.pre_start_kernel(kernel_name, {"kernel_id": kernel_id})
@@ -264,7 +263,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             kernel.last_activity = datetime.fromisoformat(last_activity)
         if started:
             kernel.started = datetime.fromisoformat(started)
-        kernel.ask_whether_busy()
+        kernel.probe_state()
         self.initialize_culler()
         self.log.info("Kernel %s, which was running already, was taken over.", kernel_id)
 
@@ -278,7 +277,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         """Connect to a kernel that another gateway restarted; see `GatewayKernel.follow`."""
         kernel = self.get_kernel(kernel_id)
         await kernel.follow(replaces, restore)
-        kernel.ask_whether_busy()
+        kernel.probe_state()
 
     def announce_death(self, kernel_id: str) -> None:
         """Inform clients, once, that their kernel died and that another gateway restarts it."""
@@ -313,17 +312,15 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         return model
 
     def notify_connect(self, kernel_id: str) -> None:
-        """Count one more client of a kernel."""
         super().notify_connect(kernel_id)
         self._announce_connections(kernel_id)
 
     def notify_disconnect(self, kernel_id: str) -> None:
-        """Count one client of a kernel less."""
         super().notify_disconnect(kernel_id)
         self._announce_connections(kernel_id)
 
     async def finish_starts(self, seconds: float) -> None:
-        """Wait for the starts that are under way; abandon those that take longer than that."""
+        """Wait for the starts that are under way; cancel those that take longer than that."""
         starts = set(self._starts.values())
         if not starts:
             return
@@ -353,9 +350,9 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self._initialized_culler = True
 
     def track_message_type(self, message_type: str | None) -> bool:
-        """Return whether such a message is a use of the kernel.
+        """Return whether a message of this type counts as activity.
 
-        Upstream takes each message without a parent, whose type is None here, for a use: greetings as well.
+        Upstream counts every message without a parent, whose type is None here: greetings as well.
         """
         return message_type is not None and bool(super().track_message_type(message_type))
 

@@ -28,7 +28,6 @@ class HealthChecks:
         self._checks[name] = check
 
     def results(self) -> dict[str, Check]:
-        """Run each check."""
         return {name: check() for name, check in self._checks.items()}
 
 
@@ -36,7 +35,6 @@ class HealthHandler(web.RequestHandler):
     """`/healthz`: the process runs and its event loop answers."""
 
     def get(self) -> None:
-        """Answer 200."""
         self.finish({"ok": True})
 
 
@@ -44,11 +42,9 @@ class ReadyHandler(web.RequestHandler):
     """`/readyz`: 200 if every check is ok, else 503; the body has the result of each."""
 
     def initialize(self, checks: HealthChecks) -> None:
-        """Set the checks; called by tornado."""
         self._health_checks = checks
 
     def get(self) -> None:
-        """Answer with the results."""
         results = self._health_checks.results()
         ok = all(check.ok for check in results.values())
         self.set_status(200 if ok else 503)

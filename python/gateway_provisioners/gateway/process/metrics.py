@@ -31,17 +31,11 @@ class GatewayMetrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(HTTP_REQUEST_DURATION_SECONDS)
         self.registry.register(_RunningKernels(running_kernels))
-        self._starts = CounterMetric(
-            f"{_PREFIX}_kernel_starts",
-            "Kernels that clients asked for, whether they started or not.",
-            ["kernel"],
-            registry=self.registry,
+        self._starts = self._counter(
+            "kernel_starts", "Kernels that clients asked for, whether they started or not."
         )
-        self._start_failures = CounterMetric(
-            f"{_PREFIX}_kernel_start_failures",
-            "Kernels that did not start, by reason.",
-            ["kernel", "reason"],
-            registry=self.registry,
+        self._start_failures = self._counter(
+            "kernel_start_failures", "Kernels that did not start, by reason.", "reason"
         )
         self._start_seconds = Histogram(
             f"{_PREFIX}_kernel_start_seconds",
@@ -50,49 +44,42 @@ class GatewayMetrics:
             buckets=_START_BUCKETS,
             registry=self.registry,
         )
-        self._restarts = CounterMetric(
-            f"{_PREFIX}_kernel_restarts",
+        self._restarts = self._counter(
+            "kernel_restarts",
             "Restarts: `cause` is `request`, or `death` if the kernel ended by itself.",
-            ["kernel", "cause"],
-            registry=self.registry,
+            "cause",
         )
-        self._restart_failures = CounterMetric(
-            f"{_PREFIX}_kernel_restart_failures",
-            "Restarts that failed, by reason.",
-            ["kernel", "reason"],
-            registry=self.registry,
+        self._restart_failures = self._counter(
+            "kernel_restart_failures", "Restarts that failed, by reason.", "reason"
         )
-
-        self._culled = CounterMetric(
-            f"{_PREFIX}_kernels_culled",
+        self._culled = self._counter(
+            "kernels_culled",
             "Kernels that the gateway shut down: `cause` is `idle`, `lifetime`, or `dead` if a kernel could "
             "not be restarted.",
-            ["kernel", "cause"],
-            registry=self.registry,
+            "cause",
+        )
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> CounterMetric:
+        return CounterMetric(
+            f"{_PREFIX}_{name}", meaning, ["kernel", *labels], registry=self.registry
         )
 
     def start_requested(self, kernel: str) -> None:
-        """Count a start."""
         self._starts.labels(kernel).inc()
 
     def start_succeeded(self, kernel: str, seconds: float) -> None:
-        """Record how long a start took."""
         self._start_seconds.labels(kernel).observe(seconds)
 
     def start_failed(self, kernel: str, error: BaseException) -> None:
-        """Count a start that failed."""
         self._start_failures.labels(kernel, _reason(error)).inc()
 
     def restart_requested(self, kernel: str, *, died: bool) -> None:
-        """Count a restart."""
         self._restarts.labels(kernel, "death" if died else "request").inc()
 
     def restart_failed(self, kernel: str, error: BaseException) -> None:
-        """Count a restart that failed."""
         self._restart_failures.labels(kernel, _reason(error)).inc()
 
     def culled(self, kernel: str, cause: str) -> None:
-        """Count a kernel that was culled."""
         self._culled.labels(kernel, cause).inc()
 
 
@@ -115,11 +102,9 @@ class MetricsHandler(web.RequestHandler):
     """`/metrics`, in Prometheus' text format."""
 
     def initialize(self, metrics: GatewayMetrics) -> None:
-        """Set the metrics; called by tornado."""
         self._metrics = metrics
 
     def get(self) -> None:
-        """Answer with the metrics."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(self._metrics.registry))
 

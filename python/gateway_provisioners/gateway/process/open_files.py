@@ -15,15 +15,14 @@ def raise_open_files() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return max_open_files()
+    return _max_open_files()
 
 
-def max_open_files() -> int:
-    """Return the limit in force."""
+def _max_open_files() -> int:
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if soft == resource.RLIM_INFINITY else soft
 
 
 def max_zmq_sockets() -> int:
     """Return the number of 0MQ sockets that the limit of open files is enough for."""
-    return max(1023, min(_ZMQ_SOCKET_LIMIT, max_open_files() // _FILES_PER_ZMQ_SOCKET))
+    return max(1023, min(_ZMQ_SOCKET_LIMIT, _max_open_files() // _FILES_PER_ZMQ_SOCKET))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +22,7 @@ from gateway_provisioners.provisioners.contract import GatewayContract
 GOING_AWAY = 1001
 # A kernel answers within 10 ms, and its subscription needs a round trip more.
 _ASK_AGAIN_SECONDS = 0.05
-# A client that has sent nothing for so long is no more likely to send something now than at any time.
+# A client that has sent nothing for so long is no more likely to send something now than later.
 _QUIET_SECONDS = 1.0
 
 
@@ -70,8 +71,12 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         # tornado switches Nagle's algorithm on after the upgrade. Together with the client's delayed
         # acknowledgement it delays the last message of every execution by 40 ms.
         self.websocket_handler.set_nodelay(True)
-        missed = self._count_missed()
-        self._is_restored = self._has_kept_channels()
+        kept = self._kept_for_client()
+        missed = getattr(kept["buffer"], "dropped", 0) if kept is not None else 0
+        self._is_restored = (
+            kept is not None
+            and self.multi_kernel_manager._get_changed_ports(self.kernel_id) is None
+        )
         nudged: asyncio.Future[None] | None = super().connect()
         if nudged is not None and self._mailbox is None:
             self._ask_again_soon(nudged)
@@ -178,22 +183,11 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             for message in held:
                 self.handle_incoming_message(message)
 
-    def _has_kept_channels(self) -> bool:
-        """Return whether the channels of the client's last connection were kept and are still valid."""
-        kernels = self.multi_kernel_manager
-        kept = kernels._kernel_buffers.get(self.kernel_id)
-        return (
-            kept is not None
-            and kept["session_key"] == self.session_key
-            and kernels._get_changed_ports(self.kernel_id) is None
-        )
-
-    def _count_missed(self) -> int:
-        """Return how many of the messages kept for this client had to be dropped."""
+    def _kept_for_client(self) -> Mapping[str, Any] | None:
+        """Return the channels and messages that jupyter_server kept since the client's last connection."""
+        kept: Mapping[str, Any] | None
         kept = self.multi_kernel_manager._kernel_buffers.get(self.kernel_id)
-        if kept is None or kept["session_key"] != self.session_key:
-            return 0
-        return getattr(kept["buffer"], "dropped", 0)
+        return kept if kept is not None and kept["session_key"] == self.session_key else None
 
     def _report_missed(self, count: int) -> None:
         if self in self._open_sockets:

@@ -38,10 +38,10 @@ class Welcome(NamedTuple):
 
 
 class MailboxConnection:
-    """Receives all messages of a kernel for a client's session, from where that last left off.
+    """Receives all messages of a kernel for a client's session, from where it last left off.
 
     Args:
-        kernel: gives address and keys.
+        kernel: has the address and the keys.
         port: the port of the mailbox.
         session: the client's session id.
 
@@ -215,22 +215,17 @@ class MailboxConnection:
 
 
 class MailboxChannel:
-    """Implements the part of a ZMQStream that jupyter_server's websocket uses.
-
-    Attributes:
-        channel: the channel's name.
-    """
+    """Implements the part of a ZMQStream that jupyter_server's websocket uses."""
 
     def __init__(self, connection: MailboxConnection, channel: str) -> None:
         self.channel = channel
         self._connection = connection
 
     def send_multipart(self, frames: Sequence[Any], *_args: Any, **_kwargs: Any) -> None:
-        """Send a message to the kernel."""
         self._connection.send(self.channel, frames)
 
     def on_recv(self, callback: None) -> None:
-        """Receive no more messages."""
+        """Stop receiving messages."""
         self._connection.receive(callback)
 
     def on_recv_stream(self, callback: Receive) -> None:
@@ -242,7 +237,6 @@ class MailboxChannel:
         self._connection.flush()
 
     def closed(self) -> bool:
-        """Return whether the connection is closed."""
         return self._connection.closed
 
     def close(self) -> None:
