@@ -1,4 +1,4 @@
-"""One kernel, its restarter, and the limits of sockets and files."""
+"""One kernel, its restarter, and the sockets of all kernels."""
 
 import resource
 
@@ -117,15 +117,3 @@ async def test_more_sockets_are_allowed_than_by_default_of_0mq(kernels):
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft > 3 * 1023:
         assert open_files.max_zmq_sockets() > 1023
-
-
-def test_the_soft_limit_of_files_is_raised_to_the_hard_one(monkeypatch):
-    in_force = [1024, 4096]
-    monkeypatch.setattr(open_files.resource, "getrlimit", lambda _: tuple(in_force))
-    monkeypatch.setattr(
-        open_files.resource, "setrlimit", lambda _, new: in_force.__setitem__(slice(2), new)
-    )
-    assert open_files.raise_open_files() == 4096
-    assert in_force == [4096, 4096]
-    in_force[:] = [resource.RLIM_INFINITY] * 2
-    assert open_files.max_zmq_sockets() == 65535

@@ -94,16 +94,16 @@ class Kernels(dict):
 
     def __init__(self):
         super().__init__()
-        self.said = []
+        self.calls = []
         self.started = {}
         self.busy = {}
-        self.news = asyncio.Event()
+        self.called = asyncio.Event()
 
     get_kernel = dict.__getitem__
 
-    def _say(self, *words):
-        self.said.append(words)
-        self.news.set()
+    def _note(self, *call):
+        self.calls.append(call)
+        self.called.set()
 
     async def wait_for_operation(self, kernel_id):
         if kernel_id in self.busy:
@@ -114,17 +114,17 @@ class Kernels(dict):
             raise ModuleNotFoundError(kernel_name)
         self.started[kernel_id] = started
         self[kernel_id] = Kernel(f"{kernel_id}-1")
-        self._say("adopt", kernel_id)
+        self._note("adopt", kernel_id)
 
     async def follow(self, kernel_id, *, replaces, restore):
-        self._say("follow", kernel_id, replaces)
+        self._note("follow", kernel_id, replaces)
 
     def announce_death(self, kernel_id):
-        self._say("dead", kernel_id)
+        self._note("dead", kernel_id)
 
     async def release(self, kernel_id):
         del self[kernel_id]
-        self._say("release", kernel_id)
+        self._note("release", kernel_id)
 
 
 class Scene:
@@ -159,7 +159,7 @@ async def start():
 
 async def test_all_kernels_are_taken_over_at_the_start(start):
     scene = await start(pod("a"), pod("b"), a_1=kernel_record("a"), b_1=kernel_record("b"))
-    assert sorted(scene.kernels.said) == [("adopt", "a"), ("adopt", "b")]
+    assert sorted(scene.kernels.calls) == [("adopt", "a"), ("adopt", "b")]
     assert scene.pods.removed == []
 
 
@@ -185,7 +185,7 @@ async def test_a_kernel_that_cannot_be_taken_over_takes_no_other_with_it(start, 
         foreign_1=kernel_record("foreign", kernel_name="foreign"),
         whole_1=kernel_record("whole"),
     )
-    assert scene.kernels.said == [("adopt", "whole")]
+    assert scene.kernels.calls == [("adopt", "whole")]
     assert scene.pods.removed == []
     assert "broken" in caplog.text
     assert "foreign" in caplog.text
@@ -199,7 +199,7 @@ async def test_a_newer_kernel_is_left_as_it_is(start, caplog):
     scene.pods.report("MODIFIED", pod("newer"))
     scene.gateways.changed()
     await scene.settle()
-    assert scene.kernels.said == [("adopt", "own")]
+    assert scene.kernels.calls == [("adopt", "own")]
     assert scene.pods.removed == []
     [line] = [each.getMessage() for each in caplog.records if "newer" in each.getMessage()]
     assert line == (
@@ -214,7 +214,7 @@ async def test_a_kernel_that_a_newer_gateway_restarts_is_released(start):
     await scene.settle()
     scene.pods.report("DELETED", pod())
     await scene.settle()
-    assert scene.kernels.said == [("adopt", "k"), ("release", "k")]
+    assert scene.kernels.calls == [("adopt", "k"), ("release", "k")]
     assert scene.pods.removed == ["k-1"]
 
 
@@ -243,14 +243,14 @@ async def test_a_record_that_cannot_be_read_later_is_read_again(start, monkeypat
     scene.pods.record = answer
     scene.pods.report("ADDED", pod())
     await scene.settle()
-    assert scene.kernels.said == [("adopt", "k")]
+    assert scene.kernels.calls == [("adopt", "k")]
 
 
 async def test_starts_restarts_and_ends_by_other_gateways_are_followed(start):
     scene = await start(k_1=kernel_record(), k_2=kernel_record())
     scene.pods.report("ADDED", pod(state=LAUNCHING, operator=OURS))
     await scene.settle()
-    assert scene.kernels.said == []
+    assert scene.kernels.calls == []
     scene.pods.report("MODIFIED", pod())
     await scene.settle()
     scene.pods.report("MODIFIED", pod(state=RESTARTING, operator=OURS))
@@ -259,7 +259,7 @@ async def test_starts_restarts_and_ends_by_other_gateways_are_followed(start):
     scene.pods.report("DELETED", pod())
     scene.pods.report("MODIFIED", pod(state=ENDING, operator=OURS, attempt=2))
     await scene.settle()
-    assert scene.kernels.said == [("adopt", "k"), ("follow", "k", "k-1"), ("release", "k")]
+    assert scene.kernels.calls == [("adopt", "k"), ("follow", "k", "k-1"), ("release", "k")]
     assert scene.pods.removed == []
 
 
@@ -270,7 +270,7 @@ async def test_operations_of_this_gateway_are_waited_for(start):
     scene.kernels["k"] = Kernel("k-1")
     scene.kernels.busy["k"].set()
     await scene.settle()
-    assert scene.kernels.said == []
+    assert scene.kernels.calls == []
 
 
 async def test_the_unfinished_work_of_a_dead_gateway_is_finished(start):
@@ -301,7 +301,7 @@ async def test_clients_are_notified_of_a_death_that_the_leader_handles(start):
     scene = await start(pod(), k_1=kernel_record(), is_leader=False)
     scene.pods.report("MODIFIED", {**pod(), "status": {"phase": "Failed"}})
     await scene.settle()
-    assert scene.kernels.said == [("adopt", "k"), ("dead", "k")]
+    assert scene.kernels.calls == [("adopt", "k"), ("dead", "k")]
 
 
 async def test_a_kernel_that_is_not_restarted_is_released_after_a_while(start, monkeypatch):
@@ -309,9 +309,9 @@ async def test_a_kernel_that_is_not_restarted_is_released_after_a_while(start, m
     scene = await start(pod(), k_1=kernel_record(), is_leader=False)
     scene.pods.report("DELETED", pod())
     while "k" in scene.kernels:
-        scene.kernels.news.clear()
-        await scene.kernels.news.wait()
-    assert set(scene.kernels.said) == {("adopt", "k"), ("dead", "k"), ("release", "k")}
+        scene.kernels.called.clear()
+        await scene.kernels.called.wait()
+    assert set(scene.kernels.calls) == {("adopt", "k"), ("dead", "k"), ("release", "k")}
 
 
 async def test_a_kernel_that_is_being_restarted_is_not_lost(start, monkeypatch):

@@ -100,7 +100,8 @@ class DockerBackend(NoPeers):
                 raise
             except Exception as error:  # noqa: BLE001 - the others have to be taken over as well
                 _log.error(
-                    "Kernel container %s cannot be taken over and is left as it is: %s",
+                    "Kernel %s in %s cannot be taken over and is left as it is: %s",
+                    stored.kernel_id,
                     workload,
                     summarize(error),
                 )

@@ -117,9 +117,11 @@ class Reconciler:
         for pod in decision.remove:
             _log.warning("Removing orphaned pod %s: %s.", pod.name, pod.state)
             self._pods.remove_soon(pod.name)
-        if (pod := decision.reinstate) is not None:
-            _log.warning("Pod %s: taking back a restart that was never finished.", pod.name)
-            await self._pods.change_state(pod.name, RESTARTING, RUNNING, operator=pod.operator)
+        if (unfinished := decision.reinstate) is not None:
+            _log.warning("Pod %s: taking back a restart that was never finished.", unfinished.name)
+            await self._pods.change_state(
+                unfinished.name, RESTARTING, RUNNING, operator=unfinished.operator
+            )
         if pods:
             if timer := self._lost.pop(kernel_id, None):
                 timer.cancel()
@@ -161,7 +163,8 @@ class Reconciler:
                 await self._kernels.release(kernel_id)
         except Exception as error:  # noqa: BLE001 - the others have to be taken over as well
             _log.error(
-                "Kernel pod %s cannot be taken over and is left as it is: %s",
+                "Kernel %s in pod %s cannot be taken over and is left as it is: %s",
+                kernel_id,
                 pod.name,
                 summarize(error),
             )

@@ -265,7 +265,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             kernel.started = datetime.fromisoformat(started)
         kernel.probe_state()
         self.initialize_culler()
-        self.log.info("Kernel %s, which was running already, was taken over.", kernel_id)
+        self.log.info("Kernel %s, which was already running, was taken over.", kernel_id)
 
     async def follow(
         self,
