@@ -19,6 +19,7 @@ from gateway_provisioners.model.container.config import (
     build_container,
     secrets_archive,
 )
+from gateway_provisioners.model.failures import LOG_LINES
 from gateway_provisioners.model.objects import Object
 
 
@@ -78,7 +79,7 @@ class ContainerKernels(Kernels):
         return container_status.address(self.state(name) or {})
 
     async def log(self, name: str) -> str:
-        return await self.api.container_log(name, lines=20)
+        return await self.api.container_log(name, lines=LOG_LINES)
 
     async def remove(self, name: str, *, grace_seconds: int) -> None:
         if grace_seconds or self._keep:

@@ -138,8 +138,8 @@ class Records:
         if owner not in {"", self._instance} and not is_empty:
             self.close()
             msg = (
-                f"GP_STATE_DIR: the folder {self._folder} holds kernels of GP_INSTANCE={owner!r}, and "
-                f"this is {self._instance!r}: it needs a folder of its own."
+                f"GP_STATE_DIR: the folder {self._folder} holds kernels of GP_INSTANCE={owner!r}; give "
+                f"{self._instance!r} a folder of its own."
             )
             raise ConfigurationError(msg)
         os.ftruncate(lock, 0)

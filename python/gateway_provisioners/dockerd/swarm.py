@@ -27,7 +27,7 @@ from gateway_provisioners.model.container.config import (
     labels,
     secrets_file,
 )
-from gateway_provisioners.model.failures import OUT_OF_MEMORY, out_of_memory
+from gateway_provisioners.model.failures import LOG_LINES, OUT_OF_MEMORY, out_of_memory
 from gateway_provisioners.model.objects import Object
 
 _LOOK_SECONDS = 1.0
@@ -105,7 +105,7 @@ class ServiceKernels(Kernels):
         return task_status.address(state) or container_status.address(state.get(_CONTAINER) or {})
 
     async def log(self, name: str) -> str:
-        return await self.api.service_log(name, lines=20)
+        return await self.api.service_log(name, lines=LOG_LINES)
 
     async def remove(self, name: str, *, grace_seconds: int) -> None:  # noqa: ARG002 - the service has its own
         await self.api.remove_service(name)

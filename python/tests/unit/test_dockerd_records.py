@@ -163,7 +163,7 @@ async def test_a_folder_with_kernels_is_one_instance_s_alone(open_records):
     records = await open_records()
     await records.write("a", kernel().record)
     records.close()
-    with pytest.raises(ConfigurationError, match="holds kernels of GP_INSTANCE='team-a', and this"):
+    with pytest.raises(ConfigurationError, match="holds kernels of GP_INSTANCE='team-a'; give"):
         await open_records(instance="team-b")
     records = await open_records()
     await records.forget("a")
