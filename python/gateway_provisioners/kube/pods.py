@@ -1,4 +1,4 @@
-"""Kernel pods of one namespace: create, follow, change, remove. Knows no traits and no Jupyter."""
+"""Kernel pods of one namespace: create, follow, change, remove. Knows no Jupyter."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from gateway_provisioners.aio import Background
 from gateway_provisioners.errors import ClusterError, KernelBusy, TooManyKernels
-from gateway_provisioners.kube.api import JSON_PATCH, KubeApi
+from gateway_provisioners.kube.api import JSON_PATCH, Collection, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.launched_pod import LaunchedPod
 from gateway_provisioners.model.kernel_record import KernelRecord
@@ -57,8 +56,7 @@ class KernelPods:
         self.process = process
         self.quota = quota
         self.cache = ObjectCache("pods", self._collection())
-        self._names: defaultdict[str, set[str]] = defaultdict(set)
-        """The names of each kernel's pods."""
+        self._names_by_kernel: defaultdict[str, set[str]] = defaultdict(set)
         self.cache.subscribe(self._index)
         self.warnings = ObjectCache(
             "events",
@@ -68,7 +66,7 @@ class KernelPods:
         )
         self._removals = Background()
 
-    def _collection(self, **more_labels: str) -> Any:
+    def _collection(self, **more_labels: str) -> Collection:
         labels = {COMPONENT_LABEL: COMPONENT, **more_labels}
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         return self.api.collection("Pod", self.namespace, label_selector=selector)
@@ -136,7 +134,7 @@ class KernelPods:
         )
 
     def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[str]:
-        """A future of the refusal, or "", which is known when the watch reports the kernel's pod."""
+        """Return a future of the refusal, or "", which is done when the watch reports the kernel's pod."""
         refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         if not self.quota:
             refusal.set_result("")
@@ -151,33 +149,33 @@ class KernelPods:
         return refusal
 
     def expect(self, name: str) -> LaunchedPod:
-        """The handle of a pod that a launch script is about to create."""
+        """Return the handle of a pod that a launch script is about to create."""
         return LaunchedPod(self, name)
 
     def adopt(self, name: str) -> LaunchedPod:
-        """The handle of a pod that another gateway launched and that the watch has reported."""
+        """Return the handle of a pod that another gateway launched and that the watch has reported."""
         pod = LaunchedPod(self, name)
         pod.seen(self.cache.objects[name])
         return pod
 
     def kernel_ids(self) -> set[str]:
-        """The ids of the kernels that have a pod."""
-        return set(self._names)
+        """Return the ids of the kernels that have a pod."""
+        return set(self._names_by_kernel)
 
     def of_kernel(self, kernel_id: str) -> list[PodState]:
-        """The pods of one kernel, as far as the watch knows."""
-        names = self._names.get(kernel_id, ())
+        """Return the pods of one kernel, as far as the watch knows."""
+        names = self._names_by_kernel.get(kernel_id, ())
         return [read_state(self.cache.objects[name]) for name in sorted(names)]
 
     def _index(self, change: str, pod: Object) -> None:
         """Index a pod by its kernel, so that no look-up of a kernel goes through all pods."""
         kernel_id, name = kernel_id_of(pod, self.instance), pod["metadata"]["name"]
         if change != "DELETED" and kernel_id:
-            self._names[kernel_id].add(name)
-        elif names := self._names.get(kernel_id):
+            self._names_by_kernel[kernel_id].add(name)
+        elif names := self._names_by_kernel.get(kernel_id):
             names.discard(name)
             if not names:
-                del self._names[kernel_id]
+                del self._names_by_kernel[kernel_id]
 
     async def find(self, kernel_id: str) -> None:
         """Ask the API itself for the pods of a kernel that the watch may not have reported yet.
@@ -220,7 +218,7 @@ class KernelPods:
         try:
             changed = await self.api.patch_pod(self.namespace, name, patch, content_type=JSON_PATCH)
         except ClusterError as error:
-            # The second: the test in the patch failed.
+            # 422: the test in the patch failed.
             if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY):
                 return False
             raise
