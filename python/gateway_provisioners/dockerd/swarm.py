@@ -73,22 +73,22 @@ class ServiceKernels(Kernels):
         await self._loop.stop()
 
     async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
-        if self.api.is_podman:
+        if self._api.is_podman:
             raise container_status.podman_has_no_swarm()
         with self._cleanup_on_failure(spec) as launched:
-            image = await self.api.image(spec.image) or {}
+            image = await self._api.image(spec.image) or {}
             refuse_root(spec, image)
-            secret_id = await self.api.create_secret(spec.name, secrets_file(spec), labels(spec))
-            await self.api.create_service(build_service(spec, image, secret_id=secret_id))
+            secret_id = await self._api.create_secret(spec.name, secrets_file(spec), labels(spec))
+            await self._api.create_service(build_service(spec, image, secret_id=secret_id))
         self._followed.add(spec.name)
         self._look_now.set()
         return launched
 
     async def existing(self) -> set[str]:
-        return set(await self._if_there_is_a_swarm(self.api.list_services))
+        return set(await self._if_there_is_a_swarm(self._api.list_services))
 
     async def leftovers(self) -> set[str]:
-        secrets = await self._if_there_is_a_swarm(self.api.list_secrets)
+        secrets = await self._if_there_is_a_swarm(self._api.list_secrets)
         return set(secrets) - await self.existing()
 
     async def adopt(self, name: str) -> LaunchedContainer:
@@ -105,11 +105,11 @@ class ServiceKernels(Kernels):
         return task_status.address(state) or container_status.address(state.get(_CONTAINER) or {})
 
     async def log(self, name: str) -> str:
-        return await self.api.service_log(name, lines=LOG_LINES)
+        return await self._api.service_log(name, lines=LOG_LINES)
 
     async def remove(self, name: str, *, grace_seconds: int) -> None:  # noqa: ARG002 - the service has its own
-        await self.api.remove_service(name)
-        await self.api.remove_secret(name)
+        await self._api.remove_service(name)
+        await self._api.remove_secret(name)
         if name not in self._states:
             self._followed.discard(name)
         self._look_now.set()
@@ -123,7 +123,7 @@ class ServiceKernels(Kernels):
         if not self._followed:
             return
         tasks: dict[str, Object] = {}
-        for task in await self.api.list_tasks(self._filters):
+        for task in await self._api.list_tasks(self._filters):
             name = str(task["Spec"]["ContainerSpec"]["Labels"].get(NAME_LABEL, ""))
             # A kernel is the first task of its service: Swarm may start others in its place.
             if name in self._followed and (
@@ -150,7 +150,7 @@ class ServiceKernels(Kernels):
     async def _if_there_is_a_swarm(
         self, ask: Callable[[Sequence[str]], Awaitable[list[str]]]
     ) -> list[str]:
-        if self.api.is_podman:
+        if self._api.is_podman:
             return []
         try:
             return await ask(self._filters)
@@ -172,7 +172,7 @@ class ServiceKernels(Kernels):
         if container_status.address(known) and self.exit_code(task) is None:
             return known
         container = task_status.container_id(task)
-        return (await self.api.inspect_container(container) or {}) if container else {}
+        return (await self._api.inspect_container(container) or {}) if container else {}
 
 
 def _was_out_of_memory(state: Object) -> bool:

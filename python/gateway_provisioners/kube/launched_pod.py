@@ -44,8 +44,6 @@ class PodOperations(Protocol):
 
     async def remove_kernel(self, name: str, *, grace_seconds: int) -> None: ...
 
-    def remove_kernel_soon(self, name: str, *, grace_seconds: int) -> None: ...
-
     def remove_soon(self, name: str) -> None: ...
 
 
@@ -196,11 +194,7 @@ class LaunchedPod:
         self._set_removing()
 
     async def remove(self, *, grace_seconds: int) -> None:
-        try:
-            await self._pods.remove_kernel(self.name, grace_seconds=grace_seconds)
-        except ClusterError as error:
-            _log.warning("cannot remove pod %s yet: %s", self.name, error)
-            self._pods.remove_kernel_soon(self.name, grace_seconds=grace_seconds)
+        await self._pods.remove_kernel(self.name, grace_seconds=grace_seconds)
         self._set_removing()
 
     def remove_soon(self) -> None:

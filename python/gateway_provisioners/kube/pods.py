@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -36,6 +37,8 @@ from gateway_provisioners.model.pod.manifest import (
     open_gate_patch,
     read_record,
 )
+
+_log = logging.getLogger(__name__)
 
 
 class KernelPods:
@@ -240,9 +243,19 @@ class KernelPods:
     async def remove_kernel(self, name: str, *, grace_seconds: int) -> None:
         """Delete all pods of the kernel in the pod `name`, marked as ended on purpose.
 
-        Raises:
-            ClusterError: the API did not confirm.
+        If the API does not confirm it, this goes on in the background.
         """
+
+        async def remove() -> None:
+            await self._remove_kernel(name, grace_seconds=grace_seconds)
+
+        try:
+            await remove()
+        except ClusterError as error:
+            _log.warning("cannot remove pod %s yet: %s", name, error)
+            self._removals.begin(f"remove the kernel in pod {name}", remove)
+
+    async def _remove_kernel(self, name: str, *, grace_seconds: int) -> None:
         pod = self.cache.objects.get(name)
         kernel_id = kernel_id_of(pod, self.instance) if pod else ""
         others = {other.name for other in self.of_kernel(kernel_id)} if kernel_id else set()
@@ -255,15 +268,8 @@ class KernelPods:
                 raise
             await self._remove(each, grace_seconds=grace_seconds)
 
-    def remove_kernel_soon(self, name: str, *, grace_seconds: int) -> None:
-        """Like `remove_kernel`, in the background until the API confirms it."""
-        self._removals.begin(
-            f"remove the kernel in pod {name}",
-            lambda: self.remove_kernel(name, grace_seconds=grace_seconds),
-        )
-
     def remove_soon(self, name: str) -> None:
-        """Delete one pod that is not a kernel, at once, in the background until the API confirms it."""
+        """Kill and delete one pod that is not a kernel, in the background until the API confirms it."""
         self._removals.begin(f"remove pod {name}", lambda: self._remove(name, grace_seconds=0))
 
     async def _remove(self, name: str, *, grace_seconds: int) -> None:
