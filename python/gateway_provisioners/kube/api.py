@@ -221,7 +221,7 @@ async def _body(method: Any, *arguments: Any, **options: Any) -> bytes:
     raw = getattr(method.__self__, f"{method.__name__}_without_preload_content")
     try:
         response = await raw(*arguments, _request_timeout=_REQUEST_SECONDS, **options)
-        body = await response.read()
+        body: bytes = await response.read()
     except _TRANSLATED as error:
         raise _translated(error) from error
     if response.status >= 400:
