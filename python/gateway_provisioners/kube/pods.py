@@ -128,7 +128,7 @@ class KernelPods:
         """
         _raise_if_refused(self._refusal(spec))
 
-    def _refusal(self, spec: KernelPodSpec) -> str:
+    def _refusal(self, spec: KernelPodSpec) -> TooManyKernels | None:
         return self.quota.refusal(
             self.cache.objects.values(),
             instance=self.instance,
@@ -136,11 +136,11 @@ class KernelPods:
             username=spec.username,
         )
 
-    def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[str]:
-        """Return a future of the refusal, or "", which is done when the watch reports the kernel's pod."""
-        refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[TooManyKernels | None]:
+        """Return a future of the refusal, or None, which is done when the watch reports the kernel's pod."""
+        refusal: asyncio.Future[TooManyKernels | None] = asyncio.get_running_loop().create_future()
         if not self.quota:
-            refusal.set_result("")
+            refusal.set_result(None)
             return refusal
 
         def on_change(_change: str, _pod: Object) -> None:
@@ -280,6 +280,6 @@ class KernelPods:
                 raise
 
 
-def _raise_if_refused(why: str) -> None:
-    if why:
-        raise TooManyKernels(why)
+def _raise_if_refused(refusal: TooManyKernels | None) -> None:
+    if refusal:
+        raise refusal
