@@ -30,7 +30,7 @@ from gateway_provisioners.model.container.config import (
 from gateway_provisioners.model.failures import LOG_LINES, OUT_OF_MEMORY, out_of_memory
 from gateway_provisioners.model.objects import Object
 
-_LOOK_SECONDS = 1.0
+_LIST_SECONDS = 1.0
 _IDLE_SECONDS = 3600.0
 # The key in a task's state for its container as this node's engine reports it.
 _CONTAINER = "Container"
@@ -42,9 +42,9 @@ class ServiceKernels(Kernels):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._followed: set[str] = set()
-        self._look_now = asyncio.Event()
+        self._list_now = asyncio.Event()
         self._loop = Loop(
-            "list of the swarm's tasks", self._wait_and_list, Backoff(_LOOK_SECONDS, _LOOK_SECONDS)
+            "list of the swarm's tasks", self._wait_and_list, Backoff(_LIST_SECONDS, _LIST_SECONDS)
         )
 
     def exit_code(self, state: Object) -> int | None:
@@ -81,7 +81,7 @@ class ServiceKernels(Kernels):
             secret_id = await self._api.create_secret(spec.name, secrets_file(spec), labels(spec))
             await self._api.create_service(build_service(spec, image, secret_id=secret_id))
         self._followed.add(spec.name)
-        self._look_now.set()
+        self._list_now.set()
         return launched
 
     async def existing(self) -> set[str]:
@@ -112,7 +112,7 @@ class ServiceKernels(Kernels):
         await self._api.remove_secret(name)
         if name not in self._states:
             self._followed.discard(name)
-        self._look_now.set()
+        self._list_now.set()
 
     async def relist(self) -> None:
         """Ask for the state of all tasks.
@@ -145,7 +145,7 @@ class ServiceKernels(Kernels):
         """List the tasks at once when an event may concern one of them."""
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
         if (attributes.get(SERVICE_NAME_LABEL) or attributes.get("name")) in self._followed:
-            self._look_now.set()
+            self._list_now.set()
 
     async def _if_there_is_a_swarm(
         self, ask: Callable[[Sequence[str]], Awaitable[list[str]]]
@@ -161,9 +161,9 @@ class ServiceKernels(Kernels):
 
     async def _wait_and_list(self) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
-            pause = _LOOK_SECONDS if self._followed else _IDLE_SECONDS
-            await within(pause, self._look_now.wait())
-        self._look_now.clear()
+            pause = _LIST_SECONDS if self._followed else _IDLE_SECONDS
+            await within(pause, self._list_now.wait())
+        self._list_now.clear()
         await self.relist()
 
     async def _container(self, task: Object, before: Object) -> Object:

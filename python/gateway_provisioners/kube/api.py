@@ -28,7 +28,7 @@ _WATCH_SECONDS = 240
 # A bookmark arrives about once a minute: a longer silence means that the connection is dead.
 _WATCH_SILENCE_SECONDS = 90.0
 _REQUEST_SECONDS = 15.0
-# The errors of the library. A manifest that it finds wrong never reaches the API server.
+# The errors of the library. A manifest that it refuses never reaches the API server.
 _TRANSLATED = (ApiException, ValidationError, asyncio.TimeoutError, aiohttp.ClientError, OSError)
 
 JSON_PATCH = "application/json-patch+json"
@@ -74,19 +74,19 @@ class KubeApi:
         await self._api_client.close()  # type: ignore[no-untyped-call]
 
     async def create_pod(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
-        """Create a Pod; returns it as stored. Its name is taken: api_reason AlreadyExists."""
+        """Create a Pod; returns it as stored. If its name is taken: api_reason AlreadyExists."""
         return await _object(self._core.create_namespaced_pod, namespace, manifest)
 
     async def patch_pod(
         self, namespace: str, name: str, patch: Any, *, content_type: str = MERGE_PATCH
     ) -> Object:
-        """Patch a Pod; returns it as stored. A JSON patch whose test fails: status 422."""
+        """Patch a Pod; returns it as stored. If the test of a JSON patch fails: status 422."""
         return await _object(
             self._core.patch_namespaced_pod, name, namespace, patch, _content_type=content_type
         )
 
     async def delete_pod(self, namespace: str, name: str, *, grace_seconds: int) -> None:
-        """Have a Pod deleted; it is gone later, when its containers have ended. Not found: status 404."""
+        """Begin to delete a Pod, which is gone when its containers have ended. If not found: status 404."""
         await _object(
             self._core.delete_namespaced_pod, name, namespace, grace_period_seconds=grace_seconds
         )
@@ -117,7 +117,7 @@ class KubeApi:
         )
 
     async def read_secret(self, namespace: str, name: str) -> Object:
-        """Read a Secret; its data is base64. Not found: status 404, as of the other reads."""
+        """Read a Secret; its data is base64. If not found: status 404, as for the other reads."""
         return await _object(self._core.read_namespaced_secret, name, namespace)
 
     async def read_deployment(self, namespace: str, name: str) -> Object:
@@ -133,7 +133,7 @@ class KubeApi:
         return await _object(self._coordination.read_namespaced_lease, name, namespace)
 
     async def create_lease(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
-        """Create a Lease; returns it as stored. Another process was faster: status 409."""
+        """Create a Lease; returns it as stored. If it exists: status 409."""
         return await _object(self._coordination.create_namespaced_lease, namespace, manifest)
 
     async def replace_lease(self, namespace: str, name: str, manifest: Object) -> Object:
@@ -235,7 +235,7 @@ async def _object(method: Any, *arguments: Any, **options: Any) -> Object:
 
 
 def _refusal(status: int, body: bytes) -> ClusterError:
-    """The API's Status object as an error; any other body is dropped: it may hold anything."""
+    """Turn the API's Status object into an error; any other body is dropped: it may hold anything."""
     try:
         answer = json.loads(body)
     except ValueError:
@@ -260,7 +260,7 @@ def _translated(error: Exception) -> ClusterError:
 
 
 def _problems(error: ValidationError) -> str:
-    """The fields of a manifest that the library finds wrong, and why; no values, which may be secret."""
+    """List the fields of a manifest that the library refuses, and why; no values, which may be secret."""
     return "; ".join(
         f"{'.'.join(map(str, problem['loc'][1:]))}: {problem['msg']}"
         for problem in error.errors(include_input=False, include_url=False)
