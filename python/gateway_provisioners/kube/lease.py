@@ -79,8 +79,8 @@ class Lease:
         """Begin to contend for it, in the running event loop."""
         self._loop.start()
 
-    def look_again(self) -> None:
-        """Try at once: the holder may be gone."""
+    def wake(self) -> None:
+        """Contend at once: the holder may be gone."""
         self._wake.set()
 
     async def release(self) -> None:

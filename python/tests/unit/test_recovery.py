@@ -1,4 +1,4 @@
-"""What a gateway does at its start with the workloads on its engine."""
+"""The plan of a gateway that starts for the workloads on its engine."""
 
 import pytest
 from kernel_records import stored_kernel
