@@ -1,4 +1,4 @@
-"""Waiting, retrying and background work for the back ends of all engines: engine-neutral, no Jupyter."""
+"""Waiting, retrying and work in the background, for all engines. Knows no Jupyter."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gateway_provisioners.errors import EngineError
 Key = TypeVar("Key")
 Listener = TypeVar("Listener")
 T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[object]]
 
 _log = logging.getLogger(__name__)
 
@@ -70,11 +71,11 @@ class Changes:
         may_pass: Callable[[], bool],
         grace: float,
     ) -> T:
-        """Like `until`, with a state that only counts once it has lasted for a while.
+        """Like `until`, but a state that may pass meets the condition only if it lasts.
 
         Args:
-            condition: its argument is whether that state counts by now.
-            may_pass: returns whether things are in that state.
+            condition: called with whether that state counts by now.
+            may_pass: returns whether that state is the present one.
             grace: seconds for which it does not count.
         """
         while True:
@@ -125,7 +126,7 @@ class Backoff:
     jitter: bool = False
 
     def pause(self, failures: int) -> float:
-        """The pause after so many failures in a row, at least 1."""
+        """Return the pause after `failures` failures in a row, at least 1."""
         pause = min(self.longest, self.first * 2.0 ** min(failures - 1, 30))
         return pause * (0.5 + random.random() / 2) if self.jitter else pause  # noqa: S311 - no secret
 
@@ -176,7 +177,7 @@ class Background:
 
 
 class KeyedWorker(Generic[Key]):
-    """Work in the background, one task a key: what is added meanwhile is done once more.
+    """Does work in the background, one task a key; a key that is added meanwhile is worked on once more.
 
     Work that raises an EngineError is repeated; any other error is logged.
 
@@ -193,7 +194,7 @@ class KeyedWorker(Generic[Key]):
         self._tasks: dict[Key, asyncio.Task[None]] = {}
 
     def add(self, key: Key) -> None:
-        """Have the work done for `key` soon."""
+        """Work on `key` soon."""
         self._due.add(key)
         if key not in self._tasks:
             self._tasks[key] = asyncio.create_task(self._run(key), name=f"{self._verb} {key}")
@@ -204,7 +205,7 @@ class KeyedWorker(Generic[Key]):
             await asyncio.wait({task})
 
     async def finish(self, seconds: float = 0) -> None:
-        """Wait at most so long for the work that is due, and then cancel it."""
+        """Wait at most `seconds` for the work that is due, and then cancel it."""
         await _finish(self._tasks.values(), seconds)
 
     async def _run(self, key: Key) -> None:
@@ -223,11 +224,11 @@ class KeyedWorker(Generic[Key]):
 
 
 class Loop:
-    """Takes a step again and again, from `start` to `stop`; pauses where one raises an EngineError.
+    """Repeats a step from `start` to `stop`; pauses after one that raises an EngineError.
 
     Args:
         what: the loop in the log, before "failed".
-        pause: waits that many seconds.
+        pause: waits for a number of seconds.
     """
 
     def __init__(
@@ -236,7 +237,7 @@ class Loop:
         step: Callable[[], Awaitable[None]],
         backoff: Backoff,
         *,
-        pause: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        pause: Sleep = asyncio.sleep,
     ) -> None:
         self._what = what
         self._step = step
@@ -256,12 +257,12 @@ class Loop:
         return self._task is not None and not self._task.done()
 
     def start(self) -> None:
-        """Start it in the running event loop, unless it was started before."""
+        """Start it in the running event loop, unless it has been started."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=self._what)
 
     async def stop(self) -> None:
-        """Cancel the step under way."""
+        """Cancel the step under way, and take no other."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -280,7 +281,7 @@ class Loop:
             self._task.result()
 
     def succeeded(self) -> None:
-        """Count the step under way, which goes on, as one that has succeeded."""
+        """Count the step under way as a success, although it goes on."""
         self._failures = 0
 
     async def _run(self) -> None:
@@ -296,7 +297,7 @@ class Loop:
 
 
 async def _finish(tasks: Collection[asyncio.Task[None]], seconds: float) -> None:
-    """Wait for tasks that remove themselves from `tasks`; cancel them after so many seconds."""
+    """Wait for tasks that remove themselves from `tasks`, and cancel them after `seconds`."""
     if tasks:
         await asyncio.wait(set(tasks), timeout=seconds)
     late = list(tasks)

@@ -78,10 +78,12 @@ class TooManyKernels(PolicyViolation):
 
     reason = "TooManyKernels"
 
-    @staticmethod
-    def at_limit(limit: int) -> str:
-        """Return the message for a limit of all users together."""
-        return f"This gateway runs {limit} kernels at most and has that many; shut one down first."
+    @classmethod
+    def at_limit(cls, limit: int) -> TooManyKernels:
+        """Return the error for a limit of all users together."""
+        return cls(
+            f"This gateway runs {limit} kernels at most and has that many; shut one down first."
+        )
 
 
 class ProtocolError(GatewayProvisionersError):

@@ -47,11 +47,12 @@ class DockerApi:
         try:
             docker = aiodocker.Docker(timeout=aiohttp.ClientTimeout(total=_REQUEST_SECONDS))
         except (AssertionError, ValueError, OSError, aiodocker.DockerError) as error:
-            cause = "there is no socket at the usual place. Set DOCKER_HOST to the engine's address"
+            cause = "there is no socket at the usual place"
             if os.environ.get("DOCKER_HOST"):
-                cause = "DOCKER_HOST is not a valid address. Set it to the engine's"
+                cause = "DOCKER_HOST is not a valid address"
             msg = (
-                f"No Docker engine to start kernels on: {cause}, as in unix:///var/run/docker.sock."
+                f"No Docker engine to start kernels on: {cause}. Set DOCKER_HOST to the engine's address, "
+                "as in unix:///var/run/docker.sock."
             )
             raise ConfigurationError(msg) from error
         api = cls(docker)

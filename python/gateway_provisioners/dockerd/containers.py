@@ -19,6 +19,7 @@ from gateway_provisioners.model.container.config import (
     build_container,
     secrets_archive,
 )
+from gateway_provisioners.model.failures import LOG_LINES
 from gateway_provisioners.model.objects import Object
 
 
@@ -27,7 +28,7 @@ class ContainerKernels(Kernels):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.images = Images(self.api)
+        self._images = Images(self._api)
         self._inspections = KeyedWorker("inspect", self._inspect, Backoff(1, 30))
 
     async def stop(self) -> None:
@@ -51,17 +52,17 @@ class ContainerKernels(Kernels):
 
     async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
         with self._cleanup_on_failure(spec) as launched:
-            image = await self.images.get(
+            image = await self._images.get(
                 spec.image, pull_policy=spec.image_pull_policy, timeout=spec.pull_timeout
             )
             refuse_root(spec, image)
             config = build_container(spec, image)
-            if self.api.is_podman and (failure := container_status.podman_would_ignore(config)):
+            if self._api.is_podman and (failure := container_status.podman_would_ignore(config)):
                 raise failure
-            await self.api.create_container(spec.name, config)
-            await self.api.put_archive(spec.name, secrets_archive(spec))
+            await self._api.create_container(spec.name, config)
+            await self._api.put_archive(spec.name, secrets_archive(spec))
             self._learn(spec.name, {})  # events are followed from here on
-            await self.api.start_container(spec.name)
+            await self._api.start_container(spec.name)
         return launched
 
     async def existing(self) -> set[str]:
@@ -78,15 +79,15 @@ class ContainerKernels(Kernels):
         return container_status.address(self.state(name) or {})
 
     async def log(self, name: str) -> str:
-        return await self.api.container_log(name, lines=20)
+        return await self._api.container_log(name, lines=LOG_LINES)
 
     async def remove(self, name: str, *, grace_seconds: int) -> None:
         if grace_seconds or self._keep:
-            await self.api.stop_container(name, grace_seconds=grace_seconds)
+            await self._api.stop_container(name, grace_seconds=grace_seconds)
         if self._keep:
-            self._learn(name, await self.api.inspect_container(name))
+            self._learn(name, await self._api.inspect_container(name))
         else:
-            await self.api.remove_container(name)
+            await self._api.remove_container(name)
             self._learn(name, None)
 
     async def relist(self) -> None:
@@ -95,8 +96,8 @@ class ContainerKernels(Kernels):
         Raises:
             EngineError: the engine did not answer.
         """
-        names = {*await self.api.list_containers(self._filters), *self._states}
-        states = await asyncio.gather(*(self.api.inspect_container(name) for name in names))
+        names = {*await self._api.list_containers(self._filters), *self._states}
+        states = await asyncio.gather(*(self._api.inspect_container(name) for name in names))
         for name, state in zip(names, states, strict=True):
             self._learn(name, state)
 
@@ -117,6 +118,6 @@ class ContainerKernels(Kernels):
         self._inspections.add(name)
 
     async def _inspect(self, name: str) -> None:
-        state = await self.api.inspect_container(name)
+        state = await self._api.inspect_container(name)
         if name in self._states:  # or it was removed meanwhile
             self._learn(name, state)

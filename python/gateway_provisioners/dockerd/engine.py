@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.dockerd.containers import ContainerKernels
 from gateway_provisioners.dockerd.events import EventStream
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.dockerd.swarm import ServiceKernels
+from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.recovery import StoredKernel, plan_recovery
 
 _log = logging.getLogger(__name__)
@@ -92,6 +92,6 @@ class DockerEngine:
         await self.containers.relist()
         await self.services.relist()
 
-    def _on_event(self, event: dict[str, Any]) -> None:
+    def _on_event(self, event: Object) -> None:
         self.containers.on_event(event)
         self.services.on_event(event)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from gateway_provisioners.aio import Backoff, Loop
+from gateway_provisioners.aio import Backoff, Loop, Sleep
 from gateway_provisioners.model.objects import Object
 
 # Called with each event, on the event loop; must not block.
@@ -30,7 +30,7 @@ class EventStream:
 
     Args:
         relist: asks the engine for the state of all kernels; called before each stream begins.
-        pause: waits that many seconds after a failure.
+        pause: waits for a number of seconds, after a failure.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class EventStream:
         *,
         relist: Callable[[], Awaitable[None]],
         listener: Listener,
-        pause: Any = asyncio.sleep,
+        pause: Sleep = asyncio.sleep,
     ) -> None:
         self._source = source
         self._relist = relist
@@ -51,7 +51,7 @@ class EventStream:
         self._streaming = False
 
     async def start(self) -> None:
-        """Begin to follow; returns when all kernels have been listed, or raises why that is impossible."""
+        """Begin to follow; returns when all kernels have been listed."""
         self._loop.start()
         await self._loop.wait_until(self._synced)
 

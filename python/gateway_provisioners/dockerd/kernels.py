@@ -30,7 +30,7 @@ class Kernels(ContainerOperations):
     """
 
     def __init__(self, api: DockerApi, *, instance: str, records: Records, keep: bool) -> None:
-        self.api = api
+        self._api = api
         self.records = records
         self._background = Background()
         self._filters = label_filters(instance)

@@ -10,7 +10,7 @@ from typing import Protocol
 from gateway_provisioners.aio import Changes
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import EngineError, LaunchFailed
-from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, GRACE_SECONDS
+from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, GRACE_SECONDS, LOG_LINES
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
 
@@ -57,7 +57,7 @@ class ContainerOperations(Protocol):
 
     @abstractmethod
     async def log(self, name: str) -> str:
-        """The last lines that it printed."""
+        """Return the last LOG_LINES lines that it printed, or a few more."""
 
     @abstractmethod
     def remove_soon(self, name: str, *, grace_seconds: int) -> None:
@@ -85,7 +85,9 @@ class LaunchedContainer:
     def progress(self) -> str:
         state = self._state
         return (
-            "Its container is still being made." if state is None else self._kernels.progress(state)
+            "Its container is still being created."
+            if state is None
+            else self._kernels.progress(state)
         )
 
     def exit_code(self) -> int | None:
@@ -114,13 +116,13 @@ class LaunchedContainer:
             self._failure, may_pass=self._is_unschedulable, grace=unschedulable_grace
         )
 
-    async def log_tail(self, lines: int = 20) -> str:
+    async def log_tail(self) -> str:
         try:
             log = await self._kernels.log(self.name)
         except EngineError as error:
-            _log.info("no log of %s: %s", self.name, error)
+            _log.info("No log of %s: %s", self.name, error)
             return ""
-        return "\n".join(log.splitlines()[-lines:])
+        return "\n".join(log.splitlines()[-LOG_LINES:])
 
     async def remember(self, record: KernelRecord) -> None:
         await self._kernels.records.write(self.name, record)

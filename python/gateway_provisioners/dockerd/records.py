@@ -74,7 +74,7 @@ class Records:
         """
         kernel = StoredKernel(record, started=datetime.now(timezone.utc).isoformat())
         for before in self._stored.values():
-            if before.kernel_id == kernel.kernel_id:  # it was restarted
+            if before.record.kernel_id == record.kernel_id:  # it was restarted
                 kernel = replace(kernel, started=before.started, last_activity=before.last_activity)
         await self._write(name, kernel)
 
@@ -121,7 +121,7 @@ class Records:
             leftover.unlink()
         stored = {}
         for path in folder.glob(f"*{_SUFFIX}"):
-            name = path.name.removesuffix(_SUFFIX)
+            name = path.stem
             try:
                 stored[name] = StoredKernel.from_json(json.loads(path.read_text()))
             except NewerRecord as error:
@@ -133,13 +133,13 @@ class Records:
         return stored
 
     def _become_owner(self, lock: int, *, is_empty: bool) -> None:
-        """Store which instance has the folder; with another GP_INSTANCE, its kernels would not be found."""
+        """Store which instance has the folder: another one would not find the kernels on the engine."""
         owner = os.pread(lock, 4096, 0).decode(errors="replace")
         if owner not in {"", self._instance} and not is_empty:
             self.close()
             msg = (
-                f"GP_STATE_DIR: the folder {self._folder} holds kernels of GP_INSTANCE={owner!r}, and "
-                f"this is {self._instance!r}: it needs a folder of its own."
+                f"GP_STATE_DIR: the folder {self._folder} holds kernels of GP_INSTANCE={owner!r}; give "
+                f"{self._instance!r} a folder of its own."
             )
             raise ConfigurationError(msg)
         os.ftruncate(lock, 0)

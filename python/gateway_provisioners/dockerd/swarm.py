@@ -27,10 +27,10 @@ from gateway_provisioners.model.container.config import (
     labels,
     secrets_file,
 )
-from gateway_provisioners.model.failures import OUT_OF_MEMORY, out_of_memory
+from gateway_provisioners.model.failures import LOG_LINES, OUT_OF_MEMORY, out_of_memory
 from gateway_provisioners.model.objects import Object
 
-_LOOK_SECONDS = 1.0
+_LIST_SECONDS = 1.0
 _IDLE_SECONDS = 3600.0
 # The key in a task's state for its container as this node's engine reports it.
 _CONTAINER = "Container"
@@ -42,9 +42,9 @@ class ServiceKernels(Kernels):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._followed: set[str] = set()
-        self._look_now = asyncio.Event()
+        self._list_now = asyncio.Event()
         self._loop = Loop(
-            "list of the swarm's tasks", self._wait_and_list, Backoff(_LOOK_SECONDS, _LOOK_SECONDS)
+            "list of the swarm's tasks", self._wait_and_list, Backoff(_LIST_SECONDS, _LIST_SECONDS)
         )
 
     def exit_code(self, state: Object) -> int | None:
@@ -73,22 +73,22 @@ class ServiceKernels(Kernels):
         await self._loop.stop()
 
     async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
-        if self.api.is_podman:
+        if self._api.is_podman:
             raise container_status.podman_has_no_swarm()
         with self._cleanup_on_failure(spec) as launched:
-            image = await self.api.image(spec.image) or {}
+            image = await self._api.image(spec.image) or {}
             refuse_root(spec, image)
-            secret_id = await self.api.create_secret(spec.name, secrets_file(spec), labels(spec))
-            await self.api.create_service(build_service(spec, image, secret_id=secret_id))
+            secret_id = await self._api.create_secret(spec.name, secrets_file(spec), labels(spec))
+            await self._api.create_service(build_service(spec, image, secret_id=secret_id))
         self._followed.add(spec.name)
-        self._look_now.set()
+        self._list_now.set()
         return launched
 
     async def existing(self) -> set[str]:
-        return set(await self._if_there_is_a_swarm(self.api.list_services))
+        return set(await self._if_there_is_a_swarm(self._api.list_services))
 
     async def leftovers(self) -> set[str]:
-        secrets = await self._if_there_is_a_swarm(self.api.list_secrets)
+        secrets = await self._if_there_is_a_swarm(self._api.list_secrets)
         return set(secrets) - await self.existing()
 
     async def adopt(self, name: str) -> LaunchedContainer:
@@ -105,14 +105,14 @@ class ServiceKernels(Kernels):
         return task_status.address(state) or container_status.address(state.get(_CONTAINER) or {})
 
     async def log(self, name: str) -> str:
-        return await self.api.service_log(name, lines=20)
+        return await self._api.service_log(name, lines=LOG_LINES)
 
     async def remove(self, name: str, *, grace_seconds: int) -> None:  # noqa: ARG002 - the service has its own
-        await self.api.remove_service(name)
-        await self.api.remove_secret(name)
+        await self._api.remove_service(name)
+        await self._api.remove_secret(name)
         if name not in self._states:
             self._followed.discard(name)
-        self._look_now.set()
+        self._list_now.set()
 
     async def relist(self) -> None:
         """Ask for the state of all tasks.
@@ -123,7 +123,7 @@ class ServiceKernels(Kernels):
         if not self._followed:
             return
         tasks: dict[str, Object] = {}
-        for task in await self.api.list_tasks(self._filters):
+        for task in await self._api.list_tasks(self._filters):
             name = str(task["Spec"]["ContainerSpec"]["Labels"].get(NAME_LABEL, ""))
             # A kernel is the first task of its service: Swarm may start others in its place.
             if name in self._followed and (
@@ -145,12 +145,12 @@ class ServiceKernels(Kernels):
         """List the tasks at once when an event may concern one of them."""
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
         if (attributes.get(SERVICE_NAME_LABEL) or attributes.get("name")) in self._followed:
-            self._look_now.set()
+            self._list_now.set()
 
     async def _if_there_is_a_swarm(
         self, ask: Callable[[Sequence[str]], Awaitable[list[str]]]
     ) -> list[str]:
-        if self.api.is_podman:
+        if self._api.is_podman:
             return []
         try:
             return await ask(self._filters)
@@ -161,9 +161,9 @@ class ServiceKernels(Kernels):
 
     async def _wait_and_list(self) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
-            pause = _LOOK_SECONDS if self._followed else _IDLE_SECONDS
-            await within(pause, self._look_now.wait())
-        self._look_now.clear()
+            pause = _LIST_SECONDS if self._followed else _IDLE_SECONDS
+            await within(pause, self._list_now.wait())
+        self._list_now.clear()
         await self.relist()
 
     async def _container(self, task: Object, before: Object) -> Object:
@@ -172,7 +172,7 @@ class ServiceKernels(Kernels):
         if container_status.address(known) and self.exit_code(task) is None:
             return known
         container = task_status.container_id(task)
-        return (await self.api.inspect_container(container) or {}) if container else {}
+        return (await self._api.inspect_container(container) or {}) if container else {}
 
 
 def _was_out_of_memory(state: Object) -> bool:

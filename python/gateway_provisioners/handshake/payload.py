@@ -58,7 +58,7 @@ class GatewayKey:
     def unwrap(self, wrapped: bytes) -> bytes:
         """Recover a launcher's AES key.
 
-        What was not encrypted for this pair yields a random key instead of an error, so that a
+        Bytes that were not encrypted for this pair yield a random key instead of an error, so that a
         sender learns nothing about the padding (Bleichenbacher's attack).
         """
         substitute = os.urandom(_V1_KEY_BYTES)

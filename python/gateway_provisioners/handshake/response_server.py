@@ -9,25 +9,23 @@ other; the server never answers. Reports that are authenticated with the launch'
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import logging
 import socket
 import struct
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from gateway_provisioners.errors import ConfigurationError, ProtocolError
 from gateway_provisioners.handshake import payload
+from gateway_provisioners.model.connection_info import ConnectionInfo
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from gateway_provisioners.model.connection_info import ConnectionInfo
-
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024
 READ_SECONDS = 10.0
@@ -57,11 +55,10 @@ class Arrival:
 
 
 class Expectation:
-    """A launch that waits for its kernel to report; a context manager that closes itself."""
+    """A launch that waits for its kernel to report."""
 
-    def __init__(self, server: ResponseServer, kernel_id: str, launch_key: str | None) -> None:
-        self.kernel_id = kernel_id
-        self._server = server
+    def __init__(self, kernel_id: str, launch_key: str | None) -> None:
+        self._kernel_id = kernel_id
         self._launch_key = launch_key
         self._proven: Arrival | None = None
         self._claims: dict[str, Arrival] = {}
@@ -77,21 +74,6 @@ class Expectation:
         if not self._claims and not self._proven:
             self._arrived.clear()
         return arrival
-
-    def close(self) -> None:
-        """Stop expecting; later arrivals are dropped."""
-        self._server.forget(self)
-
-    def __enter__(self) -> Expectation:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def open(self, envelope: payload.V2Envelope) -> ConnectionInfo:
         """Authenticate a payload that claims to be this launch's.
@@ -110,7 +92,7 @@ class Expectation:
         elif arrival.peer_ip in self._claims or len(self._claims) < MAX_CLAIMS:
             self._claims[arrival.peer_ip] = arrival
         else:
-            log.warning("Too many addresses claim to be kernel %s; ignored one", self.kernel_id)
+            _log.warning("Too many addresses claim to be kernel %s; ignored one", self._kernel_id)
         self._arrived.set()
 
 
@@ -159,7 +141,7 @@ class ResponseServer:
 
     @property
     def listening(self) -> bool:
-        """Return whether launchers can report."""
+        """True while launchers can report."""
         return self._server is not None and self._server.is_serving()
 
     async def start(self) -> None:
@@ -183,10 +165,10 @@ class ResponseServer:
                         f"cannot listen on the response address {ip}: {error.strerror}; set"
                         " GP_RESPONSE_IP to an address of this host, or GP_RESPONSE_ADDR_ANY to true"
                     ) from error
-                log.info("Response port %d cannot be used: %s", port, error.strerror)
+                _log.info("Response port %d cannot be used: %s", port, error.strerror)
             else:
                 self._port = self._server.sockets[0].getsockname()[1]
-                log.info("Kernels report to %s", self.response_address)
+                _log.info("Kernels report to %s", self.response_address)
                 return
         raise ConfigurationError(
             f"none of the response ports {self._ports[0]} to {self._ports[-1]} can be used;"
@@ -205,28 +187,29 @@ class ResponseServer:
         await asyncio.gather(*self._tasks)
         self._rsa.shutdown(wait=False)
 
-    def expect(self, kernel_id: str, launch_key: str | None) -> Expectation:
+    @contextlib.contextmanager
+    def expect(self, kernel_id: str, launch_key: str | None) -> Iterator[Expectation]:
         """Expect the report of a launch, in place of an earlier launch of the same kernel.
+
+        Reports that arrive after the context are dropped.
 
         Args:
             kernel_id: as in the launcher's environment.
             launch_key: the launch's secret (`payload.new_launch_key`), if it has one.
         """
-        expectation = Expectation(self, kernel_id, launch_key)
-        self._expected[kernel_id] = expectation
-        return expectation
-
-    def forget(self, expectation: Expectation) -> None:
-        """Drop an expectation, but not a later one of the same kernel."""
-        if self._expected.get(expectation.kernel_id) is expectation:
-            del self._expected[expectation.kernel_id]
+        expectation = self._expected[kernel_id] = Expectation(kernel_id, launch_key)
+        try:
+            yield expectation
+        finally:
+            if self._expected.get(kernel_id) is expectation:  # and not a later launch's
+                del self._expected[kernel_id]
 
     def admit(self, connection: _Connection, peer_ip: str) -> None:
         """Make room for a connection at the expense of the address that takes most of it."""
         if len(self._connections) >= MAX_CONNECTIONS:
             busiest = Counter(self._connections.values()).most_common(1)[0][0]
             next(c for c, ip in self._connections.items() if ip == busiest).abort()
-            log.info("Dropped a silent connection from %s to make room", busiest)
+            _log.info("Dropped a silent connection from %s to make room", busiest)
         self._connections[connection] = peer_ip
 
     def leave(self, connection: _Connection) -> None:
@@ -243,7 +226,7 @@ class ResponseServer:
             expectation = self._expectation(envelope.kernel_id)
             info = expectation.open(envelope)
         except ProtocolError as error:
-            log.info("Ignored a payload from %s: %s", peer_ip, error)
+            _log.info("Ignored a payload from %s: %s", peer_ip, error)
         else:
             expectation.add(Arrival(info, peer_ip, 2))
 
@@ -271,7 +254,7 @@ class ResponseServer:
             )
             expectation = self._expectation(kernel_id)
         except ProtocolError as error:
-            log.info("Ignored a payload from %s: %s", peer_ip, error)
+            _log.info("Ignored a payload from %s: %s", peer_ip, error)
         else:
             expectation.add(Arrival(info, peer_ip, 1))
         finally:

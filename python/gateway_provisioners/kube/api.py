@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 from kubernetes.aio import client, config, watch
@@ -28,7 +28,7 @@ _WATCH_SECONDS = 240
 # A bookmark arrives about once a minute: a longer silence means that the connection is dead.
 _WATCH_SILENCE_SECONDS = 90.0
 _REQUEST_SECONDS = 15.0
-# The errors of the library. A manifest that it finds wrong never reaches the API server.
+# The errors of the library. A manifest that it refuses never reaches the API server.
 _TRANSLATED = (ApiException, ValidationError, asyncio.TimeoutError, aiohttp.ClientError, OSError)
 
 JSON_PATCH = "application/json-patch+json"
@@ -74,118 +74,71 @@ class KubeApi:
         await self._api_client.close()  # type: ignore[no-untyped-call]
 
     async def create_pod(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
-        """Create a Pod; returns it as stored. Its name is taken: api_reason AlreadyExists."""
-        return await _object(
-            self._core.create_namespaced_pod_without_preload_content(
-                namespace, cast(Any, manifest), _request_timeout=_REQUEST_SECONDS
-            )
-        )
+        """Create a Pod; returns it as stored. If its name is taken: api_reason AlreadyExists."""
+        return await _object(self._core.create_namespaced_pod, namespace, manifest)
 
     async def patch_pod(
         self, namespace: str, name: str, patch: Any, *, content_type: str = MERGE_PATCH
     ) -> Object:
-        """Patch a Pod; returns it as stored. A JSON patch whose test fails: status 422."""
+        """Patch a Pod; returns it as stored. If the test of a JSON patch fails: status 422."""
         return await _object(
-            self._core.patch_namespaced_pod_without_preload_content(
-                name,
-                namespace,
-                patch,
-                _content_type=content_type,
-                _request_timeout=_REQUEST_SECONDS,
-            )
+            self._core.patch_namespaced_pod, name, namespace, patch, _content_type=content_type
         )
 
     async def delete_pod(self, namespace: str, name: str, *, grace_seconds: int) -> None:
-        """Have a Pod deleted; it is gone later, when its containers have ended. Not found: status 404."""
+        """Begin to delete a Pod, which is gone when its containers have ended. If not found: status 404."""
         await _object(
-            self._core.delete_namespaced_pod_without_preload_content(
-                name,
-                namespace,
-                grace_period_seconds=grace_seconds,
-                _request_timeout=_REQUEST_SECONDS,
-            )
+            self._core.delete_namespaced_pod, name, namespace, grace_period_seconds=grace_seconds
         )
 
     async def pod_log(self, namespace: str, name: str, *, container: str, lines: int) -> str:
         """Return the last `lines` lines of a container's log."""
         body = await _body(
-            self._core.read_namespaced_pod_log_without_preload_content(
-                name,
-                namespace,
-                container=container,
-                tail_lines=lines,
-                _request_timeout=_REQUEST_SECONDS,
-            )
+            self._core.read_namespaced_pod_log,
+            name,
+            namespace,
+            container=container,
+            tail_lines=lines,
         )
         return body.decode("utf-8", "replace")
 
     async def create_secret(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
         """Create a Secret; returns it as stored."""
-        return await _object(
-            self._core.create_namespaced_secret_without_preload_content(
-                namespace, cast(Any, manifest), _request_timeout=_REQUEST_SECONDS
-            )
-        )
+        return await _object(self._core.create_namespaced_secret, namespace, manifest)
 
     async def patch_secret(self, namespace: str, name: str, patch: Mapping[str, Any]) -> Object:
         """Apply a merge patch to a Secret; returns it as stored."""
         return await _object(
-            self._core.patch_namespaced_secret_without_preload_content(
-                name,
-                namespace,
-                dict(patch),
-                _content_type=MERGE_PATCH,
-                _request_timeout=_REQUEST_SECONDS,
-            )
+            self._core.patch_namespaced_secret,
+            name,
+            namespace,
+            dict(patch),
+            _content_type=MERGE_PATCH,
         )
 
     async def read_secret(self, namespace: str, name: str) -> Object:
-        """Read a Secret; its data is base64. Not found: status 404, as of the other reads."""
-        return await _object(
-            self._core.read_namespaced_secret_without_preload_content(
-                name, namespace, _request_timeout=_REQUEST_SECONDS
-            )
-        )
+        """Read a Secret; its data is base64. If not found: status 404, as for the other reads."""
+        return await _object(self._core.read_namespaced_secret, name, namespace)
 
     async def read_deployment(self, namespace: str, name: str) -> Object:
         """Read a Deployment."""
-        return await _object(
-            self._apps.read_namespaced_deployment_without_preload_content(
-                name, namespace, _request_timeout=_REQUEST_SECONDS
-            )
-        )
+        return await _object(self._apps.read_namespaced_deployment, name, namespace)
 
     async def read_config_map(self, namespace: str, name: str) -> Object:
         """Read a ConfigMap."""
-        return await _object(
-            self._core.read_namespaced_config_map_without_preload_content(
-                name, namespace, _request_timeout=_REQUEST_SECONDS
-            )
-        )
+        return await _object(self._core.read_namespaced_config_map, name, namespace)
 
     async def read_lease(self, namespace: str, name: str) -> Object:
         """Read a Lease, with the resourceVersion that `replace_lease` needs."""
-        return await _object(
-            self._coordination.read_namespaced_lease_without_preload_content(
-                name, namespace, _request_timeout=_REQUEST_SECONDS
-            )
-        )
+        return await _object(self._coordination.read_namespaced_lease, name, namespace)
 
     async def create_lease(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
-        """Create a Lease; returns it as stored. Another process was faster: status 409."""
-        return await _object(
-            self._coordination.create_namespaced_lease_without_preload_content(
-                namespace, cast(Any, manifest), _request_timeout=_REQUEST_SECONDS
-            )
-        )
+        """Create a Lease; returns it as stored. If it exists: status 409."""
+        return await _object(self._coordination.create_namespaced_lease, namespace, manifest)
 
     async def replace_lease(self, namespace: str, name: str, manifest: Object) -> Object:
         """Replace a Lease; one that changed since `manifest` was read is left alone (status 409)."""
-        return await _object(
-            self._coordination.replace_namespaced_lease_without_preload_content(
-                name, namespace, cast(Any, manifest), _request_timeout=_REQUEST_SECONDS
-            )
-        )
+        return await _object(self._coordination.replace_namespaced_lease, name, namespace, manifest)
 
     def collection(
         self, kind: str, namespace: str, *, label_selector: str = "", field_selector: str = ""
@@ -228,12 +181,7 @@ class Collection:
         """Return the objects, and the resource version they were read at; "" is the present."""
         if not self._listed:
             return [], ""
-        raw = getattr(
-            self._list_method.__self__, f"{self._list_method.__name__}_without_preload_content"
-        )
-        answer = await _object(
-            raw(self._namespace, _request_timeout=_REQUEST_SECONDS, **self._selectors)
-        )
+        answer = await _object(self._list_method, self._namespace, **self._selectors)
         return answer.get("items") or [], answer["metadata"]["resourceVersion"]
 
     async def changes(self, resource_version: str) -> AsyncGenerator[tuple[str, Object], None]:
@@ -268,10 +216,12 @@ def _has_service_account() -> bool:
     return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and Path(SERVICE_TOKEN_FILENAME).exists()
 
 
-async def _body(call: Awaitable[aiohttp.ClientResponse]) -> bytes:
+async def _body(method: Any, *arguments: Any, **options: Any) -> bytes:
+    """Call a method of the library, without having it make objects of the answer."""
+    raw = getattr(method.__self__, f"{method.__name__}_without_preload_content")
     try:
-        response = await call
-        body = await response.read()
+        response = await raw(*arguments, _request_timeout=_REQUEST_SECONDS, **options)
+        body: bytes = await response.read()
     except _TRANSLATED as error:
         raise _translated(error) from error
     if response.status >= 400:
@@ -279,13 +229,13 @@ async def _body(call: Awaitable[aiohttp.ClientResponse]) -> bytes:
     return body
 
 
-async def _object(call: Awaitable[aiohttp.ClientResponse]) -> Object:
-    answer: Object = json.loads(await _body(call))
+async def _object(method: Any, *arguments: Any, **options: Any) -> Object:
+    answer: Object = json.loads(await _body(method, *arguments, **options))
     return answer
 
 
 def _refusal(status: int, body: bytes) -> ClusterError:
-    """The API's Status object as an error; any other body is dropped: it may hold anything."""
+    """Turn the API's Status object into an error; any other body is dropped: it may hold anything."""
     try:
         answer = json.loads(body)
     except ValueError:
@@ -310,7 +260,7 @@ def _translated(error: Exception) -> ClusterError:
 
 
 def _problems(error: ValidationError) -> str:
-    """The fields of a manifest that the library finds wrong, and why; no values, which may be secret."""
+    """List the fields of a manifest that the library refuses, and why; no values, which may be secret."""
     return "; ".join(
         f"{'.'.join(map(str, problem['loc'][1:]))}: {problem['msg']}"
         for problem in error.errors(include_input=False, include_url=False)

@@ -13,9 +13,9 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
-from gateway_provisioners.aio import Backoff, Listeners, Loop
+from gateway_provisioners.aio import Backoff, Listeners, Loop, Sleep
 from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.model.objects import Object
 
@@ -39,10 +39,10 @@ class ObjectCache:
 
     Args:
         name: the kind of the objects, for the log.
-        pause: waits that many seconds after a failure.
+        pause: waits for a number of seconds, after a failure.
     """
 
-    def __init__(self, name: str, source: Source, *, pause: Any = asyncio.sleep) -> None:
+    def __init__(self, name: str, source: Source, *, pause: Sleep = asyncio.sleep) -> None:
         self._source = source
         self._objects: dict[str, Object] = {}
         self._listeners: Listeners[str | None, Listener] = Listeners()
@@ -81,15 +81,14 @@ class ObjectCache:
         """Call `listener` on each change (of the object `name` only, where given).
 
         Returns:
-            the function that ends the subscription.
+            The function that ends the subscription.
         """
         return self._listeners.add(name, listener)
 
     def learn(self, item: Object) -> None:
         """Take an object from an answer of the API, unless the watch is ahead of it."""
-        if _version(item["metadata"]) > self._version:
-            known = item["metadata"]["name"] in self._objects
-            self._changed("MODIFIED" if known else "ADDED", item)
+        if _version(item) > self._version:
+            self._put(item)
 
     async def _list_and_watch(self) -> None:
         version = await self._list()
@@ -102,9 +101,7 @@ class ObjectCache:
         for name in self._objects.keys() - listed.keys():
             self._changed("DELETED", self._objects[name])
         for item in listed.values():
-            self._changed(
-                "MODIFIED" if item["metadata"]["name"] in self._objects else "ADDED", item
-            )
+            self._put(item)
         self._version = int(version or 0)
         self._synced.set()
         return version
@@ -116,7 +113,7 @@ class ObjectCache:
                 async with contextlib.aclosing(self._source.changes(version)) as changes:
                     async for change, item in changes:
                         version = item["metadata"]["resourceVersion"]
-                        self._version = _version(item["metadata"])
+                        self._version = _version(item)
                         if change != "BOOKMARK" and not self._is_newer_known(item):
                             self._changed(change, item)
             except ClusterError as error:
@@ -127,7 +124,10 @@ class ObjectCache:
     def _is_newer_known(self, item: Object) -> bool:
         """Return whether `learn` took a newer state, which is still to come in the stream."""
         known = self._objects.get(item["metadata"]["name"])
-        return known is not None and _version(known["metadata"]) > _version(item["metadata"])
+        return known is not None and _version(known) > _version(item)
+
+    def _put(self, item: Object) -> None:
+        self._changed("MODIFIED" if item["metadata"]["name"] in self._objects else "ADDED", item)
 
     def _changed(self, change: str, item: Object) -> None:
         name = item["metadata"]["name"]
@@ -139,6 +139,6 @@ class ObjectCache:
             listener(change, item)
 
 
-def _version(metadata: Mapping[str, Any]) -> int:
+def _version(item: Object) -> int:
     """The resource version: a number that grows with each change of any object of the kind (KEP-5504)."""
-    return int(metadata["resourceVersion"])
+    return int(item["metadata"]["resourceVersion"])

@@ -12,7 +12,7 @@ from gateway_provisioners.aio import Changes
 from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
-from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST
+from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, LOG_LINES
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.pod import status as pod_status
@@ -43,8 +43,6 @@ class PodOperations(Protocol):
     async def change_state(self, name: str, before: str, after: str) -> bool: ...
 
     async def remove_kernel(self, name: str, *, grace_seconds: int) -> None: ...
-
-    def remove_kernel_soon(self, name: str, *, grace_seconds: int) -> None: ...
 
     def remove_soon(self, name: str) -> None: ...
 
@@ -103,16 +101,16 @@ class LaunchedPod:
             for watcher in watchers:
                 watcher.cancel()
 
-    async def log_tail(self, lines: int = 20) -> str:
+    async def log_tail(self) -> str:
         try:
             return await self._pods.api.pod_log(
                 self._pods.namespace,
                 self.name,
                 container=pod_status.kernel_container(self._pod),
-                lines=lines,
+                lines=LOG_LINES,
             )
         except ClusterError as error:
-            _log.info("no log of pod %s: %s", self.name, error)
+            _log.info("No log of pod %s: %s", self.name, error)
             return ""
 
     async def remember(self, record: KernelRecord) -> None:
@@ -140,13 +138,13 @@ class LaunchedPod:
         try:
             await self._change_state(RESTARTING, RUNNING)
         except (ClusterError, KernelBusy) as error:
-            _log.warning("pod %s: %s", self.name, error)
+            _log.warning("Pod %s: %s", self.name, error)
 
     async def remove_replaced(self) -> None:
         try:
             await self._change_state(RESTARTING, ENDING)
         except ClusterError as error:
-            _log.warning("pod %s: %s", self.name, error)
+            _log.warning("Pod %s: %s", self.name, error)
         self.remove_soon()
 
     async def _change_state(self, before: str, after: str) -> None:
@@ -166,7 +164,7 @@ class LaunchedPod:
                 self._pods.namespace, self.name, {"metadata": metadata}
             )
         except ClusterError as error:
-            msg = f"The kernelspec's launch script made no pod {self.name}: {error}"
+            msg = f"The kernelspec's launch script did not create the pod {self.name}: {error}"
             raise LaunchFailed("LaunchScript", msg) from error
         self.seen(pod)
 
@@ -196,11 +194,7 @@ class LaunchedPod:
         self._set_removing()
 
     async def remove(self, *, grace_seconds: int) -> None:
-        try:
-            await self._pods.remove_kernel(self.name, grace_seconds=grace_seconds)
-        except ClusterError as error:
-            _log.warning("cannot remove pod %s yet: %s", self.name, error)
-            self._pods.remove_kernel_soon(self.name, grace_seconds=grace_seconds)
+        await self._pods.remove_kernel(self.name, grace_seconds=grace_seconds)
         self._set_removing()
 
     def remove_soon(self) -> None:
@@ -223,7 +217,7 @@ class LaunchedPod:
     async def _status_failure(self, grace: float) -> LaunchFailed:
         def failure(is_final: bool) -> LaunchFailed | None:
             if self._gone:
-                return LaunchFailed("Deleted", "Its pod was deleted while it was starting.")
+                return pod_status.deleted()
             return pod_status.start_failure(self._pod, unschedulable_is_final=is_final)
 
         return await self._changes.until_final(

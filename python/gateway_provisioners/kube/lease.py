@@ -79,8 +79,8 @@ class Lease:
         """Begin to contend for it, in the running event loop."""
         self._loop.start()
 
-    def look_again(self) -> None:
-        """Try at once: the holder may be gone."""
+    def wake(self) -> None:
+        """Contend at once: the holder may be gone."""
         self._wake.set()
 
     async def release(self) -> None:
@@ -92,7 +92,7 @@ class Lease:
         try:
             await self._write("")
         except ClusterError as error:
-            _log.info("lease %s could not be released: %s", self._name, error)
+            _log.info("Lease %s could not be released: %s", self._name, error)
 
     async def _contend_and_wait(self) -> None:
         await self.contend()
@@ -121,7 +121,7 @@ class Lease:
             self._renewed_at = None  # another process was faster
         else:
             if self._renewed_at is None:
-                _log.info("this process holds the lease %s now", self._name)
+                _log.info("This process holds the lease %s now", self._name)
             self._renewed_at = self._clock()
 
     async def _is_free(self) -> bool:

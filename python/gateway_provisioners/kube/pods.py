@@ -1,16 +1,16 @@
-"""Kernel pods of one namespace: create, follow, change, remove. Knows no traits and no Jupyter."""
+"""Kernel pods of one namespace: create, follow, change, remove. Knows no Jupyter."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from gateway_provisioners.aio import Background
 from gateway_provisioners.errors import ClusterError, KernelBusy, TooManyKernels
-from gateway_provisioners.kube.api import JSON_PATCH, KubeApi
+from gateway_provisioners.kube.api import JSON_PATCH, Collection, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.launched_pod import LaunchedPod
 from gateway_provisioners.model.kernel_record import KernelRecord
@@ -38,6 +38,8 @@ from gateway_provisioners.model.pod.manifest import (
     read_record,
 )
 
+_log = logging.getLogger(__name__)
+
 
 class KernelPods:
     """All kernel pods of one namespace, seen through one watch of Pods and one of their warnings.
@@ -57,8 +59,7 @@ class KernelPods:
         self.process = process
         self.quota = quota
         self.cache = ObjectCache("pods", self._collection())
-        self._names: defaultdict[str, set[str]] = defaultdict(set)
-        """The names of each kernel's pods."""
+        self._names_by_kernel: defaultdict[str, set[str]] = defaultdict(set)
         self.cache.subscribe(self._index)
         self.warnings = ObjectCache(
             "events",
@@ -68,7 +69,7 @@ class KernelPods:
         )
         self._removals = Background()
 
-    def _collection(self, **more_labels: str) -> Any:
+    def _collection(self, **more_labels: str) -> Collection:
         labels = {COMPONENT_LABEL: COMPONENT, **more_labels}
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         return self.api.collection("Pod", self.namespace, label_selector=selector)
@@ -127,7 +128,7 @@ class KernelPods:
         """
         _raise_if_refused(self._refusal(spec))
 
-    def _refusal(self, spec: KernelPodSpec) -> str:
+    def _refusal(self, spec: KernelPodSpec) -> TooManyKernels | None:
         return self.quota.refusal(
             self.cache.objects.values(),
             instance=self.instance,
@@ -135,11 +136,11 @@ class KernelPods:
             username=spec.username,
         )
 
-    def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[str]:
-        """A future of the refusal, or "", which is known when the watch reports the kernel's pod."""
-        refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[TooManyKernels | None]:
+        """Return a future of the refusal, or None, which is done when the watch reports the kernel's pod."""
+        refusal: asyncio.Future[TooManyKernels | None] = asyncio.get_running_loop().create_future()
         if not self.quota:
-            refusal.set_result("")
+            refusal.set_result(None)
             return refusal
 
         def on_change(_change: str, _pod: Object) -> None:
@@ -151,33 +152,33 @@ class KernelPods:
         return refusal
 
     def expect(self, name: str) -> LaunchedPod:
-        """The handle of a pod that a launch script is about to create."""
+        """Return the handle of a pod that a launch script is about to create."""
         return LaunchedPod(self, name)
 
     def adopt(self, name: str) -> LaunchedPod:
-        """The handle of a pod that another gateway launched and that the watch has reported."""
+        """Return the handle of a pod that another gateway launched and that the watch has reported."""
         pod = LaunchedPod(self, name)
         pod.seen(self.cache.objects[name])
         return pod
 
     def kernel_ids(self) -> set[str]:
-        """The ids of the kernels that have a pod."""
-        return set(self._names)
+        """Return the ids of the kernels that have a pod."""
+        return set(self._names_by_kernel)
 
     def of_kernel(self, kernel_id: str) -> list[PodState]:
-        """The pods of one kernel, as far as the watch knows."""
-        names = self._names.get(kernel_id, ())
+        """Return the pods of one kernel, as far as the watch knows."""
+        names = self._names_by_kernel.get(kernel_id, ())
         return [read_state(self.cache.objects[name]) for name in sorted(names)]
 
     def _index(self, change: str, pod: Object) -> None:
         """Index a pod by its kernel, so that no look-up of a kernel goes through all pods."""
         kernel_id, name = kernel_id_of(pod, self.instance), pod["metadata"]["name"]
         if change != "DELETED" and kernel_id:
-            self._names[kernel_id].add(name)
-        elif names := self._names.get(kernel_id):
+            self._names_by_kernel[kernel_id].add(name)
+        elif names := self._names_by_kernel.get(kernel_id):
             names.discard(name)
             if not names:
-                del self._names[kernel_id]
+                del self._names_by_kernel[kernel_id]
 
     async def find(self, kernel_id: str) -> None:
         """Ask the API itself for the pods of a kernel that the watch may not have reported yet.
@@ -220,7 +221,7 @@ class KernelPods:
         try:
             changed = await self.api.patch_pod(self.namespace, name, patch, content_type=JSON_PATCH)
         except ClusterError as error:
-            # The second: the test in the patch failed.
+            # 422: the test in the patch failed.
             if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY):
                 return False
             raise
@@ -242,9 +243,19 @@ class KernelPods:
     async def remove_kernel(self, name: str, *, grace_seconds: int) -> None:
         """Delete all pods of the kernel in the pod `name`, marked as ended on purpose.
 
-        Raises:
-            ClusterError: the API did not confirm.
+        If the API does not confirm it, this goes on in the background.
         """
+
+        async def remove() -> None:
+            await self._remove_kernel(name, grace_seconds=grace_seconds)
+
+        try:
+            await remove()
+        except ClusterError as error:
+            _log.warning("cannot remove pod %s yet: %s", name, error)
+            self._removals.begin(f"remove the kernel in pod {name}", remove)
+
+    async def _remove_kernel(self, name: str, *, grace_seconds: int) -> None:
         pod = self.cache.objects.get(name)
         kernel_id = kernel_id_of(pod, self.instance) if pod else ""
         others = {other.name for other in self.of_kernel(kernel_id)} if kernel_id else set()
@@ -257,15 +268,8 @@ class KernelPods:
                 raise
             await self._remove(each, grace_seconds=grace_seconds)
 
-    def remove_kernel_soon(self, name: str, *, grace_seconds: int) -> None:
-        """Like `remove_kernel`, in the background until the API confirms it."""
-        self._removals.begin(
-            f"remove the kernel in pod {name}",
-            lambda: self.remove_kernel(name, grace_seconds=grace_seconds),
-        )
-
     def remove_soon(self, name: str) -> None:
-        """Delete one pod that is not a kernel, at once, in the background until the API confirms it."""
+        """Kill and delete one pod that is not a kernel, in the background until the API confirms it."""
         self._removals.begin(f"remove pod {name}", lambda: self._remove(name, grace_seconds=0))
 
     async def _remove(self, name: str, *, grace_seconds: int) -> None:
@@ -276,6 +280,6 @@ class KernelPods:
                 raise
 
 
-def _raise_if_refused(why: str) -> None:
-    if why:
-        raise TooManyKernels(why)
+def _raise_if_refused(refusal: TooManyKernels | None) -> None:
+    if refusal:
+        raise refusal

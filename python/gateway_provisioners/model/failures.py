@@ -1,13 +1,17 @@
-"""The words that all engines share for kernels that do not start, and for kernels that end."""
+"""The failures and ends of kernels that all engines have in common, in words."""
 
 from __future__ import annotations
 
 from gateway_provisioners.errors import LaunchFailed
 
-EXIT_CODE_OF_LOST = 137  # as if killed: 128 + SIGKILL
+EXIT_CODE_OF_KILLED = 137  # 128 + SIGKILL
+EXIT_CODE_OF_LOST = EXIT_CODE_OF_KILLED  # of a kernel whose workload is gone
 
 # How long a kernel that is stopped or removed may take to end by itself.
 GRACE_SECONDS = 5
+
+# How much of a container's log a user sees when a launch has failed.
+LOG_LINES = 20
 
 EXIT_CODE_HINTS = {
     64: "A parameter of the kernel's container is missing or malformed.",
@@ -15,11 +19,12 @@ EXIT_CODE_HINTS = {
     78: "Encrypted channels are required, and the kernel in this image cannot encrypt.",
     126: "The image's start command cannot be executed.",
     127: "The image's start command was not found: the image lacks bootstrap-kernel.sh or the PATH is wrong.",
-    137: "It was killed from outside.",
+    EXIT_CODE_OF_KILLED: "It was killed from outside.",
     139: "It crashed (segmentation fault).",
 }
 
 OUT_OF_MEMORY = "It needed more memory than its limit and was killed (OOMKilled)."
+BEING_CREATED = "Its node is still creating the container; pulling a large image takes time."
 NOT_REPORTED = "Its container runs, but its launcher has not reported to the gateway."
 
 
@@ -43,8 +48,10 @@ def container_exited(code: int) -> LaunchFailed:
 
 
 def container_cannot_run(message: str) -> LaunchFailed:
-    """The engine cannot make or start the container; `message` is its sentence."""
-    return LaunchFailed("ContainerCannotRun", f"Its container cannot be made or started: {message}")
+    """The engine cannot create or start the container; `message` is its sentence."""
+    return LaunchFailed(
+        "ContainerCannotRun", f"Its container cannot be created or started: {message}"
+    )
 
 
 def image_failure(image: object, reason: str, message: str, *, puller: str) -> LaunchFailed:
@@ -63,6 +70,6 @@ def image_failure(image: object, reason: str, message: str, *, puller: str) -> L
 
 
 def sentence(text: str) -> str:
-    """`text`, which another program wrote, with a full stop, so that a sentence can follow."""
+    """Return another program's text with a full stop, so that a sentence can follow."""
     text = text.strip()
     return text if not text or text.endswith((".", "!", "?")) else f"{text}."

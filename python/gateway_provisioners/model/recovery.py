@@ -1,8 +1,8 @@
-"""Decide what a gateway that starts does with the workloads on its engine: pure."""
+"""Decide what a gateway does at its start with the workloads on its engine: pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +23,6 @@ class StoredKernel:
     restarting: bool = False
     last_activity: str = ""
     started: str = ""
-
-    @property
-    def kernel_id(self) -> str:
-        return self.record.kernel_id
-
-    @property
-    def attempt(self) -> int:
-        return self.record.attempt
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object, which has its `record` under that name in all versions."""
@@ -67,11 +59,11 @@ class StoredKernel:
 
 @dataclass(frozen=True)
 class Recovery:
-    """The actions to take, by names of workloads.
+    """The actions to take, each for the workloads of these names.
 
     Attributes:
         adopt: kernels that exist, dead or alive, and those whose restart was never finished.
-        forget: workloads to delete from the store: their kernels are gone.
+        forget: workloads whose records to delete: their kernels are gone.
         remove: workloads that do not belong to a kernel.
     """
 
@@ -82,7 +74,7 @@ class Recovery:
 
 def plan_recovery(
     stored: Mapping[str, StoredKernel],
-    existing: Iterable[str],
+    existing: Collection[str],
     *,
     newer: Mapping[str, str],
 ) -> Recovery:
@@ -94,17 +86,21 @@ def plan_recovery(
         newer: the workloads that a gateway of a later release stored, and the ids of their kernels.
             All workloads of these kernels are left as they are.
     """
-    there = frozenset(existing)
-    left = {*newer, *(name for name, each in stored.items() if each.kernel_id in newer.values())}
+    newer_kernels = set(newer.values())
+    untouched = {
+        *newer,
+        *(name for name, each in stored.items() if each.record.kernel_id in newer_kernels),
+    }
     kernels: dict[str, str] = {}
     for name, kernel in stored.items():
-        if name in left or (name not in there and not kernel.restarting):
+        if name in untouched or (name not in existing and not kernel.restarting):
             continue
-        other = kernels.get(kernel.kernel_id)
+        other = kernels.get(kernel.record.kernel_id)
         # While one workload replaces another, the later one is the kernel.
-        if other is None or stored[other].attempt < kernel.attempt:
-            kernels[kernel.kernel_id] = name
+        if other is None or stored[other].record.attempt < kernel.record.attempt:
+            kernels[kernel.record.kernel_id] = name
     adopt = frozenset(kernels.values())
+    settled = adopt | untouched
     return Recovery(
-        adopt=adopt, forget=frozenset(stored) - adopt - left, remove=there - adopt - left
+        adopt=adopt, forget=frozenset(stored) - settled, remove=frozenset(existing) - settled
     )

@@ -82,7 +82,7 @@ class Workload(Protocol):
         """
         ...
 
-    async def log_tail(self, lines: int = 20) -> str:
+    async def log_tail(self) -> str:
         """Return the last lines of its container's log, or ""; called when a launch has failed."""
         ...
 

@@ -89,7 +89,7 @@ async def test_an_image_that_must_not_be_pulled(host):
 
 async def test_a_gpu_that_no_container_gets(host):
     refusal = await host.refusal(resources={"limits": {"nvidia.com/gpu": "1"}})
-    assert "cannot be made or started" in refusal
+    assert "cannot be created or started" in refusal
     assert "gpu" in refusal.lower()
 
 

@@ -78,7 +78,7 @@ async def test_a_command_that_is_not_there(host):
 
 async def test_a_container_that_cannot_be_started(host):
     refusal = await host.refusal(container_template=host.command("/no/such/program"))
-    assert "cannot be made or started" in refusal
+    assert "cannot be created or started" in refusal
     assert "/no/such/program" in refusal
 
 

@@ -150,14 +150,20 @@ async def test_version_2_without_a_launch_key_is_refused(server):
 
 async def test_nothing_arrives_after_the_end(server):
     key = payload.new_launch_key()
-    with server.expect(KERNEL_ID, key) as earlier:
+    with server.expect(KERNEL_ID, key) as expectation:
         pass
     await send(server, report_v2(key))
-    with server.expect(KERNEL_ID, key) as expectation:
-        earlier.close()  # again, and not the later one
+    assert not expectation._arrived.is_set()
+
+
+async def test_the_end_of_an_earlier_expectation_leaves_the_later_one(server):
+    key = payload.new_launch_key()
+    earlier = contextlib.ExitStack()
+    earlier.enter_context(server.expect(KERNEL_ID, payload.new_launch_key()))
+    with server.expect(KERNEL_ID, key) as later:
+        earlier.close()
         await send(server, report_v2(key, comm_port=62))
-        assert (await arrival_of(expectation)).connection_info.comm_port == 62
-    assert not earlier._arrived.is_set()
+        assert (await arrival_of(later)).connection_info.comm_port == 62
 
 
 async def test_later_expectation_of_a_kernel_replaces_the_earlier(server):

@@ -2,6 +2,7 @@
 
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.model.recovery import StoredKernel
 
 SECRETS = ("s3cr3t", "hush-key", "pa55word")
 
@@ -33,3 +34,7 @@ def kernel_record(kernel_id="k", **changes):
         **changes,
     }
     return KernelRecord(**fields)
+
+
+def stored_kernel(kernel_id="k", attempt=1, **attributes):
+    return StoredKernel(kernel_record(kernel_id, attempt=attempt), **attributes)

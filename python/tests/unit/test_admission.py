@@ -19,7 +19,7 @@ def a_pod(kernel_id, username="alice", state="running", instance="ours"):
 
 
 def refusal(quota, *pods, username="alice"):
-    return quota.refusal(pods, instance="ours", kernel_id="own", username=username)
+    return str(quota.refusal(pods, instance="ours", kernel_id="own", username=username) or "")
 
 
 def test_without_quota_there_is_always_room():

@@ -1,4 +1,4 @@
-"""The records of kernels on a Docker engine, and their recovery by a gateway that starts."""
+"""The records of kernels on a Docker engine, as the next gateway reads them."""
 
 import asyncio
 import datetime as dt
@@ -6,17 +6,12 @@ import json
 import stat
 
 import pytest
-from kernel_records import kernel_record
+from kernel_records import kernel_record, stored_kernel
 
 from gateway_provisioners.dockerd.engine import DockerEngine
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import ConfigurationError, EngineError
 from gateway_provisioners.model.kernel_record import VERSION
-from gateway_provisioners.model.recovery import StoredKernel, plan_recovery
-
-
-def kernel(kernel_id="k", attempt=1, **attributes):
-    return StoredKernel(kernel_record(kernel_id, attempt=attempt), **attributes)
 
 
 def newer(stored, **changes):
@@ -42,9 +37,9 @@ async def open_records(tmp_path):
 
 async def test_the_next_process_reads_what_was_written(open_records, tmp_path):
     records = await open_records()
-    await records.write("a", kernel().record)
+    await records.write("a", stored_kernel().record)
     await records.change("a", restarting=True, last_activity="2026-01-01T00:00:00+00:00")
-    await records.write("b", kernel("other").record)
+    await records.write("b", stored_kernel("other").record)
     await records.forget("b")
     await records.change("b", restarting=True)
     records.close()
@@ -52,7 +47,7 @@ async def test_the_next_process_reads_what_was_written(open_records, tmp_path):
     stored = again.stored["a"]
     assert dt.datetime.fromisoformat(stored.started).tzinfo
     assert again.stored == {
-        "a": kernel(
+        "a": stored_kernel(
             restarting=True,
             last_activity="2026-01-01T00:00:00+00:00",
             started=stored.started,
@@ -65,11 +60,11 @@ async def test_the_next_process_reads_what_was_written(open_records, tmp_path):
 
 async def test_a_restart_is_not_a_new_kernel(open_records):
     records = await open_records()
-    await records.write("a-1", kernel().record)
+    await records.write("a-1", stored_kernel().record)
     await records.change("a-1", started="then", last_activity="later")
-    await records.write("b-1", kernel("other").record)
-    await records.write("a-2", kernel(attempt=2).record)
-    assert records.stored["a-2"] == kernel(attempt=2, started="then", last_activity="later")
+    await records.write("b-1", stored_kernel("other").record)
+    await records.write("a-2", stored_kernel(attempt=2).record)
+    assert records.stored["a-2"] == stored_kernel(attempt=2, started="then", last_activity="later")
     assert records.stored["b-1"].started != "then"
 
 
@@ -83,8 +78,8 @@ async def test_a_folder_that_others_may_read_is_closed_to_them(open_records, tmp
     "garbage",
     [
         *("", "{", "[]", "{}", '{"record": {}}', '{"record": 7, "x": 1}', "[" * 100_000),
-        json.dumps({**kernel().to_json(), "restarting": "yes"}),
-        json.dumps({**kernel().to_json(), "started": 5}),
+        json.dumps({**stored_kernel().to_json(), "restarting": "yes"}),
+        json.dumps({**stored_kernel().to_json(), "started": 5}),
     ],
 )
 async def test_files_that_are_not_records_are_ignored(open_records, tmp_path, garbage):
@@ -98,7 +93,7 @@ async def test_files_that_are_not_records_are_ignored(open_records, tmp_path, ga
 async def test_a_newer_kernel_is_left_as_it_is(open_records, tmp_path, caplog):
     (tmp_path / "state").mkdir()
     file = tmp_path / "state" / "a.json"
-    text = json.dumps(newer(kernel(), attempt={"now": "an object"}, connection_info=None))
+    text = json.dumps(newer(stored_kernel(), attempt={"now": "an object"}, connection_info=None))
     file.write_text(text)
     records = await open_records()
     assert records.stored == {}
@@ -117,7 +112,7 @@ async def test_a_newer_kernel_is_left_as_it_is(open_records, tmp_path, caplog):
 
 async def test_a_newer_kernels_workload_is_not_removed(open_records, tmp_path):
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "a.json").write_text(json.dumps(newer(kernel())))
+    (tmp_path / "state" / "a.json").write_text(json.dumps(newer(stored_kernel())))
     engine = DockerEngine(None, instance="team-a", records=await open_records(), keep=False)
     removed = []
 
@@ -136,14 +131,14 @@ async def test_a_newer_kernels_workload_is_not_removed(open_records, tmp_path):
 
 async def test_unknown_fields_of_a_stored_kernel_are_ignored(open_records, tmp_path):
     (tmp_path / "state").mkdir()
-    value = {**kernel(started="then").to_json(), "unknown": [1]}
+    value = {**stored_kernel(started="then").to_json(), "unknown": [1]}
     value["record"]["unknown"] = {}
     (tmp_path / "state" / "a.json").write_text(json.dumps(value))
-    assert (await open_records()).stored == {"a": kernel(started="then")}
+    assert (await open_records()).stored == {"a": stored_kernel(started="then")}
 
 
 def test_the_stored_form_is_that_of_the_first_version():
-    assert kernel(restarting=True, started="then").to_json() == {
+    assert stored_kernel(restarting=True, started="then").to_json() == {
         "record": kernel_record("k").to_json(),
         "restarting": True,
         "last_activity": "",
@@ -161,9 +156,9 @@ async def test_a_folder_is_one_process_s_alone(open_records):
 
 async def test_a_folder_with_kernels_is_one_instance_s_alone(open_records):
     records = await open_records()
-    await records.write("a", kernel().record)
+    await records.write("a", stored_kernel().record)
     records.close()
-    with pytest.raises(ConfigurationError, match="holds kernels of GP_INSTANCE='team-a', and this"):
+    with pytest.raises(ConfigurationError, match="holds kernels of GP_INSTANCE='team-a'; give"):
         await open_records(instance="team-b")
     records = await open_records()
     await records.forget("a")
@@ -183,14 +178,14 @@ async def test_a_record_that_cannot_be_written(open_records, tmp_path):
     records = await open_records()
     (tmp_path / "state" / "a.json.new").mkdir()
     with pytest.raises(EngineError, match="cannot be stored in GP_STATE_DIR") as failure:
-        await records.write("a", kernel().record)
+        await records.write("a", stored_kernel().record)
     assert "s3cr3t" not in str(failure.value)
     assert "s3cr3t" not in repr(records.stored)
 
 
 async def test_the_last_of_many_changes_stays(open_records, tmp_path):
     records = await open_records()
-    await records.write("a", kernel().record)
+    await records.write("a", stored_kernel().record)
     await asyncio.gather(*(records.change("a", started=str(number)) for number in range(50)))
     assert json.loads((tmp_path / "state" / "a.json").read_text())["started"] == "49"
 
@@ -198,47 +193,7 @@ async def test_the_last_of_many_changes_stays(open_records, tmp_path):
 async def test_without_a_folder_nothing_is_stored():
     records = Records(None, instance="team-a")
     await records.open()
-    await records.write("a", kernel().record)
+    await records.write("a", stored_kernel().record)
     await records.change("a", restarting=True)
     await records.forget("a")
     assert records.stored == {}
-
-
-@pytest.mark.parametrize(
-    ("stored", "existing", "adopt", "forget", "remove"),
-    [
-        ({}, "", "", "", ""),
-        ({"a": kernel()}, "a", "a", "", ""),
-        ({"a": kernel()}, "", "", "a", ""),
-        ({}, "a", "", "", "a"),
-        # A restart, from its announcement until the old workload is forgotten.
-        ({"a": kernel(restarting=True)}, "a", "a", "", ""),
-        ({"a": kernel(restarting=True)}, "", "a", "", ""),
-        ({"a": kernel(restarting=True)}, "b", "a", "", "b"),
-        ({"a": kernel(restarting=True), "b": kernel(attempt=2)}, "b", "b", "a", ""),
-        ({"b": kernel(attempt=2), "a": kernel(restarting=True)}, "ab", "b", "a", "a"),
-        ({"a": kernel("x"), "b": kernel("y")}, "ab", "ab", "", ""),
-    ],
-)
-def test_recovery(stored, existing, adopt, forget, remove):
-    plan = plan_recovery(stored, existing, newer={})
-    assert (plan.adopt, plan.forget, plan.remove) == (set(adopt), set(forget), set(remove))
-
-
-@pytest.mark.parametrize(
-    ("stored", "newer", "existing", "adopt", "forget", "remove"),
-    [
-        ({}, {"a": "k"}, "a", "", "", ""),
-        ({}, {"a": "k"}, "", "", "", ""),
-        ({}, {"a": ""}, "ab", "", "", "b"),
-        # A newer gateway replaced a workload that an older one had stored.
-        ({"a": kernel(restarting=True)}, {"b": "k"}, "ab", "", "", ""),
-        ({"a": kernel()}, {"b": "k"}, "b", "", "", ""),
-        ({"a": kernel("x"), "c": kernel("y")}, {"b": "k"}, "abd", "a", "c", "d"),
-    ],
-)
-def test_newer_kernels_are_neither_adopted_nor_removed(
-    stored, newer, existing, adopt, forget, remove
-):
-    plan = plan_recovery(stored, existing, newer=newer)
-    assert (plan.adopt, plan.forget, plan.remove) == (set(adopt), set(forget), set(remove))

@@ -57,7 +57,7 @@ class FakeWorkload:
             await asyncio.Event().wait()
         return self.failure
 
-    async def log_tail(self, lines=20):
+    async def log_tail(self):
         return "no luck\n"
 
     async def remember(self, record):

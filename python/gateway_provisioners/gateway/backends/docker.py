@@ -86,7 +86,7 @@ class DockerBackend(NoPeers):
     async def _adopt_all(self) -> None:
         assert self._kernels is not None  # noqa: S101
         for workload, stored in (await self._services.engine.recover()).items():
-            if stored.kernel_id in self._kernels:
+            if stored.record.kernel_id in self._kernels:
                 continue  # taken over by an earlier attempt
             try:
                 await adopt(

@@ -50,7 +50,7 @@ class KubernetesBackend:
             if name := self._services.gateway_lease:
                 self._lease = self._services.lease(name)
                 self._lease.start()
-                self._services.gateways.subscribe(self._lease.look_again)
+                self._services.gateways.subscribe(self._lease.wake)
             self._reconciler = Reconciler(
                 kernels, self._services.pods, self._services.gateways, self.is_leader
             )

@@ -369,7 +369,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
     def _refuse_beyond_limit(self) -> None:
         limit = self.parent.max_kernels
         if limit is not None and len(self._kernels.keys() | self._starts.keys()) >= limit:
-            raise TooManyKernels(TooManyKernels.at_limit(limit))
+            raise TooManyKernels.at_limit(limit)
 
     async def _finish_kernel_start(self, kernel_id: str) -> None:
         await super()._finish_kernel_start(kernel_id)

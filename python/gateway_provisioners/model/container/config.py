@@ -78,7 +78,7 @@ class KernelContainerSpec:
 
 
 def labels(kernel: KernelContainerSpec) -> dict[str, str]:
-    """The labels of a kernel's container; the last two are those of Gateway Provisioners."""
+    """The labels of a kernel's container; earlier gateways used the last two."""
     return {
         INSTANCE_LABEL: kernel.instance,
         NAME_LABEL: kernel.name,

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.failures import (
+    EXIT_CODE_OF_KILLED,
     NOT_REPORTED,
     OUT_OF_MEMORY,
     container_cannot_run,
@@ -24,7 +25,6 @@ from gateway_provisioners.model.failures import (
 _ENDED = frozenset({"exited", "dead", "removing", "stopped"})
 
 _FIRST_PODMAN_THAT_REPORTS_OOM = 5
-_EXIT_CODE_OF_KILLED = 137
 
 
 def exit_code(container: Mapping[str, Any]) -> int | None:
@@ -68,7 +68,7 @@ def reports_oom(info: Mapping[str, Any]) -> bool:
 def with_likely_oom(container: Mapping[str, Any]) -> dict[str, Any]:
     """A container with a guess of OOMKilled: it has a memory limit, and it was killed."""
     limit = (container.get("HostConfig") or {}).get("Memory")
-    oom = bool(limit) and exit_code(container) == _EXIT_CODE_OF_KILLED
+    oom = bool(limit) and exit_code(container) == EXIT_CODE_OF_KILLED
     return {**container, "State": {**_state(container), "OOMKilled": oom}}
 
 
@@ -76,11 +76,11 @@ def progress(container: Mapping[str, Any]) -> str:
     """Describe how far the container has come, for a user who waited too long for it."""
     if _state(container).get("Status") == "running":
         return NOT_REPORTED
-    return f"Its container is still {_state(container).get('Status', 'being made')}."
+    return f"Its container is still {_state(container).get('Status', 'being created')}."
 
 
 def refusal(status: int, message: str, *, image: str, network: str) -> LaunchFailed:
-    """Explain the engine's refusal to make or to start a container or service.
+    """Explain the engine's refusal to create or to start a container or service.
 
     Args:
         status: the HTTP status; 0 where no answer came.

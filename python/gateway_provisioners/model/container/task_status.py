@@ -11,6 +11,7 @@ from typing import Any
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.container.status import image_missing, volume_missing
 from gateway_provisioners.model.failures import (
+    BEING_CREATED,
     EXIT_CODE_OF_LOST,
     NOT_REPORTED,
     container_cannot_run,
@@ -93,7 +94,7 @@ def progress(task: Mapping[str, Any]) -> str:
     if state == "running":
         return NOT_REPORTED
     if state == "preparing":
-        return "Its node is still making the container; pulling a large image takes long."
+        return BEING_CREATED
     return f"Its task is still {state}."
 
 

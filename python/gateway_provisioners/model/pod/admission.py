@@ -33,8 +33,8 @@ class KernelQuota:
 
     def refusal(
         self, pods: Iterable[Mapping[str, Any]], *, instance: str, kernel_id: str, username: str
-    ) -> str:
-        """Explain why one more kernel is too many; "" if it is not.
+    ) -> TooManyKernels | None:
+        """Return the error if one more kernel is too many.
 
         Args:
             pods: those that came before it, and perhaps its own.
@@ -50,8 +50,8 @@ class KernelQuota:
             return TooManyKernels.at_limit(self.most)
         of_user = sum(user == username for user in users.values())
         if self.most_per_user and of_user >= self.most_per_user:
-            return (
+            return TooManyKernels(
                 f"A user may run {self.most_per_user} kernels at most, and {username} has that "
                 "many; shut one down first."
             )
-        return ""
+        return None

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.failures import (
+    BEING_CREATED,
     EXIT_CODE_OF_LOST,
     NOT_REPORTED,
     OUT_OF_MEMORY,
@@ -112,7 +113,7 @@ def progress(pod: Mapping[str, Any]) -> str:
     if "running" in _kernel_status(pod).get("state", {}):
         return NOT_REPORTED
     if waiting.get("reason") in {"ContainerCreating", "PodInitializing"}:
-        return "Its node is still making the container; pulling a large image takes long."
+        return BEING_CREATED
     return f"Its pod is still {_status(pod).get('phase', 'Pending')}."
 
 
@@ -129,6 +130,11 @@ def event_failure(event: Mapping[str, Any]) -> LaunchFailed | None:
             "Check that the claim, Secret or ConfigMap exists in the kernels' namespace.",
         )
     return None
+
+
+def deleted() -> LaunchFailed:
+    """The pod was deleted."""
+    return LaunchFailed("Deleted", "Its pod was deleted while it was starting.")
 
 
 def _passes(message: str) -> bool:
@@ -159,7 +165,7 @@ def _kernel_status(pod: Mapping[str, Any]) -> Mapping[str, Any]:
 def _deleted(pod: Mapping[str, Any]) -> LaunchFailed | None:
     if not pod.get("metadata", {}).get("deletionTimestamp"):
         return None
-    return LaunchFailed("Deleted", "Its pod was deleted while it was starting.")
+    return deleted()
 
 
 def _ended(pod: Mapping[str, Any]) -> LaunchFailed | None:
@@ -198,19 +204,19 @@ def _waiting(pod: Mapping[str, Any]) -> LaunchFailed | None:
             return image_failure(container.get("image"), reason, message, puller="the cluster")
         if reason in _CONFIG_REASONS and not _passes(message):
             return LaunchFailed(
-                "ContainerCannotRun", f"Its container cannot be made ({reason}): {message}"
+                "ContainerCannotRun", f"Its container cannot be created ({reason}): {message}"
             )
         if reason == "CrashLoopBackOff":
             return LaunchFailed(
                 "ContainerExited",
-                f"The container {container.get('name')!r} of its pod exits again and again.",
+                f"The container {container.get('name')!r} of its pod keeps exiting.",
             )
     return None
 
 
 def _unschedulable(pod: Mapping[str, Any]) -> LaunchFailed | None:
     found = _no_node(pod)
-    # A claim that was just made is bound in a moment, when its volume is there.
+    # A new claim is bound in a moment, when its volume is there.
     return None if found and _UNBOUND_CLAIM in str(found) else found
 
 

@@ -15,6 +15,7 @@ _QUANTITY = re.compile(
     r"(?P<number>[0-9]{1,15}(\.[0-9]{1,9})?)"
     r"([eE](?P<exponent>[+-]?[0-9]{1,2})|(?P<suffix>[numkMGTPE]|[KMGTPE]i))?"
 )
+_NOT_VALID = "is not a valid quantity; use for example 2, 500m, 1.5 or 4Gi."
 _COUNT = re.compile(r"[0-9]{1,6}")
 _SUFFIXES = {
     **{suffix: Fraction(1000) ** power for power, suffix in enumerate("num", start=-3)},
@@ -31,8 +32,7 @@ def amount(text: str) -> Fraction:
     """
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        msg = f"{text!r} is not a valid quantity; use for example 2, 500m, 1.5 or 4Gi."
-        raise ConfigurationError(msg)
+        raise ConfigurationError(f"{text!r} {_NOT_VALID}")
     number = Fraction(match["number"])
     if match["exponent"]:
         return number * Fraction(10) ** int(match["exponent"])
@@ -46,8 +46,7 @@ def parse_quantity(name: str, value: str) -> str:
         InvalidRequest: it is not; the message names the variable `name` and quotes the value.
     """
     if not _QUANTITY.fullmatch(value):
-        msg = f"{name}={value!r} is not a valid quantity; use for example 2, 500m, 1.5 or 4Gi."
-        raise InvalidRequest(msg)
+        raise InvalidRequest(f"{name}={value!r} {_NOT_VALID}")
     return value
 
 
