@@ -58,7 +58,7 @@ class Expectation:
     """A launch that waits for its kernel to report."""
 
     def __init__(self, kernel_id: str, launch_key: str | None) -> None:
-        self._kernel_id = kernel_id
+        self.kernel_id = kernel_id
         self._launch_key = launch_key
         self._proven: Arrival | None = None
         self._claims: dict[str, Arrival] = {}
@@ -92,7 +92,7 @@ class Expectation:
         elif arrival.peer_ip in self._claims or len(self._claims) < MAX_CLAIMS:
             self._claims[arrival.peer_ip] = arrival
         else:
-            _log.warning("Too many addresses claim to be kernel %s; ignored one", self._kernel_id)
+            _log.warning("Too many addresses claim to be kernel %s; ignored one", self.kernel_id)
         self._arrived.set()
 
 

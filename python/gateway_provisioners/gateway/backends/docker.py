@@ -101,7 +101,7 @@ class DockerBackend(NoPeers):
             except Exception as error:  # noqa: BLE001 - the others have to be taken over as well
                 _log.error(
                     "Kernel %s in %s cannot be taken over and is left as it is: %s",
-                    stored.kernel_id,
+                    stored.record.kernel_id,
                     workload,
                     summarize(error),
                 )
