@@ -20,7 +20,7 @@ zero replaces the previous value, so that a kernel can undo a default.
 {{- end -}}
 
 {{- /* The default image of a kernel with one of these names, in this chart's version. */ -}}
-{{- define "gateway-provisioners.kernels.ownImage" -}}
+{{- define "gateway-provisioners.kernels.defaultImage" -}}
 {{- $images := dict "python3" "elyra/kernel-py" "r" "elyra/kernel-r" "scala" "elyra/kernel-scala" -}}
 {{- with get $images .name -}}
 {{- printf "%s:%s" . $.root.Chart.AppVersion -}}
@@ -35,7 +35,7 @@ zero replaces the previous value, so that a kernel can undo a default.
 {{- $kernel := include "gateway-provisioners.merge" (list $.Values.kernelDefaults $values) | fromJson -}}
 {{- if dig "enabled" true $kernel -}}
 {{- if not $kernel.image -}}
-{{- $_ := set $kernel "image" (include "gateway-provisioners.kernels.ownImage" (dict "name" $name "root" $)) -}}
+{{- $_ := set $kernel "image" (include "gateway-provisioners.kernels.defaultImage" (dict "name" $name "root" $)) -}}
 {{- end -}}
 {{- if not $kernel.displayName -}}
 {{- $_ := set $kernel "displayName" ($name | replace "_" " " | replace "-" " " | title) -}}
@@ -43,10 +43,10 @@ zero replaces the previous value, so that a kernel can undo a default.
 {{- include "gateway-provisioners.kernels.add" (dict "kernels" $kernels "name" $name "kernel" $kernel "where" (printf "kernels.%s" $name) "root" $) -}}
 {{- range $profile, $changes := $kernel.profiles -}}
 {{- if kindIs "map" $changes -}}
-{{- $sized := set (deepCopy $kernel) "displayName" (printf "%s (%s)" $kernel.displayName $profile) -}}
-{{- $sized = include "gateway-provisioners.merge" (list $sized $changes) | fromJson -}}
+{{- $variant := set (deepCopy $kernel) "displayName" (printf "%s (%s)" $kernel.displayName $profile) -}}
+{{- $variant = include "gateway-provisioners.merge" (list $variant $changes) | fromJson -}}
 {{- $where := printf "kernels.%s.profiles.%s" $name $profile -}}
-{{- include "gateway-provisioners.kernels.add" (dict "kernels" $kernels "name" (printf "%s-%s" $name $profile) "kernel" $sized "where" $where "root" $) -}}
+{{- include "gateway-provisioners.kernels.add" (dict "kernels" $kernels "name" (printf "%s-%s" $name $profile) "kernel" $variant "where" $where "root" $) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -57,7 +57,7 @@ a letter, but a release's may start with a digit.
 {{- end -}}
 
 {{- /* "true" if kernels have a namespace of their own, otherwise empty. */ -}}
-{{- define "gateway-provisioners.kernels.apart" -}}
+{{- define "gateway-provisioners.kernels.haveOwnNamespace" -}}
 {{- if ne (include "gateway-provisioners.kernels.namespace" .) .Release.Namespace -}}
 true
 {{- end -}}

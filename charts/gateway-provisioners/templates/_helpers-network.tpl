@@ -7,7 +7,7 @@ Peers in NetworkPolicies.
 podSelector:
   matchLabels:
     {{- include "gateway-provisioners.gateway.selectorLabels" . | nindent 4 }}
-{{- if include "gateway-provisioners.kernels.apart" . }}
+{{- if include "gateway-provisioners.kernels.haveOwnNamespace" . }}
 namespaceSelector:
   matchLabels:
     kubernetes.io/metadata.name: {{ .Release.Namespace | quote }}
@@ -19,7 +19,7 @@ namespaceSelector:
 podSelector:
   matchLabels:
     {{- include "gateway-provisioners.kernels.selectorLabels" . | nindent 4 }}
-{{- if include "gateway-provisioners.kernels.apart" . }}
+{{- if include "gateway-provisioners.kernels.haveOwnNamespace" . }}
 namespaceSelector:
   matchLabels:
     kubernetes.io/metadata.name: {{ include "gateway-provisioners.kernels.namespace" . | quote }}

@@ -22,7 +22,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- $problems = append $problems "kernelServiceAccount: create is false but name is empty; set name to an existing ServiceAccount" -}}
 {{- end -}}
 {{- $sameName := eq (include "gateway-provisioners.gateway.serviceAccountName" .) (include "gateway-provisioners.kernels.serviceAccountName" .) -}}
-{{- if and $sameName (not (include "gateway-provisioners.kernels.apart" .)) -}}
+{{- if and $sameName (not (include "gateway-provisioners.kernels.haveOwnNamespace" .)) -}}
 {{- $problems = append $problems "kernelServiceAccount.name: this is the gateway's ServiceAccount, which would give users all rights of the gateway; use another one" -}}
 {{- end -}}
 {{- if has (include "gateway-provisioners.gateway.serviceAccountName" .) ($gateway.clientPolicy.serviceAccounts | default list) -}}
@@ -36,7 +36,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- toJson $problems -}}
 {{- end -}}
 
-{{- define "gateway-provisioners.problems.surroundings" -}}
+{{- define "gateway-provisioners.problems.other" -}}
 {{- $problems := list -}}
 {{- $gateway := .Values.gateway -}}
 {{- if and $gateway.tls.existingSecret $gateway.tls.certManager.issuerRef -}}
@@ -70,7 +70,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- $problems = append $problems "kernelspecs: existingClaim and image are both set; set one of them" -}}
 {{- end -}}
 {{- if and .Values.kernelspecs.subPath (not .Values.kernelspecs.existingClaim) -}}
-{{- $problems = append $problems "kernelspecs.subPath: existingClaim, which it is a folder of, is not set; set it too" -}}
+{{- $problems = append $problems "kernelspecs.subPath: this is a folder of existingClaim, which is not set; set both or neither" -}}
 {{- end -}}
 {{- if and .Values.imagePuller.hook.enabled (not .Values.rbac.create) -}}
 {{- $problems = append $problems "imagePuller.hook: it needs its own Role, but rbac.create is false; use imagePuller.continuous instead" -}}
@@ -110,16 +110,16 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- if not $kernel.image -}}
 {{- $problems = append $problems (printf "%s: image is missing; set %s.image, or set %s.enabled to false" $where $where $where) -}}
 {{- else if not (regexMatch $image $kernel.image) -}}
-{{- $problems = append $problems (printf "%s.image: %q is not a valid image name; it must have the form [registry[:port]/]path[:tag][@digest], with a lower-case path" $where $kernel.image) -}}
+{{- $problems = append $problems (printf "%s.image: %q is not a valid image name; use the form [registry[:port]/]path[:tag][@digest], the path in lower case" $where $kernel.image) -}}
 {{- end -}}
-{{- if and (not (has $kernel.language (list "python" "r" "scala"))) (eq $kernel.image (include "gateway-provisioners.kernels.ownImage" (dict "name" (index (splitList "." $where) 1) "root" $))) -}}
+{{- if and (not (has $kernel.language (list "python" "r" "scala"))) (eq $kernel.image (include "gateway-provisioners.kernels.defaultImage" (dict "name" (index (splitList "." $where) 1) "root" $))) -}}
 {{- $problems = append $problems (printf "%s.language: the default image has no launcher for %q; set %s.image to an image that has one" $where $kernel.language $where) -}}
 {{- end -}}
 {{- $bounds := splitList ".." $kernel.portRange -}}
 {{- $lowest := first $bounds | int -}}
 {{- $highest := last $bounds | int -}}
 {{- if and (ne $kernel.portRange "0..0") (or (lt $lowest 1024) (gt $highest 65535) (lt (sub $highest $lowest) 1000)) -}}
-{{- $problems = append $problems (printf "%s.portRange: %s is not valid; it must be a range of at least 1000 ports from 1024 to 65535" $where $kernel.portRange) -}}
+{{- $problems = append $problems (printf "%s.portRange: %s is not valid; use a range of at least 1000 ports from 1024 to 65535, or 0..0 for any port" $where $kernel.portRange) -}}
 {{- end -}}
 {{- if and (ne $kernel.language "python") (hasKey (get $.Values.kernels $name | default dict) "kernelClassName") -}}
 {{- $problems = append $problems (printf "%s.kernelClassName: this value only applies to Python kernels, not to %s; remove it" $where $kernel.language) -}}
@@ -181,7 +181,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- define "gateway-provisioners.validate" -}}
 {{- $problems := concat
   (include "gateway-provisioners.problems.gateway" . | fromJsonArray)
-  (include "gateway-provisioners.problems.surroundings" . | fromJsonArray)
+  (include "gateway-provisioners.problems.other" . | fromJsonArray)
   (include "gateway-provisioners.problems.kernels" . | fromJsonArray)
 -}}
 {{- if $problems -}}

@@ -307,7 +307,7 @@ REFUSED_BY_TEMPLATES = [
         {"kernelspecs": {"existingClaim": "c", "image": "a/b"}},
         "kernelspecs: existingClaim and image are both set; set one of them",
     ),
-    ({"kernelspecs": {"subPath": "a"}}, "kernelspecs.subPath: existingClaim, which it is a folder"),
+    ({"kernelspecs": {"subPath": "a"}}, "kernelspecs.subPath: this is a folder of existingClaim"),
     (
         {"httpRoute": {"enabled": True}},
         "httpRoute.parentRefs: an HTTPRoute needs a Gateway; name one",

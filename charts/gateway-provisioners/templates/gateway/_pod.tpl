@@ -153,7 +153,7 @@ the gateway.
 - name: GP_INSTANCE
   value: {{ include "gateway-provisioners.fullname" . | quote }}
 - name: GP_NAMESPACE
-  {{- if include "gateway-provisioners.kernels.apart" . }}
+  {{- if include "gateway-provisioners.kernels.haveOwnNamespace" . }}
   value: {{ include "gateway-provisioners.kernels.namespace" . | quote }}
 - name: GP_GATEWAY_NAMESPACE
   {{- end }}
@@ -166,7 +166,7 @@ the gateway.
       fieldPath: status.podIP
 - name: GP_RESPONSE_PORT
   value: "8877"
-{{- if include "gateway-provisioners.kernels.apart" . }}
+{{- if include "gateway-provisioners.kernels.haveOwnNamespace" . }}
 - name: GP_OWNER_CONFIGMAP
   value: {{ include "gateway-provisioners.kernels.ownerName" . | quote }}
 {{- else }}
@@ -189,7 +189,7 @@ the gateway.
   value: {{ .Values.gateway.cull.connected | toString | title | quote }}
 - name: GP_AUTHORIZED_USERS
   value: {{ join "," .Values.gateway.authorizedUsers | quote }}
-# A comma alone is an empty list; nothing would be the default.
+# A comma alone is an empty list; an empty value would mean the default.
 - name: GP_UNAUTHORIZED_USERS
   value: {{ join "," .Values.gateway.unauthorizedUsers | default "," | quote }}
 - name: GP_CLIENT_ENVS

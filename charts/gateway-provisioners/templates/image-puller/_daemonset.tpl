@@ -5,16 +5,16 @@ kernels that may run on the same nodes.
 */ -}}
 
 {{- /*
-Groups of kernels by a hash of the nodes they may run on: `place`, `images` and `pullSecrets`. Kernels
+Groups of kernels by a hash of the nodes they may run on: `scheduling`, `images` and `pullSecrets`. Kernels
 with the pull policy `Never` are left out.
 */ -}}
 {{- define "gateway-provisioners.imagePuller.groups" -}}
 {{- $groups := dict -}}
 {{- range $kernel := include "gateway-provisioners.kernels" . | fromJson -}}
 {{- if ne $kernel.pullPolicy "Never" -}}
-{{- $place := pick $kernel "nodeSelector" "tolerations" "affinity" -}}
-{{- $key := toJson $place | sha256sum | trunc 8 -}}
-{{- $group := get $groups $key | default (dict "place" $place "images" dict "pullSecrets" list) -}}
+{{- $scheduling := pick $kernel "nodeSelector" "tolerations" "affinity" -}}
+{{- $key := toJson $scheduling | sha256sum | trunc 8 -}}
+{{- $group := get $groups $key | default (dict "scheduling" $scheduling "images" dict "pullSecrets" list) -}}
 {{- /* If kernels with the same image have different pull policies, `Always` takes precedence. */ -}}
 {{- if ne (get $group.images $kernel.image) "Always" -}}
 {{- $_ := set $group.images $kernel.image $kernel.pullPolicy -}}
@@ -106,7 +106,7 @@ spec:
           imagePullPolicy: IfNotPresent
           command: [sleep, infinity]
           {{- include "gateway-provisioners.imagePuller.container" $root | nindent 10 }}
-      {{- with include "gateway-provisioners.fields" $group.place }}
+      {{- with include "gateway-provisioners.fields" $group.scheduling }}
       {{- . | nindent 6 }}
       {{- end }}
 {{- end }}
