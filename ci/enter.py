@@ -1,7 +1,7 @@
 """Become the first process of a container whose root is mounted: ``enter.py ROOT USER DIRECTORY COMMAND...``.
 
 Called by `unshare` in mount and process namespaces of its own; engines with a service do this themselves.
-Its environment is the container's, hence whole paths, and no import of this project's.
+It runs with the container's environment: hence absolute paths, and no imports from this project.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ TOOLS = {"mvn": "maven", "javac": "openjdk-17-jdk-headless"}
 
 
 def _toree() -> Path:
-    """Return Toree's assembly, from the cache or from PyPI: it is on no Maven repository."""
+    """Return Toree's assembly, from the cache or from PyPI: it is not in a Maven repository."""
     requirement = next(
         line for line in RUNTIME.read_text().splitlines() if line.startswith("toree==")
     )

@@ -23,7 +23,7 @@ REGISTRY = images.Image(
 
 
 class Registry:
-    """A registry that the engine reaches at `address`, and what `docker login` leaves for it."""
+    """A registry that the engine reaches at `address`, and the files of `docker login` for it."""
 
     def __init__(self, engine, place, name, folder):
         self.place = place
@@ -51,8 +51,8 @@ class Registry:
         self._engine.cli("rmi", name)
         return name
 
-    def forget(self, name):
-        """Remove an image of the engine's, if it has it."""
+    def remove(self, name):
+        """Remove an image from the engine, if it is there."""
         if self._engine.cli("images", "--quiet", name):
             self._engine.cli("rmi", "--force", name)
 
@@ -68,7 +68,7 @@ def podman_with_registry():
     """A podman that pulls from this one port of its own without TLS."""
     own = PodmanService(f"gp-test-{uuid.uuid4().hex[:8]}", insecure=["127.0.0.1:5000"])
     try:
-        engine = docker_engine.brought_up(own)
+        engine = docker_engine.bring_up(own)
         engine.load(images.ensure([images.KERNEL_PY.reference]))
         yield engine
     finally:
@@ -101,7 +101,7 @@ def registry(request, tmp_path_factory):
 def image(registry):
     name = registry.push_kernel()
     yield name
-    registry.forget(name)
+    registry.remove(name)
 
 
 @pytest.fixture

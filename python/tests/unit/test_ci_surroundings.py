@@ -48,7 +48,7 @@ def test_a_requested_builder_is_used_or_refused(monkeypatch):
 
 def test_a_machine_without_a_builder_is_refused(monkeypatch):
     answering(monkeypatch)
-    with pytest.raises(UserError, match="none of them answers here"):
+    with pytest.raises(UserError, match="buildah answers here: install one"):
         builders.find_builder()
 
 
