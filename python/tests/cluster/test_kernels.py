@@ -128,7 +128,7 @@ async def test_the_environment_of_a_kernel(gateway, namespace):
     """The client's variables arrive, through the Secret; the gateway's own and the keys do not."""
     code = "import os, json; print(json.dumps(dict(os.environ)))"
     async with gateway.kernel(KERNEL_TEAM="$(HOME) {{ x }}\nhostPID: true") as kernel:
-        environment = __import__("json").loads((await kernel.execute(code)).text)
+        environment = json.loads((await kernel.execute(code)).text)
         assert environment["KERNEL_TEAM"] == "$(HOME) {{ x }}\nhostPID: true"
         assert environment["KERNEL_ID"] == kernel.kernel_id
         for name in ("KG_AUTH_TOKEN", "GP_RESPONSE_IP", "KERNEL_LAUNCH_KEY"):

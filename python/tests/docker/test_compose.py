@@ -61,7 +61,7 @@ def gateway_images(engine):
 
 @pytest.fixture(scope="module")
 def project(engine, gateway_images, tmp_path_factory):
-    """The project, up, with a kernel `test`; nothing of it may remain."""
+    """The running project, with a kernel `test`; nothing of it may remain."""
     folder = tmp_path_factory.mktemp("project")
     project = Project(engine, f"gp-test-{uuid.uuid4().hex[:8]}", folder)
     project.write_files(0)
