@@ -99,22 +99,22 @@ class Docker(Builder):
 
     def __init__(self, host: str = "") -> None:
         """``host`` is the Docker engine's, as DOCKER_HOST has it; "" is the CLI's own choice."""
-        self._words = [self.name, f"--host={host}"] if host else [self.name]
+        self._docker = [self.name, f"--host={host}"] if host else [self.name]
 
-    def cli(self, *words: str | Path, env: Mapping[str, str] | None = None) -> str:
+    def cli(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> str:
         """Run a command of the CLI; return its output. Raises CommandError when it fails."""
-        return run(*self._words, *words, env=env)
+        return run(*self._docker, *arguments, env=env)
 
     def _build_options(self, context: Path, mounts: Mapping[str, Path]) -> list[str]:
         # docker build has no volumes: a secret is mounted by the RUN step itself, so each gets the option.
         options: list[str] = []
-        words = ""
+        flags = ""
         for number, (target, file) in enumerate(mounts.items()):
             options += ["--secret", f"id=gp{number},src={file}"]
-            words += f" --mount=type=secret,id=gp{number},target={target},mode=0444"
+            flags += f" --mount=type=secret,id=gp{number},target={target},mode=0444"
         dockerfile = context / "Dockerfile"
         dockerfile.write_text(
-            re.sub(r"^RUN\b", f"RUN{words}", dockerfile.read_text(), flags=re.MULTILINE)
+            re.sub(r"^RUN\b", f"RUN{flags}", dockerfile.read_text(), flags=re.MULTILINE)
         )
         return options
 
@@ -162,19 +162,19 @@ class Docker(Builder):
         self, tag: str, user: str, variables: Mapping[str, str]
     ) -> Iterator[StartCommand]:
         name = f"gateway-provisioners-check-{uuid.uuid4().hex[:8]}"
-        words = ["run", "--rm", "--name", name, "--network", "host", "--user", user]
-        words += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+        arguments = ["run", "--rm", "--name", name, "--network", "host", "--user", user]
+        arguments += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
         # Without a value: it is taken from the environment of the CLI.
-        words += [f"--env={variable}" for variable in variables]
+        arguments += [f"--env={variable}" for variable in variables]
         try:
-            yield [*self._words, *words, tag], {**os.environ, **variables}
+            yield [*self._docker, *arguments, tag], {**os.environ, **variables}
         finally:
             with suppress(CommandError):  # as a rule it has gone already
                 self.cli("rm", "--force", name)
 
     def shell(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
         shared = ["--network=host", "--pid=host", f"--volume={folder}:{folder}"]
-        return nullcontext([*self._words, "run", "--rm", *shared, "--entrypoint=bash", tag, "-c"])
+        return nullcontext([*self._docker, "run", "--rm", *shared, "--entrypoint=bash", tag, "-c"])
 
     def export(self, tag: str, archive: Path) -> None:
         self.cli("save", "--output", archive, tag)
@@ -209,8 +209,8 @@ class Buildah(Builder):
         place = (f"--root={storage}/storage", f"--runroot={storage}/run")
         return ["buildah", "--storage-driver=overlay", *place]
 
-    def _buildah(self, *words: str | Path) -> str:
-        return run(*self._command(), *words)
+    def _buildah(self, *arguments: str | Path) -> str:
+        return run(*self._command(), *arguments)
 
     def build(
         self,
@@ -307,11 +307,11 @@ def docker_answers() -> bool:
     return _answers("docker", "version", "--format", "{{.Server.Version}}")
 
 
-def _answers(*words: str) -> bool:
-    if shutil.which(words[0]) is None:
+def _answers(*command: str) -> bool:
+    if shutil.which(command[0]) is None:
         return False
     try:
-        run(*words)
+        run(*command)
     except CommandError:
         return False
     return True

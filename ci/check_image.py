@@ -66,11 +66,11 @@ class Report:
 
 
 def _command(config: Mapping[str, Any]) -> Finding:
-    words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
-    if not words:
+    command = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+    if not command:
         advice = 'CMD ["/usr/local/bin/bootstrap-kernel.sh"]'
         return Finding(Level.PROBLEM, "command", f"the image sets none; add {advice}")
-    return Finding(Level.OK, "command", " ".join(words))
+    return Finding(Level.OK, "command", " ".join(command))
 
 
 def _user(config: Mapping[str, Any]) -> Finding:

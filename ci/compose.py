@@ -82,7 +82,7 @@ class Project:
             *(f"--display-name={display_name}", f"--language={language}"),
         )
 
-    def compose(self, *words: str) -> str:
+    def compose(self, *arguments: str) -> str:
         """Run `docker compose`; return its output. Raises CommandError when it fails."""
         environment = {
             name: os.environ[name]
@@ -91,7 +91,7 @@ class Project:
         }
         environment["DOCKER_HOST"] = self.engine.host
         place = (f"--project-name={self.name}", f"--project-directory={self.folder}")
-        return run(_program(), *place, *words, env=environment)
+        return run(_program(), *place, *arguments, env=environment)
 
     def up(self) -> None:
         """Start what does not run yet; return when the gateway is ready."""

@@ -46,8 +46,8 @@ def unpacked(packages: Sequence[str]) -> Path:
     For podman: an installed one would be taken for the user's choice of a builder. Packages that are
     installed already are not in the folder. Raises CommandError when apt cannot get them.
     """
-    words = ("install", "--quiet", "--quiet", "--yes", "--no-install-recommends")
-    listing = ("apt-get", *words, "--print-uris", *packages)
+    arguments = ("install", "--quiet", "--quiet", "--yes", "--no-install-recommends")
+    listing = ("apt-get", *arguments, "--print-uris", *packages)
     # The listing has the file and version of each package, so that newer ones get another folder.
     folder = cache() / f"debian/{packages[0]}-{_hash(run(*listing))}"
     if folder.exists():
@@ -60,7 +60,7 @@ def unpacked(packages: Sequence[str]) -> Path:
         archives = partial / "archives"
         (archives / "partial").mkdir(parents=True)
         options = ("--download-only", f"--option=Dir::Cache::archives={archives}")
-        run("apt-get", *words, *options, *packages)
+        run("apt-get", *arguments, *options, *packages)
         for archive in archives.glob("*.deb"):
             run("dpkg-deb", "--extract", archive, partial)
         shutil.rmtree(archives)

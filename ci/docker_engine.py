@@ -46,9 +46,9 @@ class DockerEngine:
     host: str
     host_address: str
 
-    def cli(self, *words: str | Path) -> str:
+    def cli(self, *arguments: str | Path) -> str:
         """Run a command of the docker CLI on it; return its output. Raises CommandError when it fails."""
-        return Docker(self.host).cli(*words)
+        return Docker(self.host).cli(*arguments)
 
     def load(self, built: Iterable[images.Built]) -> None:
         """Give it images, unless it has them."""

@@ -32,12 +32,12 @@ def main() -> None:
     """Mount what programs expect, go to the root, become the user, run the command."""
     root, user, directory, *command = sys.argv[1:]
     uid, gid = (int(part) for part in user.split(":"))
-    for words in (
+    for arguments in (
         ("--make-rprivate", "/"),
         ("--types", "proc", "proc", f"{root}/proc"),
         ("--rbind", "/dev", f"{root}/dev"),
     ):
-        subprocess.run(["/usr/bin/mount", *words], check=True)
+        subprocess.run(["/usr/bin/mount", *arguments], check=True)
     os.chroot(root)
     os.chdir(directory)
     environment = {"HOME": _home(uid), **os.environ}

@@ -325,8 +325,8 @@ def container(image: Image, folder: Path) -> Iterator[list[str]]:
     with ExitStack() as stack:
         with _image_builds([image]) as builds:
             builds.build(image)
-            words = stack.enter_context(builds.builder.shell(image.reference, folder))
-        yield words
+            command = stack.enter_context(builds.builder.shell(image.reference, folder))
+        yield command
 
 
 def ensure(references: Sequence[str] = ()) -> list[Built]:

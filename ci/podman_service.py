@@ -68,11 +68,11 @@ exec tini -- "$@"
     def command(self) -> Path:
         """Make a command `podman` that works on the service's storage while it is up; return its folder."""
         variables = self._environment(debian.unpacked(PACKAGES)).items()
-        words = ["nsenter", f"--target={self._first_process()}", "--mount", "--pid", "--", "env"]
-        words += [*(f"{name}={value}" for name, value in variables), "podman"]
+        command = ["nsenter", f"--target={self._first_process()}", "--mount", "--pid", "--", "env"]
+        command += [*(f"{name}={value}" for name, value in variables), "podman"]
         program = self.folder / "bin/podman"
         program.parent.mkdir(exist_ok=True)
-        program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
         program.chmod(0o755)
         return program.parent
 

@@ -73,7 +73,7 @@ class PrivateEngine(ABC):
 
     @abstractmethod
     def _prepare(self) -> tuple[Sequence[str], Mapping[str, str]]:
-        """Make its files; return the words that start it, and their environment.
+        """Make its files; return the command that starts it, and its environment.
 
         Raises UserError for what the machine lacks.
         """
@@ -174,18 +174,18 @@ class PrivateEngine(ABC):
 
     def _start(self) -> None:
         self.folder.mkdir(exist_ok=True, parents=True)
-        words = ["unshare", "--mount", "--propagation=slave", "--pid", "--mount-proc"]
-        words += ["--kill-child", f"--wd={self.folder}", "sh", "-c", self.init, self.name]
+        command = ["unshare", "--mount", "--propagation=slave", "--pid", "--mount-proc"]
+        command += ["--kill-child", f"--wd={self.folder}", "sh", "-c", self.init, self.name]
         if self.closed:
             if not self._slot.exists():
                 self._slot.write_text(str(free_slot()))
             self._veth.connect()
-            words = ["nsenter", f"--net={self._veth.namespace}", *words]
-        command, environment = self._prepare()
-        words += command
+            command = ["nsenter", f"--net={self._veth.namespace}", *command]
+        engine, environment = self._prepare()
+        command += engine
         pid = os.posix_spawnp(
-            words[0],
-            words,
+            command[0],
+            command,
             # Without the proxies of the process that starts it.
             {"PATH": os.environ["PATH"], **environment},
             file_actions=[

@@ -65,13 +65,13 @@ def debian_root() -> Path:
         )
     archive.parent.mkdir(parents=True, exist_ok=True)
     partial = archive.with_suffix(".partial.tar")
-    words = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-    words += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
-    words += [f"--dpkgopt=path-include={LICENCES}"]
-    words += [f"--customize-hook={hook}" for hook in HOOKS]
+    command = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
+    command += [f"--dpkgopt=path-include={LICENCES}"]
+    command += [f"--customize-hook={hook}" for hook in HOOKS]
     with step(f"Make a Debian {SUITE} root"):
         try:
-            run(*words, SUITE, partial, "-", stdin=apt_sources())
+            run(*command, SUITE, partial, "-", stdin=apt_sources())
             partial.replace(archive)
         finally:
             partial.unlink(missing_ok=True)

@@ -78,8 +78,14 @@ def ensure() -> Path:
         )
     assembly = _toree()
     with step("Build the launcher of Scala kernels with Maven"):
-        words = ("--batch-mode", "--quiet", "--no-transfer-progress")
-        run("mvn", *words, f"--file={PROJECT}/pom.xml", f"-Dtoree.assembly={assembly}", "package")
+        arguments = ("--batch-mode", "--quiet", "--no-transfer-progress")
+        run(
+            "mvn",
+            *arguments,
+            f"--file={PROJECT}/pom.xml",
+            f"-Dtoree.assembly={assembly}",
+            "package",
+        )
     JAR.parent.mkdir(exist_ok=True)
     partial = JAR.with_suffix(".partial")
     shutil.copyfile(PROJECT / "target/toree-launcher.jar", partial)

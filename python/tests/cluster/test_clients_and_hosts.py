@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
 from ci import images
-from ci.gateway_access import jupyter_server
+from ci.gateway_access import free_port, jupyter_server
 from ci.gateway_client import Gateway, Refused
 from programs import program
 from timeouts import TIMEOUT_SECONDS, within_timeout
@@ -147,12 +146,6 @@ async def host(*command, port, environment):
     finally:
         process.terminate()
         await process.wait()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def use(client, namespace):

@@ -108,11 +108,11 @@ class Host:
             await self.manager(**config).start_kernel(env=env or {})
         return refusal.value.log_message
 
-    def command(self, *words):
+    def command(self, *arguments):
         """A patch that has the container run something else."""
         if self.is_swarm:
-            return {"TaskTemplate": {"ContainerSpec": {"Command": list(words)}}}
-        return {"Entrypoint": list(words[:1]), "Cmd": list(words[1:])}
+            return {"TaskTemplate": {"ContainerSpec": {"Command": list(arguments)}}}
+        return {"Entrypoint": list(arguments[:1]), "Cmd": list(arguments[1:])}
 
     def containers(self):
         """All containers of this host's kernels, as `docker inspect` shows them."""

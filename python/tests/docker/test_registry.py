@@ -38,8 +38,8 @@ class Registry:
         """The folder of a docker command that is logged in."""
         folder = self._folder / uuid.uuid4().hex
         folder.mkdir()
-        words = base64.b64encode(f"{USER}:{password}".encode()).decode()
-        content = {"auths": {self.address: {"auth": words}}}
+        credentials = base64.b64encode(f"{USER}:{password}".encode()).decode()
+        content = {"auths": {self.address: {"auth": credentials}}}
         (folder / "config.json").write_text(json.dumps(content))
         return folder
 

@@ -17,7 +17,7 @@ def machine(tmp_path, monkeypatch):
 
 
 def answering(monkeypatch, *names):
-    monkeypatch.setattr(builders, "_answers", lambda *words: words[0] in names)
+    monkeypatch.setattr(builders, "_answers", lambda *command: command[0] in names)
     monkeypatch.setattr(builders, "docker_answers", lambda: "docker" in names)
     monkeypatch.setattr("os.geteuid", lambda: 0)
 
