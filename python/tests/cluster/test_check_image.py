@@ -62,7 +62,7 @@ async def test_an_image_of_gateway_provisioners_0_5_0():
     assert "warning  python kernel: its log contains KERNEL_LAUNCH_KEY" in output
 
 
-async def test_what_the_image_lacks_is_shown_in_its_own_words():
+async def test_the_message_of_the_start_script_is_shown():
     code, output = await check(images.FROM_DOCKER_STACKS.reference, "--language", "r")
     assert code == 1
     assert "PROBLEM  r kernel: it ended with exit code 69 before it reported" in output

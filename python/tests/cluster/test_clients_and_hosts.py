@@ -1,4 +1,4 @@
-"""Stock clients of our gateway, and stock hosts of our provisioner."""
+"""Stock clients of our gateway, and our provisioner in stock host processes."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ async def test_nbclient_runs_a_notebook(jupyterlabs_server, tmp_path):
 
 
 async def test_jupyterlab_shows_why_a_kernel_did_not_start(chart, jupyterlabs_server):
-    """JupyterLab opens a notebook by asking its server for a session, and shows what that answers."""
+    """JupyterLab opens a notebook by asking its server for a session, and shows the error message."""
     await chart.upgrade({"kernels": {"nowhere": {"image": "acme/nowhere:1"}}})
     session = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": "nowhere"}}
     async with Gateway(jupyterlabs_server, "") as lab:

@@ -43,7 +43,7 @@ async def crashing(chart, namespace):
 
 @pytest.fixture
 def crash(chart, namespace):
-    """Have the gateway crash at a step of what is done to it in the block; it runs again afterwards."""
+    """Have the gateway crash at a step of the operation in the block; it runs again afterwards."""
 
     @contextlib.asynccontextmanager
     async def crash(operation, number, moment):

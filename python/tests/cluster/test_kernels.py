@@ -5,6 +5,7 @@ import base64
 import json
 
 import pytest
+from kernel_deaths import execute_to_death
 
 from ci.gateway_client import Gateway, Refused
 
@@ -94,23 +95,7 @@ async def test_a_deleted_kernel_leaves_nothing(gateway, namespace):
 
 async def test_a_dying_kernel_is_restarted_under_its_id(gateway):
     async with gateway.kernel() as kernel:
-        await kernel.send(
-            "shell",
-            "execute_request",
-            {
-                "code": "import os; os._exit(3)",
-                "silent": False,
-                "store_history": False,
-                "allow_stdin": False,
-                "user_expressions": {},
-            },
-        )
-        states = []
-        while not {"restarting", "idle"} <= set(states):
-            message = await kernel.receive()
-            if message["header"]["msg_type"] == "status":
-                state = message["content"]["execution_state"]
-                states = [*states, state] if "restarting" in states else [state]
+        await execute_to_death(kernel, "import os; os._exit(3)")
         assert (await kernel.execute("print('alive')")).text == "alive\n"
 
 

@@ -1,4 +1,4 @@
-"""The engine that the tests run on: what reaches what, and that one of our own leaves nothing."""
+"""The engine that the tests run on: its networks, and the removal of one of our own."""
 
 import socket
 import subprocess

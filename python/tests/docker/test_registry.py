@@ -65,7 +65,7 @@ class Registry:
 
 @pytest.fixture(scope="module")
 def podman_with_registry():
-    """A podman that pulls from this one port of its own without TLS."""
+    """A podman of its own that pulls without TLS, from one port."""
     own = PodmanService(f"gp-test-{uuid.uuid4().hex[:8]}", insecure=["127.0.0.1:5000"])
     try:
         engine = docker_engine.bring_up(own)
@@ -109,7 +109,9 @@ def host(hosts, registry):
     return hosts("docker-provisioner", registry.place)
 
 
-async def test_an_image_is_pulled_with_what_docker_login_stored(host, registry, image, monkeypatch):
+async def test_an_image_is_pulled_with_the_credentials_of_docker_login(
+    host, registry, image, monkeypatch
+):
     monkeypatch.setenv("DOCKER_CONFIG", str(registry.login()))
     async with host.kernel(image_name=image) as kernel:
         assert (await kernel.run("print(6 * 7)"))[1] == "42\n"
