@@ -25,9 +25,8 @@ from ci.paths import cache
 # The image's label that holds the hash of its inputs.
 INPUTS_LABEL = "gateway-provisioners.inputs"
 
-
-# The command that starts a container and ends with it, and the environment to give it.
-Start = tuple[Sequence[str], Mapping[str, str]]
+# A command that runs a container and ends with it, and its environment.
+StartCommand = tuple[Sequence[str], Mapping[str, str]]
 
 
 class Builder(ABC):
@@ -66,17 +65,18 @@ class Builder(ABC):
     @abstractmethod
     def container(
         self, tag: str, user: str, variables: Mapping[str, str]
-    ) -> AbstractContextManager[Start]:
-        """Return what runs the image's own command as a user, on this host's network, without any capability.
+    ) -> AbstractContextManager[StartCommand]:
+        """Give a command that runs the image's own as a user, on this host's network, without any capability.
 
-        ``variables`` come on top of the image's; their values are on no command line.
+        ``variables`` are added to the image's; their values do not appear on a command line.
         """
 
     @abstractmethod
     def shell(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
-        """Give the words that, before a bash script, run it in a new container until the context ends.
+        """Give a command that runs the bash script appended to it in a new container, until the block ends.
 
-        As the image's user, with this machine's network and processes, and ``folder`` under the same path.
+        It runs as the image's user, with this machine's network and processes, and with ``folder`` at the
+        same path.
         """
 
     @abstractmethod
@@ -89,32 +89,32 @@ class Builder(ABC):
 
     @abstractmethod
     def remove(self, image: str) -> None:
-        """Remove an image by its name or id; one that others stand on is left."""
+        """Remove an image by its name or id, unless others are built on it."""
 
 
 class Docker(Builder):
-    """The docker CLI, with BuildKit; podman understands the same words."""
+    """The docker CLI, with BuildKit; podman takes the same arguments."""
 
     name = "docker"
 
     def __init__(self, host: str = "") -> None:
         """``host`` is the Docker engine's, as DOCKER_HOST has it; "" is the CLI's own choice."""
-        self._words = [self.name, f"--host={host}"] if host else [self.name]
+        self._docker = [self.name, f"--host={host}"] if host else [self.name]
 
-    def cli(self, *words: str | Path, env: Mapping[str, str] | None = None) -> str:
+    def cli(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> str:
         """Run a command of the CLI; return its output. Raises CommandError when it fails."""
-        return run(*self._words, *words, env=env)
+        return run(*self._docker, *arguments, env=env)
 
     def _build_options(self, context: Path, mounts: Mapping[str, Path]) -> list[str]:
         # docker build has no volumes: a secret is mounted by the RUN step itself, so each gets the option.
         options: list[str] = []
-        words = ""
+        flags = ""
         for number, (target, file) in enumerate(mounts.items()):
             options += ["--secret", f"id=gp{number},src={file}"]
-            words += f" --mount=type=secret,id=gp{number},target={target},mode=0444"
+            flags += f" --mount=type=secret,id=gp{number},target={target},mode=0444"
         dockerfile = context / "Dockerfile"
         dockerfile.write_text(
-            re.sub(r"^RUN\b", f"RUN{words}", dockerfile.read_text(), flags=re.MULTILINE)
+            re.sub(r"^RUN\b", f"RUN{flags}", dockerfile.read_text(), flags=re.MULTILINE)
         )
         return options
 
@@ -158,21 +158,23 @@ class Docker(Builder):
         return cast("Mapping[str, Any]", json.loads(text)) if text else None
 
     @contextmanager
-    def container(self, tag: str, user: str, variables: Mapping[str, str]) -> Iterator[Start]:
+    def container(
+        self, tag: str, user: str, variables: Mapping[str, str]
+    ) -> Iterator[StartCommand]:
         name = f"gateway-provisioners-check-{uuid.uuid4().hex[:8]}"
-        words = ["run", "--rm", "--name", name, "--network", "host", "--user", user]
-        words += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+        arguments = ["run", "--rm", "--name", name, "--network", "host", "--user", user]
+        arguments += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
         # Without a value: it is taken from the environment of the CLI.
-        words += [f"--env={variable}" for variable in variables]
+        arguments += [f"--env={variable}" for variable in variables]
         try:
-            yield [*self._words, *words, tag], {**os.environ, **variables}
+            yield [*self._docker, *arguments, tag], {**os.environ, **variables}
         finally:
             with suppress(CommandError):  # as a rule it has gone already
                 self.cli("rm", "--force", name)
 
     def shell(self, tag: str, folder: Path) -> AbstractContextManager[list[str]]:
         shared = ["--network=host", "--pid=host", f"--volume={folder}:{folder}"]
-        return nullcontext([*self._words, "run", "--rm", *shared, "--entrypoint=bash", tag, "-c"])
+        return nullcontext([*self._docker, "run", "--rm", *shared, "--entrypoint=bash", tag, "-c"])
 
     def export(self, tag: str, archive: Path) -> None:
         self.cli("save", "--output", archive, tag)
@@ -181,11 +183,11 @@ class Docker(Builder):
         try:
             self.cli("image", "rm", image)
         except CommandError:
-            return  # a container or another image still stands on it
+            return  # a container or another image still uses it
 
 
 class Podman(Docker):
-    """The podman CLI: as docker's, with volumes in a build."""
+    """The podman CLI: docker's, with volumes in a build."""
 
     name = "podman"
 
@@ -207,8 +209,8 @@ class Buildah(Builder):
         place = (f"--root={storage}/storage", f"--runroot={storage}/run")
         return ["buildah", "--storage-driver=overlay", *place]
 
-    def _buildah(self, *words: str | Path) -> str:
-        return run(*self._command(), *words)
+    def _buildah(self, *arguments: str | Path) -> str:
+        return run(*self._command(), *arguments)
 
     def build(
         self,
@@ -227,7 +229,7 @@ class Buildah(Builder):
         label = f"--label={INPUTS_LABEL}={inputs}"
         # --pull=false: a parent that was built here is never looked for in a registry.
         common = ["--isolation=chroot", "--layers", "--pull=false", "--format=docker"]
-        # --force-rm: a build that fails would leave its container, and that keep its layers forever.
+        # --force-rm: a build that fails would leave its container, which would keep its layers forever.
         common.append("--force-rm")
         self._buildah("build", *common, *options, label, f"--tag={tag}", context)
 
@@ -261,7 +263,9 @@ class Buildah(Builder):
         return cast("Mapping[str, Any]", image["Docker"]["config"])
 
     @contextmanager
-    def container(self, tag: str, user: str, variables: Mapping[str, str]) -> Iterator[Start]:
+    def container(
+        self, tag: str, user: str, variables: Mapping[str, str]
+    ) -> Iterator[StartCommand]:
         config = self.config(tag) or {}
         # Not `buildah run`: a signal ends that, and not the process that it started.
         container = self._buildah("from", "--pull-never", tag).strip()
@@ -292,9 +296,9 @@ class Buildah(Builder):
         self._buildah("push", "--quiet", "--format=v2s2", tag, f"docker-archive:{archive}:{tag}")
 
     def remove(self, image: str) -> None:
-        with suppress(CommandError):  # another image still stands on it, or a container that runs
+        with suppress(CommandError):  # another image or a running container still uses it
             self._buildah("rmi", image)
-        with suppress(CommandError):  # likewise on another one that has no name any more
+        with suppress(CommandError):  # likewise an image that has lost its name
             self._buildah("rmi", "--prune")
 
 
@@ -303,11 +307,11 @@ def docker_answers() -> bool:
     return _answers("docker", "version", "--format", "{{.Server.Version}}")
 
 
-def _answers(*words: str) -> bool:
-    if shutil.which(words[0]) is None:
+def _answers(*command: str) -> bool:
+    if shutil.which(command[0]) is None:
         return False
     try:
-        run(*words)
+        run(*command)
     except CommandError:
         return False
     return True
@@ -332,5 +336,5 @@ def find_builder(wish: str | None = None) -> Builder:
     if wish:
         raise UserError(f"BUILDER={wish} does not answer here (buildah has to run as root)")
     raise UserError(
-        "images are built with docker, podman or (as root) buildah: none of them answers here"
+        "none of docker, podman and (as root) buildah answers here: install one, or start its service"
     )

@@ -1,7 +1,7 @@
 """Check an image from outside: ``python -m ci.check_image IMAGE``, or ``make check-image IMAGE=...``.
 
 Starts the image as the gateway would, with the builder that has it, and uses the kernel through its channels.
-The image needs nothing of ours in it for that.
+The check itself needs nothing in the image.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ for own in */launch; do echo "${own%/launch}"; done
 
 
 class Report:
-    """Prints findings, and remembers whether one of them was a problem."""
+    """Prints findings, and counts the problems among them."""
 
     def __init__(self) -> None:
         self.problems = 0
@@ -60,30 +60,28 @@ class Report:
         say(str(finding))
 
     def add_as_warning(self, finding: Finding) -> None:
-        """Print a finding, a problem as a warning."""
+        """Print a finding; a problem counts as a warning only."""
         level = Level.WARNING if finding.level is Level.PROBLEM else finding.level
         self.add(Finding(level, finding.about, finding.text))
 
 
 def _command(config: Mapping[str, Any]) -> Finding:
-    words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
-    if not words:
+    command = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+    if not command:
         advice = 'CMD ["/usr/local/bin/bootstrap-kernel.sh"]'
-        return Finding(Level.PROBLEM, "command", f"the image has none: {advice}")
-    return Finding(Level.OK, "command", " ".join(words))
+        return Finding(Level.PROBLEM, "command", f"the image sets none; add {advice}")
+    return Finding(Level.OK, "command", " ".join(command))
 
 
 def _user(config: Mapping[str, Any]) -> Finding:
     user = str(config.get("User") or "root")
     uid = user.partition(":")[0]
     if uid in ("0", "root"):
-        text = (
-            "the image's is root: unless another one is set, Kubernetes refuses it (runAsNonRoot)"
-        )
+        text = "the image runs as root, which Kubernetes refuses unless the pod sets another (runAsNonRoot)"
         return Finding(Level.WARNING, "user", text)
     if not uid.isdecimal():
         text = (
-            f"{user} is a name, for Kubernetes perhaps root's (runAsNonRoot): set USER to a number"
+            f"{user} is a name, which Kubernetes cannot check (runAsNonRoot); set USER to a number"
         )
         return Finding(Level.WARNING, "user", text)
     return Finding(Level.OK, "user", f"{user} is not root, and is a number")
@@ -126,7 +124,8 @@ def check(image: str, languages: Iterable[str], users: Iterable[User], timeout: 
                 )
             )
     if report.problems:
-        raise UserError(f"{report.problems} problem(s): kernels cannot run in {image} as it is")
+        count = "1 problem" if report.problems == 1 else f"{report.problems} problems"
+        raise UserError(f"{count}: kernels cannot run in {image} as it is")
     say(f"Kernels can run in {image}: {', '.join(chosen)}.")
 
 

@@ -72,10 +72,10 @@ def _tool(name: str) -> Path:
     return Path(found) if found else Path(run(_PROGRAM, "bin").strip()) / name
 
 
-def _program(*words: str) -> None:
+def _program(*arguments: str) -> None:
     """Run ci/cluster, which shows its progress itself."""
-    if subprocess.run([str(_PROGRAM), *words], check=False).returncode != 0:
-        raise CommandError(f"ci/cluster/cluster.sh {words[0]} failed: see above")
+    if subprocess.run([str(_PROGRAM), *arguments], check=False).returncode != 0:
+        raise CommandError(f"ci/cluster/cluster.sh {arguments[0]} failed: see above")
 
 
 def _local() -> Cluster:

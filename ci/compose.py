@@ -20,7 +20,7 @@ FILES = ROOT / "examples/docker"
 IMAGES = (images.GATEWAY, images.ENGINE_PROXY)
 KERNELSPECS = "/usr/local/share/jupyter/kernels"
 _SOURCE = ROOT / "ci/compose"
-_VERSION = "v2.40.3"  # as in go.mod: it shows no other
+_VERSION = "v2.40.3"  # as in go.mod; compose prints what it is built with
 
 
 def _program() -> Path:
@@ -41,7 +41,7 @@ class Project:
         """Copy the example, and make its settings, unless that was done.
 
         Args:
-            port: the gateway's on the engine's machine; 0 for any.
+            port: the gateway's port on the engine's machine; 0 for any.
 
         Raises UserError for an engine without a socket on this machine.
         """
@@ -82,7 +82,7 @@ class Project:
             *(f"--display-name={display_name}", f"--language={language}"),
         )
 
-    def compose(self, *words: str) -> str:
+    def compose(self, *arguments: str) -> str:
         """Run `docker compose`; return its output. Raises CommandError when it fails."""
         environment = {
             name: os.environ[name]
@@ -91,7 +91,7 @@ class Project:
         }
         environment["DOCKER_HOST"] = self.engine.host
         place = (f"--project-name={self.name}", f"--project-directory={self.folder}")
-        return run(_program(), *place, *words, env=environment)
+        return run(_program(), *place, *arguments, env=environment)
 
     def up(self) -> None:
         """Start what does not run yet; return when the gateway is ready."""
@@ -109,7 +109,7 @@ class Project:
     def gateway_url(self) -> str:
         """The address at which this machine reaches the gateway.
 
-        Its published port is one of the engine's machine, which for an engine of ours is another network.
+        An engine of ours publishes ports in its own network namespace: there it is the container's address.
         """
         if docker_engine.named():
             return f"http://{self.compose('port', 'gateway', '8888').strip()}"

@@ -1,6 +1,6 @@
-"""Debian packages, for what needs no more than a Debian machine, as root and after saying which.
+"""Debian packages that CLUSTER=local needs, and the engines of tests where ENGINE_HOST is not set.
 
-That is CLUSTER=local, and the engines of tests where ENGINE_HOST is not set.
+They are installed as root, after they have been named.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ci.progress import step
 IMAGE_TOOLS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
 
-def install_missing(programs: Mapping[str, str], whose: str = "CLUSTER=local") -> None:
-    """Install the packages of the programs that are not on PATH, which ``whose`` needs; say so first.
+def install_missing(programs: Mapping[str, str], needed_by: str = "CLUSTER=local") -> None:
+    """Install the packages of the programs that are not on PATH, which ``needed_by`` needs; name them first.
 
     Raises UserError where that cannot be done, naming the packages.
     """
@@ -32,7 +32,7 @@ def install_missing(programs: Mapping[str, str], whose: str = "CLUSTER=local") -
     listed = " ".join(packages)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise UserError(
-            f"{whose} needs the packages {listed}; as root on Debian they are installed automatically"
+            f"{needed_by} needs the packages {listed}; as root on Debian they are installed automatically"
         )
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with step(f"Install the Debian packages {listed}"):
@@ -41,15 +41,14 @@ def install_missing(programs: Mapping[str, str], whose: str = "CLUSTER=local") -
 
 
 def unpacked(packages: Sequence[str]) -> Path:
-    """Return a folder that holds packages, and what this machine lacks for them, without installing them.
+    """Return a folder that holds packages and their missing dependencies, without installing them.
 
-    For a program that others would take for the user's choice if it were installed: images are built with
-    the podman that is there. What is installed already is not in the folder. Raises CommandError where
-    they cannot be had.
+    For podman: an installed one would be taken for the user's choice of a builder. Packages that are
+    installed already are not in the folder. Raises CommandError when apt cannot get them.
     """
-    words = ("install", "--quiet", "--quiet", "--yes", "--no-install-recommends")
-    listing = ("apt-get", *words, "--print-uris", *packages)
-    # Each file with its version, as they are wanted here and now.
+    arguments = ("install", "--quiet", "--quiet", "--yes", "--no-install-recommends")
+    listing = ("apt-get", *arguments, "--print-uris", *packages)
+    # The listing has the file and version of each package, so that newer ones get another folder.
     folder = cache() / f"debian/{packages[0]}-{_hash(run(*listing))}"
     if folder.exists():
         return folder
@@ -61,7 +60,7 @@ def unpacked(packages: Sequence[str]) -> Path:
         archives = partial / "archives"
         (archives / "partial").mkdir(parents=True)
         options = ("--download-only", f"--option=Dir::Cache::archives={archives}")
-        run("apt-get", *words, *options, *packages)
+        run("apt-get", *arguments, *options, *packages)
         for archive in archives.glob("*.deb"):
             run("dpkg-deb", "--extract", archive, partial)
         shutil.rmtree(archives)

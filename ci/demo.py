@@ -2,7 +2,8 @@
 
 It does what a platform team and a data scientist would: install the chart, add a kernel with one flag, run
 notebooks from outside the cluster, each on the kernel that it names. ``python -m ci.demo clean`` removes it.
-ENGINE chooses what kernels run on: kubernetes, or docker, which is demo_docker's; BUILDER what builds images.
+ENGINE chooses the engine of kernels: kubernetes, or docker (demo_docker.py); BUILDER chooses the builder of
+images.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ Executed, with all outputs:
 
 Go on with JupyterLab (pip install jupyterlab), in two terminals. First in each:
   export KUBECONFIG={release.cluster.kubeconfig} PATH={programs}:$PATH
-1. lead a local port to the gateway, and leave this running:
+1. forward a local port to the gateway, and leave this running:
   {kubectl} port-forward service/{release.service()} 9999:8888
 2. start JupyterLab with the gateway's token and open a notebook, such as {listed.split()[0]}:
   export JUPYTER_GATEWAY_AUTH_TOKEN="$({kubectl} get secret {secret} --output go-template={template})"
@@ -123,7 +124,7 @@ Take everything down: make clean-demo"""
 
 
 def demo(namespace: str) -> None:
-    """Bring everything up, execute the notebooks, say where the results are."""
+    """Bring everything up, execute the notebooks, print where the results are."""
     start = time.monotonic()
     say("Gateway Provisioners: notebooks on kernel pods")
     cluster = clusters.ensure(for_whom=OWNER)

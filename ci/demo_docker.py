@@ -57,9 +57,9 @@ Take everything down: make clean-demo ENGINE=docker"""
 
 
 def demo(name: str) -> None:
-    """Bring everything up, execute the notebooks, say where the results are.
+    """Bring everything up, execute the notebooks, print where the results are.
 
-    The project has that name, and an engine of the demo's own as well.
+    Both the project and an engine of the demo's own have that name.
     """
     start = time.monotonic()
     say("Gateway Provisioners: notebooks on kernels in Docker containers")

@@ -39,16 +39,16 @@ REMOVAL_SECONDS = 15
 class DockerEngine:
     """An engine that answers.
 
-    ``host`` is where, as DOCKER_HOST has it; ``host_address`` is where its containers reach this machine,
-    which reaches each of them at the container's own address.
+    ``host`` is its address, as DOCKER_HOST has it; its containers reach this machine at ``host_address``, and
+    this machine reaches each of them at the container's own address.
     """
 
     host: str
     host_address: str
 
-    def cli(self, *words: str | Path) -> str:
+    def cli(self, *arguments: str | Path) -> str:
         """Run a command of the docker CLI on it; return its output. Raises CommandError when it fails."""
-        return Docker(self.host).cli(*words)
+        return Docker(self.host).cli(*arguments)
 
     def load(self, built: Iterable[images.Built]) -> None:
         """Give it images, unless it has them."""
@@ -61,11 +61,13 @@ class DockerEngine:
     def swarm_network(self) -> Iterator[str]:
         """Give the name of a network of Swarm's, until the context ends, whose tasks this machine can reach.
 
-        It is a bridge, on this one node. Raises UserError where a named engine is in no Swarm.
+        It is a bridge, on this one node. Raises UserError where a named engine is not in a Swarm.
         """
         if not self._in_swarm():
             if self.host != OWN.host:
-                raise UserError(f"the engine at {self.host} is in no Swarm: docker swarm init")
+                raise UserError(
+                    f"the engine at {self.host} is not in a Swarm; run: docker swarm init"
+                )
             try:
                 self.cli("swarm", "init", "--advertise-addr", OWN.addresses.engine)
             except CommandError:
@@ -90,9 +92,9 @@ class DockerEngine:
 def _remove_networks(engine: DockerEngine, *names: str) -> None:
     """Remove networks: a node still uses one for a moment after the last task in it has ended."""
     deadline = time.monotonic() + REMOVAL_SECONDS
-    while there := set(names) & set(engine.cli("network", "ls", "--format", "{{.Name}}").split()):
+    while left := set(names) & set(engine.cli("network", "ls", "--format", "{{.Name}}").split()):
         try:
-            engine.cli("network", "rm", *(name for name in names if name in there))
+            engine.cli("network", "rm", *(name for name in names if name in left))
         except CommandError:
             if time.monotonic() > deadline:
                 raise
@@ -107,7 +109,7 @@ def _image_id(archive: Path) -> str:
 
 
 def named() -> str:
-    """Return the engine that the user named; "" when it is to be our own."""
+    """Return the address of the engine that the user named; "" for our own."""
     return os.environ.get("ENGINE_HOST", "")
 
 
@@ -118,7 +120,7 @@ def ensure(own: Dockerd = OWN) -> DockerEngine:
     """
     host = named()
     if not host:
-        return brought_up(own)
+        return bring_up(own)
     template = "{{(index .IPAM.Config 0).Gateway}}"
     try:
         gateway = Docker(host).cli("network", "inspect", "--format", template, "bridge").strip()
@@ -129,8 +131,8 @@ def ensure(own: Dockerd = OWN) -> DockerEngine:
     return DockerEngine(host, gateway)
 
 
-def brought_up(own: PrivateEngine) -> DockerEngine:
-    """Return a closed one of our own, brought up now unless it is; raises what its ``up`` does."""
+def bring_up(own: PrivateEngine) -> DockerEngine:
+    """Bring up a closed engine of our own, unless it is up; return it. Raises what its ``up`` does."""
     own.up()
     return DockerEngine(own.host, own.addresses.host)
 
@@ -148,7 +150,7 @@ def _down() -> None:
 
 def _status() -> None:
     if not named() and not OWN.answers():
-        raise UserError("no Docker engine of our own runs: make engine")
+        raise UserError("no Docker engine of our own runs; bring it up with: make engine")
     engine = ensure()
     say(f"{engine.host} answers; its containers reach this machine at {engine.host_address}")
     say(engine.cli("ps", "--format", "table {{.Names}}\t{{.Image}}\t{{.Status}}").rstrip())

@@ -23,13 +23,13 @@ exec tini -- "$@"
 """
 
     def _prepare(self) -> tuple[Sequence[str], Mapping[str, str]]:
-        words = ["dockerd", f"--host={self.host}", f"--data-root={self.folder}/data"]
-        words += ["--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs"]
-        words += [f"--cgroup-parent=/{self.name}"]
+        command = ["dockerd", f"--host={self.host}", f"--data-root={self.folder}/data"]
+        command += ["--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs"]
+        command += [f"--cgroup-parent=/{self.name}"]
         if not self.closed:
-            return [*words, "--bridge=none", "--iptables=false", "--ip-forward=false"], {}
+            return [*command, "--bridge=none", "--iptables=false", "--ip-forward=false"], {}
         addresses = self.addresses
-        words += [
+        command += [
             f"--bip={addresses.bridge[1]}/24",
             f"--default-address-pool=base={addresses.pool},size=24",
             # The host sees a container's real address.
@@ -37,7 +37,7 @@ exec tini -- "$@"
             # There is no name server: names that are not the engine's fail at once.
             "--dns=127.0.0.1",
         ]
-        return words, {}
+        return command, {}
 
     def _cgroups(self) -> Iterable[Path]:
         # Version 2 has one hierarchy, version 1 one below each of its folders.

@@ -1,7 +1,7 @@
 """Become the first process of a container whose root is mounted: ``enter.py ROOT USER DIRECTORY COMMAND...``.
 
 Called by `unshare` in mount and process namespaces of its own; engines with a service do this themselves.
-Its environment is the container's, hence whole paths, and no import of this project's.
+It runs with the container's environment: hence absolute paths, and no imports from this project.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def main() -> None:
     """Mount what programs expect, go to the root, become the user, run the command."""
     root, user, directory, *command = sys.argv[1:]
     uid, gid = (int(part) for part in user.split(":"))
-    for words in (
+    for arguments in (
         ("--make-rprivate", "/"),
         ("--types", "proc", "proc", f"{root}/proc"),
         ("--rbind", "/dev", f"{root}/dev"),
     ):
-        subprocess.run(["/usr/bin/mount", *words], check=True)
+        subprocess.run(["/usr/bin/mount", *arguments], check=True)
     os.chroot(root)
     os.chdir(directory)
     environment = {"HOME": _home(uid), **os.environ}

@@ -35,10 +35,10 @@ class Release:
     namespace: str
     name: str
 
-    def kubectl(self, *words: str, stdin: str = "") -> str:
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run kubectl in the release's namespace."""
         place = (f"--kubeconfig={self.cluster.kubeconfig}", f"--namespace={self.namespace}")
-        return run(self.cluster.kubectl, *place, *words, stdin=stdin)
+        return run(self.cluster.kubectl, *place, *arguments, stdin=stdin)
 
     def _objects(self, kind: str) -> list[dict[str, Any]]:
         label = f"app.kubernetes.io/instance={self.name}"

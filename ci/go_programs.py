@@ -19,8 +19,8 @@ def ensure(source: Path, package: str, name: str, linker_flags: str = "") -> Pat
     """
     sums = [(source / file).read_bytes() for file in ("go.mod", "go.sum")]
     compiler = run("go", "env", "-C", source, "GOVERSION", "GOOS", "GOARCH")
-    words = "\n".join((compiler, package, linker_flags)).encode()
-    key = hashlib.sha256(b"\n".join([words, *sums])).hexdigest()[:16]
+    settings = "\n".join((compiler, package, linker_flags)).encode()
+    key = hashlib.sha256(b"\n".join([settings, *sums])).hexdigest()[:16]
     program = cache() / name / key / name
     if program.exists():
         return program

@@ -31,7 +31,7 @@ from ci.progress import say, step
 from ci.registry_access import build_mounts
 from ci.rootfs import apt_sources, debian_root
 
-# The bases where they can be pulled; images of ours take their place where they cannot.
+# The bases where they can be pulled; elsewhere, images of ours replace them.
 PUBLISHED_BASE = "jupyter/docker-stacks-foundation"
 PUBLISHED_DEBIAN = "debian:bookworm-slim"
 PIP = "pip==26.3"
@@ -43,9 +43,11 @@ VERSION = version()
 class Image:
     """One image: its name, its folder, and its other inputs.
 
-    ``parent`` is the reference of the image that it stands on; ``wheel`` lays ours into its context;
-    where ``pinned``, its `pip install gateway_provisioners` takes that wheel and not the index's.
-    One that is not ``deployed`` is only built upon, or tried by a test.
+    Attributes:
+        parent: the reference of the image that it is built on.
+        wheel: whether our wheel is in its build context.
+        pinned: whether its `pip install gateway_provisioners` takes our wheel and not the index's.
+        deployed: False for an image that others are built on, or that only tests use.
     """
 
     reference: str
@@ -88,7 +90,7 @@ DATA_SCI_PY = Image("acme/data-sci-py:2.0", ROOT / "examples/data-sci-py", KERNE
 
 
 def _byo_image(name: str, parent: Image) -> Image:
-    """Return an example of an image that a user brings along."""
+    """Return an example of a user's own image."""
     folder = ROOT / "examples" / name.partition(":")[0]
     return Image(f"acme/{name}", folder, parent.reference, pinned=True, deployed=False)
 
@@ -156,7 +158,7 @@ def _one_at_a_time() -> Iterator[None]:
 
 
 class ImageBuilds:
-    """Builds images with one builder, each after the image that it stands on."""
+    """Builds images with one builder, each after the image that it is built on."""
 
     def __init__(self, builder: Builder, base_image: str | None) -> None:
         self.builder = builder
@@ -166,7 +168,7 @@ class ImageBuilds:
         self._tempdir = TemporaryDirectory(prefix="gateway-provisioners-images-")
 
     def close(self) -> None:
-        """Remove what was made on the way."""
+        """Remove temporary files."""
         self._tempdir.cleanup()
 
     @cached_property
@@ -182,7 +184,7 @@ class ImageBuilds:
         return hashlib.sha256(self.wheel.read_bytes()).hexdigest()
 
     def parent(self, image: Image) -> Image | str | None:
-        """Return what an image stands on: one of ours, or the reference of another."""
+        """Return the image that another is built on: one of ours, or the reference of another."""
         if image.parent is None:
             return None
         if self.replaces_bases:
@@ -192,7 +194,7 @@ class ImageBuilds:
 
     @property
     def replaces_bases(self) -> bool:
-        """True when images of ours take the place of published bases."""
+        """True when images of ours replace published bases."""
         return self.base == "foundation"
 
     def build_arguments(self, image: Image) -> dict[str, str]:
@@ -316,15 +318,15 @@ def _image_builds(wanted: Sequence[Image]) -> Iterator[ImageBuilds]:
 
 @contextmanager
 def container(image: Image, folder: Path) -> Iterator[list[str]]:
-    """Give the words that run a bash script in a new container of the image, as ``Builder.shell`` says.
+    """Give a command that runs a bash script in a new container of the image: see ``Builder.shell``.
 
     The image is built first where the builder does not have it.
     """
     with ExitStack() as stack:
         with _image_builds([image]) as builds:
             builds.build(image)
-            words = stack.enter_context(builds.builder.shell(image.reference, folder))
-        yield words
+            command = stack.enter_context(builds.builder.shell(image.reference, folder))
+        yield command
 
 
 def ensure(references: Sequence[str] = ()) -> list[Built]:
@@ -359,7 +361,7 @@ def _build_and_report(references: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Build, then say what each image weighs and where it is."""
+    """Build, then print the size and the archive of each image."""
     parser = argparse.ArgumentParser(prog="python -m ci.images", description="Build the images.")
     parser.add_argument("references", nargs="*", metavar="REFERENCE", help="default: all")
     references = parser.parse_args().references

@@ -28,7 +28,7 @@ def kernel_name(notebook: Path) -> str:
 def execute(notebook: Path, server_url: str, kernel_name: str, into: Path) -> tuple[Path, Path]:
     """Execute a notebook on a kernel of that name; return the executed notebook and its HTML page.
 
-    What a failing notebook had printed until then is written as well. Raises CommandError when a cell
+    The outputs of a failing notebook so far are written as well. Raises CommandError when a cell
     fails or the kernel cannot be started.
     """
     client = GatewayClient.instance()
@@ -40,7 +40,7 @@ def execute(notebook: Path, server_url: str, kernel_name: str, into: Path) -> tu
     into.mkdir(parents=True, exist_ok=True)
     executed, page = into / notebook.name, into / f"{notebook.stem}.html"
     try:
-        # Given here as well, since GatewayKernelManager does not look at its own kernel_name.
+        # Given here as well, since GatewayKernelManager ignores its own kernel_name.
         runner.execute(kernel_name=kernel_name)
     except (CellExecutionError, HTTPError) as error:
         raise CommandError(f"{notebook.name}: {error}") from error

@@ -1,4 +1,4 @@
-"""Make what a release publishes, in dist/: wheel, sdist, chart, images, their contents, and the notes.
+"""Make what a release publishes, in dist/: wheel, sdist, chart, images, bills of materials, and the notes.
 
 Run as ``python -m ci.package [PART ...]``. HELM_SIGN_KEY is the name of a key in the keyring HELM_KEYRING:
 with it, the chart's archive gets its provenance beside it.
@@ -54,7 +54,7 @@ def image_archives() -> None:
 
 
 def notes() -> None:
-    """Write what CHANGELOG.md says of this version."""
+    """Write the changelog's section of this version."""
     (DIST / "release-notes.md").write_text(release_notes())
 
 

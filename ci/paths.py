@@ -21,5 +21,5 @@ def version() -> str:
     text = (ROOT / "python/gateway_provisioners/_version.py").read_text()
     found = re.search(r'__version__ = "([^"]+)"', text)
     if found is None:
-        raise RuntimeError("python/gateway_provisioners/_version.py does not say __version__")
+        raise RuntimeError("python/gateway_provisioners/_version.py does not set __version__")
     return found.group(1)

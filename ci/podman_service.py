@@ -12,7 +12,7 @@ from ci import debian
 from ci.private_engine import CGROUPS, PrivateEngine
 
 PACKAGES = ("podman", "runc", "netavark", "aardvark-dns")
-# Any image from any place: whether a client may use the service is decided elsewhere.
+# Images of any source: access to the socket decides who may use the service.
 _POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
 # runc, and limits that a root without CAP_SYS_RESOURCE can have.
 _CONTAINERS = """
@@ -66,13 +66,13 @@ exec tini -- "$@"
 """
 
     def command(self) -> Path:
-        """Make the command `podman` for what the service has, while that is up; return its folder."""
+        """Make a command `podman` that works on the service's storage while it is up; return its folder."""
         variables = self._environment(debian.unpacked(PACKAGES)).items()
-        words = ["nsenter", f"--target={self._first_process()}", "--mount", "--pid", "--", "env"]
-        words += [*(f"{name}={value}" for name, value in variables), "podman"]
+        command = ["nsenter", f"--target={self._first_process()}", "--mount", "--pid", "--", "env"]
+        command += [*(f"{name}={value}" for name, value in variables), "podman"]
         program = self.folder / "bin/podman"
         program.parent.mkdir(exist_ok=True)
-        program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
         program.chmod(0o755)
         return program.parent
 

@@ -1,6 +1,6 @@
 """The product as it landed before: its chart and its images, for tests of upgrade, adoption and rollback.
 
-`COMMIT` moves to the landing that was the last one, with the first change after it.
+The first change after a landing sets `COMMIT` to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VERSION = "1.0.0.dev0"
 GATEWAY = f"elyra/gateway:{VERSION}"
 KERNEL_PY = f"elyra/kernel-py:{VERSION}"
 
-# Runs in that checkout, with its own `ci`.
+# A program that runs in that checkout, with the `ci` there.
 _BUILD = "import json, sys; from ci.images import ensure; "
 _BUILD += (
     "json.dump([str(built.archive) for built in ensure(sys.argv[2:])], open(sys.argv[1], 'w'))"

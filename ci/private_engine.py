@@ -27,7 +27,7 @@ from ci.progress import step
 from ci.veth import Addresses, Veth, free_slot
 
 CGROUPS = Path("/sys/fs/cgroup")
-# For an engine to answer, and for the kernel to tear down killed processes; in seconds.
+# The limits for an engine to answer and for the kernel to tear down killed processes, in seconds.
 START_SECONDS = 30
 END_SECONDS = 15
 ASK_SECONDS = 0.1
@@ -63,24 +63,24 @@ class PrivateEngine(ABC):
     name: str
     closed: bool = True
 
-    # Its name in messages, the name of its socket, and which program each Debian package is needed for.
+    # Its name in messages, the name of its socket, and the Debian package of each program that it needs.
     kind: ClassVar[str]
     socket: ClassVar[str]
     tools: ClassVar[Mapping[str, str]]
-    # A script for the first process in its namespaces: it mounts, and becomes one that reaps and runs
-    # the words after it.
+    # A script for the first process in its namespaces: it mounts folders and becomes an init process, which
+    # runs the script's arguments.
     init: ClassVar[str]
 
     @abstractmethod
     def _prepare(self) -> tuple[Sequence[str], Mapping[str, str]]:
-        """Make its files; return the words that start it, and their environment.
+        """Make its files; return the command that starts it, and its environment.
 
         Raises UserError for what the machine lacks.
         """
 
     @abstractmethod
     def _cgroups(self) -> Iterable[Path]:
-        """Return the topmost cgroups of its containers, wherever there are such."""
+        """Return the topmost cgroups of its containers, wherever they exist."""
 
     @property
     def folder(self) -> Path:
@@ -121,7 +121,7 @@ class PrivateEngine(ABC):
             return
         debian.install_missing(self.tools, f"a {self.kind} of our own")
         if os.geteuid() != 0:
-            raise UserError(f"a {self.kind} of our own needs root; or use yours: ENGINE_HOST=...")
+            raise UserError(f"a {self.kind} of our own needs root; or name yours: ENGINE_HOST=...")
         with self._locked():
             if not self.answers():
                 with step(f"Start the {self.kind} {self.name}"):
@@ -133,7 +133,7 @@ class PrivateEngine(ABC):
 
         Raises CommandError when something is left.
         """
-        if not self.folder.exists() and not self._going.exists():
+        if not self.folder.exists() and not self._trash.exists():
             return
         with self._locked(), step(f"Remove the {self.kind} {self.name}"):
             self._end()
@@ -145,12 +145,12 @@ class PrivateEngine(ABC):
                 self.folder.parent.rmdir()
 
     def _remove_files(self) -> None:
-        """Remove its files as one, for the next to find all of them or none when this is interrupted."""
+        """Remove its files in one step: if this is interrupted, the next run finds all of them or none."""
         with suppress(FileNotFoundError):
-            shutil.rmtree(self._going)
+            shutil.rmtree(self._trash)
         with suppress(FileNotFoundError):
-            self.folder.rename(self._going)
-            shutil.rmtree(self._going)
+            self.folder.rename(self._trash)
+            shutil.rmtree(self._trash)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -160,7 +160,7 @@ class PrivateEngine(ABC):
             yield
 
     @property
-    def _going(self) -> Path:
+    def _trash(self) -> Path:
         """The folder of its files while they are being removed."""
         return self.folder.with_name(f"{self.name}.going")
 
@@ -174,18 +174,18 @@ class PrivateEngine(ABC):
 
     def _start(self) -> None:
         self.folder.mkdir(exist_ok=True, parents=True)
-        words = ["unshare", "--mount", "--propagation=slave", "--pid", "--mount-proc"]
-        words += ["--kill-child", f"--wd={self.folder}", "sh", "-c", self.init, self.name]
+        command = ["unshare", "--mount", "--propagation=slave", "--pid", "--mount-proc"]
+        command += ["--kill-child", f"--wd={self.folder}", "sh", "-c", self.init, self.name]
         if self.closed:
             if not self._slot.exists():
                 self._slot.write_text(str(free_slot()))
             self._veth.connect()
-            words = ["nsenter", f"--net={self._veth.namespace}", *words]
-        command, environment = self._prepare()
-        words += command
+            command = ["nsenter", f"--net={self._veth.namespace}", *command]
+        engine, environment = self._prepare()
+        command += engine
         pid = os.posix_spawnp(
-            words[0],
-            words,
+            command[0],
+            command,
             # Without the proxies of the process that starts it.
             {"PATH": os.environ["PATH"], **environment},
             file_actions=[

@@ -1,4 +1,4 @@
-"""The Debian root that images/foundation stands on, made from this machine's own apt sources."""
+"""The Debian root of images/foundation, made from this machine's own apt sources."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PACKAGES = ("ca-certificates", "netbase", "python3", "tini", "usr-is-merged")
 # apt prefers usrmerge, which brings the whole of Perl, to usr-is-merged, which is empty.
 UNWANTED = ("usrmerge", "perl-modules-5.36", "libgdbm6")
-UNPACKED_NOT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/doc/*")
+EXCLUDED = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/doc/*")
 LICENCES = "/usr/share/doc/*/copyright"
-# Nothing of this machine: neither its name, its name server nor where it gets packages from.
+# Nothing of this machine stays: neither its name, nor its name server, nor its package sources.
 HOOKS = (
     f'chroot "$1" apt-get --quiet --quiet --yes purge --auto-remove {" ".join(UNWANTED)}',
     'rm --recursive --force "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*',
@@ -28,7 +28,7 @@ HOOKS = (
 
 
 def apt_sources() -> str:
-    """Return this machine's apt sources for the suite, one line each, whichever files they stand in.
+    """Return this machine's apt sources for the suite, one line each, from all its files.
 
     Raises UserError when it has none.
     """
@@ -52,7 +52,7 @@ def debian_root() -> Path:
 
     Raises UserError when this machine cannot make one.
     """
-    recipe = repr((SUITE, PACKAGES, UNPACKED_NOT, LICENCES, HOOKS))
+    recipe = repr((SUITE, PACKAGES, EXCLUDED, LICENCES, HOOKS))
     archive = (
         cache() / f"rootfs/debian-{SUITE}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.tar"
     )
@@ -65,13 +65,13 @@ def debian_root() -> Path:
         )
     archive.parent.mkdir(parents=True, exist_ok=True)
     partial = archive.with_suffix(".partial.tar")
-    words = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-    words += [f"--dpkgopt=path-exclude={pattern}" for pattern in UNPACKED_NOT]
-    words += [f"--dpkgopt=path-include={LICENCES}"]
-    words += [f"--customize-hook={hook}" for hook in HOOKS]
+    command = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
+    command += [f"--dpkgopt=path-include={LICENCES}"]
+    command += [f"--customize-hook={hook}" for hook in HOOKS]
     with step(f"Make a Debian {SUITE} root"):
         try:
-            run(*words, SUITE, partial, "-", stdin=apt_sources())
+            run(*command, SUITE, partial, "-", stdin=apt_sources())
             partial.replace(archive)
         finally:
             partial.unlink(missing_ok=True)

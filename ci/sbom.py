@@ -75,7 +75,7 @@ def _files(archive: Path) -> dict[str, bytes]:
 def _apply(layer: tarfile.TarFile, member: tarfile.TarInfo, found: dict[str, bytes]) -> None:
     path = PurePosixPath(member.name.lstrip("./"))
     if path.name.startswith(_WHITEOUT):
-        # It takes away what lower layers have: its namesake, or all that is in its folder.
+        # It hides files of lower layers: its namesake, or everything in its folder.
         gone = path.parent
         if path.name != _OPAQUE:
             gone /= path.name.removeprefix(_WHITEOUT)
@@ -104,7 +104,7 @@ def _debian(status: str) -> Iterator[PackageURL]:
 
 
 def _maven(stem: str, content: bytes) -> Iterator[PackageURL]:
-    """The artifacts that went into a jar; one that names none goes by its own name."""
+    """The artifacts inside of a jar; one that lists none counts by its file name."""
     with zipfile.ZipFile(io.BytesIO(content)) as jar:
         inside = [jar.read(name).decode() for name in jar.namelist() if _POM.search(name)]
     for text in inside:

@@ -27,7 +27,7 @@ TOOLS = {"mvn": "maven", "javac": "openjdk-17-jdk-headless"}
 
 
 def _toree() -> Path:
-    """Return Toree's assembly, from the cache or from PyPI: it is on no Maven repository."""
+    """Return Toree's assembly, from the cache or from PyPI: it is not in a Maven repository."""
     requirement = next(
         line for line in RUNTIME.read_text().splitlines() if line.startswith("toree==")
     )
@@ -78,8 +78,14 @@ def ensure() -> Path:
         )
     assembly = _toree()
     with step("Build the launcher of Scala kernels with Maven"):
-        words = ("--batch-mode", "--quiet", "--no-transfer-progress")
-        run("mvn", *words, f"--file={PROJECT}/pom.xml", f"-Dtoree.assembly={assembly}", "package")
+        arguments = ("--batch-mode", "--quiet", "--no-transfer-progress")
+        run(
+            "mvn",
+            *arguments,
+            f"--file={PROJECT}/pom.xml",
+            f"-Dtoree.assembly={assembly}",
+            "package",
+        )
     JAR.parent.mkdir(exist_ok=True)
     partial = JAR.with_suffix(".partial")
     shutil.copyfile(PROJECT / "target/toree-launcher.jar", partial)

@@ -10,7 +10,7 @@ set -euo pipefail
 shopt -s extglob
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Two cores are busy with that many; more would make kernels miss their start.
+# Keeps two cores busy; with more, kernels would miss their launch timeout.
 readonly AT_ONCE=3
 
 # timed NAME COMMAND...: run a step, then print the minutes it took
@@ -34,12 +34,12 @@ at_once() {
   run --numprocesses="${AT_ONCE}" --dist=loadfile --no-loadscope-reorder "$@"
 }
 
-# suites MARKS: all of them, without the tests that the marks exclude
+# suites MARKS: run all suites, without the tests that the marks exclude
 suites() {
   timed "the local cluster's program" go test -C ci/cluster ./...
   cluster_and_images
   timed "the Docker engine" .venv/bin/python -m ci.docker_engine up
-  # Tests that break the cluster would break those that share it. Beside them are those that have nothing to do with it.
+  # Tests that break the cluster would break others that use it: beside them run only suites that do not.
   timed "tests/cluster" at_once -m "$1" tests/cluster --ignore=tests/cluster/alone
   local -r others=(python/tests/!(cluster)/)
   at_once -m "$1" tests/cluster/alone "${others[@]#python/}"

@@ -100,8 +100,8 @@ class Veth:
         own, link, peer = Addresses(self.slot), self._link, self._link.replace("host", "node")
         try:
             run("ip", "-n", self.name, "link", "set", "lo", "up")
-            words = ("type", "veth", "peer", "name", peer, "netns", self.name)
-            run("ip", "link", "add", link, *words)
+            arguments = ("type", "veth", "peer", "name", peer, "netns", self.name)
+            run("ip", "link", "add", link, *arguments)
             run("ip", "-n", self.name, "addr", "add", f"{own.engine}/30", "dev", peer)
             run("ip", "-n", self.name, "link", "set", peer, "up")
             run("ip", "addr", "add", f"{own.host}/30", "dev", link)

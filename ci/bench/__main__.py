@@ -104,7 +104,7 @@ def _possible(names: Collection[str]) -> Collection[str]:
 
 @contextmanager
 def _load_logged(engine: str) -> Iterator[dict[str, Any]]:
-    """Say how busy the machine is before and after; give what the table is to say of both."""
+    """Print the load of the machine before and after; give the facts for the table's caption."""
     start = time.monotonic()
     about = _circumstances(engine)
     say(f"  {about['machine']}; load {about['load_before']:.1f}: the less, the better the numbers")
@@ -143,7 +143,7 @@ def bench(names: Collection[str]) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError("another bench runs") from error
+            raise UserError("another bench is running; wait until it has ended") from error
         # First, so that a missing engine is known before the 15 minutes on the cluster.
         engine = docker_engine.ensure() if schedule.DOCKER in names else None
         if on_cluster := set(names) - {schedule.DOCKER}:

@@ -16,7 +16,7 @@ import aiohttp
 from ci.clusters import Cluster
 from ci.commands import CommandError
 
-# The longest that a program or an object may take to appear or to vanish, and how often we look, in seconds.
+# The limit for a program or an object to appear or to vanish, and the pause between two looks, in seconds.
 TIMEOUT_SECONDS = 120
 LOOK_SECONDS = 0.1
 

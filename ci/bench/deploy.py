@@ -76,8 +76,8 @@ class Sides:
         return iter((self.ours, self.peer))
 
 
-def _kubectl(cluster: Cluster, *words: str, stdin: str = "") -> str:
-    return run(cluster.kubectl, f"--kubeconfig={cluster.kubeconfig}", *words, stdin=stdin)
+def _kubectl(cluster: Cluster, *arguments: str, stdin: str = "") -> str:
+    return run(cluster.kubectl, f"--kubeconfig={cluster.kubeconfig}", *arguments, stdin=stdin)
 
 
 NAMESPACES = {"ours": "gp-bench-ours", "peer": "gp-bench-peer", "bare": "gp-bench-bare"}
@@ -87,8 +87,8 @@ def _remove(cluster: Cluster) -> None:
     kwok_node.remove(cluster, NAMESPACES["ours"])
     for namespace in NAMESPACES.values():
         # Idle kernels need no grace period; a namespace that is deleted would give them 30 seconds.
-        words = ("delete", "pods", "--all", "--now", "--wait=false")
-        _kubectl(cluster, f"--namespace={namespace}", *words)
+        arguments = ("delete", "pods", "--all", "--now", "--wait=false")
+        _kubectl(cluster, f"--namespace={namespace}", *arguments)
     _kubectl(cluster, "delete", "namespace", "--ignore-not-found", "--wait", *NAMESPACES.values())
     _kubectl(
         cluster, "delete", "flowschema", "--ignore-not-found", *idle_requests.names(NAMESPACES)
@@ -144,8 +144,8 @@ async def _install_ours(cluster: Cluster, built_as: str) -> tuple[str, str]:
         wait=True,
     )
     release = Release(cluster, NAMESPACES["ours"], RELEASE)
-    words = ("get", "deployment", "--output", "jsonpath={..serviceAccountName}")
-    return release.token(), release.kubectl(*words).strip()
+    arguments = ("get", "deployment", "--output", "jsonpath={..serviceAccountName}")
+    return release.token(), release.kubectl(*arguments).strip()
 
 
 @asynccontextmanager

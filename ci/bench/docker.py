@@ -117,7 +117,7 @@ async def _idle(samples: Samples, sides: DockerSides) -> None:
 
 
 async def measure(engine: DockerEngine) -> tuple[Samples, list[str]]:
-    """Measure both sides beside the engine; return the samples, and what failed in words."""
+    """Measure both sides beside the engine; return the samples, and the failures in words."""
     samples = no_samples()
     async with docker_sides.running(engine) as sides:
         await warm_up(sides, sides.bare)

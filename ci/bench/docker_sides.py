@@ -74,14 +74,14 @@ class _Installation:
     settings: dict[str, str]
 
     def kernelspecs(self, prefix: Path) -> None:
-        """Make them with the side's own `jupyter docker-spec`; both take the same words."""
-        for kernel, image, *words in (
+        """Make them with the side's own `jupyter docker-spec`; both take the same arguments."""
+        for kernel, image, *arguments in (
             (KERNEL, self.image, "--launch-timeout", _LAUNCH_SECONDS),
             (MISSING, "gp-bench/missing:1.0"),
             (ENDING, self.image, "--language", "Scala"),
         ):
             command = (self.commands / "jupyter-docker-spec", "install", "--prefix", prefix)
-            options = ("--kernel-name", kernel, "--image-name", image, *words)
+            options = ("--kernel-name", kernel, "--image-name", image, *arguments)
             run(*command, *options, env=self._environment(prefix))
 
     def _environment(self, home: Path) -> dict[str, str]:

@@ -101,9 +101,9 @@ async def _serve(ip: str, count: int) -> None:
 @asynccontextmanager
 async def running(ip: str, count: int) -> AsyncIterator[list[ConnectionInfo]]:
     """Run that many fake kernels on this address for the length of the block."""
-    words = [sys.executable, "-m", "ci.bench.fake_kernels", "--ip", ip, "--count", str(count)]
+    command = [sys.executable, "-m", "ci.bench.fake_kernels", "--ip", ip, "--count", str(count)]
     process = await asyncio.create_subprocess_exec(
-        *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24
     )
     assert process.stdin is not None  # noqa: S101 - they are pipes
     assert process.stdout is not None  # noqa: S101

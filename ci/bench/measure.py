@@ -1,4 +1,4 @@
-"""Starts, executions and idleness: the two sides take turns, so that a drift of the machine meets both."""
+"""Starts, executions and idleness: the two sides take turns, so that a drift of the machine affects both."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ IDLE_FEW = 5
 IDLE_MANY = 20
 BATCH = 5
 IDLE_SECONDS = 30
-# After something was removed or started: what the node does then is not the next one's to pay for.
+# After a removal or a start: the work that it leaves the node must not slow the next measurement.
 SETTLE_SECONDS = 2.0
 SETTLE_IDLE_SECONDS = 10.0
 

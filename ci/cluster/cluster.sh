@@ -6,9 +6,9 @@ cache=${GP_CACHE:-${XDG_CACHE_HOME:-${HOME:?set HOME or GP_CACHE}/.cache}/gatewa
 command -v go >/dev/null || { echo "cluster: Go is missing: install Go 1.24 or newer" >&2; exit 1; }
 case $cache in
 /*) ;;
-*) echo "cluster: GP_CACHE=$cache: it must be an absolute path" >&2; exit 2 ;;
+*) echo "cluster: GP_CACHE=$cache must be an absolute path" >&2; exit 2 ;;
 esac
-# Two checkouts may be of two minds about how a cluster is made: each has a program of its own.
+# Two checkouts may make clusters in different ways: each has a program of its own.
 program=$cache/program-$(printf %s "$here" | cksum | cut -d ' ' -f 1)
 mkdir -p "$cache"
 go build -C "$here" -o "$program" .

@@ -17,7 +17,7 @@ PORT = 8888
 def install(cluster: Cluster, namespace: str) -> str:
     """Deploy it into a namespace, wait until it is ready, and return its token.
 
-    Its pods do not meet Pod Security `restricted`: the namespace may not demand that.
+    Its pods do not meet Pod Security `restricted`: the namespace must not require that.
     """
     token = secrets.token_hex(24)
     secret = {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes again everything in the repository that is made from something else in it.
+# Regenerates every generated file of the repository.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 

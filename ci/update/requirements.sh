@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Resolve what the project environment and the images install, for every Python from 3.10 on.
-# Versions already written down are kept where they still fit; `--upgrade` as an argument looks for newer ones.
+# Versions that are pinned already are kept where they still fit; `--upgrade` as an argument looks for newer ones.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -11,9 +11,9 @@ resolve() {
 
 resolve "$@" --strip-extras --extra test --extra lint --extra release python/pyproject.toml --output-file python/constraints.txt
 
-# The images install with the same versions, and only what their registry files hash to.
+# The images install the same versions, and only files with these hashes.
 for image in kernel-py kernel-r kernel-scala gateway; do
-  # The folders's own wishes beside our wheel's: `gateway` has none, it is two extras of the wheel.
+  # An image's own requirements beside our wheel's. `gateway` has none: it is two extras of the wheel.
   case "${image}" in
     kernel-r | kernel-scala) wishes=(python/pyproject.toml) ;; # while it is built
     kernel-py) wishes=(python/pyproject.toml images/kernel-py/requirements.in) ;;

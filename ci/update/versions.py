@@ -1,4 +1,4 @@
-"""Writes the version of the package wherever else it stands: in the chart, in Dockerfiles and on pages."""
+"""Writes the version of the package into all places that repeat it: the chart, Dockerfiles and pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 # What Python's and Helm's rules for versions have in common.
 VERSION = r"\d+\.\d+\.\d+"
 PLACES = ("README.md", "charts", "ci/peer", "docs", "examples", "images", "python/README.md")
-# By the end of a file's name: what stands before the version.
+# By the end of a file's name: the text before the version.
 BEFORE = {
     "Dockerfile": r"^ARG VERSION=",
     "Chart.yaml": r'^(?:version: |appVersion: "|      image: elyra/[a-z-]+:)',

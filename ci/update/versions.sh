@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The version, wherever it stands, from python/gateway_provisioners/_version.py.
+# The version, in all places that repeat it, from python/gateway_provisioners/_version.py.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

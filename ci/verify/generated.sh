@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The repository holds exactly what ci/update generates: runs it in a copy and shows any difference.
+# Generated files are up to date: run ci/update in a copy of the repository and show any difference.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

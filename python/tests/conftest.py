@@ -12,9 +12,9 @@ settings.register_profile(
 settings.load_profile("no-deadline")
 settings.register_profile("fast", settings.get_profile("no-deadline"), max_examples=20)
 
-# These break the cluster, each for the others as well.
+# These break the cluster, for one another as well.
 _ALONE = "tests/cluster/alone"
-# Begun last, these would be what all wait for: each takes minutes.
+# Each takes minutes: begun last, they would prolong the whole run.
 _LONGEST = (
     _ALONE,
     "tests/cluster/test_gateway_crashes.py",

@@ -1,4 +1,4 @@
-"""The demo as it is run, and what it must have left of its notebooks."""
+"""Runs of the demo, and the check of the notebooks that they leave."""
 
 import sys
 
@@ -7,18 +7,18 @@ import nbformat
 from ci.paths import ROOT
 from programs import program
 
-# At least so many a notebook draws.
+# The least number of pictures in a notebook.
 PICTURES = {"cars": 2, "licences": 3, "wine": 3}
 NOTEBOOKS = sorted((ROOT / "examples/notebooks").glob("*.ipynb"))
 
 
 async def demo(*arguments, **variables):
-    """Run it; return what it said."""
+    """Run the demo; return its output."""
     return await program(sys.executable, "-m", "ci.demo", *arguments, cwd=ROOT, **variables)
 
 
 def check_results(said, folder):
-    """Every notebook has run to its end, without an error, and has drawn what it draws."""
+    """Check that every notebook has run to its end, without an error and with its pictures."""
     assert NOTEBOOKS
     for notebook in NOTEBOOKS:
         result, page = (folder / f"{notebook.stem}{end}" for end in (".ipynb", ".html"))

@@ -5,7 +5,7 @@ import os
 
 
 async def program(executable, *arguments, cwd=None, **environment):
-    """Run it with these variables added; return what it said."""
+    """Run it with these variables added; return its output."""
     process = await asyncio.create_subprocess_exec(
         executable,
         *arguments,

@@ -11,7 +11,7 @@ async def within_timeout(awaitable):
 
 
 async def eventually(condition):
-    """Call `condition` until its awaitable gives a true value, and return that."""
+    """Call `condition` until its awaitable gives a true value; return that."""
 
     async def poll():
         while not (value := await condition()):  # noqa: ASYNC110 - another program's state has no event here

@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Show a failed test what its gateway and its cluster said meanwhile."""
+    """Add the gateway's log and the cluster's events to the report of a failed test."""
     report = yield
     chart = getattr(item, "funcargs", {}).get("chart")
     if report.failed and chart is not None:

@@ -146,7 +146,7 @@ class Namespace:
 
     @contextlib.asynccontextmanager
     async def without_role(self):
-        """The gateway's RoleBinding taken away."""
+        """A namespace without the gateway's RoleBinding."""
         bindings = json.loads(await self.run("get", "rolebindings", "-o", "json"))
         for item in bindings["items"]:
             await self.run("delete", "rolebinding", item["metadata"]["name"])

@@ -10,25 +10,25 @@ from ci.paths import ROOT
 
 
 @dataclass(frozen=True)
-class Says:
-    """A language's words for what every kernel has to do."""
+class Code:
+    """A language's code for the steps of the tests."""
 
     variable: str
     read: str
-    who: str
+    user: str
     endless: str
 
 
-PYTHON = Says(
+PYTHON = Code(
     "x = 6 * 7",
     "print(globals().get('x', 'gone'))",
     "import os; print(f'{os.getuid()}:{os.getgid()}')",
     "print('busy', flush=True)\nwhile True: pass",
 )
-BASH = Says(
+BASH = Code(
     "x=42", 'echo "${x:-gone}"', 'echo "$(id -u):$(id -g)"', "echo busy; while :; do :; done"
 )
-R = Says(
+R = Code(
     "x <- 6 * 7",
     "cat(if (exists('x')) x else 'gone')",
     "cat(system('echo $(id -u):$(id -g)', intern = TRUE))",
@@ -67,16 +67,16 @@ async def brought(cluster, chart):
 
 @pytest.mark.parametrize("name", KERNELS)
 async def test_a_kernel_is_used_and_ends(brought, gateway, namespace, name):
-    _, says, user = KERNELS[name]
+    _, code, user = KERNELS[name]
     kernel_id = await gateway.start(name)
     async with gateway.channels(kernel_id) as kernel:
-        await kernel.execute(says.variable)
-        assert (await kernel.execute(says.who)).text.strip() == user
-        await kernel.execute(says.endless, on_busy=lambda: gateway.interrupt(kernel_id))
-        assert (await kernel.execute(says.read)).text.strip() == "42"
+        await kernel.execute(code.variable)
+        assert (await kernel.execute(code.user)).text.strip() == user
+        await kernel.execute(code.endless, on_busy=lambda: gateway.interrupt(kernel_id))
+        assert (await kernel.execute(code.read)).text.strip() == "42"
     await gateway.restart(kernel_id)
     async with gateway.channels(kernel_id) as kernel:
-        assert (await kernel.execute(says.read)).text.strip() == "gone"
+        assert (await kernel.execute(code.read)).text.strip() == "gone"
     await gateway.delete(kernel_id)
     await namespace.wait_gone(kernel_id)
 

@@ -83,7 +83,7 @@ async def run_pod(namespace, manifest):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def kernelspecs(kubectl, namespace):
-    """A folder of the claim `kernelspecs`, with what `jupyter k8s-spec install` makes in it."""
+    """A folder of the claim `kernelspecs`, with a kernelspec by `jupyter k8s-spec install`."""
     name = f"gp-test-{uuid.uuid4().hex[:8]}"
     size = {"storage": "1Mi"}
     volume = {"capacity": size, "accessModes": ["ReadWriteMany"], "hostPath": {"path": "/tmp"}}

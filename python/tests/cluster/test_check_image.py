@@ -17,7 +17,7 @@ USES = [
 
 
 async def check(*arguments):
-    """The exit code, and all that it said."""
+    """The exit code, and all output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ci.check_image", *arguments),
         cwd=ROOT,
@@ -30,7 +30,7 @@ async def check(*arguments):
 
 @pytest.fixture(scope="module", autouse=True)
 def built():
-    """The images, in the engine."""
+    """The images, in the builder's storage."""
     peer_images.register()
     references = [image.reference for image in images.BYO_IMAGES]
     images.ensure([*references, peer_images.PEER_KERNEL_PY.reference])
@@ -62,20 +62,20 @@ async def test_an_image_of_gateway_provisioners_0_5_0():
     assert "warning  python kernel: its log contains KERNEL_LAUNCH_KEY" in output
 
 
-async def test_what_the_image_lacks_is_shown_in_its_own_words():
+async def test_the_message_of_the_start_script_is_shown():
     code, output = await check(images.FROM_DOCKER_STACKS.reference, "--language", "r")
     assert code == 1
     assert "PROBLEM  r kernel: it ended with exit code 69 before it reported" in output
     assert "| bootstrap-kernel: no runtime for 'r' in this image: Rscript is not in PATH" in output
     assert output.endswith(
-        f"error: 1 problem(s): kernels cannot run in {images.FROM_DOCKER_STACKS.reference} as it is\n"
+        f"error: 1 problem: kernels cannot run in {images.FROM_DOCKER_STACKS.reference} as it is\n"
     )
 
 
 async def test_an_image_without_launchers():
     code, output = await check(images.DEBIAN.reference)
     assert code == 1
-    assert "warning  user: the image's is root" in output
+    assert "warning  user: the image runs as root" in output
     assert "error: no launcher is below /usr/local/bin/kernel-launchers in elyra/debian" in output
 
 

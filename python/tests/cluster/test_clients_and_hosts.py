@@ -1,10 +1,9 @@
-"""Stock clients of our gateway, and stock hosts of our provisioner."""
+"""Stock clients of our gateway, and our provisioner in stock host processes."""
 
 import asyncio
 import contextlib
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
 from ci import images
-from ci.gateway_access import jupyter_server
+from ci.gateway_access import free_port, jupyter_server
 from ci.gateway_client import Gateway, Refused
 from programs import program
 from timeouts import TIMEOUT_SECONDS, within_timeout
@@ -57,7 +56,7 @@ async def test_nbclient_runs_a_notebook(jupyterlabs_server, tmp_path):
 
 
 async def test_jupyterlab_shows_why_a_kernel_did_not_start(chart, jupyterlabs_server):
-    """JupyterLab opens a notebook by asking its server for a session, and shows what that answers."""
+    """JupyterLab opens a notebook by asking its server for a session, and shows the error message."""
     await chart.upgrade({"kernels": {"nowhere": {"image": "acme/nowhere:1"}}})
     session = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": "nowhere"}}
     async with Gateway(jupyterlabs_server, "") as lab:
@@ -147,12 +146,6 @@ async def host(*command, port, environment):
     finally:
         process.terminate()
         await process.wait()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def use(client, namespace):

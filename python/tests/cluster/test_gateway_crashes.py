@@ -43,7 +43,7 @@ async def crashing(chart, namespace):
 
 @pytest.fixture
 def crash(chart, namespace):
-    """Have the gateway crash at a step of what is done to it in the block; it runs again afterwards."""
+    """Have the gateway crash at a step of the operation in the block; it runs again afterwards."""
 
     @contextlib.asynccontextmanager
     async def crash(operation, number, moment):
@@ -149,7 +149,7 @@ async def test_a_shutdown_that_was_begun_is_finished(
         await doomed.delete(kernel_id)
     async with next_gateway() as gateway:
         if moment == "before":
-            # The kernel had its own word to end from the client's gateway already, and is started anew.
+            # The kernel itself has been asked to end before that step, so it is started anew.
             await alive(gateway, kernel_id)
             await gateway.delete(kernel_id)
         await namespace.wait_no_kernels()

@@ -211,7 +211,7 @@ async def test_a_profile_is_picked_as_a_kernel(gateway, namespace):
         assert (await kernel.execute("print(open('/notes/owner').read())")).text == "alice\n"
 
 
-async def test_what_clients_ask_for_is_granted_within_the_policy(gateway, namespace):
+async def test_requests_within_the_policy_are_granted(gateway, namespace):
     env = {"KERNEL_MEMORY": "0.25Gi", "KERNEL_CPUS": "0.05", "KERNEL_GID": "2000"}
     async with gateway.kernel("python3", **env) as kernel:
         [pod] = await namespace.objects("pods", kernel.kernel_id)
@@ -233,7 +233,7 @@ async def test_what_clients_ask_for_is_granted_within_the_policy(gateway, namesp
     ],
     ids=lambda value: str(value)[:30],
 )
-async def test_a_forbidden_wish_is_refused_with_the_rule(gateway, env, status, message):
+async def test_a_forbidden_request_is_refused_with_the_rule(gateway, env, status, message):
     answer = await refused(gateway, "python3", **env)
     assert answer.status == status
     assert message in answer.message

@@ -5,6 +5,7 @@ import base64
 
 import pytest
 import pytest_asyncio
+from kernel_deaths import execute_to_death
 
 from ci import images
 from ci.gateway_client import Refused
@@ -34,7 +35,7 @@ async def gateway(chart):
         yield gateway
 
 
-async def test_what_a_user_does(gateway):
+async def test_the_session_of_a_user(gateway):
     async with gateway.kernel("r") as kernel:
         info = await kernel.request_reply("shell", "kernel_info_request", {})
         assert info["language_info"]["name"] == "R"
@@ -82,14 +83,7 @@ async def test_five_kernels_at_once(gateway, namespace):
 async def test_a_kernel_that_hits_its_memory_limit_is_restarted(gateway, namespace):
     async with gateway.kernel("small_r") as kernel:
         [before] = await namespace.names("pods", kernel.kernel_id)
-        request = {"code": FILL_MEMORY, "silent": False, "store_history": False}
-        await kernel.send("shell", "execute_request", {**request, "allow_stdin": False})
-        states = []
-        while not {"restarting", "idle"} <= set(states):
-            message = await kernel.receive()
-            if message["header"]["msg_type"] == "status":
-                state = message["content"]["execution_state"]
-                states = [*states, state] if "restarting" in states else [state]
+        await execute_to_death(kernel, FILL_MEMORY)
         assert (await kernel.execute("cat('alive')")).text == "alive"
         assert await namespace.names("pods", kernel.kernel_id) != [before]
 
@@ -101,7 +95,7 @@ async def test_a_kernel_that_hits_its_memory_limit_is_restarted(gateway, namespa
         ("encrypted_r", "none", "encryption of the kernel's channels is required and needs Curve"),
     ],
 )
-async def test_what_the_image_cannot_do(gateway, name, mode, said):
+async def test_requests_that_the_image_cannot_meet(gateway, name, mode, said):
     with pytest.raises(Refused) as refusal:
         await gateway.start(name, KERNEL_SPARK_CONTEXT_INIT_MODE=mode)
     assert refusal.value.reason == "ContainerExited"

@@ -5,6 +5,7 @@ import base64
 import json
 
 import pytest
+from kernel_deaths import execute_to_death
 
 from ci.gateway_client import Gateway, Refused
 
@@ -94,23 +95,7 @@ async def test_a_deleted_kernel_leaves_nothing(gateway, namespace):
 
 async def test_a_dying_kernel_is_restarted_under_its_id(gateway):
     async with gateway.kernel() as kernel:
-        await kernel.send(
-            "shell",
-            "execute_request",
-            {
-                "code": "import os; os._exit(3)",
-                "silent": False,
-                "store_history": False,
-                "allow_stdin": False,
-                "user_expressions": {},
-            },
-        )
-        states = []
-        while not {"restarting", "idle"} <= set(states):
-            message = await kernel.receive()
-            if message["header"]["msg_type"] == "status":
-                state = message["content"]["execution_state"]
-                states = [*states, state] if "restarting" in states else [state]
+        await execute_to_death(kernel, "import os; os._exit(3)")
         assert (await kernel.execute("print('alive')")).text == "alive\n"
 
 
@@ -128,7 +113,7 @@ async def test_the_environment_of_a_kernel(gateway, namespace):
     """The client's variables arrive, through the Secret; the gateway's own and the keys do not."""
     code = "import os, json; print(json.dumps(dict(os.environ)))"
     async with gateway.kernel(KERNEL_TEAM="$(HOME) {{ x }}\nhostPID: true") as kernel:
-        environment = __import__("json").loads((await kernel.execute(code)).text)
+        environment = json.loads((await kernel.execute(code)).text)
         assert environment["KERNEL_TEAM"] == "$(HOME) {{ x }}\nhostPID: true"
         assert environment["KERNEL_ID"] == kernel.kernel_id
         for name in ("KG_AUTH_TOKEN", "GP_RESPONSE_IP", "KERNEL_LAUNCH_KEY"):

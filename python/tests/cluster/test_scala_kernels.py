@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest_asyncio
+from kernel_deaths import execute_to_death
 
 from ci import images
 from ci.demo_notebooks import SCALA_VARIABLES
@@ -81,21 +82,5 @@ async def test_five_at_once(gateway, namespace):
 
 async def test_a_kernel_beyond_its_memory_limit_is_restarted_under_its_id(gateway):
     async with gateway.kernel("greedy_scala") as kernel:
-        await kernel.send(
-            "shell",
-            "execute_request",
-            {
-                "code": FILL_MEMORY,
-                "silent": False,
-                "store_history": False,
-                "allow_stdin": False,
-                "user_expressions": {},
-            },
-        )
-        states = []
-        while not {"restarting", "idle"} <= set(states):
-            message = await kernel.receive()
-            if message["header"]["msg_type"] == "status":
-                state = message["content"]["execution_state"]
-                states = [*states, state] if "restarting" in states else [state]
+        await execute_to_death(kernel, FILL_MEMORY)
         assert (await kernel.execute('println("alive")')).text == "alive\n"

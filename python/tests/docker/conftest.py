@@ -20,7 +20,7 @@ def engine():
 @pytest.fixture(scope="session")
 def podman():
     """podman's, likewise."""
-    return _with_kernel(docker_engine.brought_up(docker_engine.PODMAN))
+    return _with_kernel(docker_engine.bring_up(docker_engine.PODMAN))
 
 
 def _with_kernel(engine):

@@ -17,7 +17,7 @@ class GatewayHost:
     """Starts one process after the other on the same folders.
 
     Args:
-        host: of whose kernels; its kernelspec is `test`.
+        host: the host of the kernels; the kernelspec is `test`.
     """
 
     def __init__(self, host, folder, port):

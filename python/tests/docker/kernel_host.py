@@ -1,4 +1,4 @@
-"""A host of jupyter_client whose kernels are on the tests' engine: bare kernel managers, and no gateway."""
+"""A host process of jupyter_client: bare kernel managers without a gateway, on the tests' engine."""
 
 import asyncio
 import contextlib
@@ -21,15 +21,6 @@ EVERY_ENGINE = {
     "docker-swarm-provisioner": ("docker-swarm-provisioner", "engine"),
     "podman": ("docker-provisioner", "podman"),
 }
-
-
-async def wait_until(condition):
-    """Wait until the coroutine function gives something; return that."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not (found := await condition()):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(ASK_SECONDS)
-    return found
 
 
 class Kernel:
@@ -112,16 +103,16 @@ class Host:
             await manager.shutdown_kernel(now=True)
 
     async def refusal(self, *, env=None, **config):
-        """The words with which a kernel does not start."""
+        """The error message of a kernel that does not start."""
         with pytest.raises(web.HTTPError) as refusal:
             await self.manager(**config).start_kernel(env=env or {})
         return refusal.value.log_message
 
-    def command(self, *words):
+    def command(self, *arguments):
         """A patch that has the container run something else."""
         if self.is_swarm:
-            return {"TaskTemplate": {"ContainerSpec": {"Command": list(words)}}}
-        return {"Entrypoint": list(words[:1]), "Cmd": list(words[1:])}
+            return {"TaskTemplate": {"ContainerSpec": {"Command": list(arguments)}}}
+        return {"Entrypoint": list(arguments[:1]), "Cmd": list(arguments[1:])}
 
     def containers(self):
         """All containers of this host's kernels, as `docker inspect` shows them."""

@@ -70,11 +70,11 @@ def built(builder):
         builds.close()
 
 
-def test_what_a_build_mounts_is_not_in_the_image(builder, built):
+def test_mounts_of_a_build_are_not_in_the_image(builder, built):
     assert builder.run(built.reference, LEFT) == ""
 
 
-def test_an_image_is_found_again_by_what_it_was_built_from(builder, built):
+def test_an_image_is_found_again_by_the_hash_of_its_inputs(builder, built):
     again = ImageBuilds(builder, "foundation")
     try:
         assert builder.inputs_of(built.reference) == again.inputs(built)

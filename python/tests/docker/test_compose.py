@@ -61,7 +61,7 @@ def gateway_images(engine):
 
 @pytest.fixture(scope="module")
 def project(engine, gateway_images, tmp_path_factory):
-    """The project, up, with a kernel `test`; nothing of it may remain."""
+    """The running project, with a kernel `test`; nothing of it may remain."""
     folder = tmp_path_factory.mktemp("project")
     project = Project(engine, f"gp-test-{uuid.uuid4().hex[:8]}", folder)
     project.write_files(0)
@@ -147,10 +147,10 @@ async def test_the_docker_run_line_of_the_page(engine, gateway_images, tmp_path)
     environment = {**os.environ, "DOCKER_HOST": engine.host, "KG_AUTH_TOKEN": TOKEN}
     (tmp_path / "kernelspecs").mkdir()
     try:
-        for words in (script, spec):
+        for commands in (script, spec):
             await asyncio.to_thread(
                 subprocess.run,
-                ["bash", "-euc", words],
+                ["bash", "-euc", commands],
                 env=environment,
                 cwd=tmp_path,
                 check=True,

@@ -1,4 +1,4 @@
-"""Kernels in containers of real engines: what Swarm services do not have, or have in another way."""
+"""Kernels in containers of real engines: features that Swarm services lack, or have in another form."""
 
 import asyncio
 import json

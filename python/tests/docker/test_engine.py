@@ -1,4 +1,4 @@
-"""The engine that the tests run on: what reaches what, and that one of our own leaves nothing."""
+"""The engine that the tests run on: its networks, and the removal of one of our own."""
 
 import socket
 import subprocess
@@ -21,10 +21,10 @@ def container(engine):
     """A function that starts a container with a Python program and gives its name."""
     names = []
 
-    def start(*words, network="bridge"):
+    def start(*arguments, network="bridge"):
         names.append(f"gp-test-{uuid.uuid4().hex[:8]}")
         options = ["--detach", "--name", names[-1], "--network", network]
-        engine.cli("run", *options, images.KERNEL_PY.reference, "python3", "-c", *words)
+        engine.cli("run", *options, images.KERNEL_PY.reference, "python3", "-c", *arguments)
         return names[-1]
 
     yield start

@@ -9,10 +9,10 @@ import stat
 import aiohttp
 import pytest
 from gateway_host import TOKEN, GatewayHost
-from kernel_host import EVERY_ENGINE, wait_until
+from kernel_host import EVERY_ENGINE
 
 from ci.gateway_client import Refused
-from timeouts import within_timeout
+from timeouts import eventually, within_timeout
 
 # As many as there are calls that change something; see crash_at.py.
 STEPS = {
@@ -145,7 +145,7 @@ async def alive(client, kernel_id):
             async with client.channels(kernel_id) as kernel:
                 return (await kernel.execute("print(globals().get('x'))")).text.strip()
 
-    return await wait_until(answers)
+    return await eventually(answers)
 
 
 @pytest.mark.parametrize(

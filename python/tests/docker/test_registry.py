@@ -23,7 +23,7 @@ REGISTRY = images.Image(
 
 
 class Registry:
-    """A registry that the engine reaches at `address`, and what `docker login` leaves for it."""
+    """A registry that the engine reaches at `address`, and the files of `docker login` for it."""
 
     def __init__(self, engine, place, name, folder):
         self.place = place
@@ -38,8 +38,8 @@ class Registry:
         """The folder of a docker command that is logged in."""
         folder = self._folder / uuid.uuid4().hex
         folder.mkdir()
-        words = base64.b64encode(f"{USER}:{password}".encode()).decode()
-        content = {"auths": {self.address: {"auth": words}}}
+        credentials = base64.b64encode(f"{USER}:{password}".encode()).decode()
+        content = {"auths": {self.address: {"auth": credentials}}}
         (folder / "config.json").write_text(json.dumps(content))
         return folder
 
@@ -51,8 +51,8 @@ class Registry:
         self._engine.cli("rmi", name)
         return name
 
-    def forget(self, name):
-        """Remove an image of the engine's, if it has it."""
+    def remove(self, name):
+        """Remove an image from the engine, if it is there."""
         if self._engine.cli("images", "--quiet", name):
             self._engine.cli("rmi", "--force", name)
 
@@ -65,10 +65,10 @@ class Registry:
 
 @pytest.fixture(scope="module")
 def podman_with_registry():
-    """A podman that pulls from this one port of its own without TLS."""
+    """A podman of its own that pulls without TLS, from one port."""
     own = PodmanService(f"gp-test-{uuid.uuid4().hex[:8]}", insecure=["127.0.0.1:5000"])
     try:
-        engine = docker_engine.brought_up(own)
+        engine = docker_engine.bring_up(own)
         engine.load(images.ensure([images.KERNEL_PY.reference]))
         yield engine
     finally:
@@ -101,7 +101,7 @@ def registry(request, tmp_path_factory):
 def image(registry):
     name = registry.push_kernel()
     yield name
-    registry.forget(name)
+    registry.remove(name)
 
 
 @pytest.fixture
@@ -109,7 +109,9 @@ def host(hosts, registry):
     return hosts("docker-provisioner", registry.place)
 
 
-async def test_an_image_is_pulled_with_what_docker_login_stored(host, registry, image, monkeypatch):
+async def test_an_image_is_pulled_with_the_credentials_of_docker_login(
+    host, registry, image, monkeypatch
+):
     monkeypatch.setenv("DOCKER_CONFIG", str(registry.login()))
     async with host.kernel(image_name=image) as kernel:
         assert (await kernel.run("print(6 * 7)"))[1] == "42\n"

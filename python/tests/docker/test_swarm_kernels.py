@@ -1,4 +1,4 @@
-"""Kernels in Swarm services: what only they have."""
+"""Kernels in Swarm services: features that only they have."""
 
 import pytest
 

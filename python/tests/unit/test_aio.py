@@ -1,4 +1,4 @@
-"""Waiting, retrying, working by key and looping, with pauses of no length."""
+"""Waiting, retrying, working by key and looping, with pauses of zero seconds."""
 
 import asyncio
 import logging
@@ -194,7 +194,7 @@ async def test_background_attempts_are_finished(monkeypatch):
 # By key
 
 
-async def test_what_is_added_meanwhile_is_done_once_more():
+async def test_a_key_that_is_added_meanwhile_is_worked_on_once_more():
     work = Steps(lambda: (worker.add("a"), worker.add("a")), None)
     worker = KeyedWorker("inspect", work, AT_ONCE)
     worker.add("a")

@@ -26,7 +26,7 @@ def table(make=results.rows, **measured):
     return {row.title: row for row in make(samples)}
 
 
-def test_what_was_not_measured_has_no_row():
+def test_a_measurement_that_was_not_taken_has_no_row():
     assert list(table()) == ["Failed starts in this run"]
 
 

@@ -1,4 +1,4 @@
-"""ci.images: what is built again, what is not, and in which order; with a fake builder."""
+"""ci.images: which images are built again, and in which order; with a fake builder."""
 
 import contextlib
 import io
@@ -124,7 +124,7 @@ def archive(builder, image, base_image="foundation"):
         builds.close()
 
 
-def test_parents_come_first_and_only_what_belongs_is_in_the_context(world, builder):
+def test_parents_come_first_and_contexts_hold_only_what_they_need(world, builder):
     built = archive(builder, world["a/leaf:2"])
     assert builder.built == ["a/base:1", "a/middle:1", "a/leaf:2"]
     assert builder.contexts == [
@@ -161,7 +161,7 @@ def test_a_readme_is_not_part_of_an_image(world, builder):
         ("executable", ["a/leaf:2"]),
     ],
 )
-def test_a_change_rebuilds_what_stands_on_it(world, builder, change, rebuilt):
+def test_a_change_rebuilds_all_images_that_are_built_on_it(world, builder, change, rebuilt):
     first = archive(builder, world["a/leaf:2"])
     builder.built.clear()
     if change == "wheel":

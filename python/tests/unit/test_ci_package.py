@@ -1,4 +1,4 @@
-"""ci.package and ci.sbom: the notes of a release, and what is in an image."""
+"""ci.package and ci.sbom: the notes of a release, and the packages in an image."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""ci.scala_launcher: when the launcher of Scala kernels is built again; Maven takes no part."""
+"""ci.scala_launcher: when the launcher of Scala kernels is built again; with a fake Maven."""
 
 import pytest
 

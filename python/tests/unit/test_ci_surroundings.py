@@ -17,7 +17,7 @@ def machine(tmp_path, monkeypatch):
 
 
 def answering(monkeypatch, *names):
-    monkeypatch.setattr(builders, "_answers", lambda *words: words[0] in names)
+    monkeypatch.setattr(builders, "_answers", lambda *command: command[0] in names)
     monkeypatch.setattr(builders, "docker_answers", lambda: "docker" in names)
     monkeypatch.setattr("os.geteuid", lambda: 0)
 
@@ -48,7 +48,7 @@ def test_a_requested_builder_is_used_or_refused(monkeypatch):
 
 def test_a_machine_without_a_builder_is_refused(monkeypatch):
     answering(monkeypatch)
-    with pytest.raises(UserError, match="none of them answers here"):
+    with pytest.raises(UserError, match="buildah answers here: install one"):
         builders.find_builder()
 
 

@@ -84,7 +84,7 @@ func (t Tree) Ensure() error {
 	return nil
 }
 
-// Adopt moves a process among the daemons.
+// Adopt moves a process into the daemons' cgroup.
 func (t Tree) Adopt(pid int) error {
 	for _, hierarchy := range t.primary {
 		file := filepath.Join(hierarchy, t.name, daemons, "cgroup.procs")
@@ -128,7 +128,7 @@ func (t Tree) Processes() ([]int, error) {
 	return pids, nil
 }
 
-// Remove takes the cgroups away. They must be empty of processes.
+// Remove removes the cgroups. They must hold no processes.
 func (t Tree) Remove() error {
 	var problems []error
 	for _, hierarchy := range t.hierarchies {

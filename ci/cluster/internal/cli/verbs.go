@@ -75,7 +75,7 @@ func (c *call) noteOtherPrograms(n *node.Node, report *steps.Reporter) error {
 }
 
 // claim plans the cluster and keeps other runs from changing it until unlock is called. What an interrupted `down` has
-// left is taken away first.
+// left is removed first.
 func (c *call) claim(report *steps.Reporter) (n *node.Node, unlock func(), err error) {
 	for {
 		if n, err = c.plan(report); err != nil {

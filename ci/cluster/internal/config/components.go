@@ -14,7 +14,7 @@ type Component struct {
 	Argv []string
 	// Health answers with 200 when the program is ready; or it is the path of a socket, after "unix:".
 	Health string
-	// OnDemand says that the cluster is whole without it: it runs when the user starts it by its name.
+	// OnDemand says that the cluster is complete without it: it runs when the user starts it by its name.
 	OnDemand bool
 }
 

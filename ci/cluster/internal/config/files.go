@@ -33,7 +33,7 @@ func Files(p plan.Plan) ([]File, error) {
 	files := []File{
 		{p.Path("kubeadm.yaml"), kubeadm},
 		{p.Path("containerd.toml"), containerd},
-		// Pods that ask for the node's name resolution get the cluster's: the host's would point to a way out.
+		// Pods that ask for the node's name resolution get the cluster's: the host's servers cannot be reached.
 		{p.Path("resolv.conf"), []byte("nameserver " + p.DNSIP.String() + "\n")},
 	}
 	for path, data := range map[string]object{
@@ -158,7 +158,7 @@ func kubeProxy(p plan.Plan) object {
 		"clusterCIDR":      p.PodCIDR.String(),
 		"hostnameOverride": p.NodeName(),
 		"clientConnection": object{"kubeconfig": p.Conf("kube-proxy.conf")},
-		// Endpoints that change are the tests' daily bread: the default gathers changes for a second.
+		// Tests change endpoints all the time; the default gathers changes for a second.
 		"nftables": object{"minSyncPeriod": "100ms", "syncPeriod": "30s"},
 		// The limits of connection tracking are the whole machine's and not ours to change.
 		"conntrack": object{"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},

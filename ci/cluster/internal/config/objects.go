@@ -13,8 +13,8 @@ type Object struct {
 	Body map[string]any
 }
 
-// Corefile answers for the cluster. Nothing else exists from in here, which is said at once, instead of leaving callers
-// to wait for servers that cannot be reached.
+// Corefile answers for the cluster's names. All others do not exist here: it answers so at once, instead of leaving
+// callers to wait for servers that cannot be reached.
 const Corefile = `.:53 {
     errors
     health

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Hold waits until no other run holds the file or folder at a path. Closing what it returns lets go.
+// Hold waits until no other run holds the file or folder at a path. Closing what it returns releases it.
 func Hold(path string) (*os.File, error) {
 	file, err := os.Open(path)
 	if err != nil {

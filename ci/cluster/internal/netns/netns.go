@@ -1,5 +1,5 @@
-// Package netns makes a network namespace that the host reaches over one cable and that nothing can leave by another
-// way: it has no default route, and the host translates and forwards nothing for it.
+// Package netns makes a network namespace that is connected to the host by one veth pair and that nothing can leave by
+// another way: it has no default route, and the host translates and forwards nothing for it.
 package netns
 
 import (
@@ -17,7 +17,7 @@ import (
 	"gateway-provisioners/ci/cluster/internal/run"
 )
 
-// Ensure makes what is missing of the namespace, the cable and the host's routes.
+// Ensure makes what is missing of the namespace, the veth pair and the host's routes.
 //
 // Addresses are set before anything runs in the namespace: an address that is not yet local would be dialled outside.
 func Ensure(ctx context.Context, p plan.Plan) error {
@@ -27,7 +27,7 @@ func Ensure(ctx context.Context, p plan.Plan) error {
 		}
 	}
 	if !linkExists(p.HostLink) {
-		if err := cable(ctx, p); err != nil {
+		if err := connect(ctx, p); err != nil {
 			return fmt.Errorf("connect the network namespace: %w", err)
 		}
 	}
@@ -42,7 +42,7 @@ func Ensure(ctx context.Context, p plan.Plan) error {
 	})
 }
 
-func cable(ctx context.Context, p plan.Plan) error {
+func connect(ctx context.Context, p plan.Plan) error {
 	bits := fmt.Sprintf("/%d", p.LinkNet.Bits())
 	commands := [][]string{
 		{"ip", "-n", p.Name, "link", "set", "lo", "up"},
@@ -54,7 +54,7 @@ func cable(ctx context.Context, p plan.Plan) error {
 	}
 	for _, command := range commands {
 		if err := run.Quiet(ctx, command...); err != nil {
-			// Half a cable would be taken for a whole one the next time.
+			// The next run would take a pair without addresses for a complete one.
 			_ = run.Quiet(context.WithoutCancel(ctx), "ip", "link", "del", p.HostLink)
 			return err
 		}
@@ -62,7 +62,7 @@ func cable(ctx context.Context, p plan.Plan) error {
 	return nil
 }
 
-// Remove takes away what Ensure made. The routes go with the cable.
+// Remove takes away what Ensure made. The routes go with the pair.
 func Remove(ctx context.Context, p plan.Plan) error {
 	var problems []error
 	if linkExists(p.HostLink) {

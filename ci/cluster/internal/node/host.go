@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// hostFile, beside the clusters, keeps how the host was before the first of them came.
+// hostFile, beside the clusters, keeps the state of the host before the first of them was made.
 const hostFile = "host.json"
 
 // sysctls are the whole machine's settings that a kubelet changes.
@@ -35,7 +35,7 @@ type host struct {
 	Made []string `json:"made"`
 }
 
-// recordHost notes how the host is, unless an earlier cluster has done so.
+// recordHost stores the state of the host, unless an earlier cluster has done so.
 func recordHost(root string) error {
 	path := filepath.Join(root, hostFile)
 	if _, err := os.Stat(path); err == nil {
@@ -61,7 +61,7 @@ func recordHost(root string) error {
 	return writeFile(path, raw)
 }
 
-// restoreHost puts back what recordHost noted.
+// restoreHost restores what recordHost stored.
 func restoreHost(root string) error {
 	path := filepath.Join(root, hostFile)
 	raw, err := os.ReadFile(path)

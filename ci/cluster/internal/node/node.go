@@ -120,7 +120,7 @@ func (n *Node) onDemand(name string) bool {
 	return err == nil && component.OnDemand
 }
 
-// writeFile writes a file for root's eyes, whole or not at all.
+// writeFile writes a file that only root can read, whole or not at all.
 func writeFile(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 // statusTimeout bounds the questions that Status asks.
 const statusTimeout = 3 * time.Second
 
-// Status is how a cluster is, for people and for programs.
+// Status is a cluster's state, for people and for programs.
 type Status struct {
 	Name string `json:"name"`
 	// Running says that everything runs and answers, up to the cluster's DNS.
@@ -36,7 +36,7 @@ type Status struct {
 	DNSIP       string `json:"dnsIP"`
 }
 
-// ComponentStatus is how one component is.
+// ComponentStatus is one component's state.
 type ComponentStatus struct {
 	Name string `json:"name"`
 	// State is running, unhealthy, died or stopped.
@@ -46,7 +46,7 @@ type ComponentStatus struct {
 	Detail string     `json:"detail,omitempty"`
 }
 
-// Status asks every component and, where all are well, the node and its DNS.
+// Status asks every component and, if all are healthy, the node and its DNS.
 func (n *Node) Status(ctx context.Context) Status {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()

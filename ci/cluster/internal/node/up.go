@@ -82,7 +82,7 @@ func Plan(root, name, bin string, report *steps.Reporter) (*Node, error) {
 	return n, n.save()
 }
 
-// renewPrograms gives a cluster the programs of today where its own have been cleared from the cache, or none runs.
+// renewPrograms gives a cluster newly built programs where its own have been cleared from the cache, or none runs.
 func (n *Node) renewPrograms(bin string) error {
 	if _, err := os.Stat(n.Bin); err == nil && slices.ContainsFunc(config.Names(), n.runs) {
 		return nil

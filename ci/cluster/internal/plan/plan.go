@@ -9,7 +9,7 @@ import (
 	"regexp"
 )
 
-// DefaultName is the cluster that is meant where none is named.
+// DefaultName is the name of the cluster when the user gives none.
 const DefaultName = "gateway-provisioners"
 
 // slots is how many clusters can share a machine: each has its own addresses, which the host routes to it.

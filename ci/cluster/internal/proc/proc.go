@@ -41,7 +41,7 @@ type Process struct {
 	exit  string
 }
 
-// Spec is what to start and where to keep its words.
+// Spec is a program to start, and the file of its output.
 type Spec struct {
 	Argv []string
 	Env  []string
@@ -125,7 +125,7 @@ func Open(recordFile string) (*Process, error) {
 	return found, nil
 }
 
-// Close gives the handle back; the process lives on.
+// Close closes the handle; the process goes on.
 func (p *Process) Close() {
 	if p.pidfd > 0 {
 		_ = unix.Close(p.pidfd)

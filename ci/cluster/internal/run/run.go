@@ -1,4 +1,4 @@
-// Package run runs programs to their end. Its errors carry the command and what it said.
+// Package run runs programs to their end. Its errors carry the command and the end of its output.
 package run
 
 import (
@@ -33,7 +33,7 @@ func Command(command *exec.Cmd) (string, error) {
 	return stdout.String(), nil
 }
 
-// said renders the end of a failed command's words: the last lines say what went wrong.
+// said renders the end of a failed command's output, which says what went wrong.
 func said(streams ...string) string {
 	for _, text := range streams {
 		text = strings.TrimSpace(text)

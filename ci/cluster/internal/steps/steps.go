@@ -30,7 +30,7 @@ type Reporter struct {
 func New(out io.Writer, history string) *Reporter {
 	r := &Reporter{out: out, history: history, last: map[string]float64{}, now: map[string]float64{}}
 	if raw, err := os.ReadFile(history); err == nil {
-		// A damaged history costs a hint, no more.
+		// A damaged history costs only a hint.
 		_ = json.Unmarshal(raw, &r.last)
 	}
 	return r
@@ -113,7 +113,7 @@ func (r *Reporter) lastTime(what string) string {
 	return ""
 }
 
-// short renders a duration as people say it.
+// short renders a duration for people.
 func short(d time.Duration) string {
 	switch {
 	case d < 10*time.Second:

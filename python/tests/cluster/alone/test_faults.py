@@ -1,6 +1,6 @@
 """Faults around the gateways of a release, one by one and at random: its kernels go on, and are served.
 
-How many come at random is GP_FAULTS, and which is GP_FAULTS_SEED; `make soak` has 100, others each time.
+GP_FAULTS is the number of random faults, GP_FAULTS_SEED chooses them; `make soak` has 100, each time others.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ async def replicas(cluster, chart):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def service(chart):
-    """A client that is led to any of the gateways, as those outside are."""
+    """A client of the Service, which leads to any of the gateways."""
     async with Gateway(await chart.service_url(), await chart.token()) as client:
         yield client
 
@@ -82,9 +82,7 @@ async def is_deleted(service, kernel_id):
         await service.delete(kernel_id)
     except aiohttp.ClientError:  # the Service leads nowhere while a node counts as lost
         return False
-    except (
-        Refused
-    ) as refusal:  # gone already, and the answer was lost; or the gateway is about to end
+    except Refused as refusal:  # gone already, and the answer was lost; or the gateway is ending
         return refusal.status == 404
     return True
 
@@ -126,7 +124,7 @@ class Faults:
         pod = random.choice(await eventually(self._chart.gateway_pods))
         await self._namespace.run("delete", "pod", pod["metadata"]["name"], "--wait=false", *how)
 
-    async def a_gateway_is_told_to_end(self):
+    async def a_gateway_is_asked_to_end(self):
         await self._delete_a_gateway()
 
     async def a_gateway_is_killed(self):

@@ -152,7 +152,7 @@ async def test_only_kernels_report_to_the_gateway(kernel, gateway_pod, stranger)
     assert not await stranger.reaches(gateway_pod, 8877)
 
 
-async def test_everybody_may_ask_the_gateway(gateway_pod, stranger):
+async def test_every_pod_reaches_the_gateway(gateway_pod, stranger):
     assert await stranger.reaches(gateway_pod, 8888)
 
 

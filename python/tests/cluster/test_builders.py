@@ -1,4 +1,4 @@
-"""The programs that build images, where something else is going on with them."""
+"""The programs that build images, with containers that run at the same time."""
 
 import asyncio
 import subprocess
@@ -12,32 +12,32 @@ OTHER = "acme/other:1.0"
 
 
 async def test_old_images_go_while_a_container_runs_on_a_replaced_one(cluster, tmp_path):
-    engine = find_builder()
+    builder = find_builder()
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY content /\n")
 
     def build(tag, content):
         (tmp_path / "content").write_text(content)
-        engine.build(tmp_path, tag, content, {}, {})
+        builder.build(tmp_path, tag, content, {}, {})
 
     try:
         build(TAG, "old")
-        with engine.container(TAG, "1000", {}):
+        with builder.container(TAG, "1000", {}):
             build(TAG, "new")
             build(OTHER, "other")
-            engine.remove(OTHER)
-        assert engine.image_id(OTHER) is None
+            builder.remove(OTHER)
+        assert builder.image_id(OTHER) is None
     finally:
-        engine.remove(OTHER)
-        engine.remove(TAG)
+        builder.remove(OTHER)
+        builder.remove(TAG)
 
 
 async def test_a_container_ends_with_the_process_that_started_it(cluster, tmp_path):
-    engine = find_builder()
+    builder = find_builder()
     command = 'ENTRYPOINT []\nCMD ["sh", "-c", "echo up; exec sleep infinity"]\n'
     (tmp_path / "Dockerfile").write_text(f"FROM {images.KERNEL_PY.reference}\n{command}")
     try:
-        engine.build(tmp_path, TAG, "", {}, {})
-        with engine.container(TAG, "1000:100", {}) as (command, environment):
+        builder.build(tmp_path, TAG, "", {}, {})
+        with builder.container(TAG, "1000:100", {}) as (command, environment):
             process = await asyncio.create_subprocess_exec(
                 *command, env=environment, stdout=subprocess.PIPE
             )
@@ -47,4 +47,4 @@ async def test_a_container_ends_with_the_process_that_started_it(cluster, tmp_pa
             assert await within_timeout(process.stdout.read()) == b""
             await process.wait()
     finally:
-        engine.remove(TAG)
+        builder.remove(TAG)
