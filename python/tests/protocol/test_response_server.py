@@ -192,8 +192,8 @@ async def test_many_connections_of_one_peer_are_dropped_first(server, monkeypatc
         slow = await stack.enter_async_context(connected(server, "127.0.0.2"))
         blob = report_v2(key)
         slow[1].write(blob[:100])
-        crowd = [await stack.enter_async_context(connected(server, "127.0.0.3")) for _ in range(20)]
-        for reader, _ in crowd[:12]:
+        many = [await stack.enter_async_context(connected(server, "127.0.0.3")) for _ in range(20)]
+        for reader, _ in many[:12]:
             with pytest.raises(ConnectionResetError):  # on which a launcher tries again
                 await within_timeout(reader.read())
         with server.expect(KERNEL_ID, key) as expectation:
