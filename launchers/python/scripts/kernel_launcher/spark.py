@@ -30,7 +30,7 @@ def prepare(app: IPKernelApp, mode: str) -> None:
         message = f"Spark is to be initialized ({mode}), but pyspark cannot be imported: {error}"
         raise LaunchError(NO_RUNTIME, message) from error
     if app.shell is None:
-        message = f"Spark is to be initialized ({mode}), but this kernel class is not based on IPython's"
+        message = f"Spark is to be initialized ({mode}), but this kernel class has no IPython shell"
         raise LaunchError(NO_RUNTIME, message)
     session = _Session(SparkSession.builder.getOrCreate, app.shell.push)
     signal.signal(signal.SIGUSR2, lambda *_: session.cancel_jobs())
