@@ -1,4 +1,4 @@
-"""Launchers from docs/write-a-launcher.md alone: the page's own, and that of examples/bash-kernel."""
+"""The launchers of the documentation: docs/write-a-launcher.md's own, and that of examples/bash-kernel."""
 
 import ast
 import base64
