@@ -1,4 +1,4 @@
-"""`jupyter image-bootstrap check`, as a Dockerfile runs it: real files, a real kernel, real faults."""
+"""`jupyter image-bootstrap check`, as a Dockerfile runs it: with real files, kernels and faults."""
 
 import os
 import re

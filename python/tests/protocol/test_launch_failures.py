@@ -1,4 +1,4 @@
-"""Launches that cannot succeed end by themselves: one line that says why, and an exit code."""
+"""Launches that cannot succeed end by themselves, with one line that gives the cause and an exit code."""
 
 import socket
 

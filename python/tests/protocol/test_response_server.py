@@ -1,4 +1,4 @@
-"""The response server among peers that are silent, slow, garbled, forged or simply many."""
+"""The response server with silent, slow, garbled, forging and very many peers."""
 
 import asyncio
 import base64
@@ -113,14 +113,14 @@ async def test_unauthenticated_report_comes_with_its_address(server):
     ]
 
 
-async def test_claims_of_a_version_2_report_inside_version_1_are_nothing(server):
+async def test_a_version_1_report_cannot_claim_version_2(server):
     with server.expect(KERNEL_ID, None) as expectation:
         await send(server, report_v1(server, protocol=2))
         arrival = await arrival_of(expectation)
     assert (arrival.protocol, arrival.connection_info.protocol) == (1, 1)
 
 
-async def test_forged_reports_take_over_nothing(server, caplog):
+async def test_forged_reports_are_rejected(server, caplog):
     caplog.set_level(logging.DEBUG)
     key, other_key = payload.new_launch_key(), payload.new_launch_key()
     with (
