@@ -180,8 +180,7 @@ exec_scala() {
     runtime java
   fi
   id -un &>/dev/null ||
-    fail "$NO_RUNTIME" "user $UID has no account in this image, and Spark does not run without: add a line to\
- /etc/passwd"
+    fail "$NO_RUNTIME" "user $UID has no account in this image, which Spark needs: add a line to /etc/passwd"
   become "$REPLY" -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jar:${library[0]}" \
     launcher.ToreeLauncher --toree-assembly "${assembly[0]}" "${arguments[@]}"
 }

@@ -1,4 +1,4 @@
-"""Base classes of the command-line programs: strict options, one-line refusals, exit codes."""
+"""Base classes of the command-line programs: strict options, one-line errors, exit codes."""
 
 from __future__ import annotations
 

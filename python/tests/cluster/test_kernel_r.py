@@ -91,7 +91,7 @@ async def test_a_kernel_that_hits_its_memory_limit_is_restarted(gateway, namespa
 @pytest.mark.parametrize(
     ("name", "mode", "said"),
     [
-        ("r", "eager", "Spark is to be initialized (eager) and SparkR cannot be loaded"),
+        ("r", "eager", "Spark is to be initialized (eager), but SparkR cannot be loaded"),
         ("encrypted_r", "none", "encryption of the kernel's channels is required and needs Curve"),
     ],
 )

@@ -1,18 +1,35 @@
 """A stand-in for the gateway's side of the communication port, version 2: any command, and its reply."""
 
 import asyncio
+import contextlib
 
 from gateway_provisioners.handshake import payload
 from timeouts import within_timeout
 
 
-async def command(endpoint, content):
-    """Send a command; returns the launcher's reply."""
+@contextlib.asynccontextmanager
+async def connected(endpoint):
+    """Open a connection to the communication port; yields its reader and writer."""
     reader, writer = await asyncio.open_connection(endpoint.ip, endpoint.port)
     try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def read(coroutine):
+    """Return what a reader's coroutine gives, or nothing if the connection is reset."""
+    with contextlib.suppress(ConnectionResetError):
+        return await within_timeout(coroutine)
+    return b""
+
+
+async def command(endpoint, content):
+    """Send a command; returns the launcher's reply."""
+    async with connected(endpoint) as (reader, writer):
         challenge = payload.parse_challenge(await within_timeout(reader.readline()))
         key = endpoint.launch_key, endpoint.kernel_id, challenge
         writer.write(payload.seal_command(content, *key))
         return payload.open_reply(await within_timeout(reader.readline()), *key)
-    finally:
-        writer.close()

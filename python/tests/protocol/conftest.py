@@ -60,8 +60,8 @@ def gateway_v1():
 def container_of_r(tmp_path_factory):
     folder = tmp_path_factory.mktemp("r")
     folder.chmod(0o777)  # the image has a user of its own
-    with images.container(images.KERNEL_R, folder) as words:
-        yield ContainerOfR(words, folder)
+    with images.container(images.KERNEL_R, folder) as command:
+        yield ContainerOfR(command, folder)
 
 
 class Kernel:

@@ -36,7 +36,7 @@ class Launched:
 
 
 def environment(**variables):
-    """Ours, without what would be a launcher's, and with `variables`."""
+    """The environment of the tests without a launcher's variables, and with `variables`."""
     kept = {
         name: value
         for name, value in os.environ.items()

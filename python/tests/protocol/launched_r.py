@@ -19,12 +19,12 @@ class ContainerOfR:
     """A container of elyra/kernel-r.
 
     Args:
-        words: run a bash script in it.
+        command: runs the bash script that is its last argument in the container.
         folder: shared with it; all users can write to it.
     """
 
-    def __init__(self, words, folder):
-        self._words = words
+    def __init__(self, command, folder):
+        self._command = command
         self._folder = folder
 
     @contextlib.contextmanager
@@ -54,7 +54,7 @@ class ContainerOfR:
         )
         folder.chmod(0o777)
         process = subprocess.Popen(
-            [*self._words, f". {script}"],
+            [*self._command, f". {script}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -79,7 +79,7 @@ class ContainerOfR:
     def rscript(self, script, *arguments):
         """Run an R script of ours to its end; returns what it printed."""
         words = shlex.join(["Rscript", str(self.share(script)), *map(str, arguments)])
-        done = subprocess.run([*self._words, words], capture_output=True, text=True, check=False)
+        done = subprocess.run([*self._command, words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -49,7 +49,7 @@ def decode(blob, private_key):
 
 
 def command(port, request, *, half_close=True):
-    """Send a request as the host of version 1 does; returns what came back, which is nothing."""
+    """Send a request as a gateway of version 1 does; returns what came back, which is nothing."""
     with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS) as connection:
         connection.sendall(json.dumps(request).encode())
         if half_close:

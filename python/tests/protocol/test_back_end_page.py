@@ -81,7 +81,7 @@ async def test_a_kernel_runs_is_interrupted_restarted_and_ended(manager):
     assert await second.wait() is not None
 
 
-async def test_what_cannot_start_says_why(manager, tmp_path):
+async def test_a_failed_start_gives_the_cause(manager, tmp_path):
     with pytest.raises(web.HTTPError) as refusal:
         await manager(str(tmp_path / "nowhere")).start_kernel()
     assert "cannot be started" in refusal.value.log_message

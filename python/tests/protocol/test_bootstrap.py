@@ -149,7 +149,7 @@ def test_unknown_language(image):
     )
 
 
-def test_launcher_of_the_images_own_that_is_no_program(image):
+def test_own_launcher_that_is_not_executable(image):
     install(image, "cobol/launch")
     code, _, stderr = outcome(bootstrap(image, KERNEL_LANGUAGE="cobol"))
     assert code == 69
@@ -159,7 +159,7 @@ def test_launcher_of_the_images_own_that_is_no_program(image):
 
 
 @pytest.mark.parametrize("language", ["Bash", "c++17", "q#"])
-def test_becomes_a_launcher_of_the_images_own(image, language):
+def test_becomes_the_images_own_launcher(image, language):
     record(image, f"kernel-launchers/{language.lower()}/launch", code=7)
     process = bootstrap(image, KERNEL_LANGUAGE=language)
     code, stdout, stderr = outcome(process)

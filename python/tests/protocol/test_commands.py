@@ -6,30 +6,13 @@ import os
 import signal
 
 import pytest
-from command_peer import command
+from command_peer import command, connected, read
 from launched import KERNEL_ID, client_of, has_ended, run, start_busy, value
 
 from gateway_provisioners.errors import CommandFailed
 from gateway_provisioners.handshake import payload
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 from timeouts import TIMEOUT_SECONDS, within_timeout
-
-
-@contextlib.asynccontextmanager
-async def connection(kernel):
-    reader, writer = await asyncio.open_connection("127.0.0.1", kernel.info.comm_port)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-
-async def read(coroutine):
-    with contextlib.suppress(ConnectionResetError):
-        return await within_timeout(coroutine)
-    return b""
 
 
 async def test_interrupts_a_busy_loop(launch):
@@ -95,10 +78,10 @@ async def test_silent_and_garbled_connections_delay_no_command(launch_once):
     async with contextlib.AsyncExitStack() as stack:
         # More than the launcher keeps: the oldest ones of the busiest address go.
         for _ in range(40):
-            reader, _ = await stack.enter_async_context(connection(launch_once))
+            reader, _ = await stack.enter_async_context(connected(launch_once.endpoint))
             assert b"challenge" in await read(reader.readline())
         for garbage in (b"\n", b"\0\xff" * 1000, b"{" * 5000, b'{"signum": 9}\n', b"[]\n"):
-            reader, writer = await stack.enter_async_context(connection(launch_once))
+            reader, writer = await stack.enter_async_context(connected(launch_once.endpoint))
             await read(reader.readline())
             writer.write(garbage)
             writer.write_eof()
@@ -107,12 +90,12 @@ async def test_silent_and_garbled_connections_delay_no_command(launch_once):
 
 
 async def test_replayed_command_is_refused(launch_once):
-    async with connection(launch_once) as (reader, writer):
+    async with connected(launch_once.endpoint) as (reader, writer):
         challenge = payload.parse_challenge(await read(reader.readline()))
         line = payload.seal_command({"signum": 0}, launch_once.launch_key, KERNEL_ID, challenge)
         writer.write(line)
         assert await read(reader.readline())
-    async with connection(launch_once) as (reader, writer):
+    async with connected(launch_once.endpoint) as (reader, writer):
         assert payload.parse_challenge(await read(reader.readline())) != challenge
         writer.write(line)
         assert await read(reader.read()) == b""

@@ -1,4 +1,4 @@
-"""No bytes whatsoever make a decoder do anything but decode or refuse."""
+"""Decoders either decode or refuse, whatever the bytes are."""
 
 import base64
 import contextlib

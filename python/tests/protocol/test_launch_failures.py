@@ -1,4 +1,4 @@
-"""Launches that cannot succeed end by themselves: one line that says why, and an exit code."""
+"""Launches that cannot succeed end by themselves, with one line that gives the cause and an exit code."""
 
 import socket
 
@@ -194,6 +194,6 @@ async def test_spark_without_pyspark(tmp_path, public_key, mode):
     code, line, _ = await failure(tmp_path, public_key, *arguments, PYTHONPATH=path)
     assert code == 69
     assert line == (
-        f"launch_ipykernel: Spark is to be initialized ({mode})"
-        " and pyspark cannot be imported: not in this image"
+        f"launch_ipykernel: Spark is to be initialized ({mode}),"
+        " but pyspark cannot be imported: not in this image"
     )

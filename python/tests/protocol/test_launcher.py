@@ -187,7 +187,7 @@ async def test_ports_are_within_the_range(launch):
         assert all(21000 <= port <= 22000 for port in ports)
 
 
-async def test_kernel_class_of_the_users_own(launch, tmp_path):
+async def test_kernel_class_of_a_user(launch, tmp_path):
     (tmp_path / "acme_kernel.py").write_text(
         "from ipykernel.ipkernel import IPythonKernel\n"
         "class AcmeKernel(IPythonKernel):\n"

@@ -77,8 +77,8 @@ async def test_encryption_that_is_required(failure):
     code, line, _ = await failure(KERNEL_TRANSPORT_ENCRYPTION="required")
     assert code == 78
     assert line == (
-        "launch_IRkernel: encryption of the kernel's channels is required and needs CurveZMQ,"
-        " which IRkernel does not have"
+        "launch_IRkernel: encryption of the kernel's channels is required;"
+        " IRkernel does not support it"
     )
 
 
@@ -111,12 +111,12 @@ async def test_gateway_of_version_1_and_no_openssl(failure):
     )
 
 
-async def test_spark_that_is_not_there(failure, launch_r):
+async def test_image_without_sparkr(failure, launch_r):
     mode = ("--spark-context-initialization-mode", "eager")
     code, line, _ = await failure(*mode, key=new_launch_key())
     assert code == 69
-    missing = "and SparkR cannot be loaded: there is no package called .SparkR."
-    said = rf"launch_IRkernel: Spark is to be initialized \(eager\) {missing}"
+    missing = "but SparkR cannot be loaded: there is no package called .SparkR."
+    said = rf"launch_IRkernel: Spark is to be initialized \(eager\), {missing}"
     assert re.fullmatch(said, line)
     async with (
         launch_r(KERNEL_SPARK_CONTEXT_INIT_MODE="lazy") as kernel,
@@ -125,7 +125,7 @@ async def test_spark_that_is_not_there(failure, launch_r):
         assert (await run(client, "cat(1)"))[1] == "1"
         for _ in range(2):
             reply, _ = await run(client, "spark")
-            assert re.search(rf"Spark is to be initialized \(lazy\) {missing}", reply["evalue"])
+            assert re.search(rf"Spark is to be initialized \(lazy\), {missing}", reply["evalue"])
 
 
 # A package that stands for SparkR: it says when its session is made.

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 import reference_v1
-from command_peer import command
+from command_peer import command, connected, read
 from launched import KERNEL_ID, client_of, has_ended, run, start_busy
 from launched_r import children
 from test_launcher import RESET_ON_CLOSE
@@ -168,23 +168,6 @@ async def test_stopping_the_listener_leaves_the_kernel(launch_r):
         assert await printed(client, "cat(1 + 1)") == "2"
 
 
-@contextlib.asynccontextmanager
-async def connection(kernel):
-    reader, writer = await asyncio.open_connection("127.0.0.1", kernel.info.comm_port)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-
-async def read(coroutine):
-    with contextlib.suppress(ConnectionResetError):
-        return await within_timeout(coroutine)
-    return b""
-
-
 async def test_only_authenticated_commands_are_obeyed(launch_r):
     async with launch_r() as kernel, contextlib.AsyncExitStack() as stack:
         endpoint = kernel.endpoint
@@ -193,19 +176,19 @@ async def test_only_authenticated_commands_are_obeyed(launch_r):
                 await send_signal(endpoint, signum)
         # More silent connections than the launcher keeps: the oldest ones go.
         for _ in range(40):
-            reader, _ = await stack.enter_async_context(connection(kernel))
+            reader, _ = await stack.enter_async_context(connected(kernel.endpoint))
             assert b"challenge" in await read(reader.readline())
         for garbage in (b"\n", b"\0\xff" * 1000, b"{" * 5000, b'{"signum": 9}\n', b"[]\n"):
-            reader, writer = await stack.enter_async_context(connection(kernel))
+            reader, writer = await stack.enter_async_context(connected(kernel.endpoint))
             await read(reader.readline())
             writer.write(garbage)
             writer.write_eof()
             assert await read(reader.read()) == b""
             await send_signal(endpoint, 0)
         # A command that was sealed for another connection, and one with another key.
-        async with connection(kernel) as (reader, _):
+        async with connected(kernel.endpoint) as (reader, _):
             challenge = payload.parse_challenge(await read(reader.readline()))
-        async with connection(kernel) as (reader, writer):
+        async with connected(kernel.endpoint) as (reader, writer):
             assert payload.parse_challenge(await read(reader.readline())) != challenge
             line = payload.seal_command({"signum": 9}, kernel.launch_key, KERNEL_ID, challenge)
             writer.write(line)
@@ -217,7 +200,7 @@ async def test_only_authenticated_commands_are_obeyed(launch_r):
 
 
 async def test_a_silent_connection_is_closed(launch_r):
-    async with launch_r() as kernel, connection(kernel) as (reader, _):
+    async with launch_r() as kernel, connected(kernel.endpoint) as (reader, _):
         await read(reader.readline())
         assert await read(reader.read()) == b""
 

@@ -1,4 +1,4 @@
-"""The response server among peers that are silent, slow, garbled, forged or simply many."""
+"""The response server with silent, slow, garbled, forging and very many peers."""
 
 import asyncio
 import base64
@@ -113,14 +113,14 @@ async def test_unauthenticated_report_comes_with_its_address(server):
     ]
 
 
-async def test_claims_of_a_version_2_report_inside_version_1_are_nothing(server):
+async def test_a_version_1_report_cannot_claim_version_2(server):
     with server.expect(KERNEL_ID, None) as expectation:
         await send(server, report_v1(server, protocol=2))
         arrival = await arrival_of(expectation)
     assert (arrival.protocol, arrival.connection_info.protocol) == (1, 1)
 
 
-async def test_forged_reports_take_over_nothing(server, caplog):
+async def test_forged_reports_are_rejected(server, caplog):
     caplog.set_level(logging.DEBUG)
     key, other_key = payload.new_launch_key(), payload.new_launch_key()
     with (
@@ -198,8 +198,8 @@ async def test_many_connections_of_one_peer_are_dropped_first(server, monkeypatc
         slow = await stack.enter_async_context(connected(server, "127.0.0.2"))
         blob = report_v2(key)
         slow[1].write(blob[:100])
-        crowd = [await stack.enter_async_context(connected(server, "127.0.0.3")) for _ in range(20)]
-        for reader, _ in crowd[:12]:
+        many = [await stack.enter_async_context(connected(server, "127.0.0.3")) for _ in range(20)]
+        for reader, _ in many[:12]:
             with pytest.raises(ConnectionResetError):  # on which a launcher tries again
                 await within_timeout(reader.read())
         with server.expect(KERNEL_ID, key) as expectation:

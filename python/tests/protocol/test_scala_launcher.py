@@ -1,4 +1,4 @@
-"""The Scala launcher with real Spark, in its image; JVMs start slowly, so one answers many questions."""
+"""The Scala launcher with real Spark, in its image; JVMs start slowly, so many tests share a kernel."""
 
 import asyncio
 import os

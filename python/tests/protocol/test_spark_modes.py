@@ -1,4 +1,4 @@
-"""KERNEL_SPARK_CONTEXT_INIT_MODE does what its words say; pyspark is a recording stand-in here."""
+"""KERNEL_SPARK_CONTEXT_INIT_MODE in Python kernels; a recording stand-in replaces pyspark."""
 
 import pytest
 from launched import client_of, run, start_busy, value

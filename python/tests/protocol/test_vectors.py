@@ -141,7 +141,7 @@ def test_launcher_rejects_command(name):
 @pytest.mark.parametrize(
     "name", sorted({*VECTORS["invalid_commands"]["lines"]} - {"sealed as a reply"})
 )
-def test_gateway_rejects_as_reply_what_is_no_command(name):
+def test_gateway_rejects_invalid_reply(name):
     invalid = VECTORS["invalid_commands"]
     with pytest.raises(ProtocolError):
         payload.open_reply(

@@ -38,7 +38,7 @@ class CommandListener:
     """Serves the communication port from the caller's event loop.
 
     Args:
-        selector: events of the sockets are registered here; the data of each is to be called.
+        selector: the sockets are registered here, each with the function to call as its data.
         sock: bound; listens from now on.
         launch_key: authenticates commands; None to obey those of version 1, which are not
             authenticated.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Those of sysexits.h that bootstrap-kernel.sh uses too; the gateway shows the code and the line.
+# From sysexits.h, as in bootstrap-kernel.sh; the gateway shows the code and the line.
 BAD_PARAMETER = 64
 NO_RUNTIME = 69
 LAUNCH_FAILED = 70

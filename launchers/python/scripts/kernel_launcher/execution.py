@@ -38,7 +38,7 @@ class ExecutionState:
         return "busy" if self._working else "idle"
 
     def follow(self, frames: Sequence[bytes]) -> None:
-        """Take note of a message of the iopub channel."""
+        """Update the state from a message of the iopub channel."""
         try:
             _, header, parent, _, content = _parts(frames)
             if b'"status"' not in header or json.loads(header)["msg_type"] != "status":

@@ -45,7 +45,7 @@ def run(
     ready_fd: int,
     supervisor_pid: int,
 ) -> int:
-    """Be the kernel until it is shut down.
+    """Run the kernel until it is shut down.
 
     Args:
         address: transport, ip and the ports of CHANNELS that it listens on.

@@ -1,8 +1,8 @@
 """Messages of the kernel that clients have not acknowledged yet, up to a limit; no sockets here.
 
-Published messages are in one log for all clients, so that another client takes no memory; each client
-has replies of its own. A client has a position in both: what it was sent, and what it has acknowledged.
-A client that is away need not be noticed: what it has not acknowledged is sent again when it is back.
+Published messages are in one log for all clients, so that a further client takes no memory; replies are
+kept for each client. A client has a position in both: what it was sent, and what it has acknowledged.
+Nothing has to notice that a client is away: what it has not acknowledged is sent again when it is back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FEATURES = ("mailbox", "state")
 # What may be on its way to one client without an acknowledgement.
 WINDOW_MESSAGES = 256
 WINDOW_BYTES = 32 * 2**20
-# With more clients, those that have been away longest are forgotten.
+# Beyond this number, a new client replaces the one that has been away longest.
 MOST_CLIENTS = 32
 
 
@@ -74,9 +74,8 @@ class Mailbox:
         self._last = 0
         self._published: deque[_Message] = deque()
         self._past = 0  # how many were published before the first of these
-        self._clients: dict[
-            bytes, _Client
-        ] = {}  # by session, the one that attached last at the end
+        # By session; the one that attached last is at the end.
+        self._clients: dict[bytes, _Client] = {}
         self._routes: dict[bytes, _Client] = {}
 
     @property
@@ -117,7 +116,7 @@ class Mailbox:
             self._forget(client)
 
     def acknowledge(self, route: bytes, number: int) -> None:
-        """Take note that all messages up to `number` have arrived."""
+        """Drop the messages up to `number`, which have arrived."""
         client = self._routes.get(route)
         if client is None:
             return

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-# As the kernel's channels, and one more.
+# Those of the kernel's channels, and the mailbox's.
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port", "mailbox_port")
 REQUEST_CHANNELS = ("shell", "stdin", "control", "hb")
 # The kernel has one client, the relay. The first frame of a request, which comes back with its reply,
@@ -43,7 +43,7 @@ MILLISECONDS_TO_WELCOME = 100
 LINGER_MILLISECONDS = 1000
 # The last messages of a kernel that has ended have arrived when none has come for so long.
 QUIET_MILLISECONDS = 20
-LAST_WORDS_SECONDS = 2.0
+DRAIN_SECONDS = 2.0
 # The connection of a gateway whose node is lost is closed after this time.
 HEARTBEAT_MILLISECONDS = 10_000
 HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
@@ -57,7 +57,7 @@ class Relay:
         info: the kernel's connection info, and the Curve keys that its clients use.
         reserved: sockets that hold the ports of PORTS, in that order; closed here.
         mailbox_bytes: how much is kept for clients that are away.
-        failed: called if the relay ends by itself, in its thread.
+        failed: called if the relay fails, in its thread.
 
     Raises:
         LaunchError: a port cannot be bound, or the kernel cannot be reached.
@@ -174,20 +174,20 @@ class Relay:
                 ready = dict(self._poller.poll())
                 for source in ready:
                     self._handlers[source]()
-            self._pass_on_last_words()
+            self._drain()
         except Exception as error:  # noqa: BLE001  the kernel cannot be reached then, and must end
             message = f"the relay of the kernel's channels has failed: {error!r}"
             self._failed(LaunchError(LAUNCH_FAILED, message))
         finally:
             self._context.destroy()
 
-    def _pass_on_last_words(self) -> None:
+    def _drain(self) -> None:
         # Requests are no longer read, but acknowledgements are.
-        speaking = (*self._to_kernel.values(), self._from_kernel, self._mailbox_socket)
+        still_read = (*self._to_kernel.values(), self._from_kernel, self._mailbox_socket)
         for source in list(self._handlers):
-            if source not in speaking:
+            if source not in still_read:
                 self._poller.unregister(source)
-        deadline = time.monotonic() + LAST_WORDS_SECONDS
+        deadline = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < deadline:
             ready = self._poller.poll(QUIET_MILLISECONDS)
             for source, _ in ready:
@@ -203,14 +203,14 @@ class Relay:
         kernel.routing_id = IDENTITY
         self._connect(kernel, channel)
         self._to_kernel[channel.encode()] = kernel
-        self._handle(clients, partial(self._ask, clients, kernel))
-        self._handle(kernel, partial(self._answer, channel.encode(), kernel, clients))
+        self._handle(clients, partial(self._forward_requests, clients, kernel))
+        self._handle(kernel, partial(self._forward_replies, channel.encode(), kernel, clients))
 
-    def _ask(self, clients: zmq.Socket[bytes], kernel: zmq.Socket[bytes]) -> None:
+    def _forward_requests(self, clients: zmq.Socket[bytes], kernel: zmq.Socket[bytes]) -> None:
         for frames in _received(clients):
             kernel.send_multipart([FROM_CHANNEL, *frames])
 
-    def _answer(
+    def _forward_replies(
         self, channel: bytes, kernel: zmq.Socket[bytes], clients: zmq.Socket[bytes]
     ) -> None:
         for origin, *frames in _received(kernel):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def prepare(app: IPKernelApp, mode: str) -> None:
-    """Give the kernel's user Spark.
+    """Put the names of a Spark session into the namespace of the kernel's user.
 
     Args:
         app: initialized; its kernel has an IPython shell.
@@ -27,10 +27,10 @@ def prepare(app: IPKernelApp, mode: str) -> None:
     try:
         from pyspark.sql import SparkSession  # type: ignore[import-not-found]
     except ImportError as error:
-        message = f"Spark is to be initialized ({mode}) and pyspark cannot be imported: {error}"
+        message = f"Spark is to be initialized ({mode}), but pyspark cannot be imported: {error}"
         raise LaunchError(NO_RUNTIME, message) from error
     if app.shell is None:
-        message = f"Spark is to be initialized ({mode}) and this kernel class is not IPython's"
+        message = f"Spark is to be initialized ({mode}), but this kernel class has no IPython shell"
         raise LaunchError(NO_RUNTIME, message)
     session = _Session(SparkSession.builder.getOrCreate, app.shell.push)
     signal.signal(signal.SIGUSR2, lambda *_: session.cancel_jobs())

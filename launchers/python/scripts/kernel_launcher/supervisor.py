@@ -65,7 +65,7 @@ def _launch(options: Options) -> int:
     try:
         directory = tempfile.mkdtemp(prefix="kernel-")
     except OSError as error:
-        message = f"no place for the connection file: {error.strerror}"
+        message = f"no directory can be made for the connection file: {error.strerror}"
         raise LaunchError(LAUNCH_FAILED, message) from error
     try:
         address = _behind_relay(directory) if with_relay else _public(reserved)
@@ -169,7 +169,7 @@ class _Supervisor:
         return self._exit_code
 
     def _start(self) -> CommandListener | None:
-        """Start to listen to the gateway; None when that is impossible, which ends the kernel."""
+        """Listen for commands and start the report; return None on failure, which ends the kernel."""
         try:
             # Cryptography loads while the other process loads the kernel.
             from kernel_launcher.commands import CommandListener

@@ -17,8 +17,8 @@ serve_commands <- function(server, key) {
   kernel <- Sys.getpid()
   parallel::mcparallel(
     {
-      # R looks up the name of each peer, and all the others would wait for a name server that does not
-      # answer: with 0 attempts none is asked.
+      # R looks up each peer's name. All connections would wait for a name server that does not answer;
+      # with 0 attempts, R asks none.
       Sys.setenv(RES_OPTIONS = "attempts:0")
       command_loop(server, key, kernel)
     },

@@ -1,6 +1,6 @@
 # Failures of a launch: one line for the user and an exit code for the gateway.
 
-# Those of sysexits.h that bootstrap-kernel.sh uses too; the gateway shows the code and the line.
+# From sysexits.h, as in bootstrap-kernel.sh; the gateway shows the code and the line.
 BAD_PARAMETER <- 64L
 NO_RUNTIME <- 69L
 LAUNCH_FAILED <- 70L

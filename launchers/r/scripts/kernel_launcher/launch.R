@@ -19,15 +19,14 @@ start <- function(options) {
   remove_private_variables()
   if (options$transport_encryption == "required") {
     fail(
-      ENCRYPTION_IMPOSSIBLE, "encryption of the kernel's channels is required and needs",
-      " CurveZMQ, which IRkernel does not have"
+      ENCRYPTION_IMPOSSIBLE, "encryption of the kernel's channels is required; IRkernel does not support it"
     )
   }
   options$port_range <- usable_range(options$port_range)
-  proves <- !is.null(options$launch_key)
-  key <- if (proves) launch_key(options$launch_key, options$kernel_id) else gateway_key(options$public_key)
+  authenticated <- !is.null(options$launch_key)
+  key <- if (authenticated) launch_key(options$launch_key, options$kernel_id) else gateway_key(options$public_key)
   comm <- listen(options$port_range)
-  serve_commands(comm$socket, if (proves) key)
+  serve_commands(comm$socket, if (authenticated) key)
   started <- start_kernel(options)
   prepare_spark(options$init_mode)
   report(options, key, c(
@@ -36,7 +35,7 @@ start <- function(options) {
     pid = Sys.getpid(),
     pgid = process("self")$group,
     comm_port = comm$port,
-    if (proves) list(features = list()) # neither a mailbox nor the command `state`
+    if (authenticated) list(features = list()) # neither a mailbox nor the command `state`
   ))
   say(
     "kernel ", options$kernel_id, " is up, channels not encrypted; reported to ", options$response_host, ":",

@@ -78,7 +78,7 @@ read_arguments <- function(arguments, defaults) {
   defaults
 }
 
-# The groups of a pattern that matches the whole text; NULL when it does not.
+# The groups of a pattern if it matches the whole text; NULL if it does not.
 groups <- function(pattern, text) {
   match <- regmatches(text, regexec(paste0("\\A(?:", pattern, ")\\z"), text, perl = TRUE))[[1]]
   if (length(match)) match[-1]

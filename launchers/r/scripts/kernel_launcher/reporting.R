@@ -73,7 +73,7 @@ wait_for_gateway <- function(ends) {
   while (any((state <- state_of(ends)) %in% CLOSING) && Sys.time() < deadline) {
     Sys.sleep(0.005)
   }
-  # The system lists a connection that was closed in order for a minute, and one that was reset no longer.
+  # The system lists a connection for a minute after an orderly close, and not at all after a reset.
   if (!length(state)) {
     stop("Connection reset by peer")
   }

@@ -28,7 +28,7 @@ session <- function(mode) {
     loadNamespace("SparkR"),
     error = function(condition) {
       fail(
-        NO_RUNTIME, "Spark is to be initialized (", mode, ") and SparkR cannot be loaded: ",
+        NO_RUNTIME, "Spark is to be initialized (", mode, "), but SparkR cannot be loaded: ",
         reason(condition)
       )
     }

@@ -2,7 +2,7 @@
 
     python -m gateway_provisioners.cli.chart.await_images --namespace N --timeout SECONDS DAEMONSET...
 
-Exit code 0 when they have; 1 after the timeout, or when the Kubernetes API cannot be used.
+The exit code is 0 when they have; 1 after the timeout, or when the Kubernetes API cannot be used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Object = Mapping[str, Any]
 
 
 def unfinished(daemonset: Object | None) -> str:
-    """Return how far the DaemonSet's pods are, or "" when all of them run."""
+    """Return how many of the DaemonSet's pods run, or "" when all do."""
     status = (daemonset or {}).get("status") or {}
     if daemonset is None or status.get("observedGeneration") != daemonset["metadata"]["generation"]:
         return "not started"
@@ -32,7 +32,7 @@ def unfinished(daemonset: Object | None) -> str:
 
 
 def obstacles(pods: Iterable[Object]) -> list[str]:
-    """Return why some of these pods do not run, each reason with its nodes."""
+    """Return the reasons why some of these pods do not run, each with its nodes."""
     nodes: dict[str, set[str]] = {}
     for pod in pods:
         if failure := start_failure(pod, unschedulable_is_final=True):

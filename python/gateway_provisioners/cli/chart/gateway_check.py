@@ -30,7 +30,7 @@ class CheckFailed(Exception):
 
 
 class GatewayClient:
-    """A client of the gateway's HTTP API and websockets: as much of one as the check needs."""
+    """The parts of a gateway's client that the check needs: HTTP API and websockets."""
 
     def __init__(self, url: str, token: str, *, validate_cert: bool) -> None:
         self._url = url.rstrip("/")
@@ -106,9 +106,14 @@ async def execute(channels: WebSocketClientConnection, code: str) -> str:
 
 
 async def check(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECONDS) -> None:
-    """Print a line for each step that works; raise CheckFailed at the first that does not.
+    """Print a line for each step that works.
 
-    ``timeout`` is how many seconds a running kernel may take to answer.
+    Args:
+        environment: the variables that the module's docstring names.
+        timeout: how many seconds a running kernel may take to answer.
+
+    Raises:
+        CheckFailed: a step does not work.
     """
     url = environment["JUPYTER_GATEWAY_URL"]
     validate = environment.get("JUPYTER_GATEWAY_VALIDATE_CERT", "true").lower() != "false"

@@ -1,1 +1,1 @@
-"""`jupyter image-bootstrap`: prepare and check an image; a trial start of its kernels."""
+"""`jupyter image-bootstrap`: prepare and check an image, and start its kernels on trial."""

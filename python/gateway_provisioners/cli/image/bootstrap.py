@@ -15,7 +15,7 @@ from gateway_provisioners.errors import ConfigurationError
 
 
 class ImageBootstrapInstaller(app.Command):
-    """Copies the launchers and the bootstrap script. The class name is part of each output line."""
+    """Copies the launchers and the bootstrap script. The class's name begins each output line."""
 
     name = "jupyter-image-bootstrap"
     description = (

@@ -19,7 +19,7 @@ from gateway_provisioners.model.kernelspec import is_language_name
 
 
 class ImageBootstrapChecker(app.Command):
-    """Prints its findings, one line each, and exits with 1 if a kernel could not run."""
+    """Prints findings, one line each, and exits with 1 if a kernel cannot run."""
 
     name = "jupyter-image-bootstrap"
     description = (

@@ -28,26 +28,25 @@ class Launcher:
         packaged: its folder in the package.
         installed: its folder below kernel-launchers/ in the image: that of gateway-provisioners 0.5.0
             and Enterprise Gateway, so that Dockerfiles written for them keep working.
+        entry_files: those that bootstrap-kernel.sh looks for below kernel-launchers/, in this order.
         how_to_make: a hint for the error message when the package does not contain it.
     """
 
     packaged: str
     installed: str
+    entry_files: tuple[str, ...]
     how_to_make: str = ""
 
 
 LAUNCHERS = {
-    "python": Launcher("python", "python"),
-    "r": Launcher("r", "R"),
+    "python": Launcher("python", "python", ("python/scripts/launch_ipykernel.py",)),
+    "r": Launcher("r", "R", ("r/scripts/launch_IRkernel.R", "R/scripts/launch_IRkernel.R")),
     "scala": Launcher(
-        "scala/lib", "scala/lib", " In a checkout, python -m ci.scala_launcher builds it."
+        "scala/lib",
+        "scala/lib",
+        ("scala/lib/toree-launcher.jar",),
+        " In a checkout, python -m ci.scala_launcher builds it.",
     ),
-}
-# The files that bootstrap-kernel.sh starts, below kernel-launchers/.
-_ENTRY_FILES = {
-    "python": ("python/scripts/launch_ipykernel.py",),
-    "r": ("r/scripts/launch_IRkernel.R", "R/scripts/launch_IRkernel.R"),
-    "scala": ("scala/lib/toree-launcher.jar",),
 }
 
 
@@ -57,10 +56,9 @@ class RuntimeMissing(Exception):
 
 def find_launcher(folder: Path, language: str) -> Path | None:
     """Return the launcher of a language in an image's kernel-launchers/, or None."""
-    for pattern in _ENTRY_FILES.get(language, (f"{language}/{OWN_LAUNCHER}",)):
-        for path in sorted(folder.glob(pattern)):
-            return path
-    return None
+    known = LAUNCHERS.get(language)
+    files = known.entry_files if known else (f"{language}/{OWN_LAUNCHER}",)
+    return next((path for file in files if (path := folder / file).exists()), None)
 
 
 def languages_in(folder: Path) -> list[str]:
@@ -71,7 +69,7 @@ def languages_in(folder: Path) -> list[str]:
 
 
 def describe_runtime(language: str) -> str:
-    """Return a description of what kernels of the language run on; "" for other languages than ours.
+    """Return a description of what kernels of the language run on; "" if this package has no launcher for it.
 
     Raises:
         RuntimeMissing: it is not installed.
@@ -132,7 +130,7 @@ def _scala() -> str:
 
 
 def _folder(variable: str, package: str, needed: str, title: str) -> Path:
-    """Return the folder of a part of a Scala kernel: from its variable, or of the pip package."""
+    """Return the folder that the variable names, or that of the pip package."""
     if home := os.environ.get(variable):
         folder = Path(home)
     else:
@@ -156,7 +154,7 @@ def _program(*names: str, advice: str) -> str:
 
 def _run(command: Sequence[str], failure: str, advice: str) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - a program of the image, and code of ours
+        done = subprocess.run(  # noqa: S603  (a program of the image, and our own code)
             command, capture_output=True, text=True, check=True, timeout=PROBE_SECONDS
         )
     except subprocess.CalledProcessError as error:

@@ -64,9 +64,11 @@ class ContainerProcess:
         return self._output.read_text(errors="replace")
 
     def last_lines(self) -> str:
-        """Return the end of its output for a message, without the secret: some start scripts print it."""
+        """Describe the end of its output, without the secret: some start scripts print it."""
         lines = self.output.replace(self._secret, "(KERNEL_LAUNCH_KEY)").splitlines()[-LAST_LINES:]
-        return "".join(f"\n           | {line}" for line in lines) or " It printed nothing."
+        if not lines:
+            return "It printed nothing."
+        return "Its last lines:" + "".join(f"\n           | {line}" for line in lines)
 
     async def ends_within(self, seconds: float) -> bool:
         """Wait for it to end, and return whether it has."""
@@ -166,11 +168,11 @@ async def _arrival(
             return report.result()
         reason = (
             f"it ended with exit code {end.result()} before it reported; see the exit codes in"
-            " docs/custom-kernel-images.md. Its last lines:"
+            " docs/custom-kernel-images.md."
             if end.done()
-            else f"it did not report within {timeout:g} seconds. Its last lines:"
+            else f"it did not report within {timeout:g} seconds."
         )
-        raise TrialFailed(reason + container.last_lines())
+        raise TrialFailed(f"{reason} {container.last_lines()}")
     finally:
         report.cancel()
         end.cancel()

@@ -20,7 +20,7 @@ PACKAGED_KERNELSPECS = Path(__file__).parents[2] / "_kernelspecs"
 
 
 class SpecInstaller(app.Command):
-    """Checks the options and installs the kernelspec. Subclass names are part of each output line."""
+    """Checks the options and installs the kernelspec. The subclass's name begins each output line."""
 
     # Parts of the default kernel name (k8s_python) and display name (Kubernetes Python).
     name_prefix: str

@@ -36,7 +36,7 @@ final class CommandListener(
   def run(): Unit =
     while (server.isOpen) {
       val wait = connections.headOption.map(_.deadline - System.nanoTime())
-      // 0 would wait forever, and a deadline must be past.
+      // 0 would wait forever; afterwards the deadline must have passed.
       selector.select(wait.fold(0L)(left => math.max(NANOSECONDS.toMillis(left) + 1, 1)))
       val ready = selector.selectedKeys.asScala.toList
       selector.selectedKeys.clear()

@@ -3,7 +3,7 @@ package launcher
 /** A failed launch: one line for the user and an exit code for the gateway. */
 final class LaunchError(val exitCode: Int, message: String) extends Exception(message)
 
-/** Those of sysexits.h that bootstrap-kernel.sh uses too; the gateway shows the code and the line. */
+/** From sysexits.h, as in bootstrap-kernel.sh; the gateway shows the code and the line. */
 object LaunchError {
   val BadParameter = 64
   val NoRuntime = 69

@@ -14,7 +14,7 @@ import launcher.LaunchError.badParameter
   * @param initMode none, lazy or eager: when a SparkContext is made
   * @param toreeAssembly the jar of Apache Toree
   * @param reportAttempts how often to try to reach the gateway before giving up
-  * @param sparkOptions more words for spark-submit
+  * @param sparkOptions further arguments of spark-submit
   */
 final case class Options(
     kernelId: String,
@@ -67,7 +67,7 @@ object Options {
     * secret are not quoted.
     */
   def parse(arguments: Seq[String], environment: Map[String, String]): Options = {
-    val given = words(arguments.toList)
+    val given = readArguments(arguments.toList)
     def variable(name: String): Option[String] = environment.get(name).filter(_.nonEmpty)
     def option(name: String, variables: String*): String =
       given.get(name).orElse(variables.flatMap(variable(_)).headOption).getOrElse("")
@@ -107,7 +107,7 @@ object Options {
     )
   }
 
-  private def words(arguments: List[String]): Map[String, String] = arguments match {
+  private def readArguments(arguments: List[String]): Map[String, String] = arguments match {
     case Nil => Map.empty
     case argument :: rest =>
       val Array(flag, joined @ _*) = argument.split("=", 2)
@@ -116,8 +116,8 @@ object Options {
         throw badParameter(s"unrecognized arguments: $flag")
       }
       (joined.headOption, rest) match {
-        case (Some(value), _)      => words(rest).updated(name, value)
-        case (None, value :: more) => words(more).updated(name, value)
+        case (Some(value), _)      => readArguments(rest).updated(name, value)
+        case (None, value :: more) => readArguments(more).updated(name, value)
         case (None, Nil)           => throw badParameter(s"argument $flag: expected one argument")
       }
   }

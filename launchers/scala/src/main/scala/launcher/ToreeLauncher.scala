@@ -41,7 +41,7 @@ object ToreeLauncher {
       try Files.createTempDirectory("kernel-") // for this user alone
       catch {
         case error: IOException =>
-          throw LaunchError.launchFailed(s"no place for the connection file: $error")
+          throw LaunchError.launchFailed(s"no directory can be made for the connection file: $error")
       }
     try {
       val info = connectionInfo(options, reserved)
@@ -82,7 +82,7 @@ object ToreeLauncher {
     Files.write(file, Wire.json(info))
   }
 
-  /** Toree continues when it cannot bind a channel, and only logs it. */
+  /** Fails if a channel is not bound, which Toree only logs. */
   private def checkChannels(info: JsonObject): Unit =
     Channels.foreach { name =>
       val address = new InetSocketAddress(InetAddress.getLoopbackAddress, info.getInt(name))

@@ -1,4 +1,4 @@
-"""Launchers from docs/write-a-launcher.md alone: the page's own, and that of examples/bash-kernel."""
+"""The launchers of the documentation: docs/write-a-launcher.md's own, and that of examples/bash-kernel."""
 
 import ast
 import base64
@@ -89,7 +89,7 @@ def test_the_page_quotes_the_example():
         assert textwrap.dedent(block).strip() in source
 
 
-def test_the_pages_lines_are_as_many_as_it_says():
+def test_the_pages_launcher_has_forty_lines():
     lines = [line for line in BLOCKS[0].splitlines() if line.strip()]
     assert "forty lines" in PAGE
     assert 38 <= len(lines) <= 42
