@@ -6,6 +6,7 @@ The first change after a landing sets `COMMIT` to it.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -60,6 +61,8 @@ def ensure() -> PreviousLanding:
         done = subprocess.run(
             [sys.executable, "-c", _BUILD, answer, GATEWAY, KERNEL_PY],
             cwd=checkout,
+            # Until COMMIT moves: there ENGINE names the builder.
+            env={**os.environ, "ENGINE": os.environ.get("BUILDER", "")},
             capture_output=True,
             text=True,
             check=False,
