@@ -1,6 +1,7 @@
 """Settings of all tests."""
 
 from collections import Counter
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
@@ -39,9 +40,8 @@ def pytest_terminal_summary(terminalreporter):
     minutes = Counter()
     for report in (report for reports in terminalreporter.stats.values() for report in reports):
         if hasattr(report, "duration"):
-            minutes[report.nodeid.rpartition("tests/")[2].partition("/test_")[0]] += (
-                report.duration / 60
-            )
+            suite = Path(report.nodeid.partition("::")[0]).parent.as_posix()
+            minutes[suite.removeprefix("tests/")] += report.duration / 60
     terminalreporter.section("minutes per suite")
     for suite, spent in minutes.most_common():
         terminalreporter.line(f"{spent:6.1f}  {suite}")
