@@ -117,7 +117,7 @@ def test_an_empty_image(tmp_path):
             ),
         ),
     ]
-    assert output.endswith("2 problems: kernels cannot run here as it is.\n")
+    assert output.endswith("2 problems: kernels cannot run in this image as it is.\n")
 
 
 def test_a_script_that_is_not_executable(image):

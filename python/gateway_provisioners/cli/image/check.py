@@ -92,7 +92,7 @@ jupyter image-bootstrap check --no-start
             problems += missing
         if problems:
             count = "1 problem" if problems == 1 else f"{problems} problems"
-            print(f"{count}: kernels cannot run here as it is.")  # noqa: T201
+            print(f"{count}: kernels cannot run in this image as it is.")  # noqa: T201
             self.exit(app.FAILED)
         print(f"Kernels can run here: {', '.join(languages)}.")  # noqa: T201
 
