@@ -25,6 +25,10 @@ from ci.paths import cache
 # The image's label that holds the hash of its inputs.
 INPUTS_LABEL = "gateway-provisioners.inputs"
 
+# What buildah prints when its copy cannot be sealed at the moment.
+_SEAL_BUSY = "sealing memfd copy: Device or resource busy"
+_SEAL_ATTEMPTS = 5
+
 # A command that runs a container and ends with it, and its environment.
 StartCommand = tuple[Sequence[str], Mapping[str, str]]
 
@@ -210,6 +214,14 @@ class Buildah(Builder):
         return ["buildah", "--storage-driver=overlay", *place]
 
     def _buildah(self, *arguments: str | Path) -> str:
+        # buildah starts each step from a sealed copy of itself in memory. While the kernel moves one of
+        # its pages, sealing fails with EBUSY, and the step has not begun: fcntl(2) leaves it to us.
+        for _ in range(_SEAL_ATTEMPTS - 1):
+            try:
+                return run(*self._command(), *arguments)
+            except CommandError as error:
+                if _SEAL_BUSY not in str(error):
+                    raise
         return run(*self._command(), *arguments)
 
     def build(
