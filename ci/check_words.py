@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from ci.commands import run
 from ci.paths import ROOT
 
 
@@ -71,7 +72,9 @@ DOCSTRING = Rule(
 )
 TEST_NAME_LENGTH = 70
 SUBJECT_LENGTH = 72
-LAST_UNCHECKED_COMMIT = "a046230d"  # the rule for subjects is younger than the history
+LAST_UNCHECKED_COMMIT = (
+    "5bb80460501c34339fca64a3d08b4e6c29ae957f"  # the rule for subjects is younger than the history
+)
 
 EXEMPTIONS = (
     Exemption("CONTRIBUTING.md", "*", "lists the words of the rules"),
@@ -125,8 +128,8 @@ def _comments(content: str) -> Iterator[Text]:
         if token.type == tokenize.COMMENT
     ]
     runs = itertools.groupby(enumerate(comments), lambda item: item[1][0] - item[0])
-    for _, run in runs:
-        lines = [comment for _, comment in run]
+    for _, group in runs:
+        lines = [comment for _, comment in group]
         yield Text(lines[0][0], "\n".join(text for _, text in lines))
 
 
@@ -173,12 +176,19 @@ def _found_in_definitions(path: str, tree: ast.Module) -> Iterator[Finding]:
             yield Finding(node.lineno, node.name, f"at most {TEST_NAME_LENGTH} characters")
 
 
-def long_subjects() -> list[str]:
-    """List the commits after `LAST_UNCHECKED_COMMIT` whose subject is too long; none in a shallow clone."""
-    command = ["git", "log", "--no-merges", "--format=%h %s", f"{LAST_UNCHECKED_COMMIT}..HEAD"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    commits = result.stdout.splitlines() if result.returncode == 0 else []
-    return [commit for commit in commits if len(commit.split(" ", 1)[1]) > SUBJECT_LENGTH]
+def long_subjects(repository: Path = ROOT, after: str = LAST_UNCHECKED_COMMIT) -> list[str]:
+    """List the commits after `after` whose subject is too long; none where the history is not there.
+
+    Raises:
+        CommandError: the whole history is there, and `after` is not in it.
+    """
+    git = ("git", "-C", repository)
+    if not (repository / ".git").exists() or "true" in run(
+        *git, "rev-parse", "--is-shallow-repository"
+    ):
+        return []
+    log = run(*git, "log", "--no-merges", "--format=%h %s", f"{after}..HEAD")
+    return [line for line in log.splitlines() if len(line.split(" ", 1)[1]) > SUBJECT_LENGTH]
 
 
 def main() -> int:

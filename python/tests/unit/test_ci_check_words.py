@@ -2,7 +2,8 @@
 
 import pytest
 
-from ci.check_words import findings
+from ci.check_words import findings, long_subjects
+from ci.commands import CommandError, run
 
 
 def found(path, content):
@@ -86,3 +87,33 @@ def test_names_of_tests_are_short():
 def test_other_files_are_not_read():
     assert found("LICENSE", "You shall") == []
     assert found("go.sum", "nobody") == []
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with three commits, of which the first and the last have long subjects."""
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "test")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "test@example.com")
+    folder = tmp_path / "repository"
+    run("git", "init", "--quiet", folder)
+    for subject in ("x" * 73, "y" * 72, "z" * 73):
+        run("git", "-C", folder, "commit", "--quiet", "--allow-empty", f"--message={subject}")
+    return folder
+
+
+def test_subjects_of_commits_are_short(repository):
+    after = run("git", "-C", repository, "rev-parse", "HEAD~2").strip()
+    assert [line.split()[1] for line in long_subjects(repository, after)] == ["z" * 73]
+
+
+def test_a_commit_that_the_history_lacks_is_an_error(repository):
+    with pytest.raises(CommandError):
+        long_subjects(repository, "0123456789abcdef0123456789abcdef01234567")
+
+
+def test_subjects_are_not_checked_without_the_history(repository, tmp_path):
+    shallow = tmp_path / "shallow"
+    run("git", "clone", "--quiet", "--depth=1", f"file://{repository}", shallow)
+    assert long_subjects(shallow, "0123456789abcdef0123456789abcdef01234567") == []
+    assert long_subjects(tmp_path) == []
