@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
@@ -90,7 +91,8 @@ class Channels:
 
     async def receive(self) -> Object:
         """Return the next message. Raises ConnectionError when the websocket is closed."""
-        message = await self._websocket.receive(timeout=TIMEOUT_SECONDS)
+        # Not aiohttp's own timeout, which begins anew with each ping of the gateway.
+        message = await asyncio.wait_for(self._websocket.receive(), TIMEOUT_SECONDS)
         if message.type is not aiohttp.WSMsgType.TEXT:
             msg = f"websocket closed: {message.type} {message.data} {message.extra}"
             raise ConnectionError(msg)

@@ -3,7 +3,13 @@
 
 async def execute_to_death(kernel, code):
     """Run code that ends the kernel; return when the kernel is idle again after its restart."""
-    request = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
+    request = {
+        "code": code,
+        "silent": False,
+        "store_history": False,
+        "allow_stdin": False,
+        "user_expressions": {},  # Toree ignores a request without
+    }
     await kernel.send("shell", "execute_request", request)
     states = []
     while not {"restarting", "idle"} <= set(states):

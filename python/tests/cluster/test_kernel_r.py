@@ -92,7 +92,11 @@ async def test_a_kernel_that_hits_its_memory_limit_is_restarted(gateway, namespa
     ("name", "mode", "said"),
     [
         ("r", "eager", "Spark is to be initialized (eager), but SparkR cannot be loaded"),
-        ("encrypted_r", "none", "encryption of the kernel's channels is required and needs Curve"),
+        (
+            "encrypted_r",
+            "none",
+            "channels is required; IRkernel does not support it",
+        ),
     ],
 )
 async def test_requests_that_the_image_cannot_meet(gateway, name, mode, said):
