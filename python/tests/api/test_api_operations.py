@@ -157,6 +157,29 @@ async def test_stopping_leaves_kernels_that_outlive_the_gateway(add_provisioner)
         await provisioner.wait()
 
 
+@pytest.mark.parametrize("ended", [True, False])
+async def test_clients_of_a_released_kernel_learn_whether_it_ended(add_provisioner, ended):
+    add_provisioner("lasting", Lasting)
+    async with running_gateway() as gateway:
+        kernel_id = await gateway.client.start("lasting")
+        manager = gateway.app.kernel_manager
+        provisioner = manager.get_kernel(kernel_id).provisioner
+        url = f"{gateway.url}/api/kernels/{kernel_id}/channels"
+        states = []
+        try:
+            async with gateway.client._session.ws_connect(url) as websocket:
+                await manager.release(kernel_id, ended=ended)
+                while (message := await websocket.receive()).type is aiohttp.WSMsgType.TEXT:
+                    states.append(message.json()["content"].get("execution_state"))
+        finally:
+            await provisioner.kill()
+            await provisioner.wait()
+        assert message.type is aiohttp.WSMsgType.CLOSE
+        assert ("dead" in states) is ended
+        assert (message.data == aiohttp.WSCloseCode.GOING_AWAY) is not ended
+        assert kernel_id not in await gateway.client.kernels()
+
+
 async def test_a_start_that_is_under_way_may_finish(add_provisioner):
     add_provisioner("slow", Slow)
     Slow.launching, Slow.go_on, Slow.abandoned = asyncio.Event(), asyncio.Event(), False

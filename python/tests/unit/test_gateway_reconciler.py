@@ -122,9 +122,9 @@ class Kernels(dict):
     def announce_death(self, kernel_id):
         self._note("dead", kernel_id)
 
-    async def release(self, kernel_id):
+    async def release(self, kernel_id, *, ended):
         del self[kernel_id]
-        self._note("release", kernel_id)
+        self._note("release" if ended else "leave to a newer gateway", kernel_id)
 
 
 class Scene:
@@ -214,7 +214,7 @@ async def test_a_kernel_that_a_newer_gateway_restarts_is_released(start):
     await scene.settle()
     scene.pods.report("DELETED", pod())
     await scene.settle()
-    assert scene.kernels.calls == [("adopt", "k"), ("release", "k")]
+    assert scene.kernels.calls == [("adopt", "k"), ("leave to a newer gateway", "k")]
     assert scene.pods.removed == ["k-1"]
 
 

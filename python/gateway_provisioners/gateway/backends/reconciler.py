@@ -135,7 +135,7 @@ class Reconciler:
             async with self._slots:
                 await self._serve(kernel_id, serve)
         elif kernel_id in self._kernels and (decision.ended or self._is_given_up(kernel_id, pods)):
-            await self._kernels.release(kernel_id)
+            await self._kernels.release(kernel_id, ended=True)
 
     async def _serve(self, kernel_id: str, pod: PodState) -> None:
         managed = kernel_id in self._kernels
@@ -160,7 +160,7 @@ class Reconciler:
             self._newer[kernel_id] = pod.name
             _log.warning("Kernel %s in pod %s is left as it is: %s", kernel_id, pod.name, error)
             if managed:  # a gateway of that release has restarted it
-                await self._kernels.release(kernel_id)
+                await self._kernels.release(kernel_id, ended=False)
         except Exception as error:  # noqa: BLE001 - the others have to be taken over as well
             _log.error(
                 "Kernel %s in pod %s cannot be taken over and is left as it is: %s",

@@ -287,16 +287,25 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             for connection in GatewayWebsocketConnection.of_kernel(kernel):
                 connection.on_kernel_restarted()
 
-    async def release(self, kernel_id: str) -> None:
-        """Release a kernel that another gateway shut down, and disconnect its clients."""
+    async def release(self, kernel_id: str, *, ended: bool) -> None:
+        """Release a kernel, and disconnect its clients.
+
+        Args:
+            ended: whether another gateway shut it down. Otherwise clients connect again, to a gateway that
+                serves it.
+        """
         kernel = self.get_kernel(kernel_id)
         self.stop_watching_activity(kernel_id)
         self.stop_buffering(kernel_id)
         self.remove_kernel(kernel_id)
         for connection in GatewayWebsocketConnection.of_kernel(kernel):
-            connection.report_end()
+            if ended:
+                connection.report_end()
+            else:
+                connection.request_reconnect("another gateway serves the kernel")
         await kernel.release()
-        self.log.info("Kernel %s was shut down by another gateway.", kernel_id)
+        if ended:
+            self.log.info("Kernel %s was shut down by another gateway.", kernel_id)
 
     async def wait_for_operation(self, kernel_id: str) -> None:
         """Return when this gateway is not starting, restarting or shutting down the kernel."""

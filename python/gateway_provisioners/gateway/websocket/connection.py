@@ -240,6 +240,10 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self.on_restart_failed()
         self.websocket_handler.close()
 
+    def request_reconnect(self, reason: str) -> None:
+        """Begin to close the websocket so that the client connects again."""
+        self.websocket_handler.close(GOING_AWAY, reason)
+
     async def close_for_reconnect(self, quiet_timeout: float) -> None:
         """Close the websocket so that the client connects again; return once it is closed.
 
@@ -249,7 +253,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         """
         with suppress(asyncio.TimeoutError):
             await within(quiet_timeout, self._wait_quiet())
-        self.websocket_handler.close(GOING_AWAY, "the gateway is shutting down")
+        self.request_reconnect("the gateway is shutting down")
         await asyncio.wrap_future(self._close_future)
 
     async def _wait_quiet(self) -> None:
