@@ -8,15 +8,20 @@ from timeouts import within_timeout
 
 
 @contextlib.asynccontextmanager
-async def connected(endpoint):
-    """Open a connection to the communication port; yields its reader and writer."""
-    reader, writer = await asyncio.open_connection(endpoint.ip, endpoint.port)
+async def connection(host, port, **options):
+    """Open a connection; yields its reader and writer."""
+    reader, writer = await asyncio.open_connection(host, port, **options)
     try:
         yield reader, writer
     finally:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+
+def connected(endpoint):
+    """Open a connection to the communication port; yields its reader and writer."""
+    return connection(endpoint.ip, endpoint.port)
 
 
 async def read(coroutine):

@@ -7,6 +7,7 @@ import logging
 import socket
 
 import pytest
+from command_peer import connection
 from launched import KERNEL_ID
 
 from gateway_provisioners.errors import ConfigurationError
@@ -39,16 +40,9 @@ def report_v1(server, **changes):
     return wire.GatewayKey(server.public_key).connection_info({**INFO, **changes})
 
 
-@contextlib.asynccontextmanager
-async def connected(server, source="127.0.0.1"):
+def connected(server, source="127.0.0.1"):
     host, port = server.response_address.split(":")
-    reader, writer = await asyncio.open_connection(host, int(port), local_addr=(source, 0))
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+    return connection(host, int(port), local_addr=(source, 0))
 
 
 async def closed(reader):
