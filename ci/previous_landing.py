@@ -6,7 +6,6 @@ The first change after a landing sets `COMMIT` to it.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from typing import cast
 from ci.commands import CommandError, UserError, run
 from ci.paths import ROOT, cache
 
-COMMIT = "5bb80460501c34339fca64a3d08b4e6c29ae957f"
+COMMIT = "c0de54f8640f3e48cf7a850145e407f5f7bf05f1"
 # Its images need names of their own beside today's, which may have the same version.
 VERSION = "1.0.0.dev0"
 GATEWAY = f"elyra/gateway:{VERSION}"
@@ -61,8 +60,6 @@ def ensure() -> PreviousLanding:
         done = subprocess.run(
             [sys.executable, "-c", _BUILD, answer, GATEWAY, KERNEL_PY],
             cwd=checkout,
-            # Until COMMIT moves: there ENGINE names the builder.
-            env={**os.environ, "ENGINE": os.environ.get("BUILDER", "")},
             capture_output=True,
             text=True,
             check=False,
