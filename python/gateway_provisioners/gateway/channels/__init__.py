@@ -1,0 +1,1 @@
+"""Connections to kernels, whose bytes are counted."""
