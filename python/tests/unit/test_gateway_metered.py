@@ -26,8 +26,9 @@ class Application:
         self.context = zmq.Context()
         self.socket = self.context.socket(kind)
         self.meter = MeteredConnection(
-            host, port, limits, encrypted=curve is not None, is_starved=self._is_starved
+            host, port, limits, encrypted=curve is not None
         )
+        self.meter.is_starved = self._is_starved
         self.cuts = asyncio.Event()
         self.meter.on_cut = self.cuts.set
         if curve:

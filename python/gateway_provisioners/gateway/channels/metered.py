@@ -64,13 +64,13 @@ class MeteredConnection:
         host, port: the kernel's port.
         limits: bounds what is on its way.
         encrypted: whether the socket uses CurveZMQ.
-        is_starved: whether the application would take a message now, and 0MQ has none for it: then the one
-            in transit is larger than what was read of it.
-        give_up: called when other connections have waited too long for what this one holds: it has to be
-            closed soon.
 
     Attributes:
         endpoint: what the socket connects to, instead of the kernel's port.
+        is_starved: whether the application would take a message now, and 0MQ has none for it: then the one
+            in transit is larger than what was read of it. By default, the application takes nothing.
+        give_up: called when other connections have waited too long for what this one holds: it has to be
+            closed soon.
         on_cut: called when the connection was cut because a message was too large.
         on_sent: called when bytes have left for the kernel.
     """
@@ -82,17 +82,15 @@ class MeteredConnection:
         limits: Limits,
         *,
         encrypted: bool,
-        is_starved: Callable[[], bool],
-        give_up: Callable[[], object] = _ignore,
     ) -> None:
-        self.is_starved = is_starved
+        self.is_starved: Callable[[], bool] = lambda: False
+        self.give_up: Callable[[], object] = _ignore
         self.on_cut: Callable[[], object] = _ignore
         self.on_sent: Callable[[], object] = _ignore
         self._kernel = host, port
         self._limits = limits
         self._overhead = _CURVE if encrypted else 0
         self._loop = asyncio.get_running_loop()
-        self._give_up = give_up
         self._link: _Link | None = None
         self._waiting = 0
         self._moved_at = 0.0
@@ -174,7 +172,12 @@ class MeteredConnection:
             self._loop,
             ours,
             kernels,
-            _Allowance(self._limits, self.is_starved, self._give_up, self._cut),
+            _Allowance(
+                self._limits,
+                lambda: self.is_starved(),
+                lambda: self.give_up(),
+                self._cut,
+            ),
             self._left,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +23,11 @@ from gateway_provisioners.errors import PolicyViolation
 from gateway_provisioners.gateway.failures import describe, known_cause, summarize
 from gateway_provisioners.gateway.http.access_log import request_summary
 from gateway_provisioners.gateway.http.start_request import UnknownKernel, parse_start_request
+from gateway_provisioners.gateway.websocket.connection import (
+    TRY_AGAIN_LATER,
+    GatewayWebsocketConnection,
+)
+from gateway_provisioners.gateway.websocket.websocket_protocol import BoundedWebSocketProtocol
 
 _log = logging.getLogger(__name__)
 
@@ -134,12 +140,49 @@ class MainKernelHandler(GatewayHandlerMixin, kernel_handlers.MainKernelHandler):
 class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocketHandler):
     """Connects a client to its kernel."""
 
+    connection: GatewayWebsocketConnection | None
+
     def get_websocket_protocol(self, *args: Any) -> Any:
-        """Leave pings to jupyter_server: tornado would take the milliseconds for seconds."""
+        """Return the websocket's protocol, whose messages are bounded."""
         protocol = super().get_websocket_protocol(*args)
-        if protocol is not None:
-            protocol.params.ping_interval = protocol.params.ping_timeout = None
-        return protocol
+        if protocol is None:
+            return None
+        # Leave pings to jupyter_server: tornado would take the milliseconds for seconds.
+        protocol.params.ping_interval = protocol.params.ping_timeout = None
+        return BoundedWebSocketProtocol(self, protocol.params, self.kernel_manager.limits)
+
+    def on_message(self, ws_message: str | bytes) -> Awaitable[None] | None:
+        """Pass a message on; the next one is read when most of what came has left for the kernel."""
+        if self.connection is None:
+            return None
+        self.connection.handle_incoming_message(ws_message)
+        return self._pause(self.connection.wait_until_sent())
+
+    def on_too_large(self, message: bytes, size: int, *, text: bool) -> None:
+        """Answer a message that is too large, of which only the beginning and the end are known."""
+        if self.connection is not None:
+            self.connection.refuse(message, size, text=text)
+
+    def on_too_slow(self) -> None:
+        """Disconnect a client whose message takes too long while others wait for the memory."""
+        self.close(TRY_AGAIN_LATER, "The message took too long; try again.")
+
+    def send_ping(self) -> None:
+        """Send a ping, unless the client is busy reading, or is not read itself."""
+        if self._is_paused or (self.connection is not None and self.connection.is_reading):
+            self.on_pong(b"")
+        else:
+            super().send_ping()
+
+    _is_paused = False
+
+    async def _pause(self, sent: Awaitable[None]) -> None:
+        self._is_paused = True
+        try:
+            await sent
+        finally:
+            self._is_paused = False
+            self.on_pong(b"")
 
 
 class SessionRootHandler(GatewayHandlerMixin, session_handlers.SessionRootHandler):

@@ -19,8 +19,10 @@ from traitlets import default
 from zmq.eventloop.zmqstream import ZMQStream
 
 from gateway_provisioners.errors import GatewayProvisionersError, KernelBusy
+from gateway_provisioners.gateway.channels import stream
 from gateway_provisioners.gateway.failures import summarize
 from gateway_provisioners.gateway.kernels.peers import Peers
+from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.provisioners.contract import GatewayContract
 
 # The time within which a kernel that is not busy answers.
@@ -42,6 +44,7 @@ class _Owner(Protocol):
     """The manager of all kernels, as its kernels see it."""
 
     event_logger: EventLogger
+    limits: Limits
     peers: Peers
 
     def kernel_restarted(self, kernel_id: str) -> None: ...
@@ -135,6 +138,32 @@ class GatewayKernel(ServerKernelManager):
         have the old ports at another address.
         """
         return [*super().ports, self.ip]
+
+    def connect_iopub(self, identity: bytes | None = None) -> ZMQStream:
+        """Return a stream of what the kernel publishes."""
+        published = self._connect("iopub", identity)
+        published.socket.subscribe(b"")
+        return published
+
+    def connect_shell(self, identity: bytes | None = None) -> ZMQStream:
+        return self._connect("shell", identity)
+
+    def connect_control(self, identity: bytes | None = None) -> ZMQStream:
+        return self._connect("control", identity)
+
+    def connect_stdin(self, identity: bytes | None = None) -> ZMQStream:
+        return self._connect("stdin", identity)
+
+    def connect_hb(self, identity: bytes | None = None) -> ZMQStream:
+        return self._connect("hb", identity)
+
+    def _connect(self, channel: str, identity: bytes | None) -> stream.KernelStream:
+        return stream.KernelStream(self._create_connected_socket(channel, identity))
+
+    def _create_connected_socket(
+        self, channel: str, identity: bytes | None = None
+    ) -> stream.KernelSocket:
+        return stream.connect(self, channel, self._owner.limits, identity)
 
     async def restart_kernel(self, *args: Any, **kwargs: Any) -> None:
         """Restart the kernel; its connected clients are connected to the new one.

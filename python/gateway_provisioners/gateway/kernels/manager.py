@@ -16,13 +16,16 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_events import EventLogger
+from jupyter_server._tz import utcnow
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from traitlets import default
 
 from gateway_provisioners.errors import GatewayProvisionersError, TooManyKernels
 from gateway_provisioners.gateway.failures import known_cause, summarize
+from gateway_provisioners.gateway.kernels.activity import ActivityWatch
 from gateway_provisioners.gateway.kernels.culling import Culler
 from gateway_provisioners.gateway.kernels.peers import NoPeers, Peers
+from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.process.open_files import max_zmq_sockets
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
@@ -82,6 +85,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.event_logger = EventLogger(parent=self)
+        self.limits = Limits(parent=self)
         self.metrics = GatewayMetrics(lambda: [k.kernel_name for k in self._kernels.values()])
         self.peers: Peers = NoPeers()
         self._starts: dict[str, asyncio.Task[str]] = {}
@@ -109,6 +113,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         # Has an effect only before the first socket. 0MQ's 1023 are enough for some 170 kernels in use.
         context.set(zmq.MAX_SOCKETS, max_zmq_sockets())
         context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MILLISECONDS)
+        context.setsockopt(zmq.MAXMSGSIZE, self.limits.messages.from_kernel)  # of each frame
         return context
 
     async def start_kernel(
@@ -186,6 +191,23 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         answer: asyncio.Future[Any] = await super().restart_kernel(kernel_id, now=now)
         answer.add_done_callback(partial(self._restarted_kernel_answered, kernel_id))
         return answer
+
+    def start_watching_activity(self, kernel_id: str) -> None:
+        """Follow what a kernel publishes.
+
+        Upstream's callback fails at a message that is malformed, and then never runs again.
+        """
+        kernel = self.get_kernel(kernel_id)
+        kernel.reason = ""
+        kernel.last_activity = utcnow()
+        kernel._activity_stream = kernel.connect_iopub()
+        watch = ActivityWatch(kernel, self.track_message_type, self._now)
+        kernel._activity_stream.on_recv(watch.follow)
+
+    def _now(self) -> datetime:
+        """Return the time, which is also that of the last activity of any kernel."""
+        self.last_kernel_activity = utcnow()
+        return self.last_kernel_activity
 
     def start_buffering(self, kernel_id: str, session_key: str, channels: dict[str, Any]) -> None:
         """Keep the output of a kernel for a client that is away, up to a limit."""

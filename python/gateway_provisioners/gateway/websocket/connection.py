@@ -7,31 +7,67 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property, partial
 from typing import Any
 
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
 from gateway_provisioners.aio import within
-from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection
+from gateway_provisioners.errors import ProtocolError
+from gateway_provisioners.gateway.process.limits import Limits
+from gateway_provisioners.gateway.websocket import serialization
+from gateway_provisioners.gateway.websocket.client_limits import ClientLimit, client_limit
+from gateway_provisioners.gateway.websocket.losses import Losses, megabytes
+from gateway_provisioners.gateway.websocket.mailbox_client import MailboxChannel, MailboxConnection
+from gateway_provisioners.gateway.websocket.messages import (
+    error_reply,
+    is_output,
+    is_signed,
+    message_parts,
+    packed,
+)
+from gateway_provisioners.gateway.websocket.outbox import Outbox, fragment_writer
+from gateway_provisioners.gateway.websocket.rates import OutputRate
+from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
+from gateway_provisioners.gateway.websocket.too_large import request_in
 from gateway_provisioners.provisioners.contract import GatewayContract
+from gateway_provisioners.settings import from_env
 
-# "Going away" (RFC 6455, 7.4.1): clients connect again after it.
+# RFC 6455, 7.4.1, and IANA's registry: clients connect again after the first and the last.
 GOING_AWAY = 1001
+INVALID_DATA = 1007
+TRY_AGAIN_LATER = 1013
 # A kernel answers within 10 ms, and its subscription needs a round trip more.
 _ASK_AGAIN_SECONDS = 0.05
 # A client that has sent nothing for so long is no more likely to send something now than later.
 _QUIET_SECONDS = 1.0
+# A kernel that has taken nothing for so long does not work.
+_STUCK_SECONDS = 20.0
+_TOO_SLOW = "This client reads its kernel's output too slowly; what the kernel keeps comes later."
 
 
 class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     """jupyter_server's connection, without its 40 ms delay per message, for kernels that move.
 
     If the kernel's launcher has a mailbox, everything goes through it, and the client misses nothing while
-    it is not connected.
+    it is not connected. What waits for the client, or for the kernel, is bounded by `Limits`.
     """
+
+    output_bytes_per_second = from_env(
+        "GP_OUTPUT_BYTES_PER_SECOND",
+        0,
+        "The most output of a kernel that is shown to a client, averaged over 3 seconds; 0: no limit.",
+        unit="bytes",
+    )
+    output_messages_per_second = from_env(
+        "GP_OUTPUT_MESSAGES_PER_SECOND",
+        0,
+        "The most outputs of a kernel that are shown to a client, averaged over 3 seconds; 0: no limit.",
+    )
 
     channels: dict[str, Any]
     _mailbox: MailboxConnection | None = None
@@ -39,10 +75,27 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._activity = asyncio.Event()
-        # The client's messages since the kernel began to move.
-        self._held: list[str] = []
+        # The client's messages since the kernel began to move, and their size.
+        self._held: list[tuple[str, list[Part]]] = []
+        self._held_bytes = 0
         self._following = False
         self._is_restored = False
+        self._outbox: Outbox | None = None
+        self._left = asyncio.Event()  # bytes have left for the kernel
+        self._losses = Losses()
+        self._rate = OutputRate(self.output_bytes_per_second, self.output_messages_per_second)
+        self._rated_cell = ""
+        self._complained = False
+        self._last_request: Mapping[str, Any] = {}
+
+    @cached_property
+    def _limits(self) -> Limits:
+        # Stock kernel managers lack the attribute.
+        return getattr(self.multi_kernel_manager, "limits", None) or Limits(parent=self)
+
+    @cached_property
+    def _client_limit(self) -> ClientLimit:
+        return client_limit(self.websocket_handler.request.headers, self.subprotocol)
 
     async def prepare(self) -> None:
         """Wait for the kernel's first answer, before the websocket is opened."""
@@ -71,8 +124,11 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         # tornado switches Nagle's algorithm on after the upgrade. Together with the client's delayed
         # acknowledgement it delays the last message of every execution by 40 ms.
         self.websocket_handler.set_nodelay(True)
+        self._outbox = Outbox(fragment_writer(self.websocket_handler), self._limits)
+        self._outbox.on_room = self._has_room_again
+        self._outbox.on_stalled = self.send_away
         kept = self._kept_for_client()
-        missed = getattr(kept["buffer"], "dropped", 0) if kept is not None else 0
+        losses = getattr(kept["buffer"], "losses", None) if kept is not None else None
         self._is_restored = (
             kept is not None
             and self.multi_kernel_manager._get_changed_ports(self.kernel_id) is None
@@ -80,8 +136,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         nudged: asyncio.Future[None] | None = super().connect()
         if nudged is not None and self._mailbox is None:
             self._ask_again_soon(nudged)
-            if missed:
-                nudged.add_done_callback(lambda _: self._report_missed(missed))
+            if losses:
+                nudged.add_done_callback(lambda _: self._report_offline_losses(losses))
         return nudged
 
     def create_stream(self) -> None:
@@ -92,12 +148,19 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             self._mailbox = None
             self._create_streams()
             return
-        self._mailbox = MailboxConnection(self.kernel_manager, port, self.session.session)
-        self._mailbox.on_dropped = self._report_dropped
-        self._mailbox.on_taken = self.websocket_handler.close
-        self._mailbox.on_reply = self._activity.set
-        self._mailbox.can_deliver = self._is_open
-        self.channels = dict(self._mailbox.channels)
+        mailbox = MailboxConnection(
+            self.kernel_manager, port, self.session.session, self._limits
+        )
+        mailbox.on_message = self._deliver
+        mailbox.on_dropped = self._report_dropped
+        mailbox.on_taken = self.websocket_handler.close
+        mailbox.on_broken = self._report_broken
+        mailbox.on_reply = self._activity.set
+        mailbox.on_sent = self._left.set
+        mailbox.give_up = self.send_away
+        mailbox.can_deliver = self._can_deliver
+        self._mailbox = mailbox
+        self.channels = dict(mailbox.channels)
 
     def _create_streams(self) -> None:
         # Upstream's streams all identify themselves by the client's session. Of two streams with the same
@@ -107,6 +170,10 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             stream = getattr(self.kernel_manager, f"connect_{channel}")(identity=identity)
             stream.channel = channel
             self.channels[channel] = stream
+            if meter := getattr(stream.socket, "meter", None):
+                meter.on_sent = self._left.set
+                meter.on_cut = partial(self._report_cut, channel)
+                meter.give_up = self.send_away
 
     def nudge(self) -> asyncio.Future[None]:
         """Return a future that is done when the kernel's messages are known to arrive."""
@@ -120,26 +187,306 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             return nudged
         return asyncio.ensure_future(self._wait_welcome(self._mailbox))
 
-    def handle_incoming_message(self, incoming_msg: str) -> None:
-        """Pass a message of the client on to the kernel."""
-        self._activity.set()
-        # Stock kernel managers, whose kernels never move, lack the attribute.
-        if self._following or getattr(self.kernel_manager, "is_moving", False):
-            self._held.append(incoming_msg)
-        else:
-            super().handle_incoming_message(incoming_msg)
-
     def disconnect(self) -> None:
         """Disconnect from the kernel and from the client."""
+        if self._outbox is not None:
+            self._outbox.close()
         if self._mailbox is not None:
             # A client without a session id of its own cannot come back for its messages.
             can_return = self.websocket_handler.get_argument("session_id", None)
             self._mailbox.close(for_good=not can_return)
             self.channels = {}
+        self._forget_held()
         super().disconnect()
         if self._mailbox is not None and self.kernel_id in self.multi_kernel_manager:
             self.multi_kernel_manager.stop_buffering(self.kernel_id)  # the launcher buffers
         self._activity.set()
+        self._left.set()
+
+    # From the client to the kernel.
+
+    def handle_incoming_message(self, incoming_msg: str | bytes) -> None:
+        """Pass a message of the client on to the kernel."""
+        self._activity.set()
+        if not self.channels:
+            return  # the connection is closed
+        try:
+            channel, parts = self._read(incoming_msg)
+        except ProtocolError as error:
+            self.log.warning("Kernel %s: a client sent a malformed message: %s", self.kernel_id, error)
+            self.websocket_handler.close(INVALID_DATA, f"The message is malformed: {error}"[:120])
+            return
+        if channel not in self.channels:
+            self.log.warning("Kernel %s: a client sent a message on no channel", self.kernel_id)
+            return
+        header = parsed_header(parts[0])
+        allowed = self.multi_kernel_manager.allowed_message_types
+        if allowed and header.get("msg_type") not in allowed:
+            self.log.warning("Kernel %s: a message is of a type that is not allowed", self.kernel_id)
+            return
+        self._last_request = header
+        # Stock kernel managers, whose kernels never move, lack the attribute.
+        if self._following or getattr(self.kernel_manager, "is_moving", False):
+            self._held.append((channel, parts))
+            self._held_bytes += sum(map(len, parts))
+        else:
+            self._send_to_kernel(channel, parts)
+
+    async def wait_until_sent(self) -> None:
+        """Return when the client may send more: most of what it has sent has left for the kernel."""
+        last = None
+        while self in self._open_sockets and self._waiting_bytes() > self._limits.client_buffer_bytes:
+            self._left.clear()
+            try:
+                await within(_STUCK_SECONDS, self._left.wait())
+            except asyncio.TimeoutError:
+                waiting = self._waiting_bytes()
+                if waiting == last or last is None:
+                    self._report_stuck(waiting)
+                    return
+            last = self._waiting_bytes()
+
+    def refuse(self, message: bytes, size: int, *, text: bool) -> None:
+        """Answer a message of the client that is too large.
+
+        Args:
+            message: its beginning and its end.
+            size: the size of the whole.
+        """
+        channel, header = request_in(message, v1=self._is_v1, text=text)
+        most = megabytes(self._limits.messages.to_kernel)
+        reason = (
+            f"A message of {megabytes(size)} was not sent to the kernel: this gateway takes at most {most}. "
+            f"Ask its administrator to raise gateway.maxMessageBytes.toKernel."
+        )
+        self.log.warning("Kernel %s: %s", self.kernel_id, reason)
+        self.write_stderr(reason, header)
+        kind = str(header.get("msg_type", ""))[:64]
+        if kind.endswith("_request"):
+            reply = kind.removesuffix("request") + "reply"
+            self._write(channel, error_reply(self.session, reply, reason, header))
+            idle = {"execution_state": "idle"}
+            self._write("iopub", packed(self.session, "status", idle, header))
+
+    @property
+    def _is_v1(self) -> bool:
+        return bool(self.subprotocol == serialization.V1)
+
+    def _read(self, message: str | bytes) -> serialization.FromClient:
+        if not self._is_v1:
+            return serialization.from_json(message)
+        if isinstance(message, str):
+            raise ProtocolError("it is text")
+        return serialization.from_v1(message)
+
+    def _send_to_kernel(self, channel: str, parts: list[Part]) -> None:
+        stream = self.channels[channel]
+        if not self.session.adapt_version:
+            self.session.send_raw(stream, parts)
+            return
+        names = ("header", "parent_header", "metadata", "content")
+        try:
+            message = {
+                name: json.loads(bytes(part)) for name, part in zip(names, parts, strict=False)
+            }
+        except (ValueError, RecursionError):
+            self.log.warning("Kernel %s: a client sent a malformed message", self.kernel_id)
+            return
+        self.session.send(stream, {**message, "buffers": parts[len(names) :]})
+
+    def _waiting_bytes(self) -> int:
+        if self._mailbox is not None:
+            return self._held_bytes + self._mailbox.waiting_bytes
+        meters = (getattr(stream.socket, "meter", None) for stream in self.channels.values())
+        return self._held_bytes + sum(meter.waiting for meter in meters if meter)
+
+    def _forget_held(self) -> None:
+        self._held.clear()
+        self._held_bytes = 0
+
+    def _report_stuck(self, waiting: int) -> None:
+        reason = f"The kernel does not take what is sent to it: {megabytes(waiting)} wait."
+        self.log.warning("Kernel %s: %s", self.kernel_id, reason)
+        self._forget_held()
+        self.write_stderr(
+            f"{reason} They are dropped, and the client is disconnected. Restart the kernel if this goes on.",
+            self._last_request,
+        )
+        self.websocket_handler.close(TRY_AGAIN_LATER, reason)
+
+    # From the kernel to the client.
+
+    def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Part]) -> None:
+        """Pass a message of the kernel's own channels on to the client; output is dropped if it has no room."""
+        channel = stream if isinstance(stream, str) else stream.channel
+        outbox = self._outbox
+        if outbox is None:
+            return
+        if not outbox.has_room():
+            try:
+                parts = message_parts(outgoing_msg)
+            except ProtocolError as error:
+                self._complain(error)
+                return
+            if channel == "iopub" and is_output(parts):
+                self._losses.add(parts[1], sum(map(len, parts)))
+                return
+            if outbox.backlog > 2 * self._limits.client_buffer_bytes:
+                self.send_away()
+                return
+        self._forward(channel, outgoing_msg)
+
+    def _deliver(self, channel: MailboxChannel, frames: list[Part], number: int) -> bool:
+        """Pass a message of the mailbox on; return whether its memory is accounted for."""
+        mailbox = self._mailbox
+        if mailbox is None:
+            return True
+        written = partial(mailbox.delivered, number)
+        return self._forward(channel.channel, frames, written, kept=mailbox.catching_up)
+
+    def _forward(
+        self,
+        channel: str,
+        frames: list[Part],
+        on_written: Callable[[], object] | None = None,
+        *,
+        kept: bool = False,
+    ) -> bool:
+        try:
+            parts = self._checked(channel, frames)
+            if parts is not None and not (channel == "iopub" and self._is_too_much(parts, kept)):
+                return self._write(channel, parts, on_written)
+        except ProtocolError as error:
+            self._complain(error)
+        if self._outbox is not None:
+            self._outbox.write((), binary=False, on_written=on_written)
+        return True
+
+    def _checked(self, channel: str, frames: list[Part]) -> Sequence[Part] | None:
+        """Return the parts of a message as the client may see them, or None if another took its place.
+
+        Raises:
+            ProtocolError: it is malformed, or not signed with the kernel's key.
+        """
+        parts = message_parts(frames)
+        # CurveZMQ authenticates what it encrypts.
+        encrypted = self.kernel_manager.curve_publickey is not None
+        size = sum(map(len, parts))
+        most, setting = self._limits.messages.from_kernel, "gateway.maxMessageBytes.fromKernel"
+        if size > most:
+            advice = f"this gateway takes at most {megabytes(most)}. Ask its administrator to raise {setting}."
+            self._replace(channel, parts, advice)
+            return None
+        if not encrypted and not is_signed(self.session, frames):
+            raise ProtocolError("its signature is wrong")
+        if not self.multi_kernel_manager.allow_tracebacks and channel == "iopub":
+            parts = self._without_traceback(parts)
+        return parts
+
+    def _without_traceback(self, parts: Sequence[Part]) -> Sequence[Part]:
+        if parsed_header(parts[0]).get("msg_type") != "error":
+            return parts
+        words = self.kernel_manager.traceback_replacement_message
+        content = {"ename": "ExecutionError", "evalue": "Execution error", "traceback": [words]}
+        return [*parts[:3], self.session.pack(content)]
+
+    def _replace(self, channel: str, parts: Sequence[Part], advice: str) -> None:
+        """Write a sentence in place of a message that is too large."""
+        header, parent = parsed_header(parts[0]), parsed_header(parts[1])
+        kind = str(header.get("msg_type", ""))[:64]
+        reason = f"A message of {megabytes(sum(map(len, parts)))} is not shown: {advice}"
+        self.write_stderr(reason, parent)
+        if kind.endswith("_reply"):
+            self._write(channel, error_reply(self.session, kind, reason, parent))
+
+    def _is_too_much(self, parts: Sequence[Part], kept: bool) -> bool:
+        """Return whether an output exceeds the rate that the administrator allows."""
+        if not (self.output_bytes_per_second or self.output_messages_per_second):
+            return False
+        header = parsed_header(parts[0])
+        if not is_output(parts):
+            if header.get("msg_type") == "status" and b'"idle"' in bytes(parts[3][:1024]):
+                self._rate.reset()
+            return False
+        if kept or not self._rate.exceeded(sum(map(len, parts))):
+            return False
+        parent = parsed_header(parts[1])
+        cell = str(parent.get("msg_id", ""))
+        if cell != self._rated_cell:
+            self._rated_cell = cell
+            self.write_stderr(
+                "This cell's output exceeds the rate that this gateway allows, and is not shown in full. Ask "
+                "its administrator to raise gateway.outputRate, or print less.",
+                parent,
+            )
+        return True
+
+    def _write(
+        self, channel: str, parts: Sequence[Part], on_written: Callable[[], object] | None = None
+    ) -> bool:
+        """Write a message to the client; return whether its memory is accounted for.
+
+        Raises:
+            ProtocolError: the older protocol cannot carry it.
+        """
+        if self._outbox is None:
+            return True
+        if self._is_v1:
+            message, binary = serialization.to_v1(channel, parts), True
+        else:
+            message, binary = serialization.to_json(channel, parts)
+        most, whose = self._client_limit
+        if most and sum(map(len, message)) > most:
+            self._replace(channel, parts, f"{whose} takes at most {megabytes(most)} at once.")
+            message = []
+        return self._outbox.write(message, binary=binary, on_written=on_written)
+
+    def write_stderr(self, error_message: str, parent_header: Mapping[str, Any]) -> None:
+        """Write a sentence to the output of a cell."""
+        content = {"name": "stderr", "text": f"{error_message}\n"}
+        self._write("iopub", packed(self.session, "stream", content, parent_header))
+
+    def _send_status_message(self, status: str) -> None:
+        iopub = self.channels.get("iopub")
+        if iopub is not None and not iopub.closed():
+            iopub.flush()  # what the kernel published before comes first
+        self._write("iopub", packed(self.session, "status", {"execution_state": status}, {}))
+
+    def send_away(self) -> None:
+        """Disconnect a client that does not read, so that what waits for it takes no memory."""
+        if self._outbox is None or self not in self._open_sockets:
+            return
+        self.log.warning(
+            "Kernel %s: a client that reads too slowly is disconnected (%s wait for it)",
+            self.kernel_id,
+            megabytes(self._outbox.backlog),
+        )
+        self._outbox.close()
+        if self._mailbox is not None:
+            self._mailbox.close()
+        self.websocket_handler.close(TRY_AGAIN_LATER, _TOO_SLOW)
+
+    @property
+    def is_reading(self) -> bool:
+        """True while the client is known to live without a ping: it reads what waits for it."""
+        return bool(self._outbox is not None and self._outbox.backlog)
+
+    def _has_room_again(self) -> None:
+        if self._losses:
+            self._losses.report(self.write_stderr, "the client reads too slowly.")
+        if self._mailbox is not None:
+            self._mailbox.resume()
+
+    def _can_deliver(self) -> bool:
+        connection = self.websocket_handler.ws_connection
+        is_open = connection is not None and not connection.is_closing()
+        return bool(is_open and self._outbox is not None and self._outbox.has_room())
+
+    def _complain(self, error: ProtocolError) -> None:
+        """Log the first message of the kernel that cannot be passed on."""
+        if not self._complained:
+            self._complained = True
+            self.log.warning("Kernel %s sent a malformed message: %s", self.kernel_id, error)
 
     def follow_kernel(self) -> None:
         """Connect to the kernel after a restart moved it; the client does not notice."""
@@ -180,8 +527,10 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
                 self._send_status_message(self.kernel_manager.execution_state)
             self._following = False
             held, self._held = self._held, []
-            for message in held:
-                self.handle_incoming_message(message)
+            self._held_bytes = 0
+            for channel, parts in held:
+                self._send_to_kernel(channel, parts)
+            self._left.set()
 
     def _kept_for_client(self) -> Mapping[str, Any] | None:
         """Return the channels and messages that jupyter_server kept since the client's last connection."""
@@ -189,22 +538,14 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         kept = self.multi_kernel_manager._kernel_buffers.get(self.kernel_id)
         return kept if kept is not None and kept["session_key"] == self.session_key else None
 
-    def _report_missed(self, count: int) -> None:
+    def _report_offline_losses(self, losses: Losses) -> None:
         if self in self._open_sockets:
-            self.write_stderr(
-                f"The kernel sent more than is kept while no client was connected: the first {count} "
-                f"messages are lost.",
-                {},
-            )
+            losses.report(self.write_stderr, "no client was connected, and more came than is kept.")
 
     @property
     def _mailbox_port(self) -> int | None:
         provisioner = self.kernel_manager.provisioner
         return provisioner.mailbox_port if isinstance(provisioner, GatewayContract) else None
-
-    def _is_open(self) -> bool:
-        connection = self.websocket_handler.ws_connection
-        return connection is not None and not connection.is_closing()
 
     async def _wait_welcome(self, mailbox: MailboxConnection) -> None:
         welcome = await within(self.kernel_info_timeout, mailbox.welcomed)
@@ -213,18 +554,30 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         if self.kernel_manager.execution_state in (None, "unknown", "starting"):
             self.kernel_manager.execution_state = welcome.execution_state
         if welcome.dropped:
-            self._report_missed(welcome.dropped)
+            self._report_dropped(welcome.dropped)
 
     def _report_dropped(self, count: int) -> None:
+        if self in self._open_sockets:
+            self.write_stderr(
+                f"The kernel sent more than is kept for a client that is away or slow: {count} messages are "
+                f"lost.",
+                self._last_request,
+            )
+
+    def _report_cut(self, channel: str) -> None:
+        most = megabytes(self._limits.messages.from_kernel)
         self.write_stderr(
-            f"The kernel sent more than this connection could take: {count} messages are lost.", {}
+            f"The kernel sent a message that is larger than the {most} that this gateway takes, and perhaps "
+            f"others, which are lost ({channel}). Ask its administrator to raise "
+            f"gateway.maxMessageBytes.fromKernel.",
+            self._last_request,
         )
 
-    def _limit_rate(self, channel: str, msg: Any, msg_list: list[Any]) -> bool:
-        # Messages that waited in the mailbox come all at once, and are limited by its size.
-        if self._mailbox is not None and self._mailbox.catching_up:
-            return False
-        return bool(super()._limit_rate(channel, msg, msg_list))
+    def _report_broken(self, reason: str) -> None:
+        self.write_stderr(
+            f"The gateway has disconnected the kernel: {reason}. Restart the kernel.", self._last_request
+        )
+        self.websocket_handler.close(GOING_AWAY, "The kernel's launcher does not speak the protocol.")
 
     @classmethod
     def of_kernel(cls, kernel: Any) -> list[GatewayWebsocketConnection]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import logging
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,20 +14,39 @@ from typing import Any, NamedTuple
 import zmq
 from jupyter_client.manager import KernelManager
 
+from gateway_provisioners.errors import ProtocolError
+from gateway_provisioners.gateway.channels.metered import MeteredConnection
+from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.model.features import GATEWAY_FEATURES, parse_features
 
-# The number of messages that are read before other tasks have their turn on the event loop.
-_BATCH = 64
+_log = logging.getLogger(__name__)
+
+# What is read before other tasks have their turn on the event loop.
+_BATCH_MESSAGES = 64
+_BATCH_BYTES = 256 * 1024
 # An acknowledgement for each message would cost as much as the message. Messages that were not
 # acknowledged when the gateway was killed come twice.
 _ACKNOWLEDGE_SECONDS = 0.005
+# A quarter of what a launcher sends without an acknowledgement.
+_ACKNOWLEDGE_BYTES = 512 * 1024
 # The same as that of jupyter_client's channels.
 _LINGER_MILLISECONDS = 1000
-# The connection to a pod whose node is lost breaks after the timeout, and 0MQ then makes a new one.
-_HEARTBEAT_MILLISECONDS = 10_000
-_HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
+# Larger frames are not copied out of 0MQ's memory.
+_COPIED_BYTES = 64 * 1024
+# A launcher is a client's own code: what it says is read as far as it makes sense.
+_STATES = frozenset({"starting", "idle", "busy"})
+_LONGEST_WELCOME = 16 * 1024
+_LONGEST_NUMBER = 18
+_LONGEST_HEADER = 64 * 1024
+_LONGEST_ID = 256
+_MOST_AWAITED = 1000
+# More than a mailbox keeps by default, on its disk and in its memory.
+_MOST_KEPT_BYTES = 1024 * 2**20
+# Numbers have gaps: this many in a row are skipped to get past a message that is too large.
+_MOST_SKIPPED = 64
 
-Receive = Callable[["MailboxChannel", list[bytes]], None]
+Frame = bytes | memoryview
+Receive = Callable[["MailboxChannel", list[Frame], int], bool]
 
 
 class Welcome(NamedTuple):
@@ -44,34 +64,57 @@ class MailboxConnection:
         kernel: has the address and the keys.
         port: the port of the mailbox.
         session: the client's session id.
+        limits: bounds what is on its way.
 
     Attributes:
         welcomed: the launcher's first message; None if the connection was closed before it came.
         channels: replace the streams of Jupyter's channels.
-        awaits_reply: whether a request was sent whose reply has not come yet.
-        catching_up: whether the next messages are older than this connection.
-        can_deliver: called before each message; one that cannot be delivered is not read, and so not lost.
+        on_message: called with the channel, the frames and the number of each message. It returns whether it
+            accounts for the message's memory; otherwise this connection does until the message is delivered.
+        can_deliver: called before each message; one that cannot be delivered is not read, and waits in the
+            kernel's pod. `resume` reads on.
         on_reply, on_dropped, on_taken: called when a reply has come, when that many messages are lost, and
             when the session has connected elsewhere.
+        on_broken: called with a reason when the launcher does not speak the protocol; the connection is
+            closed then.
+        on_sent: called when bytes have left for the kernel.
+        give_up: called when others have waited too long for the memory that this connection holds.
     """
 
-    def __init__(self, kernel: KernelManager, port: int, session: str) -> None:
+    def __init__(self, kernel: KernelManager, port: int, session: str, limits: Limits) -> None:
         loop = asyncio.get_running_loop()
         self.welcomed: asyncio.Future[Welcome | None] = loop.create_future()
         self.channels = {
             name: MailboxChannel(self, name) for name in ("iopub", "shell", "control", "stdin")
         }
+        self.on_message: Receive = lambda *_: True
         self.can_deliver: Callable[[], bool] = lambda: True
         self.on_reply: Callable[[], object] = _ignore
         self.on_dropped: Callable[[int], object] = _ignore
         self.on_taken: Callable[[], object] = _ignore
-        self._receive: Receive | None = None
-        self._waiting: set[str] = set()
+        self.on_broken: Callable[[str], object] = _ignore
+        self.on_sent: Callable[[], object] = _ignore
+        self.give_up: Callable[[], object] = _ignore
+        self._is_receiving = False
+        self._awaited: set[str] = set()
         self._last = 0  # the number of the newest message
         self._last_missed = 0  # the number of the newest message that is older than this connection
+        self._kept_bytes = 0  # of the messages that are older
+        self._delivered = 0
+        self._undelivered: dict[int, list[Frame]] = {}
+        self._unacknowledged_bytes = 0
         self._acknowledgement: asyncio.TimerHandle | None = None
+        self._cut_at = -1
+        self._skipped = 0
         self._attach_frames = _attach_frames(kernel.session.key, session)
         self._loop = loop
+        encrypted = kernel.curve_publickey is not None
+        self._meter = MeteredConnection(kernel.ip, port, limits, encrypted=encrypted)
+        self._meter.is_starved = self._is_starved
+        self._meter.give_up = lambda: self.give_up()
+        self._meter.on_cut = self._was_cut
+        self._meter.on_sent = lambda: self.on_sent()
+        self._name = f"{kernel.ip}:{port}"
         self._socket = _socket(kernel, zmq.DEALER)
         # Reports each connection: 0MQ makes a new one after one has broken.
         self._connections = _socket(kernel, zmq.PAIR)
@@ -81,7 +124,8 @@ class MailboxConnection:
         self._descriptors = self._socket.fileno(), self._connections.fileno()
         loop.add_reader(self._descriptors[0], self._read)
         loop.add_reader(self._descriptors[1], self._connected)
-        _connect(self._socket, kernel, port)
+        _configure(self._socket, kernel)
+        self._socket.connect(self._meter.endpoint)
         self._connected_before = False
         # Now, so that it goes before all requests of the client.
         self._send(*self._attach_frames)
@@ -90,31 +134,52 @@ class MailboxConnection:
 
     @property
     def awaits_reply(self) -> bool:
-        return bool(self._waiting)
+        """True if a request was sent whose reply has not come yet."""
+        return bool(self._awaited)
 
     @property
     def catching_up(self) -> bool:
-        return self._last <= self._last_missed
+        """True if the last message is one that was kept before this connection."""
+        return self._last <= self._last_missed and self._kept_bytes <= _MOST_KEPT_BYTES
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The number of bytes that were sent and have not left for the kernel."""
+        return self._meter.waiting
 
     @property
     def closed(self) -> bool:
         return bool(self._socket.closed)
 
-    def receive(self, callback: Receive | None) -> None:
-        """Pass messages to `callback` from now on; None leaves them waiting."""
-        self._receive = callback
+    def receive(self, *, on: bool = True) -> None:
+        """Pass messages to `on_message` from now on, or leave them waiting."""
+        self._is_receiving = on
+        self.resume()
+
+    def resume(self) -> None:
+        """Read on, if messages can be delivered again."""
         self._read_soon()
+        self._meter.resume()
+
+    def delivered(self, number: int) -> None:
+        """Acknowledge that the messages up to this one have been written to the client."""
+        for one in list(self._undelivered):
+            if one > number:
+                break
+            self._meter.consumed(self._undelivered.pop(one))
+        self._delivered = max(self._delivered, number)
+        if self._acknowledgement is None and not self.closed:
+            delay = 0 if self._unacknowledged_bytes > _ACKNOWLEDGE_BYTES else _ACKNOWLEDGE_SECONDS
+            self._acknowledgement = self._loop.call_later(delay, self._acknowledge)
 
     def send(self, channel: str, frames: Sequence[Any]) -> None:
         """Send a message of the client to the kernel."""
         if channel == "shell":
-            header = json.loads(bytes(frames[2]))
-            if header["msg_type"].endswith("_request"):
-                self._waiting.add(header["msg_id"])
+            self._await_reply(frames)
         self._send(channel.encode(), *frames)
 
     def flush(self) -> None:
-        """Read all messages that have arrived."""
+        """Read all messages that have arrived and can be delivered."""
         while not self.closed and self._take_batch():
             pass
 
@@ -132,8 +197,21 @@ class MailboxConnection:
         self._socket.disable_monitor()
         self._connections.close()
         self._socket.close()
+        self._meter.close()
+        self._undelivered.clear()
         if not self.welcomed.done():
             self.welcomed.set_result(None)
+
+    def _is_starved(self) -> bool:
+        if self.closed or not self._wants_message():
+            return False
+        if self._socket.EVENTS & zmq.POLLIN:
+            self._read_soon()  # the look has cleared the descriptor
+            return False
+        return True
+
+    def _wants_message(self) -> bool:
+        return not self.welcomed.done() or (self._is_receiving and self.can_deliver())
 
     def _connected(self) -> None:
         with suppress(zmq.Again):
@@ -141,9 +219,26 @@ class MailboxConnection:
                 self._connections.recv_multipart(zmq.NOBLOCK)
                 if self._connected_before:
                     self._send(*self._attach_frames)
+                    if self._skipped:
+                        self._send(b"ack", b"%d" % self._last)
                 self._connected_before = True
 
+    def _was_cut(self) -> None:
+        """Get past a message that is too large: an older launcher would send it again and again."""
+        if self._cut_at != self._last:
+            self._cut_at = self._last
+            return
+        if self._skipped == _MOST_SKIPPED:
+            self._break("it sends a message that is too large again and again")
+            return
+        if not self._skipped:
+            self.on_dropped(1)
+        self._skipped += 1
+        self._last += 1
+        self._cut_at = self._last
+
     def _send(self, *frames: Any) -> None:
+        self._meter.sent(frames)
         self._socket.send_multipart(frames, zmq.NOBLOCK)
         self._read_soon()
 
@@ -157,61 +252,108 @@ class MailboxConnection:
         more = True  # also after an error
         try:
             more = self._take_batch()
+        except ProtocolError as error:
+            self._break(str(error))
         finally:
-            if more:
+            if more and not self.closed:
                 self._read_soon()
 
+    def _break(self, reason: str) -> None:
+        _log.warning("The mailbox at %s was disconnected: %s", self._name, reason)
+        self.close()
+        self.on_broken(reason)
+
     def _take_batch(self) -> bool:
-        """Read some of the messages that have arrived; return whether there may be more."""
-        more = False
-        for _ in range(_BATCH):
-            if self.welcomed.done() and not (self._receive and self.can_deliver()):
-                break
+        """Read some of the messages that have arrived; return whether there may be more.
+
+        Raises:
+            ProtocolError: the launcher does not speak the protocol.
+        """
+        taken = 0
+        for _ in range(_BATCH_MESSAGES):
+            if not self._wants_message():
+                return False
             try:
-                kind, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                received = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                break
-            self._take_one(kind.decode("ascii", "replace"), frames)
+                return False
+            frames = [_content(frame) for frame in received]
+            if not self._take_one(frames):
+                self._meter.consumed(frames)
+            taken += sum(map(len, frames))
             if self.closed:
                 return False
-        else:
-            more = True
-        return more
+            if taken > _BATCH_BYTES:
+                break
+        return True
 
     def _acknowledge(self) -> None:
         self._acknowledgement = None
+        self._unacknowledged_bytes = 0
         if not self.closed:
-            self._send(b"ack", b"%d" % self._last)
+            self._send(b"ack", b"%d" % self._delivered)
 
-    def _take_one(self, kind: str, frames: list[bytes]) -> None:
-        channel = self.channels.get(kind)
-        if channel is not None:
-            self._take_message(channel, int(frames[0]), frames[1:])
-        elif kind == "welcome":
-            content = json.loads(frames[0])
-            self._last_missed = content["last"]
-            if not self.welcomed.done():
-                features = parse_features(content.get("features"))
-                state, dropped = content["execution_state"], content["dropped"]
-                self.welcomed.set_result(Welcome(state, dropped, features))
-            elif content["dropped"]:
-                self.on_dropped(content["dropped"])
+    def _take_one(self, frames: list[Frame]) -> bool:
+        """Process a message; return whether its memory is still on the connection's account."""
+        kind = bytes(frames[0][:16]).decode("ascii", "replace")
+        if channel := self.channels.get(kind):
+            return self._take_message(channel, frames)
+        if kind == "welcome":
+            self._take_welcome(_one_of(frames))
         elif kind == "dropped":
-            self.on_dropped(int(frames[0]))
+            self.on_dropped(_number(_one_of(frames)))
         elif kind == "taken":
             self.on_taken()
+        return False
 
-    def _take_message(self, channel: MailboxChannel, number: int, message: list[bytes]) -> None:
-        if self._acknowledgement is None:
-            self._acknowledgement = self._loop.call_later(_ACKNOWLEDGE_SECONDS, self._acknowledge)
+    def _take_welcome(self, content: Frame) -> None:
+        if len(content) > _LONGEST_WELCOME:
+            raise ProtocolError("its welcome is too long")
+        try:
+            welcome = json.loads(bytes(content))
+            dropped, last = welcome["dropped"], welcome["last"]
+            state = welcome["execution_state"]
+            if not all(type(n) is int and 0 <= n < 10**_LONGEST_NUMBER for n in (dropped, last)):
+                raise ValueError("no counts")
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise ProtocolError("its welcome is malformed") from None
+        self._last_missed = last
+        if not self.welcomed.done():
+            features = parse_features(welcome.get("features"))
+            known = state if isinstance(state, str) and state in _STATES else "unknown"
+            self.welcomed.set_result(Welcome(known, dropped, features))
+        elif dropped:
+            self.on_dropped(dropped)
+
+    def _take_message(self, channel: MailboxChannel, frames: list[Frame]) -> bool:
+        if len(frames) < 3:
+            raise ProtocolError("a message has too few frames")
+        number, message = _number(frames[1]), frames[2:]
         if number <= self._last:  # sent again because our acknowledgement was lost
-            return
+            self.delivered(self._delivered)
+            return False
         self._last = number
+        self._skipped = 0
+        size = sum(map(len, message))
+        self._unacknowledged_bytes += size
+        if number <= self._last_missed:
+            self._kept_bytes += size
         if channel.channel == "shell":
-            self._waiting.discard(_parent_of(message))
+            self._awaited.discard(_parent_of(message))
             self.on_reply()
-        if self._receive is not None:
-            self._receive(channel, message)
+        if self.on_message(channel, message, number):
+            return False
+        if number <= self._delivered:
+            return False
+        self._undelivered[number] = frames
+        return True
+
+    def _await_reply(self, frames: Sequence[Any]) -> None:
+        header = _parsed(frames[2])
+        request, kind = header.get("msg_id"), header.get("msg_type")
+        if isinstance(request, str) and isinstance(kind, str) and kind.endswith("_request"):
+            if len(request) <= _LONGEST_ID and len(self._awaited) < _MOST_AWAITED:
+                self._awaited.add(request)
 
 
 class MailboxChannel:
@@ -224,13 +366,13 @@ class MailboxChannel:
     def send_multipart(self, frames: Sequence[Any], *_args: Any, **_kwargs: Any) -> None:
         self._connection.send(self.channel, frames)
 
-    def on_recv(self, callback: None) -> None:
+    def on_recv(self, _callback: None) -> None:
         """Stop receiving messages."""
-        self._connection.receive(callback)
+        self._connection.receive(on=False)
 
-    def on_recv_stream(self, callback: Receive) -> None:
-        """Call `callback` with the channel and each message, of this channel and the others."""
-        self._connection.receive(callback)
+    def on_recv_stream(self, _callback: object) -> None:
+        """Receive messages, of this channel and the others, which go to the connection's `on_message`."""
+        self._connection.receive()
 
     def flush(self) -> None:
         """Receive all messages that have arrived."""
@@ -249,17 +391,14 @@ def _socket(kernel: KernelManager, kind: int) -> zmq.Socket[bytes]:
     return zmq.Context.socket(kernel.context, kind, socket_class=zmq.Socket)
 
 
-def _connect(sock: zmq.Socket[bytes], kernel: KernelManager, port: int) -> None:
+def _configure(sock: zmq.Socket[bytes], kernel: KernelManager) -> None:
     sock.linger = _LINGER_MILLISECONDS
-    sock.sndhwm = sock.rcvhwm = 0  # the launcher limits what is not acknowledged
-    sock.heartbeat_ivl = _HEARTBEAT_MILLISECONDS
-    sock.heartbeat_timeout = _HEARTBEAT_TIMEOUT_MILLISECONDS
+    sock.sndhwm = sock.rcvhwm = 0  # the meter bounds bytes, in both directions
     sock.routing_id = uuid.uuid4().hex.encode()
     if kernel.curve_publickey is not None:
         sock.curve_secretkey = kernel.curve_secretkey
         sock.curve_publickey = kernel.curve_publickey
         sock.curve_serverkey = kernel.curve_publickey
-    sock.connect(f"tcp://{kernel.ip}:{port}")
 
 
 def _attach_frames(key: bytes, session: str) -> tuple[bytes, bytes, bytes]:
@@ -268,9 +407,40 @@ def _attach_frames(key: bytes, session: str) -> tuple[bytes, bytes, bytes]:
     return b"attach", signature, content
 
 
-def _parent_of(message: Sequence[bytes]) -> str:
-    delimiter = message.index(b"<IDS|MSG>")
-    return str(json.loads(message[delimiter + 3]).get("msg_id", ""))
+def _content(frame: zmq.Frame) -> Frame:
+    return frame.bytes if len(frame) <= _COPIED_BYTES else frame.buffer
+
+
+def _one_of(frames: Sequence[Frame]) -> Frame:
+    """Return the one frame after the kind."""
+    if len(frames) != 2:
+        raise ProtocolError("a message has a wrong number of frames")
+    return frames[1]
+
+
+def _number(frame: Frame) -> int:
+    text = bytes(frame[: _LONGEST_NUMBER + 1])
+    if len(text) > _LONGEST_NUMBER or not text.isdigit():
+        raise ProtocolError("a number is malformed")
+    return int(text)
+
+
+def _parsed(part: Any) -> dict[str, Any]:
+    """Return a header as an object, which is empty if it is malformed."""
+    if len(part) > _LONGEST_HEADER:
+        return {}
+    try:
+        header = json.loads(bytes(part))
+    except (ValueError, RecursionError):
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def _parent_of(message: Sequence[Frame]) -> str:
+    delimiter = next((n for n, frame in enumerate(message[:16]) if frame == b"<IDS|MSG>"), None)
+    if delimiter is None or delimiter + 3 >= len(message):
+        return ""
+    return str(_parsed(message[delimiter + 3]).get("msg_id", ""))
 
 
 def _ignore(*_: object) -> None:

@@ -1,0 +1,181 @@
+"""The messages of both websocket protocols, from and to the frames of Jupyter's wire protocol.
+
+What kernels and clients have written as JSON is checked, and passed on as it is: to parse and to write it
+again costs several times its size in memory, and keeps the event loop for as long.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gateway_provisioners.errors import ProtocolError
+
+V1 = "v1.kernel.websocket.jupyter.org"
+
+Part = bytes | memoryview
+
+_HEADER, _PARENT, _METADATA, _CONTENT, _BUFFERS = range(5)
+# Jupyter's messages have two dozen header fields at most; clients and kernels may add their own.
+_LONGEST_HEADER = 64 * 1024
+_MOST_BUFFERS = 10_000
+_LONGEST_CHANNEL = 64
+# JSON that only Python understands, such as NaN, is written again up to this size.
+_REWRITTEN_BYTES = 2**20
+_raw = msgspec.json.Decoder(msgspec.Raw)
+
+
+class FromClient(NamedTuple):
+    """A message of a client: its channel, and header, parent header, metadata, content, buffers."""
+
+    channel: str
+    parts: list[Part]
+
+
+class _JsonMessage(msgspec.Struct):
+    header: msgspec.Raw
+    content: msgspec.Raw = msgspec.Raw(b"{}")
+    parent_header: msgspec.Raw = msgspec.Raw(b"{}")
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+    channel: str | None = None
+
+
+_json_message = msgspec.json.Decoder(_JsonMessage)
+
+
+def to_v1(channel: str, parts: Sequence[Part]) -> list[Part]:
+    """Return a message in the protocol V1: binary, with the offsets of its parts first."""
+    name = channel.encode()
+    offsets = [8 * (len(parts) + 3)]
+    for part in (name, *parts):
+        offsets.append(offsets[-1] + len(part))
+    return [struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets), name, *parts]
+
+
+def to_json(channel: str, parts: Sequence[Part]) -> tuple[list[Part], bool]:
+    """Return a message in the older protocol, and whether it is binary, as it is if it has buffers.
+
+    Raises:
+        ProtocolError: the kernel's message is not JSON.
+    """
+    header, parent, metadata, content = (_checked(part) for part in parts[:_BUFFERS])
+    fields = parsed_header(header)
+    names = {"msg_id": fields.get("msg_id", ""), "msg_type": fields.get("msg_type", "")}
+    text: list[Part] = [
+        *(b'{"header": ', header, b", ", json.dumps(names).encode()[1:-1]),
+        *(b', "parent_header": ', parent, b', "metadata": ', metadata, b', "content": ', content),
+    ]
+    buffers = parts[_BUFFERS:]
+    end = {"channel": channel} if buffers else {"buffers": [], "channel": channel}
+    text += [b", ", json.dumps(end).encode()[1:]]
+    if not buffers:
+        return text, False
+    offsets = [4 * (len(buffers) + 2)]
+    for size in (sum(map(len, text)), *map(len, buffers[:-1])):
+        offsets.append(offsets[-1] + size)
+    return [struct.pack(f"!{len(offsets) + 1}I", len(offsets), *offsets), *text, *buffers], True
+
+
+def from_v1(message: bytes) -> FromClient:
+    """Read a message of the protocol V1.
+
+    Raises:
+        ProtocolError: the client does not speak the protocol.
+    """
+    view = memoryview(message)
+    try:
+        (count,) = struct.unpack_from("<Q", view)
+        if not _BUFFERS + 2 <= count <= _MOST_BUFFERS:
+            raise ProtocolError("it has a wrong number of parts")
+        offsets = struct.unpack_from(f"<{count}Q", view, 8)
+    except struct.error:
+        raise ProtocolError("its offsets are cut off") from None
+    if list(offsets) != sorted(offsets) or offsets[-1] > len(view):
+        raise ProtocolError("its offsets make no sense")
+    name, *parts = (view[start:end] for start, end in zip(offsets, offsets[1:], strict=False))
+    return FromClient(_channel(bytes(name[:_LONGEST_CHANNEL])), list(parts))
+
+
+def from_json(message: str | bytes) -> FromClient:
+    """Read a message of the older protocol: text, or binary if it has buffers.
+
+    Raises:
+        ProtocolError: the client does not speak the protocol.
+    """
+    buffers: list[Part] = []
+    text: str | memoryview
+    if isinstance(message, str):
+        text = message
+    else:
+        text, *buffers = _binary_parts(memoryview(message))
+    try:
+        fields = _json_message.decode(text)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"it is not a message in JSON: {str(error)[:200]}") from None
+    parts = [fields.header, fields.parent_header, fields.metadata, fields.content]
+    return FromClient(fields.channel or "shell", [*map(memoryview, parts), *buffers])
+
+
+def parsed_header(part: Part) -> Mapping[str, Any]:
+    """Return a header or parent header as an object, which is empty if it is malformed."""
+    if len(part) > _LONGEST_HEADER:
+        return {}
+    try:
+        header = json.loads(bytes(part))
+    except (ValueError, RecursionError):
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def is_object(part: Part) -> bool:
+    """Return whether a part begins like a JSON object."""
+    return bytes(part[:64]).lstrip()[:1] == b"{"
+
+
+def _checked(part: Part) -> Part:
+    """Return a JSON object as it can be a part of other JSON.
+
+    Raises:
+        ProtocolError: it is not one.
+    """
+    if not is_object(part):
+        raise ProtocolError("a part of it is not a JSON object")
+    try:
+        _raw.decode(part)
+        str(part, "utf-8")
+    except (ValueError, RecursionError):
+        return _rewritten(part)
+    return part
+
+
+def _rewritten(part: Part) -> bytes:
+    """Write Python's JSON in the way of all others: NaN becomes null."""
+    if len(part) > _REWRITTEN_BYTES:
+        raise ProtocolError("a part of it is not JSON")
+    try:
+        text = str(part, "utf-8", "replace")
+        value = json.loads(text, parse_constant=lambda _: None)
+        return json.dumps(value, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise ProtocolError("a part of it is not JSON") from None
+
+
+def _binary_parts(view: memoryview) -> list[memoryview]:
+    try:
+        (count,) = struct.unpack_from("!I", view)
+        if not 1 <= count <= _MOST_BUFFERS:
+            raise ProtocolError("it has a wrong number of parts")
+        offsets = struct.unpack_from(f"!{count}I", view, 4)
+    except struct.error:
+        raise ProtocolError("its offsets are cut off") from None
+    if list(offsets) != sorted(offsets) or offsets[-1] > len(view):
+        raise ProtocolError("its offsets make no sense")
+    return [view[start:end] for start, end in zip(offsets, (*offsets[1:], len(view)), strict=True)]
+
+
+def _channel(name: bytes) -> str:
+    return name.decode("ascii", "replace")
