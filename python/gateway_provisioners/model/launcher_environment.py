@@ -20,6 +20,7 @@ def launcher_environment(
     public_key: str,
     port_range: str,
     kernel_class_name: str | None = None,
+    max_message_bytes: int | None = None,
 ) -> dict[str, str]:
     """Build the variables that are not secret; the launch key is passed separately.
 
@@ -27,6 +28,7 @@ def launcher_environment(
         language: in any case, as a kernelspec has it.
         spark_init_mode: none, lazy or eager; None for the default.
         kernel_class_name: for Python, the class of the kernel.
+        max_message_bytes: the largest message that the kernel may send; None for the default.
     """
     environment = {
         "KERNEL_ID": kernel_id,
@@ -43,4 +45,6 @@ def launcher_environment(
         environment[FEATURES_VARIABLE] = ",".join(GATEWAY_FEATURES)
     if kernel_class_name:
         environment["KERNEL_CLASS_NAME"] = kernel_class_name
+    if max_message_bytes is not None:
+        environment["KERNEL_MAX_MESSAGE_BYTES"] = str(max_message_bytes)
     return environment

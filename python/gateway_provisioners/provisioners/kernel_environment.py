@@ -12,7 +12,7 @@ _SPARK_MODE_OPTION = "--spark-context-initialization-mode"
 
 
 def kernel_environment(
-    kernel_spec: KernelSpec, request: LaunchRequest, **of_launch: str
+    kernel_spec: KernelSpec, request: LaunchRequest, *, max_message_bytes: int, **of_launch: str
 ) -> dict[str, str]:
     """Return the variables that the kernelspec, the checked request and the launch set.
 
@@ -20,7 +20,7 @@ def kernel_environment(
     launcher as variables.
 
     Args:
-        of_launch: the other arguments of `launcher_environment`.
+        max_message_bytes, of_launch: the other arguments of `launcher_environment`.
     """
     argv = kernel_spec.argv
     return {
@@ -32,6 +32,7 @@ def kernel_environment(
             or kernel_spec.env.get("KERNEL_SPARK_CONTEXT_INIT_MODE")
             or _option(argv, _SPARK_MODE_OPTION),
             kernel_class_name=_option(argv, _CLASS_NAME_OPTION),
+            max_message_bytes=max_message_bytes,
             **of_launch,
         ),
     }

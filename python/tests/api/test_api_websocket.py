@@ -94,11 +94,11 @@ async def test_output_without_a_client_is_bounded(monkeypatch):
             await asyncio.sleep(0)
         await other.execute("1")
         (buffered,) = gateway.app.kernel_manager._kernel_buffers.values()
-        while buffered["buffer"].dropped == 0:  # noqa: ASYNC110
+        while not buffered["buffer"].losses:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         async with gateway.client._session.ws_connect(url) as websocket:
             text = ""
-            while "messages are lost" not in text:
+            while "were dropped" not in text:
                 message = await Channels(websocket).receive()
                 if message["msg_type"] == "stream":
                     text += message["content"]["text"]

@@ -109,16 +109,16 @@ for n in range(20, 2000): print(n, flush=True)
     assert "'result'" in [m["content"].get("data", {}).get("text/plain") for m in messages]
 
 
-async def test_the_oldest_messages_are_dropped_and_counted(launch):
+async def test_the_cell_says_how_much_of_its_output_was_dropped(launch):
     async with (
-        launch(KERNEL_MAILBOX_BYTES="50000") as kernel,
+        launch(KERNEL_MAILBOX_BYTES="50000", KERNEL_MAILBOX_DISK_BYTES="0") as kernel,
         client_of(kernel.info.to_jupyter()) as other,
     ):
         with peer(kernel) as connection:
             await welcomed(connection)
         await run(other, "for n in range(300): print(n, flush=True)")
         with peer(kernel) as connection:
-            dropped = (await welcomed(connection))["dropped"]
+            await welcomed(connection)
             request = connection.execute("'end'")
             kept = []
             while True:
@@ -126,10 +126,60 @@ async def test_the_oldest_messages_are_dropped_and_counted(launch):
                 if message["parent_header"].get("msg_id") == request:
                     break
                 kept.append(message)
-        assert dropped > 0
+        reports = [m for m in kept if m["content"].get("name") == "stderr"]
+        cell = reports[-1]["parent_header"]["msg_id"]
+        dropped = sum(int(m["content"]["text"].split()[0]) for m in reports)
         # Of all published messages: the lines, and those around the client's requests.
-        assert dropped + len(kept) == kept[-1]["number"]
-        assert printed(kept).endswith("298\n299\n")
+        assert dropped + len(kept) - len(reports) == kept[-1]["number"]
+        assert [m["content"] for m in kept if m["parent_header"]["msg_id"] == cell][-2:] == [
+            {"name": "stdout", "text": "299\n"},
+            {"execution_state": "idle"},
+        ]
+
+
+async def test_output_beyond_memory_waits_on_disk(launch):
+    async with (
+        launch(KERNEL_MAILBOX_BYTES="50000") as kernel,
+        client_of(kernel.info.to_jupyter()) as other,
+    ):
+        with peer(kernel) as connection:
+            await welcomed(connection)
+        await run(other, "for n in range(3000): print(n, 'x' * 10_000, flush=True)")
+        with peer(kernel) as connection:
+            await welcomed(connection)
+            messages = []
+            while "2999 " not in printed(messages[-1:]):
+                messages.append(await asyncio.to_thread(connection.receive))
+        numbers = [int(line.split()[0]) for line in printed(messages).splitlines()]
+        assert numbers == list(range(3000))
+
+
+LARGE = """
+from IPython.display import publish_display_data
+publish_display_data({"text/plain": "x" * 40 * 2**20})
+print("after it")
+"""
+
+
+async def test_output_that_is_too_large_becomes_a_sentence(launch_once):
+    with peer(launch_once) as connection:
+        await welcomed(connection)
+        request = connection.execute(LARGE)
+        messages = await asyncio.to_thread(connection.until_idle, request)
+        texts = [m["content"]["text"] for m in messages if m["msg_type"] == "stream"]
+        assert "40.0 MiB" in texts[0]
+        assert "gateway.maxMessageBytes.fromKernel" in texts[0]
+        assert texts[1:] == ["after it\n"]
+
+
+async def test_reply_that_is_too_large_becomes_an_error(launch_once):
+    with peer(launch_once) as connection:
+        await welcomed(connection)
+        request = connection.execute("", user_expressions={"a": "'x' * 40 * 2**20"})
+        messages = await asyncio.to_thread(connection.until_idle, request)
+        [reply] = [m["content"] for m in messages if m["msg_type"] == "execute_reply"]
+        assert reply["ename"] == "MessageTooLarge"
+        assert "gateway.maxMessageBytes.fromKernel" in reply["evalue"]
 
 
 async def test_a_session_that_never_attached_has_missed_nothing(launch_once):

@@ -9,6 +9,7 @@ import zmq
 import zmq.asyncio
 from jupyter_client.manager import KernelManager
 
+from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket import mailbox_client
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection, Welcome
 from timeouts import within_timeout
@@ -22,7 +23,8 @@ def launcher():
     router.linger = 0
     kernel = KernelManager(ip="127.0.0.1")
     kernel.session.key = b"key"
-    connection = MailboxConnection(kernel, router.bind_to_random_port("tcp://127.0.0.1"), "session")
+    port = router.bind_to_random_port("tcp://127.0.0.1")
+    connection = MailboxConnection(kernel, port, "session", Limits())
     try:
         yield router, connection
     finally:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import zmq.asyncio
 
+from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection, Welcome
 
 KEY = b"the-key-of-the-connection-info"
@@ -52,18 +53,20 @@ class Client:
     """A connection, and what it delivers."""
 
     def __init__(self, kernel, port):
-        self.connection = MailboxConnection(kernel, port, "a-session")
+        self.connection = MailboxConnection(kernel, port, "a-session", Limits())
         self.calls = asyncio.Queue()
         self.connection.on_dropped = self.calls.put_nowait
         self.connection.on_taken = lambda: self.calls.put_nowait("taken")
         self.delivered = asyncio.Queue()
 
     def listen(self):
-        self.connection.receive(
-            lambda channel, frames: self.delivered.put_nowait(
-                (channel.channel, json.loads(frames[-1]))
-            )
-        )
+        self.connection.on_message = self._take
+        self.connection.receive()
+
+    def _take(self, channel, frames, number):
+        self.delivered.put_nowait((channel.channel, json.loads(frames[-1])))
+        self.connection.delivered(number)
+        return True
 
     async def next(self):
         return await asyncio.wait_for(self.delivered.get(), GUARD_SECONDS)
@@ -94,6 +97,8 @@ async def client(context, launcher):
     client = Client(kernel, launcher.port)
     yield client
     client.connection.close()
+    while client.connection._meter.is_open:  # noqa: ASYNC110 - 0MQ closes its side in a thread of its own
+        await asyncio.sleep(0.001)
 
 
 async def test_attaches_with_a_signature_and_is_welcomed(launcher, client):
@@ -140,7 +145,8 @@ async def test_reads_nothing_that_it_cannot_deliver(launcher, client):
     client.connection.can_deliver = lambda: False
     client.listen()
     await launcher.say(1, "waits")
-    assert client.connection._socket.poll(1000 * GUARD_SECONDS)  # it has arrived
+    while not client.connection._socket.poll(0):  # noqa: ASYNC110 - until it has arrived
+        await asyncio.sleep(0.01)
     client.connection.flush()
     assert client.delivered.empty()
     client.connection.can_deliver = lambda: True

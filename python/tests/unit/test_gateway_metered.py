@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -15,6 +15,7 @@ from gateway_provisioners.gateway.process.limits import FREE_BYTES, LARGE_BYTES,
 from timeouts import within_timeout
 
 MIB = 2**20
+FILES = Path("/proc/self/fd")
 
 
 class Application:
@@ -25,9 +26,7 @@ class Application:
         self.wants = True
         self.context = zmq.Context()
         self.socket = self.context.socket(kind)
-        self.meter = MeteredConnection(
-            host, port, limits, encrypted=curve is not None
-        )
+        self.meter = MeteredConnection(host, port, limits, encrypted=curve is not None)
         self.meter.is_starved = self._is_starved
         self.cuts = asyncio.Event()
         self.meter.on_cut = self.cuts.set
@@ -45,7 +44,7 @@ class Application:
         self.socket.send_multipart(frames, zmq.NOBLOCK)
 
     async def take(self):
-        while not self.socket.EVENTS & zmq.POLLIN:
+        while not self.socket.EVENTS & zmq.POLLIN:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         frames = self.socket.recv_multipart(zmq.NOBLOCK)
         self.meter.consumed(frames)
@@ -72,7 +71,7 @@ class Kernel:
         self.route = b""
 
     async def receive(self):
-        while not self.socket.EVENTS & zmq.POLLIN:
+        while not self.socket.EVENTS & zmq.POLLIN:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         self.route, *frames = self.socket.recv_multipart(zmq.NOBLOCK)
         return frames
@@ -219,8 +218,8 @@ async def test_other_processes_cannot_connect(limits):
 
 
 async def test_no_file_stays_open(limits):
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(FILES.iterdir()))
     for _ in range(3):
         async with connected(limits):
             pass
-    assert await settled(lambda: len(os.listdir("/proc/self/fd"))) <= before + 1
+    assert await settled(lambda: len(list(FILES.iterdir()))) <= before + 1

@@ -12,6 +12,7 @@ sys.path.append(str(Path(__file__).parents[3] / "launchers" / "python" / "script
 from kernel_launcher import mailbox as mailboxes
 from kernel_launcher.execution import ExecutionState
 from kernel_launcher.mailbox import Mailbox
+from kernel_launcher.spool import Spool
 
 
 class Routes:
@@ -45,7 +46,15 @@ def routes():
 
 @pytest.fixture
 def mailbox(routes):
-    return Mailbox(100, routes)
+    return without_disk(100, routes)
+
+
+def without_disk(most_bytes, routes):
+    return Mailbox(most_bytes, Spool(0), routes, report)
+
+
+def report(_parent, count, size):
+    return [b"%d lost, %d bytes" % (count, size)]
 
 
 def say(mailbox, *texts, to=None):
@@ -110,7 +119,7 @@ def test_the_oldest_is_dropped_and_counted(mailbox, routes):
     routes.away.add(b"r")
     say(mailbox, "a" * 40, "b" * 40, "c" * 40, "d" * 40)
     mailbox.attach(b"s", b"r2", "idle")
-    assert routes.take(b"r2") == [2, "c" * 40, "d" * 40]
+    assert routes.take(b"r2") == [0, "2 lost, 80 bytes", "c" * 40, "d" * 40]
     # Reported once.
     mailbox.attach(b"s", b"r3", "idle")
     assert routes.take(b"r3") == [0, "c" * 40, "d" * 40]
@@ -121,7 +130,7 @@ def test_what_is_dropped_on_its_way_is_lost_only_if_it_does_not_arrive(mailbox, 
     say(mailbox, "a" * 200)
     number = number_of(routes, b"r", "a" * 200)
     mailbox.attach(b"s", b"r2", "idle")
-    assert routes.take(b"r2") == [1]
+    assert routes.take(b"r2") == [0, "1 lost, 200 bytes"]
     say(mailbox, "b" * 200)
     mailbox.acknowledge(b"r2", number + 1)
     mailbox.attach(b"s", b"r3", "idle")
@@ -144,11 +153,11 @@ def test_replies_are_dropped_last(mailbox, routes):
     say(mailbox, "first reply", "second reply", to=b"s")
     say(mailbox, "a" * 60, "b" * 60)
     mailbox.attach(b"s", b"r2", "idle")
-    assert routes.take(b"r2") == [1, "first reply", "second reply", "b" * 60]
+    assert routes.take(b"r2") == [*(0, "1 lost, 60 bytes", "first reply", "second reply", "b" * 60)]
     say(mailbox, "r" * 90, to=b"s")
     mailbox.attach(b"s", b"r3", "idle")
     # Its dropped ones had been sent, and were not acknowledged.
-    assert routes.take(b"r3") == [3, "r" * 90]
+    assert routes.take(b"r3") == [0, "3 lost, 83 bytes", "r" * 90]
 
 
 def test_sessions_share_the_limit_and_not_the_count(mailbox, routes):
@@ -159,12 +168,12 @@ def test_sessions_share_the_limit_and_not_the_count(mailbox, routes):
     say(mailbox, "y" * 40, "z" * 40)
     mailbox.attach(b"one", b"11", "idle")
     mailbox.attach(b"two", b"22", "idle")
-    assert routes.take(b"11") == [1, "x" * 40, "z" * 40]
-    assert routes.take(b"22") == [1, "z" * 40]
+    assert routes.take(b"11") == [0, "1 lost, 40 bytes", "x" * 40, "z" * 40]
+    assert routes.take(b"22") == [0, "1 lost, 40 bytes", "z" * 40]
 
 
 def test_a_slow_client_gets_no_more_than_it_acknowledges(routes):
-    mailbox = Mailbox(10**6, routes)
+    mailbox = without_disk(10**8, routes)
     mailbox.attach(b"s", b"r", "idle")
     texts = [str(n) for n in range(mailboxes.WINDOW_MESSAGES + 10)]
     say(mailbox, *texts)
@@ -176,13 +185,13 @@ def test_a_slow_client_gets_no_more_than_it_acknowledges(routes):
 
 
 def test_a_slow_client_learns_where_messages_are_missing(routes):
-    mailbox = Mailbox(mailboxes.WINDOW_MESSAGES, routes)
+    mailbox = without_disk(mailboxes.WINDOW_MESSAGES, routes)
     mailbox.attach(b"s", b"r", "idle")
     say(mailbox, *"x" * mailboxes.WINDOW_MESSAGES)
     say(mailbox, *"y" * mailboxes.WINDOW_MESSAGES, *"zzz")
     routes.take(b"r")
     mailbox.acknowledge(b"r", mailboxes.WINDOW_MESSAGES)
-    assert routes.take(b"r")[:2] == ["dropped 3", "y"]
+    assert routes.take(b"r")[:2] == ["3 lost, 3 bytes", "y"]
 
 
 def test_a_session_has_one_connection(mailbox, routes):
@@ -247,3 +256,69 @@ def test_execution_state(messages, value):
     for message in messages:
         state.follow(message)
     assert state.value == value
+
+
+@pytest.fixture
+def spooled(routes, tmp_path):
+    """A mailbox with 100 bytes of memory, and with a disk."""
+    return Mailbox(100, Spool(3 * 2**20, str(tmp_path)), routes, report)
+
+
+def test_what_does_not_fit_into_memory_comes_from_disk_in_order(spooled, routes, tmp_path):
+    spooled.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    texts = [str(n) * 60 for n in range(10)]
+    say(spooled, *texts[:5])
+    say(spooled, "reply" * 20, to=b"s")
+    say(spooled, *texts[5:])
+    for route in (b"r2", b"r3"):
+        spooled.attach(b"s", route, "idle")
+        assert routes.take(route) == [0, *texts[:5], "reply" * 20, *texts[5:]]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_disk_is_free_again_when_messages_are_acknowledged(spooled, routes):
+    spooled.attach(b"s", b"r", "idle")
+    for _ in range(20):
+        routes.away.add(b"r")
+        say(spooled, *["x" * 2**20] * 2)
+        routes.away.clear()
+        spooled.attach(b"s", b"r", "idle")
+        while sent := routes.sent.pop(b"r", []):
+            assert not any(b"lost" in frame for frames in sent for frame in frames)
+            spooled.acknowledge(b"r", int(sent[-1][1]) if len(sent[-1]) > 2 else 0)
+    assert spooled._spool._bytes == 0
+
+
+def test_oldest_is_dropped_when_the_disk_is_full(spooled, routes):
+    spooled.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    say(spooled, *[str(n) * 2**19 for n in range(8)])
+    spooled.attach(b"s", b"r2", "idle")
+    assert routes.take(b"r2")[:3] == [0, f"2 lost, {2**20} bytes", "2" * 2**19]
+
+
+def test_disk_that_cannot_be_written_is_not_used(routes, tmp_path, capfd):
+    mailbox = Mailbox(100, Spool(2**20, str(tmp_path / "missing")), routes, report)
+    mailbox.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    say(mailbox, "a" * 60, "b" * 60, "c" * 60)
+    mailbox.attach(b"s", b"r2", "idle")
+    assert routes.take(b"r2") == [0, "2 lost, 120 bytes", "c" * 60]
+    assert capfd.readouterr().err.count("output is kept in memory only") == 1
+
+
+def test_losses_are_counted_for_each_cell(routes):
+    mailbox = Mailbox(
+        200, Spool(0), routes, lambda parent, *counts: [parent, *map(b"%d".__mod__, counts)]
+    )
+    mailbox.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    for cell in "ababc":
+        parent = json.dumps({"msg_id": cell}).encode()
+        mailbox.post(b"iopub", [b"<IDS|MSG>", b"", b"{}", parent, b"{}", b"x" * 60])
+    mailbox.attach(b"s", b"r2", "idle")
+    reports = [frames[2:] for frames in routes.sent[b"r2"][1:] if len(frames) == 5]
+    assert [frames[0] for frames in reports] == [b'{"msg_id": "b"}', b'{"msg_id": "a"}']
+    numbers = [int(frames[1]) for frames in routes.sent[b"r2"][1:]]
+    assert numbers == sorted(set(numbers))

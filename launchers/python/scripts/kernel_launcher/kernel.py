@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 CHANNELS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 CURVE_SINCE = (7, 3)  # ipykernel
+MESSAGES_TO_RELAY = 100
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -128,7 +129,7 @@ def _initialize(
         parent_handle=1,  # no parent for ipykernel to poll; _die_with ends the kernel
     )
     if info["transport"] == "ipc":
-        _publish_without_limit(app)
+        _publish_without_loss(app)
     app.initialize([])  # type: ignore[no-untyped-call]
     if not (app.heartbeat and app.heartbeat.is_alive()):
         raise LaunchError(LAUNCH_FAILED, "the heartbeat channel could not be bound")
@@ -139,17 +140,19 @@ def _initialize(
     return app, {**info, **curve}
 
 
-def _publish_without_limit(app: IPKernelApp) -> None:
-    """Drop nothing between the kernel and the relay, which is faster on average only."""
+def _publish_without_loss(app: IPKernelApp) -> None:
+    """Have the kernel wait for the relay, which never waits for a client, instead of dropping messages."""
     import zmq
 
     init_iopub = app.init_iopub
 
-    def without_limit(context: zmq.Context[Any]) -> None:
-        context.setsockopt(zmq.SNDHWM, 0)  # of later sockets
+    def without_loss(context: zmq.Context[Any]) -> None:
+        # Options of later sockets; those of other kinds do not have the first.
+        context.setsockopt(zmq.XPUB_NODROP, 1)
+        context.setsockopt(zmq.SNDHWM, MESSAGES_TO_RELAY)
         init_iopub(context)  # type: ignore[no-untyped-call]
 
-    app.init_iopub = without_limit  # type: ignore[method-assign]
+    app.init_iopub = without_loss  # type: ignore[method-assign]
 
 
 def _kernel_class(name: str) -> type[Kernel]:

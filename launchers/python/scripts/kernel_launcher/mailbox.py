@@ -3,6 +3,8 @@
 Published messages are in one log for all clients, so that a further client takes no memory; replies are
 kept for each client. A client has a position in both: what it was sent, and what it has acknowledged.
 Nothing has to notice that a client is away: what it has not acknowledged is sent again when it is back.
+What does not fit into memory is on disk. Where messages had to be dropped, each cell gets a message
+about that.
 """
 
 from __future__ import annotations
@@ -10,26 +12,47 @@ from __future__ import annotations
 import json
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from kernel_launcher.messages import parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kernel_launcher.spool import Spool, Stored
+
     Send = Callable[[bytes, Sequence[bytes]], bool]
+    # The message about what was dropped: from the parent header, the number of messages and of bytes.
+    Report = Callable[[bytes, int, int], list[bytes]]
 
 # Offered to the gateway (protocol/SPEC.md): this mailbox, and the command `state`.
 FEATURES = ("mailbox", "state")
 # What may be on its way to one client without an acknowledgement.
 WINDOW_MESSAGES = 256
-WINDOW_BYTES = 32 * 2**20
+WINDOW_BYTES = 2 * 2**20
+# Each message on disk takes some memory as well.
+MOST_MESSAGES = 50_000
+# The cells whose losses are counted for a client; more are counted with the last one.
+MOST_CELLS = 32
 # Beyond this number, a new client replaces the one that has been away longest.
 MOST_CLIENTS = 32
 
 
-class _Message(NamedTuple):
+@dataclass(frozen=True)
+class _Message:
     number: int
-    frames: list[bytes]
+    channel: bytes
     size: int
+    frames: list[bytes] | Stored
+
+
+@dataclass
+class _Loss:
+    """What a client has lost of one cell."""
+
+    number: int  # of the last message
+    messages: int = 0
+    size: int = 0
 
 
 @dataclass(eq=False)
@@ -44,33 +67,45 @@ class _Client:
     replies_sent: int = 0
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)  # number and size
     bytes_in_flight: int = 0
-    dropped: int = 0
+    lost: dict[bytes, _Loss] = field(default_factory=dict)  # by parent header
     # Dropped after they were sent and before they were acknowledged: lost only if they do not arrive.
-    unsure: deque[int] = field(default_factory=deque)
+    unsure: deque[tuple[int, bytes, int]] = field(default_factory=deque)
 
-    def has_room(self) -> bool:
-        return len(self.in_flight) < WINDOW_MESSAGES and self.bytes_in_flight < WINDOW_BYTES
+    def has_room(self, size: int) -> bool:
+        """Return whether a message of that size can be on its way as well."""
+        fits = self.bytes_in_flight + size <= WINDOW_BYTES
+        return not self.in_flight or (len(self.in_flight) < WINDOW_MESSAGES and fits)
 
-    def lose(self, message: _Message) -> None:
+    def lose(self, number: int, parent: bytes, size: int) -> None:
         """Count a message that is no longer kept."""
-        if message.number > self.sent:
-            self.dropped += 1
-        elif message.number > self.acknowledged:
-            self.unsure.append(message.number)
+        if number > self.sent:
+            if parent not in self.lost and len(self.lost) == MOST_CELLS:
+                parent = next(reversed(self.lost))
+            loss = self.lost.setdefault(parent, _Loss(number))
+            loss.number = number
+            loss.messages += 1
+            loss.size += size
+        elif number > self.acknowledged:
+            self.unsure.append((number, parent, size))
 
 
 class Mailbox:
     """The messages to all clients, and each client's position.
 
     Args:
-        most_bytes: how much is kept; the oldest messages are dropped first, and counted.
+        most_bytes: how much is kept in memory.
+        spool: keeps the rest; what does not fit there either is dropped, the oldest messages first.
         send: sends frames to a route; returns whether it is connected.
+        report: builds the message about what was dropped.
     """
 
-    def __init__(self, most_bytes: int, send: Send) -> None:
+    def __init__(self, most_bytes: int, spool: Spool, send: Send, report: Report) -> None:
         self._most_bytes = most_bytes
+        self._spool = spool
         self._send = send
-        self._bytes = 0
+        self._report = report
+        self._bytes = 0  # in memory
+        self._count = 0
         self._last = 0
         self._published: deque[_Message] = deque()
         self._past = 0  # how many were published before the first of these
@@ -102,12 +137,11 @@ class Mailbox:
         self._rewind(client)
         welcome = {
             "execution_state": execution_state,
-            "dropped": client.dropped,
+            "dropped": 0,  # each cell gets a message of its own
             "last": self._last,
             "features": FEATURES,
         }
-        if self._send(route, [b"welcome", json.dumps(welcome).encode()]):
-            client.dropped = 0
+        self._send(route, [b"welcome", json.dumps(welcome).encode()])
         self._continue(client)
 
     def detach(self, route: bytes) -> None:
@@ -122,7 +156,7 @@ class Mailbox:
             return
         while client.in_flight and client.in_flight[0][0] <= number:
             client.bytes_in_flight -= client.in_flight.popleft()[1]
-        while client.unsure and client.unsure[0] <= number:
+        while client.unsure and client.unsure[0][0] <= number:
             client.unsure.popleft()
         client.acknowledged = max(client.acknowledged, min(number, client.sent))
         while client.replies and client.replies[0].number <= client.acknowledged:
@@ -141,9 +175,7 @@ class Mailbox:
         if not self._clients or (to is not None and receiver is None):
             return
         self._last += 1
-        size = sum(map(len, frames))
-        message = _Message(self._last, [channel, b"%d" % self._last, *frames], size)
-        self._bytes += size
+        message = self._keep(channel, frames)
         if receiver:
             receiver.replies.append(message)
             self._continue(receiver)
@@ -151,12 +183,44 @@ class Mailbox:
             self._published.append(message)
             for client in self._clients.values():
                 self._continue(client)
-        while self._bytes > self._most_bytes:
+        if self._bytes > self._most_bytes:  # it is kept nowhere, but sent
             self._drop_oldest()
+
+    def _keep(self, channel: bytes, frames: Sequence[bytes]) -> _Message:
+        """Store a message in memory or on disk, in place of the oldest ones if need be."""
+        size = sum(map(len, frames))
+        stored: list[bytes] | Stored | None = None
+        while stored is None:
+            if not self._count or (
+                self._count < MOST_MESSAGES and self._bytes + size <= self._most_bytes
+            ):
+                stored = (self._spool.put(frames) if size > self._most_bytes else None) or list(
+                    frames
+                )
+            elif self._count < MOST_MESSAGES:
+                stored = self._spool.put(frames)
+            if stored is None:
+                self._drop_oldest()
+        if isinstance(stored, list):
+            self._bytes += size
+        self._count += 1
+        return _Message(self._last, channel, size, stored)
+
+    def _frames_of(self, message: _Message) -> list[bytes]:
+        """Return a message as the kernel sent it."""
+        stored = message.frames
+        return stored if isinstance(stored, list) else self._spool.get(stored)
+
+    def _free(self, message: _Message) -> None:
+        self._count -= 1
+        if isinstance(message.frames, list):
+            self._bytes -= message.size
+        else:
+            self._spool.free(message.frames)
 
     def _continue(self, client: _Client) -> None:
         """Send the next messages, as far as the window allows."""
-        while client.connected and client.has_room():
+        while client.connected and client.has_room(0) and self._report_lost(client):
             position = max(client.published - self._past, 0)
             published = self._published[position] if position < len(self._published) else None
             reply = (
@@ -164,53 +228,66 @@ class Mailbox:
                 if client.replies_sent < len(client.replies)
                 else None
             )
-            message = min(filter(None, (published, reply)), default=None)
-            if message is None:
+            candidates = [message for message in (published, reply) if message is not None]
+            message = min(candidates, key=lambda each: each.number, default=None)
+            if message is None or not client.has_room(message.size):
                 return
-            client.connected = self._report_dropped(client) and self._send(
-                client.route, message.frames
-            )
+            frames = [message.channel, b"%d" % message.number, *self._frames_of(message)]
+            client.connected = self._send(client.route, frames)
             if not client.connected:
                 return
             if message is reply:
                 client.replies_sent += 1
             else:
                 client.published = self._past + position + 1
-            client.sent = message.number
-            client.in_flight.append((message.number, message.size))
-            client.bytes_in_flight += message.size
+            self._count_sent(client, message.number, message.size)
 
     def _rewind(self, client: _Client) -> None:
         """Go back to the last acknowledgement: the rest did not arrive."""
-        client.dropped += len(client.unsure)
-        client.unsure.clear()
         client.in_flight.clear()
         client.bytes_in_flight = 0
         client.sent = client.acknowledged
+        unsure, client.unsure = client.unsure, deque()
+        for loss in unsure:
+            client.lose(*loss)
         client.replies_sent = 0
         client.published = self._past + sum(
             message.number <= client.acknowledged for message in self._published
         )
         client.connected = True
 
-    def _report_dropped(self, client: _Client) -> bool:
-        if client.dropped:
-            if not self._send(client.route, [b"dropped", b"%d" % client.dropped]):
+    def _report_lost(self, client: _Client) -> bool:
+        """Send the messages about what a client has lost; return whether it is connected."""
+        for parent, loss in sorted(client.lost.items(), key=lambda item: item[1].number):
+            words = self._report(parent, loss.messages, loss.size)
+            client.connected = self._send(client.route, [b"iopub", b"%d" % loss.number, *words])
+            if not client.connected:
                 return False
-            client.dropped = 0
+            del client.lost[parent]
+            self._count_sent(client, loss.number, sum(map(len, words)))
         return True
+
+    def _count_sent(self, client: _Client, number: int, size: int) -> None:
+        client.sent = number
+        client.in_flight.append((number, size))
+        client.bytes_in_flight += size
 
     def _drop_oldest(self) -> None:
         """Drop published messages before any reply: without its reply a client would wait forever."""
         if self._published:
-            message = self._pop_published()
+            message = self._published[0]
+            parent = parent_of(self._frames_of(message))
+            self._pop_published()
             for client in self._clients.values():
-                client.lose(message)
+                client.lose(message.number, parent, message.size)
         else:
             client = min(
-                (c for c in self._clients.values() if c.replies), key=lambda c: c.replies[0]
+                (c for c in self._clients.values() if c.replies), key=lambda c: c.replies[0].number
             )
-            client.lose(self._pop_reply(client))
+            message = client.replies[0]
+            parent = parent_of(self._frames_of(message))
+            self._pop_reply(client)
+            client.lose(message.number, parent, message.size)
 
     def _trim(self) -> None:
         """Drop the messages that all clients have acknowledged."""
@@ -218,17 +295,15 @@ class Mailbox:
         while self._published and self._published[0].number <= settled:
             self._pop_published()
 
-    def _pop_published(self) -> _Message:
+    def _pop_published(self) -> None:
         message = self._published.popleft()
         self._past += 1
-        self._bytes -= message.size
-        return message
+        self._free(message)
 
-    def _pop_reply(self, client: _Client) -> _Message:
+    def _pop_reply(self, client: _Client) -> None:
         message = client.replies.popleft()
         client.replies_sent = max(client.replies_sent - 1, 0)
-        self._bytes -= message.size
-        return message
+        self._free(message)
 
     def _make_room(self) -> None:
         if len(self._clients) < MOST_CLIENTS:

@@ -43,7 +43,9 @@ class Options:
         launch_key: this launch's secret (32 bytes); None under a gateway that speaks version 1.
         port_range: lowest and highest port to use; (0, 0) leaves the choice to the system.
         transport_encryption: disabled, auto or required: CurveZMQ on the kernel's channels.
-        mailbox_bytes: how much of the kernel's output is kept for clients that are away.
+        mailbox_bytes: how much of the kernel's output is kept in memory for clients that are away.
+        mailbox_disk_bytes: how much more is kept on disk.
+        max_message_bytes: the largest message that the kernel may send.
         report_attempts: how often to try to reach the gateway before giving up.
     """
 
@@ -57,6 +59,8 @@ class Options:
     kernel_class_name: str
     transport_encryption: str
     mailbox_bytes: int
+    mailbox_disk_bytes: int
+    max_message_bytes: int
     report_attempts: int
 
 
@@ -138,6 +142,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         kernel_class_name=_class_name(given.kernel_class_name or DEFAULT_KERNEL_CLASS),
         transport_encryption=_transport_encryption(given, launch_key),
         mailbox_bytes=_bytes("KERNEL_MAILBOX_BYTES", environment, 8 * 2**20),
+        mailbox_disk_bytes=_bytes("KERNEL_MAILBOX_DISK_BYTES", environment, 512 * 2**20),
+        max_message_bytes=_bytes("KERNEL_MAX_MESSAGE_BYTES", environment, 32 * 2**20),
         report_attempts=_positive("RESPONSE_ATTEMPTS", environment, 10),
     )
 

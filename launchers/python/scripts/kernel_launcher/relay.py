@@ -12,8 +12,6 @@ import json
 import os
 import threading
 import time
-import uuid
-from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,9 @@ import zmq
 from kernel_launcher.errors import LAUNCH_FAILED, LaunchError
 from kernel_launcher.execution import DELIMITER, ExecutionState
 from kernel_launcher.mailbox import FEATURES, Mailbox
+from kernel_launcher.messages import Messages, megabytes, parent_of, type_of
 from kernel_launcher.ports import ANY_ADDRESS
+from kernel_launcher.spool import Spool
 
 if TYPE_CHECKING:
     import socket
@@ -44,9 +44,12 @@ LINGER_MILLISECONDS = 1000
 # The last messages of a kernel that has ended have arrived when none has come for so long.
 QUIET_MILLISECONDS = 20
 DRAIN_SECONDS = 2.0
-# The connection of a gateway whose node is lost is closed after this time.
-HEARTBEAT_MILLISECONDS = 10_000
-HEARTBEAT_TIMEOUT_MILLISECONDS = 30_000
+# The connection of a gateway whose node is lost is closed after this time. It is not shorter because a
+# heartbeat waits behind the messages that a gateway leaves unread while its client is slow.
+HEARTBEAT_MILLISECONDS = 60_000
+HEARTBEAT_TIMEOUT_MILLISECONDS = 600_000
+# Messages that wait for the relay. The kernel's own socket waits when there are more.
+MESSAGES_FROM_KERNEL = 100
 LONGEST_SESSION = 256
 
 
@@ -56,7 +59,9 @@ class Relay:
     Args:
         info: the kernel's connection info, and the Curve keys that its clients use.
         reserved: sockets that hold the ports of PORTS, in that order; closed here.
-        mailbox_bytes: how much is kept for clients that are away.
+        mailbox_bytes: how much is kept in memory for clients that are away.
+        mailbox_disk_bytes: how much more is kept on disk.
+        max_message_bytes: larger messages of the kernel are replaced by a sentence.
         failed: called if the relay fails, in its thread.
 
     Raises:
@@ -68,10 +73,14 @@ class Relay:
         info: Mapping[str, Any],
         reserved: Sequence[socket.socket],
         mailbox_bytes: int,
+        mailbox_disk_bytes: int,
+        max_message_bytes: int,
         failed: Callable[[LaunchError], None],
     ) -> None:
         self._info = info
         self._failed = failed
+        self._max_message_bytes = max_message_bytes
+        self._messages = Messages(info["key"])
         self._context = zmq.Context()
         self._execution = ExecutionState()
         self._poller = zmq.Poller()
@@ -87,7 +96,8 @@ class Relay:
         self._iopub = self._bind(zmq.XPUB, "iopub_port")
         self._mailbox_socket = self._bind(zmq.ROUTER, "mailbox_port")
         self._mailbox_socket.router_mandatory = True
-        self._mailbox = Mailbox(mailbox_bytes, self._send_to)
+        spool = Spool(mailbox_disk_bytes)
+        self._mailbox = Mailbox(mailbox_bytes, spool, self._send_to, self._lost)
         self._handle(self._from_kernel, self._publish)
         self._handle(self._iopub, self._welcome_subscribers)
         self._handle(self._mailbox_socket, self._serve_mailbox)
@@ -143,8 +153,9 @@ class Relay:
         sock = self._context.socket(kind)
         sock.linger = 0
         # Nothing is dropped between the kernel and the relay: requests wait here until the kernel reads
-        # them, and its messages are passed on faster than it sends them.
-        sock.sndhwm = sock.rcvhwm = 0
+        # them, and what it publishes waits there until the relay has read the messages before it.
+        sock.sndhwm = 0
+        sock.rcvhwm = MESSAGES_FROM_KERNEL
         return sock
 
     def _connect(self, sock: zmq.Socket[bytes], channel: str) -> None:
@@ -213,15 +224,17 @@ class Relay:
     def _forward_replies(
         self, channel: bytes, kernel: zmq.Socket[bytes], clients: zmq.Socket[bytes]
     ) -> None:
-        for origin, *frames in _received(kernel):
+        for origin, *received in _received(kernel):
+            frames = self._bounded_reply(received)
             if origin == FROM_CHANNEL:
                 clients.send_multipart(frames)
             elif origin == FROM_MAILBOX and frames:
                 self._mailbox.post(channel, frames[1:], frames[0])
 
     def _publish(self) -> None:
-        for frames in _received(self._from_kernel):
-            self._execution.follow(frames)
+        for received in _received(self._from_kernel):
+            self._execution.follow(received)
+            frames = self._bounded_output(received)
             self._iopub.send_multipart(frames)
             self._mailbox.post(b"iopub", frames)
 
@@ -232,17 +245,49 @@ class Relay:
 
     def _iopub_welcome(self, topic: bytes) -> list[bytes]:
         """Return ipykernel 7's welcome to a new subscriber: the kernel welcomes only the relay."""
-        header = {
-            "msg_id": uuid.uuid4().hex,
-            "msg_type": "iopub_welcome",
-            "username": "",
-            "session": uuid.uuid4().hex,
-            "date": datetime.now(timezone.utc).isoformat(),
-            "version": "5.4",
-        }
         content = {"subscription": topic.decode(errors="replace")}
-        parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]
-        return [*filter(None, [topic]), DELIMITER, self._sign(*parts), *parts]
+        return [*filter(None, [topic]), *self._messages.build("iopub_welcome", content)]
+
+    # Messages that are too large, or too many.
+
+    def _bounded_output(self, frames: list[bytes]) -> list[bytes]:
+        """Return a published message, or a sentence in its place."""
+        size = sum(map(len, frames))
+        if size <= self._max_message_bytes:
+            return frames
+        return self._messages.output(self._too_large(size), parent_of(frames))
+
+    def _bounded_reply(self, frames: list[bytes]) -> list[bytes]:
+        """Return a reply or a request of the kernel, or an error in its place."""
+        size = sum(map(len, frames))
+        if size <= self._max_message_bytes:
+            return frames
+        reason = self._too_large(size)
+        parent, kind = parent_of(frames), type_of(frames)
+        if kind == "input_request":
+            # It is asked for all the same: the cell waits for the answer.
+            content: dict[str, Any] = {"prompt": reason, "password": False}
+        else:
+            content = {"status": "error", "ename": "MessageTooLarge", "evalue": reason}
+            content["traceback"] = [reason]
+        start = frames.index(DELIMITER) if DELIMITER in frames[:16] else 0
+        return [*frames[:start], *self._messages.build(kind, content, parent)]
+
+    def _too_large(self, size: int) -> str:
+        most = megabytes(self._max_message_bytes)
+        return (
+            f"The kernel sent {megabytes(size)} in one message, which are not shown: at most {most} are "
+            f"allowed. Ask the gateway's administrator to raise gateway.maxMessageBytes.fromKernel."
+        )
+
+    def _lost(self, parent: bytes, messages: int, size: int) -> list[bytes]:
+        """Return the message about what the mailbox had to drop."""
+        noun = "message" if messages == 1 else "messages"
+        return self._messages.output(
+            f"{messages} {noun} of this cell ({megabytes(size)}) were dropped: the kernel sent more than is "
+            "kept for a client that is away or reads slowly. KERNEL_MAILBOX_DISK_BYTES sets how much that is.",
+            parent,
+        )
 
     # The mailbox port.
 
@@ -271,7 +316,9 @@ class Relay:
                 self._mailbox.detach(route)
 
     def _authenticated_session(self, frames: Sequence[bytes]) -> bytes | None:
-        if len(frames) != 2 or not hmac.compare_digest(frames[0], self._sign(b"attach", frames[1])):
+        if len(frames) != 2 or not hmac.compare_digest(
+            frames[0], self._messages.sign(b"attach", frames[1])
+        ):
             return None
         try:
             session = json.loads(frames[1])["session"]
@@ -281,12 +328,6 @@ class Relay:
             return None
         encoded = session.encode(errors="replace")
         return encoded if len(encoded) <= LONGEST_SESSION else None
-
-    def _sign(self, *parts: bytes) -> bytes:
-        digest = hmac.new(self._info["key"].encode(), digestmod="sha256")
-        for part in parts:
-            digest.update(part)
-        return digest.hexdigest().encode()
 
 
 def _received(sock: zmq.Socket[bytes]) -> Iterator[list[bytes]]:

@@ -225,7 +225,14 @@ class _Supervisor:
         """Start the relay between the kernel and its clients; return the clients' connection info."""
         from kernel_launcher.relay import Relay
 
-        self._relay = Relay(info, self._reserved, self._options.mailbox_bytes, self._relay_failed)
+        self._relay = Relay(
+            info,
+            self._reserved,
+            self._options.mailbox_bytes,
+            self._options.mailbox_disk_bytes,
+            self._options.max_message_bytes,
+            self._relay_failed,
+        )
         return self._relay.connection_info
 
     def _relay_failed(self, error: LaunchError) -> None:

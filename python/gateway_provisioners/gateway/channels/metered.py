@@ -106,9 +106,18 @@ class MeteredConnection:
         return self._listener.fileno() == -1
 
     @property
+    def is_open(self) -> bool:
+        """True while there is a connection, which may be sending its last bytes."""
+        return self._link is not None and self._link.is_open
+
+    @property
     def waiting(self) -> int:
         """The number of bytes that were sent and have not left for the kernel."""
-        if self._link is None or self._link.blocked or self._loop.time() < self._moved_at + _SETTLED_SECONDS:
+        if (
+            self._link is None
+            or self._link.blocked
+            or self._loop.time() < self._moved_at + _SETTLED_SECONDS
+        ):
             return self._waiting
         self._waiting = 0  # a connection that broke took the rest with it
         return 0
@@ -119,7 +128,7 @@ class MeteredConnection:
         self._moved_at = self._loop.time()
 
     def consumed(self, frames: Iterable[_Sized]) -> None:
-        """Count a message that the application has taken, and no longer holds on this connection's account."""
+        """Count a message that the application has taken, and whose memory it accounts for."""
         if self._link is not None:
             self._link.consumed(self._wire_size(frames))
 
@@ -142,7 +151,9 @@ class MeteredConnection:
         """Close the connection because of what the kernel sent; 0MQ will make another one."""
         self._unlink()
         most = self._limits.messages.from_kernel
-        _log.warning("The kernel at %s:%d sent a message of more than %d bytes", *self._kernel, most)
+        _log.warning(
+            "The kernel at %s:%d sent a message of more than %d bytes", *self._kernel, most
+        )
         self.on_cut()
 
     def _left(self, size: int) -> None:
@@ -174,8 +185,8 @@ class MeteredConnection:
             kernels,
             _Allowance(
                 self._limits,
-                lambda: self.is_starved(),
-                lambda: self.give_up(),
+                lambda: self.is_starved(),  # noqa: PLW0108 - set later
+                lambda: self.give_up(),  # noqa: PLW0108
                 self._cut,
             ),
             self._left,
@@ -232,6 +243,10 @@ class _Link:
         self._is_connected = False
         self._last_chance: asyncio.TimerHandle | None = None
         loop.add_writer(kernels.fileno(), self._connected)
+
+    @property
+    def is_open(self) -> bool:
+        return self._sockets[0].fileno() != -1
 
     @property
     def blocked(self) -> bool:
@@ -306,7 +321,12 @@ class _Pump:
 
     def start(self) -> None:
         """Read on, unless the other socket has to take the rest first."""
-        if not self._reading and not self._rest and self._source.fileno() != -1 and self.may_read() > 0:
+        if (
+            not self._reading
+            and not self._rest
+            and self._source.fileno() != -1
+            and self.may_read() > 0
+        ):
             self._reading = True
             self._loop.add_reader(self._source.fileno(), self._read)
 
@@ -454,16 +474,13 @@ def _kernel_socket(address: tuple[str, int]) -> socket.socket:
     """Return a socket that is connecting to a kernel's port."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in _KEEPALIVE.items():
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        error = sock.connect_ex(address)
-        if error not in (0, errno.EINPROGRESS):
-            raise OSError(error, os.strerror(error))
-    except OSError:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    error = sock.connect_ex(address)
+    if error not in (0, errno.EINPROGRESS):
         sock.close()
-        raise
+        raise OSError(error, os.strerror(error))
     return sock

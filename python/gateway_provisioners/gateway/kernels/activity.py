@@ -61,7 +61,11 @@ class ActivityWatch:
         if kind != "status":
             return
         content = parts[3]
-        state = parsed_header(content).get("execution_state") if len(content) <= _LONGEST_STATUS else None
+        state = (
+            parsed_header(content).get("execution_state")
+            if len(content) <= _LONGEST_STATUS
+            else None
+        )
         if not isinstance(state, str) or state not in STATES:
             raise ProtocolError("a status that is not one of Jupyter's")
         if self._is_tracked(parent):

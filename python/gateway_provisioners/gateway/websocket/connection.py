@@ -148,9 +148,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             self._mailbox = None
             self._create_streams()
             return
-        mailbox = MailboxConnection(
-            self.kernel_manager, port, self.session.session, self._limits
-        )
+        mailbox = MailboxConnection(self.kernel_manager, port, self.session.session, self._limits)
         mailbox.on_message = self._deliver
         mailbox.on_dropped = self._report_dropped
         mailbox.on_taken = self.websocket_handler.close
@@ -213,7 +211,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         try:
             channel, parts = self._read(incoming_msg)
         except ProtocolError as error:
-            self.log.warning("Kernel %s: a client sent a malformed message: %s", self.kernel_id, error)
+            self.log.warning(
+                "Kernel %s: a client sent a malformed message: %s", self.kernel_id, error
+            )
             self.websocket_handler.close(INVALID_DATA, f"The message is malformed: {error}"[:120])
             return
         if channel not in self.channels:
@@ -222,7 +222,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         header = parsed_header(parts[0])
         allowed = self.multi_kernel_manager.allowed_message_types
         if allowed and header.get("msg_type") not in allowed:
-            self.log.warning("Kernel %s: a message is of a type that is not allowed", self.kernel_id)
+            self.log.warning(
+                "Kernel %s: a message is of a type that is not allowed", self.kernel_id
+            )
             return
         self._last_request = header
         # Stock kernel managers, whose kernels never move, lack the attribute.
@@ -235,7 +237,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     async def wait_until_sent(self) -> None:
         """Return when the client may send more: most of what it has sent has left for the kernel."""
         last = None
-        while self in self._open_sockets and self._waiting_bytes() > self._limits.client_buffer_bytes:
+        while (
+            self in self._open_sockets and self._waiting_bytes() > self._limits.client_buffer_bytes
+        ):
             self._left.clear()
             try:
                 await within(_STUCK_SECONDS, self._left.wait())
@@ -317,7 +321,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     # From the kernel to the client.
 
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Part]) -> None:
-        """Pass a message of the kernel's own channels on to the client; output is dropped if it has no room."""
+        """Pass a message of the kernel's own channels on; output is dropped if the client has no room."""
         channel = stream if isinstance(stream, str) else stream.channel
         outbox = self._outbox
         if outbox is None:
@@ -374,7 +378,10 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         size = sum(map(len, parts))
         most, setting = self._limits.messages.from_kernel, "gateway.maxMessageBytes.fromKernel"
         if size > most:
-            advice = f"this gateway takes at most {megabytes(most)}. Ask its administrator to raise {setting}."
+            advice = (
+                f"this gateway takes at most {megabytes(most)}. Ask its administrator to raise "
+            )
+            advice += f"{setting}."
             self._replace(channel, parts, advice)
             return None
         if not encrypted and not is_signed(self.session, frames):
@@ -575,9 +582,12 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def _report_broken(self, reason: str) -> None:
         self.write_stderr(
-            f"The gateway has disconnected the kernel: {reason}. Restart the kernel.", self._last_request
+            f"The gateway has disconnected the kernel: {reason}. Restart the kernel.",
+            self._last_request,
         )
-        self.websocket_handler.close(GOING_AWAY, "The kernel's launcher does not speak the protocol.")
+        self.websocket_handler.close(
+            GOING_AWAY, "The kernel's launcher does not speak the protocol."
+        )
 
     @classmethod
     def of_kernel(cls, kernel: Any) -> list[GatewayWebsocketConnection]:

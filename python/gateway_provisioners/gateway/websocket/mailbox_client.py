@@ -35,7 +35,7 @@ _LINGER_MILLISECONDS = 1000
 _COPIED_BYTES = 64 * 1024
 # A launcher is a client's own code: what it says is read as far as it makes sense.
 _STATES = frozenset({"starting", "idle", "busy"})
-_LONGEST_WELCOME = 16 * 1024
+_LONGEST_WELCOME = 2**20
 _LONGEST_NUMBER = 18
 _LONGEST_HEADER = 64 * 1024
 _LONGEST_ID = 256
@@ -111,9 +111,9 @@ class MailboxConnection:
         encrypted = kernel.curve_publickey is not None
         self._meter = MeteredConnection(kernel.ip, port, limits, encrypted=encrypted)
         self._meter.is_starved = self._is_starved
-        self._meter.give_up = lambda: self.give_up()
+        self._meter.give_up = lambda: self.give_up()  # noqa: PLW0108 - set later
         self._meter.on_cut = self._was_cut
-        self._meter.on_sent = lambda: self.on_sent()
+        self._meter.on_sent = lambda: self.on_sent()  # noqa: PLW0108
         self._name = f"{kernel.ip}:{port}"
         self._socket = _socket(kernel, zmq.DEALER)
         # Reports each connection: 0MQ makes a new one after one has broken.
@@ -313,10 +313,10 @@ class MailboxConnection:
             welcome = json.loads(bytes(content))
             dropped, last = welcome["dropped"], welcome["last"]
             state = welcome["execution_state"]
-            if not all(type(n) is int and 0 <= n < 10**_LONGEST_NUMBER for n in (dropped, last)):
-                raise ValueError("no counts")
         except (ValueError, TypeError, LookupError, RecursionError):
             raise ProtocolError("its welcome is malformed") from None
+        if not all(type(n) is int and 0 <= n < 10**_LONGEST_NUMBER for n in (dropped, last)):
+            raise ProtocolError("its welcome has no counts")
         self._last_missed = last
         if not self.welcomed.done():
             features = parse_features(welcome.get("features"))
@@ -351,9 +351,10 @@ class MailboxConnection:
     def _await_reply(self, frames: Sequence[Any]) -> None:
         header = _parsed(frames[2])
         request, kind = header.get("msg_id"), header.get("msg_type")
-        if isinstance(request, str) and isinstance(kind, str) and kind.endswith("_request"):
-            if len(request) <= _LONGEST_ID and len(self._awaited) < _MOST_AWAITED:
-                self._awaited.add(request)
+        if not (isinstance(request, str) and isinstance(kind, str) and kind.endswith("_request")):
+            return
+        if len(request) <= _LONGEST_ID and len(self._awaited) < _MOST_AWAITED:
+            self._awaited.add(request)
 
 
 class MailboxChannel:

@@ -63,7 +63,7 @@ class Outbox:
         self.on_stalled: Callable[[], object] = _ignore
         self._writer = writer
         self._most = limits.client_buffer_bytes
-        self._share = limits.buffers.share(lambda: self.on_stalled())
+        self._share = limits.buffers.share(lambda: self.on_stalled())  # noqa: PLW0108 - set later
         self._lacks_room = False
         self._reserved = 0
         self._request: asyncio.Future[None] | None = None

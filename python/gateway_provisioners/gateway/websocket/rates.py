@@ -24,7 +24,8 @@ class OutputRate:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._buckets = [
-            _Bucket(rate, now()) if rate else None for rate in (bytes_per_second, messages_per_second)
+            _Bucket(rate, now()) if rate else None
+            for rate in (bytes_per_second, messages_per_second)
         ]
         self._now = now
 
@@ -32,7 +33,8 @@ class OutputRate:
         """Count an output of that size; return whether it is too much now, and so not counted."""
         now = self._now()
         pairs = [(b, n) for b, n in zip(self._buckets, (size, 1), strict=True) if b is not None]
-        if not all([bucket.has_room(now) for bucket, _ in pairs]):
+        rooms = [bucket.has_room(now) for bucket, _ in pairs]  # each of them drains
+        if not all(rooms):
             return True
         for bucket, amount in pairs:
             bucket.level += amount

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -96,7 +97,7 @@ def from_v1(message: bytes) -> FromClient:
         raise ProtocolError("its offsets are cut off") from None
     if list(offsets) != sorted(offsets) or offsets[-1] > len(view):
         raise ProtocolError("its offsets make no sense")
-    name, *parts = (view[start:end] for start, end in zip(offsets, offsets[1:], strict=False))
+    name, *parts = (view[start:end] for start, end in pairwise(offsets))
     return FromClient(_channel(bytes(name[:_LONGEST_CHANNEL])), list(parts))
 
 

@@ -15,6 +15,7 @@ from gateway_provisioners.errors import InvalidRequest, PolicyViolation
 from gateway_provisioners.model.names import user_label
 from gateway_provisioners.model.request.client_policy import ClientPolicy, quoted, refusal
 from gateway_provisioners.model.request.client_volumes import MOUNTS, VOLUMES, parse_client_volumes
+from gateway_provisioners.model.request.mailbox import check_mailbox_variables
 from gateway_provisioners.model.request.quantity import parse_count, parse_limit, parse_quantity
 
 DEFAULT_USERNAME = "jovyan"
@@ -36,6 +37,7 @@ _SET_BY_GATEWAY = frozenset(
         "KERNEL_CLASS_NAME",
         "KERNEL_GATEWAY_FEATURES",
         "KERNEL_LAUNCH_KEY",
+        "KERNEL_MAX_MESSAGE_BYTES",
         "KERNEL_TRANSPORT_ENCRYPTION",
         "RESPONSE_ADDRESS",
         "PUBLIC_KEY",
@@ -120,7 +122,7 @@ def parse_launch_request(
         PolicyViolation: a value is not allowed; the message says which, and what is allowed.
     """
     _refuse_admin_settings(environment, admin_settings)
-    _check_mailbox_bytes(environment)
+    check_mailbox_variables(environment)
     handled = _SET_BY_GATEWAY | _SETTINGS | {*_ALLOWED_BY_POLICY, *_ADMIN_ONLY}
     username = environment.get("KERNEL_USERNAME") or DEFAULT_USERNAME
     volumes, mounts = parse_client_volumes(environment, policy.claims_of(user_label(username)))
@@ -199,14 +201,6 @@ def _launch_timeout(environment: Mapping[str, str]) -> int | None:
         msg = f"KERNEL_LAUNCH_TIMEOUT={value!r} must be a whole number of seconds from 1 to 3600."
         raise InvalidRequest(msg)
     return int(value)
-
-
-def _check_mailbox_bytes(environment: Mapping[str, str]) -> None:
-    """Check what the launcher reads, and would refuse only in the kernel's container."""
-    value = environment.get("KERNEL_MAILBOX_BYTES")
-    if value and not re.fullmatch(r"[0-9]{1,10}", value):
-        msg = f"KERNEL_MAILBOX_BYTES={quoted(value)} must be a whole number of bytes from 0 to 9999999999."
-        raise InvalidRequest(msg)
 
 
 def _spark_init_mode(environment: Mapping[str, str]) -> str | None:

@@ -1,0 +1,93 @@
+"""The launcher's own messages to clients, signed like the kernel's."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import uuid
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from kernel_launcher.execution import DELIMITER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# The parts of a message after the delimiter and the signature.
+HEADER, PARENT, METADATA, CONTENT = range(4)
+# Headers of Jupyter's have some 300 bytes; longer ones are not read.
+LONGEST_HEADER = 64 * 1024
+
+
+class Messages:
+    """Builds messages.
+
+    Args:
+        key: the key of the connection info.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key.encode()
+
+    def sign(self, *parts: bytes) -> bytes:
+        """Return the signature of the parts."""
+        digest = hmac.new(self._key, digestmod="sha256")
+        for part in parts:
+            digest.update(part)
+        return digest.hexdigest().encode()
+
+    def build(
+        self, message_type: str, content: Mapping[str, Any], parent: bytes = b"{}"
+    ) -> list[bytes]:
+        """Return the frames of a message, from the delimiter on."""
+        header = {
+            "msg_id": uuid.uuid4().hex,
+            "msg_type": message_type,
+            "username": "",
+            "session": uuid.uuid4().hex,
+            "date": datetime.now(timezone.utc).isoformat(),
+            "version": "5.4",
+        }
+        parts = [json.dumps(header).encode(), parent, b"{}", json.dumps(content).encode()]
+        return [DELIMITER, self.sign(*parts), *parts]
+
+    def output(self, text: str, parent: bytes) -> list[bytes]:
+        """Return the frames of a line on the standard error of a cell, as iopub has them."""
+        return [
+            b"stream.stderr",
+            *self.build("stream", {"name": "stderr", "text": f"{text}\n"}, parent),
+        ]
+
+
+def parent_of(frames: Sequence[bytes]) -> bytes:
+    """Return the parent header of a message, or an empty one if that makes no sense."""
+    parent = _part(frames, PARENT)
+    return parent if _parsed(parent) else b"{}"
+
+
+def type_of(frames: Sequence[bytes]) -> str:
+    """Return the type of a message, or "" if it has none."""
+    kind = _parsed(_part(frames, HEADER)).get("msg_type")
+    return kind if isinstance(kind, str) else ""
+
+
+def megabytes(size: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{size / 2**20:.1f} MiB"
+
+
+def _part(frames: Sequence[bytes], which: int) -> bytes:
+    try:
+        return frames[frames.index(DELIMITER) + 2 + which]
+    except (ValueError, IndexError):
+        return b""
+
+
+def _parsed(part: bytes) -> dict[str, Any]:
+    if len(part) > LONGEST_HEADER:
+        return {}
+    try:
+        header = json.loads(part)
+    except (ValueError, RecursionError):
+        return {}
+    return header if isinstance(header, dict) else {}
