@@ -119,7 +119,7 @@ async def settled(read):
 
 
 def given(application):
-    return application.meter._link._allowance._outstanding
+    return application.meter._link._allowance.outstanding
 
 
 async def test_messages_of_all_sizes_pass_both_ways(limits, curve):

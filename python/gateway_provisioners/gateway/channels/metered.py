@@ -39,6 +39,8 @@ _KEEPALIVE = {
 # ZMTP 3.1: the header of a short and of a long frame, and what CurveZMQ (RFC 26) adds to each frame.
 _SHORT_HEADER, _LONG_HEADER, _CURVE = 2, 9, 33
 _LONGEST_SHORT_FRAME = 255
+# More than 0MQ's own messages before the first of the kernel.
+_HANDSHAKE_BYTES = 4096
 # How long a connection that was closed may take to send its last messages.
 _LAST_SECONDS = 2.0
 # 0MQ sends what it has within this time, if the connection takes it.
@@ -234,8 +236,8 @@ class _Link:
         self._loop = loop
         self._sockets = ours, kernels
         self._allowance = allowance
-        self._from_kernel = _Pump(loop, kernels, ours, self.close)
-        self._to_kernel = _Pump(loop, ours, kernels, self.close)
+        self._from_kernel = _Pump(loop, kernels, ours, self.close, self._ended_by_0mq)
+        self._to_kernel = _Pump(loop, ours, kernels, self._ended_by_0mq, self.close)
         self._from_kernel.may_read = allowance.free
         self._from_kernel.moved = allowance.given
         self._to_kernel.moved = left
@@ -279,6 +281,13 @@ class _Link:
                 self._loop.remove_writer(sock.fileno())  # it may still be connecting
                 sock.close()
 
+    def _ended_by_0mq(self) -> None:
+        """Close the connection, which 0MQ ends by itself if a frame is larger than ZMQ_MAXMSGSIZE."""
+        if self._last_chance is None and self._allowance.outstanding > _HANDSHAKE_BYTES:
+            self._allowance.cut()
+        else:
+            self.close()
+
     def _connected(self) -> None:
         kernels = self._sockets[1]
         self._loop.remove_writer(kernels.fileno())
@@ -303,12 +312,14 @@ class _Pump:
         loop: asyncio.AbstractEventLoop,
         source: socket.socket,
         target: socket.socket,
-        ended: Callable[[], object],
+        source_ended: Callable[[], object],
+        target_ended: Callable[[], object],
     ) -> None:
         self._loop = loop
         self._source = source
         self._target = target
-        self._ended = ended
+        self._source_ended = source_ended
+        self._target_ended = target_ended
         self._rest = b""
         self._reading = False
         self.may_read: Callable[[], int] = lambda: len(_SCRATCH)
@@ -354,7 +365,7 @@ class _Pump:
         except OSError:
             size = 0
         if not size:
-            self._ended()
+            self._source_ended()
             return
         self._write(_SCRATCH[:size])
 
@@ -364,7 +375,7 @@ class _Pump:
         except BlockingIOError:
             size = 0
         except OSError:
-            self._ended()
+            self._target_ended()
             return
         if size < len(data):
             if not self._rest:
@@ -389,6 +400,7 @@ class _Allowance:
         cut: called when even the largest message is smaller than what has come.
 
     Attributes:
+        outstanding: the number of bytes that 0MQ has and the application has not taken.
         on_free: called when more may be read again.
     """
 
@@ -406,20 +418,20 @@ class _Allowance:
             (limits.large.share(give_up), largest),
         )
         self._is_starved = is_starved
-        self._cut = cut
+        self.cut = cut
         self._granted = 0  # how many of the steps
         self._request: asyncio.Future[None] | None = None
         self._total = FREE_BYTES
-        self._outstanding = 0.0
+        self.outstanding = 0.0
         self._loop = asyncio.get_running_loop()
         self._counted_at = self._loop.time()
         self.on_free: Callable[[], object] = _ignore
 
     def free(self) -> int:
         """Return how many bytes may be read now, after asking a budget for more if they are needed."""
-        if self._outstanding > self._total - 1 and not self._request and self._is_starved():
+        if self.outstanding > self._total - 1 and not self._request and self._is_starved():
             if self._granted == len(self._steps):
-                self._cut()
+                self.cut()
                 return 0
             share, size = self._steps[self._granted]
             self._request = share.take(size)
@@ -427,25 +439,25 @@ class _Allowance:
                 self._extend(self._request)
             else:
                 self._request.add_done_callback(self._extend_later)
-        return min(int(self._total - self._outstanding), len(_SCRATCH))
+        return min(int(self._total - self.outstanding), len(_SCRATCH))
 
     def given(self, size: int) -> None:
         """Count bytes that 0MQ was given."""
         now = self._loop.time()
         uncounted = (now - self._counted_at) * _UNCOUNTED_PER_SECOND
         self._counted_at = now
-        self._outstanding = max(self._outstanding - uncounted, 0) + size
+        self.outstanding = max(self.outstanding - uncounted, 0) + size
         for share, _ in self._steps[: self._granted]:
             share.progressed()
 
     def consumed(self, size: int) -> None:
         """Count bytes that the application has taken."""
-        self._outstanding = max(self._outstanding - size, 0)
-        if self._request and self._outstanding < self._total and self._request.cancel():
+        self.outstanding = max(self.outstanding - size, 0)
+        if self._request and self.outstanding < self._total and self._request.cancel():
             self._request = None
         while self._granted:
             share, step = self._steps[self._granted - 1]
-            if self._outstanding > self._total - step:
+            if self.outstanding > self._total - step:
                 break
             self._granted -= 1
             self._total -= step

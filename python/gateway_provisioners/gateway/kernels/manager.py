@@ -25,7 +25,7 @@ from gateway_provisioners.gateway.failures import known_cause, summarize
 from gateway_provisioners.gateway.kernels.activity import ActivityWatch
 from gateway_provisioners.gateway.kernels.culling import Culler
 from gateway_provisioners.gateway.kernels.peers import NoPeers, Peers
-from gateway_provisioners.gateway.process.limits import Limits
+from gateway_provisioners.gateway.process.limits import LARGE_BYTES, Limits
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.process.open_files import max_zmq_sockets
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
@@ -113,7 +113,8 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         # Has an effect only before the first socket. 0MQ's 1023 are enough for some 170 kernels in use.
         context.set(zmq.MAX_SOCKETS, max_zmq_sockets())
         context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MILLISECONDS)
-        context.setsockopt(zmq.MAXMSGSIZE, self.limits.messages.from_kernel)  # of each frame
+        # Of each frame. The metered connections bound whole messages.
+        context.setsockopt(zmq.MAXMSGSIZE, self.limits.messages.from_kernel + LARGE_BYTES)
         return context
 
     async def start_kernel(

@@ -91,10 +91,13 @@ class Share:
         self.last_progress = 0.0
         self._budget = budget
 
+    def is_free(self, size: int) -> bool:
+        """Return whether so many bytes are free, and no holder waits for any."""
+        return not self._budget._waiters and self._budget.held + size <= self._budget.total
+
     def try_take(self, size: int) -> bool:
         """Take bytes if they are free and no holder waits for any; return whether they were taken."""
-        budget = self._budget
-        if budget._waiters or budget.held + size > budget.total:
+        if not self.is_free(size):
             return False
         self._add(size)
         return True

@@ -87,6 +87,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self._rated_cell = ""
         self._complained = False
         self._last_request: Mapping[str, Any] = {}
+        self._misses_idle = False
+        self._last_replied: Mapping[str, Any] = {}
 
     @cached_property
     def _limits(self) -> Limits:
@@ -321,24 +323,49 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     # From the kernel to the client.
 
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Part]) -> None:
-        """Pass a message of the kernel's own channels on; output is dropped if the client has no room."""
+        """Pass a message of the kernel's own channels on; output that cannot wait is dropped."""
         channel = stream if isinstance(stream, str) else stream.channel
         outbox = self._outbox
         if outbox is None:
             return
-        if not outbox.has_room():
+        size = sum(map(len, outgoing_msg))
+        most = self._most_unread
+        if not outbox.can_keep(size, most):
             try:
                 parts = message_parts(outgoing_msg)
             except ProtocolError as error:
                 self._complain(error)
                 return
             if channel == "iopub" and is_output(parts):
-                self._losses.add(parts[1], sum(map(len, parts)))
+                self._losses.add(parts[1], size)
                 return
-            if outbox.backlog > 2 * self._limits.client_buffer_bytes:
+            if outbox.backlog > 2 * most:
                 self.send_away()
                 return
+        elif self._losses:
+            self._report_losses()
         self._forward(channel, outgoing_msg)
+        if channel == "iopub":
+            self._misses_idle = False
+        elif channel == "shell":
+            with suppress(ProtocolError):
+                self._last_replied = parsed_header(message_parts(outgoing_msg)[1])
+            if self._misses_idle:
+                self._write_idle()
+
+    def _write_idle(self) -> None:
+        """End the last cell: its status was lost with the connection that was cut."""
+        idle = {"execution_state": "idle"}
+        self._write("iopub", packed(self.session, "status", idle, self._last_replied))
+
+    @cached_property
+    def _most_unread(self) -> int:
+        """What may wait for the client of a kernel without a mailbox: one large message, and more."""
+        kept = getattr(self.multi_kernel_manager, "offline_buffer_bytes", 0)
+        return int(self._limits.messages.from_kernel + max(kept, self._limits.client_buffer_bytes))
+
+    def _report_losses(self) -> None:
+        self._losses.report(self.write_stderr, "the client reads too slowly.")
 
     def _deliver(self, channel: MailboxChannel, frames: list[Part], number: int) -> bool:
         """Pass a message of the mailbox on; return whether its memory is accounted for."""
@@ -480,7 +507,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def _has_room_again(self) -> None:
         if self._losses:
-            self._losses.report(self.write_stderr, "the client reads too slowly.")
+            self._report_losses()
         if self._mailbox is not None:
             self._mailbox.resume()
 
@@ -579,6 +606,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             f"gateway.maxMessageBytes.fromKernel.",
             self._last_request,
         )
+        if channel == "iopub":
+            self._misses_idle = True
+            self._write_idle()
 
     def _report_broken(self, reason: str) -> None:
         self.write_stderr(

@@ -93,6 +93,15 @@ class Outbox:
                 self._request.add_done_callback(self._reserve_later)
         return self.backlog < FREE_BYTES or bool(self._reserved)
 
+    def can_keep(self, size: int, most: int) -> bool:
+        """Return whether a message can wait here although the client has no room for it.
+
+        Args:
+            most: the limit of what waits then.
+        """
+        total = self.backlog + size
+        return total <= most and (total <= FREE_BYTES or self._share.is_free(size))
+
     def write(
         self,
         parts: Sequence[Part],
@@ -118,7 +127,8 @@ class Outbox:
                 self._write_on()
             return True
         size = sum(map(len, parts))
-        accounted = size if size > FREE_BYTES and self._share.try_take(size) else 0
+        must_account = size > FREE_BYTES or self.backlog >= FREE_BYTES and not self._reserved
+        accounted = size if must_account and self._share.try_take(size) else 0
         if not self.backlog:
             self._progressed()
         self._messages.append(

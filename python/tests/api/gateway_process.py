@@ -1,0 +1,103 @@
+"""A gateway in a process of its own, and the memory that it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci.gateway_client import Gateway
+from timeouts import within_timeout
+
+TOKEN = "a-token-of-the-process"
+# With default settings, whatever clients and kernels do.
+MOST_MEBIBYTES = 256
+# A gateway that fails must not take the machine.
+_KILLED_AT_MEBIBYTES = 700
+
+
+@dataclass
+class GatewayProcess:
+    """A running gateway."""
+
+    process: asyncio.subprocess.Process
+    url: str
+    health_url: str
+    client: Gateway
+    log_file: Path
+
+    @property
+    def address(self):
+        host, port = self.url.removeprefix("http://").split(":")
+        return host, int(port)
+
+    def log(self):
+        return self.log_file.read_text()
+
+    def mebibytes(self, field="VmRSS"):
+        """Return its resident memory; VmHWM is the most that it was."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split(f"{field}:")[1].split()[0]) // 1024
+
+    def peak(self):
+        """Return the most memory that it had, in MiB."""
+        return self.mebibytes("VmHWM")
+
+
+def _free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+async def _guard(gateway):
+    while gateway.process.returncode is None:
+        if gateway.mebibytes() > _KILLED_AT_MEBIBYTES:
+            gateway.process.kill()
+        await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def gateway_process(tmp_path, **settings):
+    """Run a gateway with these GP_* and KG_* variables."""
+    port, health_port = _free_ports(2)
+    folders = {}
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+        (tmp_path / f"process-{name}").mkdir()
+        folders[name] = str(tmp_path / f"process-{name}")
+    log_file = tmp_path / "gateway.log"
+    paths = os.pathsep.join(map(str, (Path(__file__).parents[1], Path(__file__).parents[3])))
+    with log_file.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "api.gateway_program", str(port), str(health_port)),
+            env={
+                **os.environ,
+                **folders,
+                "PYTHONPATH": paths,
+                "KG_AUTH_TOKEN": TOKEN,
+                "KG_DEFAULT_KERNEL_NAME": "launched",
+                **settings,
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
+    try:
+        assert process.stdout is not None
+        line = await within_timeout(process.stdout.readline())
+        assert line == b"serving\n", log_file.read_text()
+        url = f"http://127.0.0.1:{port}"
+        async with Gateway(url, TOKEN) as client:
+            running = GatewayProcess(
+                process, url, f"http://127.0.0.1:{health_port}", client, log_file
+            )
+            guard = asyncio.create_task(_guard(running))
+            yield running
+            guard.cancel()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await within_timeout(process.wait())
