@@ -11,6 +11,7 @@ import sys
 from typing import Any, ClassVar
 
 from kernel_gateway.gatewayapp import KernelGatewayApp
+from tornado.netutil import bind_sockets
 from traitlets import Int, TraitError, default, validate
 
 from gateway_provisioners._version import __version__
@@ -21,7 +22,10 @@ from gateway_provisioners.gateway.failures import known_cause
 from gateway_provisioners.gateway.http import origins
 from gateway_provisioners.gateway.http.access_log import log_request
 from gateway_provisioners.gateway.http.auth import TokenIdentityProvider
+from gateway_provisioners.gateway.http.crowd import Network, parse_networks
+from gateway_provisioners.gateway.http.door import Server
 from gateway_provisioners.gateway.http.personality import GatewayPersonality
+from gateway_provisioners.gateway.http.probes import health_application
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.kernels.sessions import GatewaySessionManager
@@ -33,6 +37,8 @@ from gateway_provisioners.settings import check_environment, from_env, one_of, w
 
 # How long clients may take to confirm the close of their websockets.
 _CLOSE_SECONDS = 2.0
+# Connections that wait to be accepted.
+_BACKLOG = 512
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -59,11 +65,21 @@ class GatewayApp(KernelGatewayApp):
     ip = from_env("KG_IP", "127.0.0.1", "The address to serve on; 0.0.0.0: every address.")
     port = from_env("KG_PORT", 8888, "The port to serve on.")
     port_retries = from_env("KG_PORT_RETRIES", 50, "How many other ports to try when it is taken.")
+    health_port = from_env(
+        "KG_HEALTH_PORT",
+        8889,
+        "The port of /healthz, /readyz and /metrics, in plain HTTP and without a token; 0: any free port.",
+    )
     base_url = from_env("KG_BASE_URL", "/", "The path before all routes.")
     trust_xheaders = from_env(
         "KG_TRUST_XHEADERS",
         False,
         "Take the client's address from a proxy's X-Real-Ip and X-Forwarded-For headers.",
+    )
+    trusted_proxies: list[str] = from_env(
+        "GP_TRUSTED_PROXIES",
+        [],
+        "Networks of proxies, such as 10.0.0.0/8, whose X-Forwarded-For header names the client.",
     )
     ws_ping_interval = from_env(
         "KG_WS_PING_INTERVAL_SECS",
@@ -233,16 +249,18 @@ class GatewayApp(KernelGatewayApp):
         self._backend = choose_backend(self.engine, self)
         if self._backend is not None and not await self._attach(self._backend):
             return
+        self._listen_for_probes()
         self.init_webapp()
         self.init_http_server()
         self.log.info(
-            "%s %s serves http%s://%s:%d%s (%d open files allowed)",
+            "%s %s serves http%s://%s:%d%s, and probes on port %d (%d open files allowed)",
             self.name,
             __version__,
             "s" if self._tls else "",
             self.ip,
             self.port,
             self.base_url,
+            self.health_port,
             files,
         )
         self.serving.set()
@@ -262,11 +280,62 @@ class GatewayApp(KernelGatewayApp):
         super().init_webapp()
         self.web_app.settings.update(
             log_function=log_request,
+            metrics=self.kernel_manager.metrics,
             draining=self._stopping,
             client_variables=frozenset(self.client_envs),
             forced_kernel_name=self.force_kernel_name,
             **origins.web_settings(self.allowed_origins),
         )
+
+    def init_http_server(self) -> None:
+        """Listen on the port, or on one of the following ones if it is taken.
+
+        Raises:
+            ConfigurationError: none of the ports can be used.
+        """
+        self.http_server = Server(
+            self.web_app,
+            is_known=self.identity_provider.is_known,
+            proxies=self._proxies(),
+            max_buffer_bytes=self.kernel_manager.limits.messages.to_kernel,
+            xheaders=self.trust_xheaders,
+            ssl_options=self._tls,
+        )
+        ports = range(self.port, self.port + self.port_retries + 1) if self.port else range(1)
+        self.port = self._listen(self.http_server, ports, "KG_PORT")
+
+    def _listen_for_probes(self) -> None:
+        self._probes = Server(health_application(self.health, self.kernel_manager.metrics))
+        ports = range(self.health_port, self.health_port + 1)
+        self.health_port = self._listen(self._probes, ports, "KG_HEALTH_PORT")
+
+    def _listen(self, server: Server, ports: range, setting: str) -> int:
+        """Listen on the first port that is free, and return it."""
+        reason = ""
+        for port in ports:
+            try:
+                sockets = bind_sockets(port, self.ip, backlog=_BACKLOG)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                self.log.info("Port %d cannot be used: %s", port, reason)
+            else:
+                server.add_sockets(sockets)
+                return int(sockets[0].getsockname()[1])
+        raise ConfigurationError(
+            f"{setting}={ports[0]} cannot be used: {reason}; set another port."
+        )
+
+    def _proxies(self) -> tuple[Network, ...]:
+        if self.trusted_proxies and self.trust_xheaders:
+            raise ConfigurationError(
+                "GP_TRUSTED_PROXIES and KG_TRUST_XHEADERS exclude each other; set only the first."
+            )
+        try:
+            return parse_networks(self.trusted_proxies)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"GP_TRUSTED_PROXIES must be networks such as 10.0.0.0/8, separated by commas: {error}."
+            ) from None
 
     def _build_ssl_options(self) -> ssl.SSLContext | None:
         # Upstream's asks for one version of TLS, and reads the certificate once.
@@ -317,6 +386,8 @@ class GatewayApp(KernelGatewayApp):
         )
         await self.kernel_manager.release_all(shut_down_all=self.shutdown_kernels_on_exit)
         await self.http_server.close_all_connections()
+        self._probes.stop()
+        await self._probes.close_all_connections()
         if self._backend is not None:
             await self._backend.detach()
         self.log.info("Stopped.")

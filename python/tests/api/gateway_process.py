@@ -50,7 +50,9 @@ class GatewayProcess:
 
 def _free_ports(count):
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
         return [sock.getsockname()[1] for sock in sockets]
 
 

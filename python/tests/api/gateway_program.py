@@ -51,7 +51,7 @@ async def main(port: int, health_port: int) -> None:
     server = ResponseServer("127.0.0.1", 0, 0, GatewayKey.generate())
     await server.start()
     Launched.server = server
-    app = GatewayApp(ip="127.0.0.1", port=port, port_retries=0)
+    app = GatewayApp(ip="127.0.0.1", port=port, health_port=health_port, port_retries=0)
     app.initialize([])
     app.shutdown_kernels_on_exit = True
     app.config.KernelManager.ip = address

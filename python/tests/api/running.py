@@ -17,11 +17,12 @@ TOKEN = "a-token-that-must-not-be-logged"
 
 @dataclass
 class Running:
-    """A running gateway and a client of it."""
+    """A running gateway, a client of it, and one of its port for probes."""
 
     app: GatewayApp
     client: Gateway
     url: str
+    probes: Gateway
     stopped: asyncio.Task
 
     def sockets(self):
@@ -48,7 +49,12 @@ def _address_of_kernels():
 @contextlib.asynccontextmanager
 async def running_gateway(*, port=0, **traits):
     """Run a gateway with these traits; its kernels end with it."""
-    traits = {"auth_token": TOKEN, "default_kernel_name": "local", **traits}
+    traits = {
+        "auth_token": TOKEN,
+        "default_kernel_name": "local",
+        "health_port": 0,
+        **traits,
+    }
     app = GatewayApp(ip="127.0.0.1", port=port, **traits)
     app.initialize([])
     app.config.KernelManager.ip = _address_of_kernels()
@@ -58,11 +64,11 @@ async def running_gateway(*, port=0, **traits):
     if serving.done():
         started.cancel()
         await serving
-    port = next(iter(app.http_server._sockets.values())).getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{app.port}"
+    health_url = f"http://127.0.0.1:{app.health_port}"
     try:
-        async with Gateway(url, app.auth_token) as client:
-            yield Running(app, client, url, serving)
+        async with Gateway(url, app.auth_token) as client, Gateway(health_url, "") as probes:
+            yield Running(app, client, url, probes, serving)
     finally:
         app.shutdown_kernels_on_exit = True
         app.request_stop()

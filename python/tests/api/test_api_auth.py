@@ -74,11 +74,23 @@ async def test_the_token_may_be_in_the_header_or_in_the_query(gateway, scheme):
             assert not response.cookies
 
 
-async def test_probes_and_metrics_need_no_token(gateway):
+async def test_probes_have_a_port_of_their_own_without_the_token(gateway):
     async with aiohttp.ClientSession() as session:
         for path in OPEN:
-            async with session.get(gateway.url + path) as response:
+            async with session.get(gateway.probes.url + path) as response:
                 assert response.status == 200
+        async with session.get(f"{gateway.probes.url}/api/kernels") as response:
+            assert response.status == 404
+
+
+async def test_port_of_clients_names_the_port_of_probes(gateway):
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{gateway.url}/healthz") as response:
+            assert (response.status, await response.read()) == (200, b"")
+        for path in ("/readyz", "/metrics"):
+            async with session.get(gateway.url + path) as response:
+                assert response.status == 404
+                assert f"port {gateway.app.health_port}" in (await response.json())["message"]
 
 
 async def test_a_browsers_preflight_needs_no_token():

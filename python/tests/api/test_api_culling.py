@@ -60,7 +60,7 @@ async def test_a_kernels_greeting_does_not_count_as_activity(gateway):
 async def culled(gateway):
     """Cull; return the kernels that are left, and the counts of those that are not."""
     await gateway.app.kernel_manager.culler.cull()
-    metrics = await gateway.client.request("GET", "/metrics")
+    metrics = await gateway.probes.request("GET", "/metrics")
     prefix = "gateway_provisioners_kernels_culled_total"
     counts = {line.removeprefix(prefix) for line in metrics.splitlines() if line.startswith(prefix)}
     return set(await gateway.client.kernels()), counts

@@ -71,7 +71,7 @@ async def test_a_kernel_that_dies_is_restarted(gateway, kernels_die_fast):
         while (await channels.receive())["content"].get("execution_state") != "restarting":
             pass
         assert (await channels.execute("x")).error == "NameError"
-    metrics = await gateway.client.request("GET", "/metrics")
+    metrics = await gateway.probes.request("GET", "/metrics")
     assert 'kernel_restarts_total{cause="death",kernel="local"} 1.0' in metrics
 
 
@@ -85,7 +85,7 @@ async def test_a_kernel_that_cannot_be_restarted_is_given_up(add_provisioner, ke
                 pass
             await asyncio.gather(*gateway.app.kernel_manager._pending_shutdowns)
             assert await gateway.client.kernels() == {}
-        metrics = await gateway.client.request("GET", "/metrics")
+        metrics = await gateway.probes.request("GET", "/metrics")
         assert (
             'kernel_restart_failures_total{kernel="failing_later",reason="ImagePull"} 2.0'
             in metrics

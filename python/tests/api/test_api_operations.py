@@ -42,7 +42,7 @@ async def kernelspecs_of(gateway):
 
 
 async def readiness_of(gateway):
-    url = f"{gateway.url}/readyz"
+    url = f"{gateway.probes.url}/readyz"
     async with aiohttp.ClientSession() as session, session.get(url) as response:
         return response.status, await response.json()
 
@@ -105,7 +105,7 @@ async def test_metrics_count_starts_failures_and_running_kernels(add_provisioner
         for name in ("local", "local", "failing", "no-such-kernel"):
             with contextlib.suppress(Refused):
                 await gateway.client.start(name)
-        metrics = await gateway.client.request("GET", "/metrics")
+        metrics = await gateway.probes.request("GET", "/metrics")
     lines = set(metrics.splitlines())
     assert {
         'gateway_provisioners_kernel_starts_total{kernel="local"} 2.0',

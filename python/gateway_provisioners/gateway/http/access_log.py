@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 
-from jupyter_server.prometheus.log_functions import prometheus_log_method
 from tornado.web import RequestHandler
 
 _log = logging.getLogger(__name__)
+
+_LONGEST_PATH = 200
 
 
 def request_summary(handler: RequestHandler) -> str:
     """Return method, path and client of a request."""
     request = handler.request
-    return f"{request.method} {request.path} ({request.remote_ip})"
+    path = (
+        request.path if len(request.path) <= _LONGEST_PATH else f"{request.path[:_LONGEST_PATH]}..."
+    )
+    return f"{request.method} {path} ({request.remote_ip})"
 
 
 def log_request(handler: RequestHandler) -> None:
@@ -32,4 +36,4 @@ def log_request(handler: RequestHandler) -> None:
         level = logging.INFO
     milliseconds = 1000 * handler.request.request_time()
     _log.log(level, "%d %s %.1f ms", status, request_summary(handler), milliseconds)
-    prometheus_log_method(handler)
+    handler.settings["metrics"].request_finished(handler)

@@ -14,8 +14,7 @@ from jupyter_server.utils import url_path_join
 from traitlets.config import LoggingConfigurable
 
 from gateway_provisioners.gateway.http import handlers
-from gateway_provisioners.gateway.process.health import HealthHandler, ReadyHandler
-from gateway_provisioners.gateway.process.metrics import MetricsHandler
+from gateway_provisioners.gateway.process.health import HealthHandler, MovedHandler
 from gateway_provisioners.settings import from_env
 
 # The other handlers are jupyter_server's, behind our token check.
@@ -38,12 +37,12 @@ class GatewayPersonality(LoggingConfigurable):
         """Shut down no kernels: the application decides about that."""
 
     def create_request_handlers(self) -> list[tuple[Any, ...]]:
-        """Return the routes below the base URL; the first three need no token."""
+        """Return the routes below the base URL; the first two need no token."""
         app: Any = self.parent
+        moved = {"health_port": app.health_port}
         routes: list[tuple[Any, ...]] = [
             (r"/healthz", HealthHandler),
-            (r"/readyz", ReadyHandler, {"checks": app.health}),
-            (r"/metrics", MetricsHandler, {"metrics": app.kernel_manager.metrics}),
+            (r"/(?:readyz|metrics)", MovedHandler, moved),
             (r"/api", _with_token(base_handlers.APIVersionHandler)),
         ]
         for module in (kernel_handlers, spec_handlers, resource_handlers, session_handlers):

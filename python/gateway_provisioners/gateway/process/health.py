@@ -32,10 +32,22 @@ class HealthChecks:
 
 
 class HealthHandler(web.RequestHandler):
-    """`/healthz`: the process runs and its event loop answers."""
+    """`/healthz`: the process runs and its event loop answers. The answer is empty."""
 
     def get(self) -> None:
-        self.finish({"ok": True})
+        self.finish()
+
+
+class MovedHandler(web.RequestHandler):
+    """Answers on the port of clients, in place of what is on the port for probes."""
+
+    def initialize(self, health_port: int) -> None:
+        self._health_port = health_port
+
+    def get(self) -> None:
+        self.set_status(404)
+        message = f"{self.request.path} is served on port {self._health_port} (KG_HEALTH_PORT)."
+        self.finish({"reason": "Not Found", "message": message})
 
 
 class ReadyHandler(web.RequestHandler):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from jupyter_server.prometheus.metrics import HTTP_REQUEST_DURATION_SECONDS
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client import Counter as CounterMetric
 from prometheus_client.core import GaugeMetricFamily
@@ -29,7 +28,13 @@ class GatewayMetrics:
     def __init__(self, running_kernels: Callable[[], Iterable[str]]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.registry.register(HTTP_REQUEST_DURATION_SECONDS)
+        # The name and the labels are those of jupyter_server.
+        self._requests = Histogram(
+            "http_request_duration_seconds",
+            "Seconds from a request's headers to the end of its answer.",
+            ["method", "handler", "status_code"],
+            registry=self.registry,
+        )
         self.registry.register(_RunningKernels(running_kernels))
         self._starts = self._counter(
             "kernel_starts", "Kernels that clients asked for, whether they started or not."
@@ -63,6 +68,15 @@ class GatewayMetrics:
         return CounterMetric(
             f"{_PREFIX}_{name}", meaning, ["kernel", *labels], registry=self.registry
         )
+
+    def request_finished(self, handler: web.RequestHandler) -> None:
+        """Count a request; methods that no client of ours uses share a label."""
+        method = handler.request.method
+        self._requests.labels(
+            method if method in web.RequestHandler.SUPPORTED_METHODS else "other",
+            f"{type(handler).__module__}.{type(handler).__name__}",
+            handler.get_status(),
+        ).observe(handler.request.request_time())
 
     def start_requested(self, kernel: str) -> None:
         self._starts.labels(kernel).inc()

@@ -127,7 +127,7 @@ class Outbox:
                 self._write_on()
             return True
         size = sum(map(len, parts))
-        must_account = size > FREE_BYTES or self.backlog >= FREE_BYTES and not self._reserved
+        must_account = size > FREE_BYTES or (self.backlog >= FREE_BYTES and not self._reserved)
         accounted = size if must_account and self._share.try_take(size) else 0
         if not self.backlog:
             self._progressed()

@@ -1,0 +1,104 @@
+"""Fairness between the addresses from which connections come that have shown no credential."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+Connection = TypeVar("Connection")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 512
+# One customer of a provider has at least so many addresses (RFC 6177).
+_IPV6_PREFIX = 64
+
+
+class Crowd(Generic[Connection]):
+    """The connections that are still unknown; the address with most of them makes room for others.
+
+    Args:
+        drop: closes a connection.
+        most: the number of connections.
+    """
+
+    def __init__(self, drop: Callable[[Connection], object], most: int = MAX_CONNECTIONS) -> None:
+        self._drop = drop
+        self._most = most
+        self._addresses: dict[Connection, str] = {}  # oldest first
+        self._counts: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+    def admit(self, connection: Connection, ip: str) -> None:
+        """Add a connection, in place of the oldest one of the busiest address if there are too many."""
+        if len(self._addresses) >= self._most:
+            busiest = self._counts.most_common(1)[0][0]
+            oldest = next(c for c, address in self._addresses.items() if address == busiest)
+            self.leave(oldest)
+            self._drop(oldest)
+            _log.info("Dropped an unknown connection from %s to make room.", busiest)
+        address = _group(ip)
+        self._addresses[connection] = address
+        self._counts[address] += 1
+
+    def leave(self, connection: Connection) -> None:
+        """Remove a connection that has shown a credential, or has ended."""
+        address = self._addresses.pop(connection, None)
+        if address is not None:
+            self._counts[address] -= 1
+            if not self._counts[address]:
+                del self._counts[address]
+
+
+def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Read networks in CIDR notation, or single addresses.
+
+    Raises:
+        ValueError: names the one that is malformed.
+    """
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
+    """Return the address of a client, which may come through proxies.
+
+    Args:
+        peer: the other end of the connection.
+        forwarded: the values of X-Forwarded-For, to which each proxy adds the address that it sees.
+        proxies: those whose word counts.
+    """
+    address = peer
+    for candidate in reversed(",".join(forwarded).split(",")):
+        if not _is_in(address, proxies):
+            break
+        try:
+            address = str(ipaddress.ip_address(candidate.strip()))
+        except ValueError:
+            break
+    return address
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return any(ip in network for network in networks)
+
+
+def _group(address: str) -> str:
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if ip.version == 4:
+        return address
+    return str(ipaddress.ip_network((ip, _IPV6_PREFIX), strict=False))

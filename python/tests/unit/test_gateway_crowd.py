@@ -1,0 +1,55 @@
+"""Fairness between addresses, and the addresses of clients behind proxies."""
+
+import pytest
+
+from gateway_provisioners.gateway.http.crowd import Crowd, client_address, parse_networks
+
+PROXIES = parse_networks(["10.0.0.0/8", "fd00::/8"])
+
+
+def test_busiest_address_makes_room_with_its_oldest_connection():
+    dropped = []
+    crowd = Crowd(dropped.append, most=4)
+    for connection, ip in (("a1", "a"), ("b1", "b"), ("b2", "b"), ("b3", "b"), ("c1", "c")):
+        crowd.admit(connection, ip)
+    assert dropped == ["b1"]
+    crowd.leave("b2")
+    crowd.admit("d1", "d")
+    assert dropped == ["b1"]
+    assert len(crowd) == 4
+
+
+def test_addresses_of_one_ipv6_network_count_together():
+    dropped = []
+    crowd = Crowd(dropped.append, most=3)
+    for number in range(3):
+        crowd.admit(number, f"2001:db8::{number}")
+    crowd.admit("other", "2001:db8:1::1")
+    assert dropped == [0]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("192.0.2.1", [], "192.0.2.1"),
+        ("192.0.2.1", ["198.51.100.7"], "192.0.2.1"),  # anyone can send the header
+        ("10.1.2.3", ["198.51.100.7"], "198.51.100.7"),
+        ("::ffff:10.1.2.3", ["198.51.100.7"], "198.51.100.7"),
+        (
+            "10.1.2.3",
+            ["1.1.1.1, 198.51.100.7"],
+            "198.51.100.7",
+        ),  # the first is the client's own word
+        ("10.1.2.3", ["1.1.1.1", "198.51.100.7, 10.9.9.9"], "198.51.100.7"),
+        ("fd00::1", ["2001:db8::5"], "2001:db8::5"),
+        ("10.1.2.3", ["nonsense"], "10.1.2.3"),
+        ("10.1.2.3", [""], "10.1.2.3"),
+    ],
+)
+def test_address_of_a_client_behind_proxies(peer, forwarded, address):
+    assert client_address(peer, forwarded, PROXIES) == address
+
+
+def test_malformed_network_is_refused():
+    with pytest.raises(ValueError, match=r"10\.0\.0\.1/8"):
+        parse_networks(["10.0.0.1/8"])
