@@ -10,6 +10,9 @@ from gateway_provisioners.gateway.app import GatewayApp
 from gateway_provisioners.gateway.http.personality import GatewayPersonality
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
+from gateway_provisioners.gateway.process.limits import Limits
+from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
+from gateway_provisioners.message_limits import MessageLimits
 from gateway_provisioners.provisioners.engine_traits import (
     DockerTraits,
     EngineTraits,
@@ -36,12 +39,14 @@ SECTIONS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
             GatewayPersonality,
             GatewayKernelSpecManager,
             GatewayKernelManager,
+            GatewayWebsocketConnection,
+            Limits,
         ),
     ),
     (
         "Process",
         "Read by every process that starts kernels, the gateway or another.",
-        (EngineTraits,),
+        (EngineTraits, MessageLimits),
     ),
     (
         "Process, on Kubernetes",

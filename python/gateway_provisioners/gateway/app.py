@@ -302,12 +302,12 @@ class GatewayApp(KernelGatewayApp):
             ssl_options=self._tls,
         )
         ports = range(self.port, self.port + self.port_retries + 1) if self.port else range(1)
-        self.port = self._listen(self.http_server, ports, "KG_PORT")
+        self.port = self._listen(self.http_server, ports, "KG_PORT=")
 
     def _listen_for_probes(self) -> None:
         self._probes = Server(health_application(self.health, self.kernel_manager.metrics))
         ports = range(self.health_port, self.health_port + 1)
-        self.health_port = self._listen(self._probes, ports, "KG_HEALTH_PORT")
+        self.health_port = self._listen(self._probes, ports, "KG_HEALTH_PORT=")
 
     def _listen(self, server: Server, ports: range, setting: str) -> int:
         """Listen on the first port that is free, and return it."""
@@ -322,13 +322,13 @@ class GatewayApp(KernelGatewayApp):
                 server.add_sockets(sockets)
                 return int(sockets[0].getsockname()[1])
         raise ConfigurationError(
-            f"{setting}={ports[0]} cannot be used: {reason}; set another port."
+            f"{setting}{ports[0]} cannot be used: {reason}; set another port."
         )
 
     def _proxies(self) -> tuple[Network, ...]:
         if self.trusted_proxies and self.trust_xheaders:
             raise ConfigurationError(
-                "GP_TRUSTED_PROXIES and KG_TRUST_XHEADERS exclude each other; set only the first."
+                "trusted_proxies and trust_xheaders exclude each other: unset KG_TRUST_XHEADERS."
             )
         try:
             return parse_networks(self.trusted_proxies)

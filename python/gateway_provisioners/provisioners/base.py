@@ -22,7 +22,6 @@ from gateway_provisioners.model.failures import GRACE_SECONDS
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
 from gateway_provisioners.model.request.launch_request import LaunchRequest, parse_launch_request
-from gateway_provisioners.model.request.mailbox import mailbox_disk
 from gateway_provisioners.provisioners.authorization import check_user
 from gateway_provisioners.provisioners.client_environment import client_environment
 from gateway_provisioners.provisioners.contract import GatewayContract
@@ -378,7 +377,6 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             port_range=self.port_range,
             max_message_bytes=MessageLimits(parent=self).from_kernel,
         )
-        environment |= mailbox_disk(self.resources, {**request.environment, **environment})
         secret = {**request.environment, LAUNCH_KEY_VARIABLE: self._launch_key}
         return Launch(
             kernel_id=self.kernel_id,

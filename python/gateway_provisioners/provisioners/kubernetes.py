@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from gateway_provisioners.model.names import pod_name
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_marks
 from gateway_provisioners.model.request.launch_request import request_variables
+from gateway_provisioners.model.request.mailbox import mailbox_disk
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 from gateway_provisioners.provisioners.kubernetes_services import KubernetesServices
 from gateway_provisioners.provisioners.launch_script import replaced_script, run_launch_script
@@ -41,7 +42,13 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             kernel_name=launch.kernel_name,
             username=launch.request.username,
             image=self.image_name,
-            environment={**launch.environment, "KERNEL_NAMESPACE": self.services.namespace},
+            environment={
+                **launch.environment,
+                **mailbox_disk(
+                    self.resources, {**launch.request.environment, **launch.environment}
+                ),
+                "KERNEL_NAMESPACE": self.services.namespace,
+            },
             secret_environment=launch.secret_environment,
             operator=self.services.process,
             attempt=launch.attempt,

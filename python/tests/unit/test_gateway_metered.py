@@ -217,9 +217,13 @@ async def test_other_processes_cannot_connect(limits):
         assert (await within_timeout(process.communicate()))[0] == b"b''\n"
 
 
+def _open_files():
+    return len(list(FILES.iterdir()))
+
+
 async def test_no_file_stays_open(limits):
-    before = len(list(FILES.iterdir()))
+    before = _open_files()
     for _ in range(3):
         async with connected(limits):
             pass
-    assert await settled(lambda: len(list(FILES.iterdir()))) <= before + 1
+    assert await settled(_open_files) <= before + 1

@@ -45,4 +45,5 @@ def environment(spec, **request):
         response_address="127.0.0.1:8877",
         public_key="key",
         port_range="0..0",
+        max_message_bytes=2**25,
     )

@@ -153,7 +153,7 @@ def test_replies_are_dropped_last(mailbox, routes):
     say(mailbox, "first reply", "second reply", to=b"s")
     say(mailbox, "a" * 60, "b" * 60)
     mailbox.attach(b"s", b"r2", "idle")
-    assert routes.take(b"r2") == [*(0, "1 lost, 60 bytes", "first reply", "second reply", "b" * 60)]
+    assert routes.take(b"r2") == [*(0, "first reply", "second reply", "1 lost, 60 bytes", "b" * 60)]
     say(mailbox, "r" * 90, to=b"s")
     mailbox.attach(b"s", b"r3", "idle")
     # Its dropped ones had been sent, and were not acknowledged.
@@ -168,7 +168,7 @@ def test_sessions_share_the_limit_and_not_the_count(mailbox, routes):
     say(mailbox, "y" * 40, "z" * 40)
     mailbox.attach(b"one", b"11", "idle")
     mailbox.attach(b"two", b"22", "idle")
-    assert routes.take(b"11") == [0, "1 lost, 40 bytes", "x" * 40, "z" * 40]
+    assert routes.take(b"11") == [0, "x" * 40, "1 lost, 40 bytes", "z" * 40]
     assert routes.take(b"22") == [0, "1 lost, 40 bytes", "z" * 40]
 
 
@@ -322,3 +322,17 @@ def test_losses_are_counted_for_each_cell(routes):
     assert [frames[0] for frames in reports] == [b'{"msg_id": "b"}', b'{"msg_id": "a"}']
     numbers = [int(frames[1]) for frames in routes.sent[b"r2"][1:]]
     assert numbers == sorted(set(numbers))
+
+
+def test_loss_is_reported_between_the_messages_around_it(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    say(mailbox, "first reply", to=b"s")
+    say(mailbox, "a" * 60, "b" * 60)
+    say(mailbox, "second reply", to=b"s")
+    mailbox.attach(b"s", b"r2", "idle")
+    numbers = [int(frames[1]) for frames in routes.sent[b"r2"][1:]]
+    assert numbers == sorted(set(numbers)), "a receiver drops numbers that it has seen"
+    assert routes.take(b"r2")[1:] == [
+        *("first reply", "1 lost, 60 bytes", "b" * 60, "second reply")
+    ]

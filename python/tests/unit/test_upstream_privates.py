@@ -21,13 +21,16 @@ from jupyter_server.services.kernels.kernelmanager import (
 )
 from kernel_gateway.gatewayapp import KernelGatewayApp
 from kernel_gateway.services.sessions.sessionmanager import SessionManager
+from tornado.websocket import WebSocketProtocol13
 from traitlets.config.loader import KVArgParseConfigLoader
+from zmq.eventloop.zmqstream import ZMQStream
 
 import gateway_provisioners
 
 PRIVATES = {
     AsyncIOLoopKernelRestarter: {"_restart_count", "_restarting"},
     AsyncMappingKernelManager: {
+        "_activity_stream",
         "_add_kernel_when_ready",
         "_created_context",
         "_finish_kernel_start",
@@ -48,6 +51,7 @@ PRIVATES = {
         "_async_post_start_kernel",
         "_attempted_start",
         "_close_control_socket",
+        "_create_connected_socket",
         "_kernel_spec",
         "_launch_args",
         "_ready",
@@ -58,9 +62,15 @@ PRIVATES = {
         "_close_future",
         "_finish_kernel_info",
         "_kernel_info_future",
-        "_limit_rate",
         "_open_sockets",
         "_send_status_message",
+    },
+    ZMQStream: {"_handle_events"},
+    WebSocketProtocol13: {
+        "_fragmented_message_buffer",
+        "_handle_message",
+        "_read_bytes",
+        "_write_frame",
     },
 }
 

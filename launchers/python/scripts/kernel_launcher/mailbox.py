@@ -220,7 +220,7 @@ class Mailbox:
 
     def _continue(self, client: _Client) -> None:
         """Send the next messages, as far as the window allows."""
-        while client.connected and client.has_room(0) and self._report_lost(client):
+        while client.connected and client.has_room(0):
             position = max(client.published - self._past, 0)
             published = self._published[position] if position < len(self._published) else None
             reply = (
@@ -230,17 +230,38 @@ class Mailbox:
             )
             candidates = [message for message in (published, reply) if message is not None]
             message = min(candidates, key=lambda each: each.number, default=None)
-            if message is None or not client.has_room(message.size):
+            self._report_lost(client, message.number if message else None)
+            if message is None or not client.connected or not client.has_room(message.size):
                 return
             frames = [message.channel, b"%d" % message.number, *self._frames_of(message)]
-            client.connected = self._send(client.route, frames)
-            if not client.connected:
+            if not self._send_numbered(client, message.number, message.size, frames):
                 return
             if message is reply:
                 client.replies_sent += 1
             else:
                 client.published = self._past + position + 1
-            self._count_sent(client, message.number, message.size)
+
+    def _report_lost(self, client: _Client, before: int | None) -> None:
+        """Send the messages about what a client has lost before a message, in the order of all numbers."""
+        for parent, loss in sorted(client.lost.items(), key=lambda item: item[1].number):
+            if before is not None and loss.number > before:
+                return
+            words = [b"iopub", b"%d" % loss.number]
+            words += self._report(parent, loss.messages, loss.size)
+            if not self._send_numbered(client, loss.number, sum(map(len, words)), words):
+                return
+            del client.lost[parent]
+
+    def _send_numbered(
+        self, client: _Client, number: int, size: int, frames: Sequence[bytes]
+    ) -> bool:
+        """Send a message; return whether the client is connected."""
+        client.connected = self._send(client.route, frames)
+        if client.connected:
+            client.sent = number
+            client.in_flight.append((number, size))
+            client.bytes_in_flight += size
+        return client.connected
 
     def _rewind(self, client: _Client) -> None:
         """Go back to the last acknowledgement: the rest did not arrive."""
@@ -255,22 +276,6 @@ class Mailbox:
             message.number <= client.acknowledged for message in self._published
         )
         client.connected = True
-
-    def _report_lost(self, client: _Client) -> bool:
-        """Send the messages about what a client has lost; return whether it is connected."""
-        for parent, loss in sorted(client.lost.items(), key=lambda item: item[1].number):
-            words = self._report(parent, loss.messages, loss.size)
-            client.connected = self._send(client.route, [b"iopub", b"%d" % loss.number, *words])
-            if not client.connected:
-                return False
-            del client.lost[parent]
-            self._count_sent(client, loss.number, sum(map(len, words)))
-        return True
-
-    def _count_sent(self, client: _Client, number: int, size: int) -> None:
-        client.sent = number
-        client.in_flight.append((number, size))
-        client.bytes_in_flight += size
 
     def _drop_oldest(self) -> None:
         """Drop published messages before any reply: without its reply a client would wait forever."""

@@ -284,8 +284,8 @@ class Relay:
         """Return the message about what the mailbox had to drop."""
         noun = "message" if messages == 1 else "messages"
         return self._messages.output(
-            f"{messages} {noun} of this cell ({megabytes(size)}) were dropped: the kernel sent more than is "
-            "kept for a client that is away or reads slowly. KERNEL_MAILBOX_DISK_BYTES sets how much that is.",
+            f"{messages} {noun} of this cell ({megabytes(size)}) were dropped: the kernel sent more than "
+            "is kept for a client that is away or reads slowly (KERNEL_MAILBOX_DISK_BYTES).",
             parent,
         )
 

@@ -66,7 +66,7 @@ class KernelStream(ZMQStream):
     def _is_starved(self) -> bool:
         if self.closed() or not self.receiving():
             return False
-        if self.socket.EVENTS & zmq.POLLIN:
+        if int(self.socket.EVENTS) & zmq.POLLIN:
             # The look has cleared the descriptor that announces the message.
             self.io_loop.add_callback(self._handle_events, self.socket, 0)
             return False

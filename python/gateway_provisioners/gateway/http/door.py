@@ -1,4 +1,4 @@
-"""The HTTP server: what is decided about a request when its headers are there, before any of its body is kept."""
+"""The HTTP server: decides about a request when its headers are there, before any of its body is kept."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tornado.web import RequestHandler
 from gateway_provisioners.gateway.http.crowd import Crowd, Network, client_address
 from gateway_provisioners.model.request.launch_request import MAX_ENVIRONMENT_BYTES
 
-# The largest body is an environment, in JSON, which may write a character in six bytes.
-MAX_BODY_BYTES = max(2**20, MAX_ENVIRONMENT_BYTES * 2)
+# The largest body is an environment, whose JSON is longer than the environment itself.
+MAX_BODY_BYTES = 2 * MAX_ENVIRONMENT_BYTES
 # So much of a body that is refused is read all the same: many clients read the answer only then.
 MAX_DISCARDED_BYTES = 8 * MAX_BODY_BYTES
 MAX_HEADER_BYTES = 32 * 1024
@@ -149,7 +149,8 @@ class _Request(httputil.HTTPMessageDelegate):
         if not self._refused:
             self._is_known = self._server.knows(request, self._connection.stream)
             return self._target.headers_received(start_line, headers)
-        self._refuse()
+        if self._refused != 413 or int(headers["Content-Length"]) > MAX_DISCARDED_BYTES:
+            self._refuse()
         return None
 
     def data_received(self, chunk: bytes) -> Any:
@@ -158,7 +159,7 @@ class _Request(httputil.HTTPMessageDelegate):
             self._refused = 413
             self._target.on_connection_close()
         if self._refused or not self._is_known:
-            if self._received > MAX_DISCARDED_BYTES and not self._is_answered:
+            if self._received > MAX_DISCARDED_BYTES and self._refused and not self._is_answered:
                 self._refuse()
             return None
         return self._target.data_received(chunk)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.websocket.messages import message_parts
-from gateway_provisioners.gateway.websocket.serialization import parsed_header
+from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class ActivityWatch:
                 self._complained = True
                 _log.warning("Kernel %s published nonsense: %s", self._kernel.kernel_id, error)
 
-    def _follow(self, parts: Sequence[bytes]) -> None:
+    def _follow(self, parts: Sequence[Part]) -> None:
         kind, parent = (_type(parsed_header(part)) for part in parts[:2])
         if kind is None:
             raise ProtocolError("a message without a type")

@@ -207,8 +207,9 @@ class GatewayKernelManager(AsyncMappingKernelManager):
 
     def _now(self) -> datetime:
         """Return the time, which is also that of the last activity of any kernel."""
-        self.last_kernel_activity = utcnow()
-        return self.last_kernel_activity
+        now: datetime = utcnow()
+        self.last_kernel_activity = now
+        return now
 
     def start_buffering(self, kernel_id: str, session_key: str, channels: dict[str, Any]) -> None:
         """Keep the output of a kernel for a client that is away, up to a limit."""

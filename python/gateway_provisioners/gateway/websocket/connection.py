@@ -303,8 +303,11 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     def _waiting_bytes(self) -> int:
         if self._mailbox is not None:
             return self._held_bytes + self._mailbox.waiting_bytes
+        waiting = self._held_bytes
         meters = (getattr(stream.socket, "meter", None) for stream in self.channels.values())
-        return self._held_bytes + sum(meter.waiting for meter in meters if meter)
+        for meter in filter(None, meters):
+            waiting += meter.waiting
+        return waiting
 
     def _forget_held(self) -> None:
         self._held.clear()

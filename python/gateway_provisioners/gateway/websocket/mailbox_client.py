@@ -205,7 +205,7 @@ class MailboxConnection:
     def _is_starved(self) -> bool:
         if self.closed or not self._wants_message():
             return False
-        if self._socket.EVENTS & zmq.POLLIN:
+        if int(self._socket.EVENTS) & zmq.POLLIN:
             self._read_soon()  # the look has cleared the descriptor
             return False
         return True

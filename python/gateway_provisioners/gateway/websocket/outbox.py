@@ -158,7 +158,7 @@ class Outbox:
                 if self._last is None or self._last.done():
                     message.on_written()
                 else:
-                    self._last.add_done_callback(lambda _, message=message: message.on_written())
+                    self._last.add_done_callback(partial(_call, message.on_written))
                 continue
             data = _fragment(message.parts)
             last = not message.parts
@@ -179,9 +179,13 @@ class Outbox:
             if written.done():
                 count(written)
             else:
-                written.add_done_callback(lambda done, count=count: (count(done), self._write_on()))
+                written.add_done_callback(count)
+                written.add_done_callback(self._write_more)
         if self._turn is None and self._this_turn and not self._closed:
             self._turn = self._loop.call_soon(self._next_turn)
+
+    def _write_more(self, _written: asyncio.Future[None]) -> None:
+        self._write_on()
 
     def _next_turn(self) -> None:
         self._turn = None
@@ -280,6 +284,10 @@ def _fragment(parts: deque[Part]) -> bytes:
         pieces.append(part)
         room -= len(part)
     return b"".join(pieces)
+
+
+def _call(callback: Callable[[], object], _done: object) -> None:
+    callback()
 
 
 def _ignore(*_: object) -> None:

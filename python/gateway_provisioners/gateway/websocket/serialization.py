@@ -112,13 +112,17 @@ def from_json(message: str | bytes) -> FromClient:
     if isinstance(message, str):
         text = message
     else:
-        text, *buffers = _binary_parts(memoryview(message))
+        text, *others = _binary_parts(memoryview(message))
+        buffers.extend(others)
     try:
         fields = _json_message.decode(text)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ProtocolError(f"it is not a message in JSON: {str(error)[:200]}") from None
     parts = [fields.header, fields.parent_header, fields.metadata, fields.content]
-    return FromClient(fields.channel or "shell", [*map(memoryview, parts), *buffers])
+    return FromClient(
+        fields.channel or "shell",
+        [*(memoryview(part) for part in parts), *buffers],
+    )
 
 
 def parsed_header(part: Part) -> Mapping[str, Any]:

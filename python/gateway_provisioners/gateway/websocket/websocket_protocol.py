@@ -33,6 +33,8 @@ class BoundedWebSocketProtocol(WebSocketProtocol13):
             only its beginning and its end. Otherwise 0.
     """
 
+    handler: Any
+
     def __init__(self, handler: Any, params: Any, limits: Limits) -> None:
         self._most = limits.messages.to_kernel + _ENVELOPE_BYTES
         params.max_message_size = self._most * _MOST_DISCARDED
@@ -58,10 +60,11 @@ class BoundedWebSocketProtocol(WebSocketProtocol13):
         super().on_connection_close()
 
     async def _read_bytes(self, n: int) -> bytes:
-        fragments = len(self._fragmented_message_buffer or b"")
+        buffer = self._fragmented_message_buffer or bytearray()
+        fragments = len(buffer)
         if fragments > (KEPT_BYTES if self.discarded else self._most):
             self.discarded = max(self.discarded, fragments)
-            del self._fragmented_message_buffer[KEPT_BYTES:]
+            del buffer[KEPT_BYTES:]
         so_far = self.discarded or fragments
         if so_far + n > LARGE_BYTES and not self._large.held and not self.discarded:
             # Of a message in fragments, nothing is known but that it goes on.
