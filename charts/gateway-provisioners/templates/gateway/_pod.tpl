@@ -48,15 +48,6 @@ token does not change, and a token in an existingSecret is not visible here.
 {{- toJson $constraints -}}
 {{- end -}}
 
-{{- /* A probe's request. The kubelet does not verify certificates. */ -}}
-{{- define "gateway-provisioners.gateway.probe" -}}
-path: {{ .path }}
-port: http
-{{- if include "gateway-provisioners.gateway.tlsSecretName" .root }}
-scheme: HTTPS
-{{- end }}
-{{- end -}}
-
 {{- /* The chart's own volumes and volumeMounts, as a YAML object of two lists. */ -}}
 {{- define "gateway-provisioners.gateway.volumes" -}}
 volumes:
@@ -126,6 +117,22 @@ the gateway.
 # Fail if the port is taken: the Service would not find the gateway on another one.
 - name: KG_PORT_RETRIES
   value: "0"
+- name: KG_HEALTH_PORT
+  value: {{ int .Values.gateway.healthPort | quote }}
+- name: GP_TRUSTED_PROXIES
+  value: {{ join "," .Values.gateway.trustedProxies | quote }}
+- name: GP_CLIENT_BUFFER_BYTES
+  value: {{ int64 .Values.gateway.clientBufferBytes | quote }}
+- name: GP_BUFFER_BYTES
+  value: {{ int64 .Values.gateway.bufferBytes | quote }}
+- name: GP_MAX_MESSAGE_FROM_KERNEL_BYTES
+  value: {{ int64 .Values.gateway.maxMessageBytes.fromKernel | quote }}
+- name: GP_MAX_MESSAGE_TO_KERNEL_BYTES
+  value: {{ int64 .Values.gateway.maxMessageBytes.toKernel | quote }}
+- name: GP_OUTPUT_BYTES_PER_SECOND
+  value: {{ int64 .Values.gateway.outputRate.bytesPerSecond | quote }}
+- name: GP_OUTPUT_MESSAGES_PER_SECOND
+  value: {{ int64 .Values.gateway.outputRate.messagesPerSecond | quote }}
 - name: KG_AUTH_TOKEN
   valueFrom:
     secretKeyRef:
