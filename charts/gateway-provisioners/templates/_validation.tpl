@@ -12,7 +12,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- if and $gateway.auth.token (not (regexMatch "^[!-~]{16,}$" $gateway.auth.token)) -}}
 {{- $problems = append $problems "gateway.auth.token: must be at least 16 printable ASCII characters without spaces" -}}
 {{- end -}}
-{{- with dig "limits" "memory" "" $gateway.resources -}}
+{{- with get (get ($gateway.resources | default dict) "limits" | default dict) "memory" -}}
 {{- $largest := max (int64 $gateway.maxMessageBytes.fromKernel) (int64 $gateway.maxMessageBytes.toKernel) -}}
 {{- /* A message that passes through the gateway costs up to four times its size. */ -}}
 {{- $needed := add 134217728 (int64 $gateway.bufferBytes) (mul 4 $largest) -}}

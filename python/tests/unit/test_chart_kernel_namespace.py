@@ -91,7 +91,7 @@ def test_policies_select_peers_in_the_other_namespace():
         return [peer["namespaceSelector"]["matchLabels"] for peer in rule[direction]]
 
     there, here = ({"kubernetes.io/metadata.name": name} for name in ("kernels", "notebooks"))
-    assert namespaces(found["gateway"]["ingress"][1], "from") == [there]
+    assert namespaces(found["gateway"]["ingress"][2], "from") == [there]
     assert namespaces(found["kernels"]["ingress"][0], "from") == [here]
     assert namespaces(found["kernels"]["egress"][0], "to") == [here]
 

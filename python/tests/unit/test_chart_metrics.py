@@ -128,13 +128,17 @@ def test_monitors_find_the_gateways(kind):
     found = rendered.one("Service")["metadata"] if switch[0] == "s" else rendered.pod["metadata"]
     assert selector.items() <= found["labels"].items()
     endpoints = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}[kind]
-    assert monitor["spec"][endpoints] == [{"port": "http", "path": "/metrics", "interval": "15s"}]
-    ports = rendered.one("Service")["spec"]["ports"] + rendered.container["ports"]
-    assert [port["name"] for port in ports].count("http") == 2
+    # The Service does not have the port: users connect to it.
+    port = {"ServiceMonitor": "targetPort", "PodMonitor": "port"}[kind]
+    assert monitor["spec"][endpoints] == [{port: "health", "path": "/metrics", "interval": "15s"}]
+    assert [port["name"] for port in rendered.one("Service")["spec"]["ports"]] == ["http"]
+    assert {"name": "health", "containerPort": 8889, "protocol": "TCP"} in rendered.container[
+        "ports"
+    ]
 
 
 @pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor"])
-def test_monitors_use_tls_if_the_gateway_does(kind):
+def test_monitors_use_plain_http_also_with_tls_at_the_gateway(kind):
     switch = kind[0].lower() + kind[1:]
     rendered = render(
         {
@@ -144,5 +148,4 @@ def test_monitors_use_tls_if_the_gateway_does(kind):
     )
     endpoints = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}[kind]
     [endpoint] = rendered.one(kind)["spec"][endpoints]
-    assert endpoint["scheme"] == "https"
-    assert endpoint["tlsConfig"] == {"insecureSkipVerify": True}
+    assert not {"scheme", "tlsConfig"} & endpoint.keys()

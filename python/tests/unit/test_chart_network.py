@@ -42,8 +42,9 @@ def test_only_the_gateway_connects_to_kernels():
 
 def test_only_kernels_can_report_to_the_gateway():
     gateway, kernels = policies()
-    http, response = gateway["ingress"]
+    http, health, response = gateway["ingress"]
     assert http == {"ports": [{"port": "http", "protocol": "TCP"}]}
+    assert health == {"ports": [{"port": "health", "protocol": "TCP"}]}
     assert response == {
         "from": [{"podSelector": kernels["podSelector"]}],
         "ports": [{"port": "response", "protocol": "TCP"}],
@@ -83,15 +84,20 @@ def test_kernel_egress_can_be_limited_to_gateway_and_dns():
 
 
 def test_additional_peers_may_connect():
+    ingress = {"namespaceSelector": {"matchLabels": {"name": "ingress"}}}
     monitoring = {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}
     executors = {"podSelector": {"matchLabels": {"spark-role": "executor"}}}
     values = {
-        "networkPolicy": {"gateway": {"from": [monitoring]}, "kernels": {"from": [executors]}}
+        "networkPolicy": {
+            "gateway": {"from": [ingress], "metricsFrom": [monitoring]},
+            "kernels": {"from": [executors]},
+        }
     }
     gateway, kernels = policies(values)
-    http, response = gateway["ingress"]
-    assert http["from"][0] == monitoring
-    assert monitoring not in response["from"]
+    http, health, response = gateway["ingress"]
+    assert http["from"][0] == ingress
+    assert health["from"] == [monitoring]
+    assert len(response["from"]) == 1
     assert kernels["ingress"][0]["from"][1:] == [executors]
 
 
@@ -155,9 +161,11 @@ def test_tls_with_an_existing_secret():
 
 
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
-def test_probes_use_the_scheme_of_the_gateway(probe):
-    assert render(TLS).container[probe]["httpGet"]["scheme"] == "HTTPS"
-    assert "scheme" not in render().container[probe]["httpGet"]
+@pytest.mark.parametrize("values", [{}, TLS], ids=["http", "tls"])
+def test_probes_use_the_port_for_probes(probe, values):
+    request = render(values).container[probe]["httpGet"]
+    assert request["port"] == "health"
+    assert "scheme" not in request
 
 
 def test_cert_manager_certificate_names_the_service():

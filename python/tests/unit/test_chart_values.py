@@ -218,6 +218,10 @@ REFUSED_BY_SCHEMA = [
     ({"commonLabels": {"a": 1}}, "at '/commonLabels/a': got number, want string"),
     ({"global": {"imageRegistry": "https://mirror"}}, "at '/global/imageRegistry'"),
     ({"rbac": {"create": "yes"}}, "at '/rbac/create': got string, want boolean"),
+    ({"gateway": {"healthPort": 8888}}, "at '/gateway/healthPort'"),
+    ({"gateway": {"trustedProxies": ["ingress"]}}, "at '/gateway/trustedProxies/0'"),
+    ({"gateway": {"clientBufferBytes": 1000}}, "minimum: got 1,000, want 65,536"),
+    ({"gateway": {"maxMessageBytes": {"toKernel": 1}}}, "at '/gateway/maxMessageBytes/toKernel': minimum"),
 ]
 
 
@@ -244,6 +248,14 @@ REFUSED_BY_TEMPLATES = [
     (
         {"gateway": {"auth": {"token": "t" * 16, "existingSecret": "s"}}},
         "gateway.auth: token and existingSecret are both set; set one of them",
+    ),
+    (
+        {"gateway": {"resources": {"limits": {"memory": "256Mi"}}}},
+        "gateway.resources.limits.memory: 256Mi is less than the 352Mi that the gateway may need",
+    ),
+    (
+        {"gateway": {"maxMessageBytes": {"fromKernel": 2**27}}},
+        "gateway.resources.limits.memory: 512Mi is less than the 736Mi",
     ),
     ({"gateway": {"auth": {"token": "t" * 15}}}, "gateway.auth.token: must be at least 16"),
     ({"gateway": {"auth": {"token": "t" * 16 + "\n"}}}, "gateway.auth.token: must be"),
@@ -366,3 +378,23 @@ def test_refusals_never_quote_a_variable():
 def test_readme_is_up_to_date():
     text = (CHART / "README.md").read_text()
     assert text == README["readme"](text, (CHART / "values.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    "memory", ["352Mi", "1Gi", "0.5Gi", "370M", "1e9", 400_000_000, "400000k", "1T", None]
+)
+def test_memory_limit_that_is_enough_is_accepted(memory):
+    rendered = render({"gateway": {"resources": {"limits": {"memory": memory}}}})
+    assert rendered.container["env"]
+
+
+def test_lower_budgets_fit_a_lower_limit():
+    render(
+        {
+            "gateway": {
+                "bufferBytes": 2**25,
+                "maxMessageBytes": {"fromKernel": 2**23, "toKernel": 2**23},
+                "resources": {"limits": {"memory": "192Mi"}},
+            }
+        }
+    )
