@@ -16,6 +16,8 @@ from ci.commands import CommandError
 from ci.gateway_client import Channels, Refused, Result
 
 CODE = "1+1"
+# gateway.healthPort of the chart.
+HEALTH_PORT = 8889
 RESULT = "2"
 USERNAME = "bench"
 TRIES = 3
@@ -87,6 +89,10 @@ class Gateway(gateway_client.Gateway):
             return time.perf_counter() - begin
         raise CommandError(f"the kernel {kernel_id} started, and should not have")
 
+    @property
+    def _probes(self) -> str:
+        return f"{self.url.rpartition(':')[0]}:{HEALTH_PORT}"
+
     def at(self, url: str) -> Gateway:
         """Return the same at another address, such as that of one of its pods."""
         other = copy.copy(self)
@@ -100,13 +106,14 @@ class Gateway(gateway_client.Gateway):
         return other
 
     async def is_ready(self) -> bool:
-        """Return whether its `/readyz` answers with 200."""
-        async with self._session.get(f"{self.url}/readyz") as answer:
+        """Return whether its `/readyz` answers with 200; its URL must be that of a pod."""
+        async with self._session.get(f"{self._probes}/readyz") as answer:
             return answer.status == HTTPStatus.OK
 
     async def memory(self) -> float:
-        """Return the bytes of memory that its process holds."""
-        metrics = await self.request("GET", "/metrics")
+        """Return the bytes of memory that its process holds; its URL must be that of a pod."""
+        async with self._session.get(f"{self._probes}/metrics") as answer:
+            metrics = await answer.text()
         found = re.search(r"^process_resident_memory_bytes (\S+)$", metrics, re.MULTILINE)
         if found is None:
             raise CommandError("/metrics does not have the memory of the process")

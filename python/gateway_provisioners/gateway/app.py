@@ -321,9 +321,7 @@ class GatewayApp(KernelGatewayApp):
             else:
                 server.add_sockets(sockets)
                 return int(sockets[0].getsockname()[1])
-        raise ConfigurationError(
-            f"{setting}{ports[0]} cannot be used: {reason}; set another port."
-        )
+        raise ConfigurationError(f"{setting}{ports[0]} cannot be used: {reason}; set another port.")
 
     def _proxies(self) -> tuple[Network, ...]:
         if self.trusted_proxies and self.trust_xheaders:

@@ -160,6 +160,13 @@ class Chart:
         ]
 
     @contextlib.asynccontextmanager
+    async def probes(self):
+        """A client of the port for probes of one of the release's gateways."""
+        [pod, *_] = await self.gateway_pods()
+        async with Gateway(f"http://{pod['status']['podIP']}:8889", "") as probes:
+            yield probes
+
+    @contextlib.asynccontextmanager
     async def gateway(self, target=None):
         """A client of the release's gateway, or of the one in the pod `target`."""
         if target is None:

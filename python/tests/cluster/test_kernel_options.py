@@ -239,7 +239,7 @@ async def test_a_forbidden_request_is_refused_with_the_rule(gateway, env, status
     assert message in answer.message
 
 
-async def test_kernels_end_when_they_are_idle_or_old(gateway, namespace):
+async def test_kernels_end_when_they_are_idle_or_old(gateway, chart, namespace):
     idle, short = await gateway.start("idle"), await gateway.start("short")
     async with gateway.channels(short) as kernel:
         await kernel.send(
@@ -248,7 +248,8 @@ async def test_kernels_end_when_they_are_idle_or_old(gateway, namespace):
         for kernel_id in (idle, short):
             await gone(gateway, kernel_id)
             await namespace.wait_gone(kernel_id)
-    metrics = (await gateway.request("GET", "/metrics")).splitlines()
+    async with chart.probes() as probes:
+        metrics = (await probes.request("GET", "/metrics")).splitlines()
     counted = "gateway_provisioners_kernels_culled_total"
     assert f'{counted}{{cause="idle",kernel="idle"}} 1.0' in metrics
     assert f'{counted}{{cause="lifetime",kernel="short"}} 1.0' in metrics

@@ -20,12 +20,13 @@ class GatewayHost:
         host: the host of the kernels; the kernelspec is `test`.
     """
 
-    def __init__(self, host, folder, port):
+    def __init__(self, host, folder, port, health_port):
         self.state = folder / "state"
         self.crash_at = folder / "crash-at"
         self.process = None
         self.log = folder / "log"
         self._port = port
+        self._health_port = health_port
         # A kernelspec of the host's, where a gateway looks for it.
         host.manager("test")
         kernels = folder / "jupyter" / "kernels"
@@ -44,6 +45,7 @@ class GatewayHost:
             "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
             "KG_AUTH_TOKEN": TOKEN,
             "KG_PORT": str(port),
+            "KG_HEALTH_PORT": str(health_port),
             "KG_PORT_RETRIES": "0",
             "PYTHONPATH": str(sitecustomize),
         }
@@ -53,8 +55,11 @@ class GatewayHost:
         """A client of a process that serves; the process is killed if it has not ended."""
         self.process = await self.spawn(**environment)
         try:
-            async with Gateway(f"http://127.0.0.1:{self._port}", TOKEN) as client:
-                await self._wait_ready(client)
+            async with (
+                Gateway(f"http://127.0.0.1:{self._port}", TOKEN) as client,
+                Gateway(f"http://127.0.0.1:{self._health_port}", "") as probes,
+            ):
+                await self._wait_ready(probes)
                 yield client
         finally:
             if self.process.returncode is None:
@@ -77,10 +82,10 @@ class GatewayHost:
         self.process.send_signal(signum)
         await self.process.wait()
 
-    async def _wait_ready(self, client):
+    async def _wait_ready(self, probes):
         while True:
             with contextlib.suppress(OSError):
-                await client.request("GET", "/readyz")
+                await probes.request("GET", "/readyz")
                 return
             assert self.process.returncode is None, self.log.read_text()
             await asyncio.sleep(0.05)

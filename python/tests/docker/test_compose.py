@@ -170,12 +170,12 @@ async def test_the_docker_run_line_of_the_page(engine, gateway_images, tmp_path)
 def wait_ready(engine, names):
     """The address of the gateway, as soon as it is ready."""
     template = f'{{{{(index .NetworkSettings.Networks "{names["notebooks"]}").IPAddress}}}}'
-    url = f"http://{engine.cli('inspect', '--format', template, names['gateway']).strip()}:8888"
+    host = engine.cli("inspect", "--format", template, names["gateway"]).strip()
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5):
-                return url
+            with urllib.request.urlopen(f"http://{host}:8889/readyz", timeout=5):
+                return f"http://{host}:8888"
         except OSError:
             assert time.monotonic() < deadline, engine.cli("logs", names["gateway"])
             time.sleep(ASK_SECONDS)

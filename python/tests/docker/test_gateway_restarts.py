@@ -28,8 +28,9 @@ def host(request, hosts):
 
 
 @pytest.fixture
-def gateway(host, tmp_path, unused_tcp_port):
-    return GatewayHost(host, tmp_path / "gateway", unused_tcp_port)
+def gateway(host, tmp_path, unused_tcp_port_factory):
+    port, health_port = unused_tcp_port_factory(), unused_tcp_port_factory()
+    return GatewayHost(host, tmp_path / "gateway", port, health_port)
 
 
 def steps():

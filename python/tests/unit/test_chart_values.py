@@ -221,7 +221,10 @@ REFUSED_BY_SCHEMA = [
     ({"gateway": {"healthPort": 8888}}, "at '/gateway/healthPort'"),
     ({"gateway": {"trustedProxies": ["ingress"]}}, "at '/gateway/trustedProxies/0'"),
     ({"gateway": {"clientBufferBytes": 1000}}, "minimum: got 1,000, want 65,536"),
-    ({"gateway": {"maxMessageBytes": {"toKernel": 1}}}, "at '/gateway/maxMessageBytes/toKernel': minimum"),
+    (
+        {"gateway": {"maxMessageBytes": {"toKernel": 1}}},
+        "at '/gateway/maxMessageBytes/toKernel': minimum",
+    ),
 ]
 
 

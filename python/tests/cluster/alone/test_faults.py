@@ -74,7 +74,9 @@ async def started(service):
 
 async def is_ready(gateway):
     with contextlib.suppress(Refused, aiohttp.ClientError):
-        return await gateway.request("GET", "/readyz")
+        url = gateway.url.replace(":8888", ":8889")
+        async with Gateway(url, "") as probes:
+            return await probes.request("GET", "/readyz")
 
 
 async def is_deleted(service, kernel_id):

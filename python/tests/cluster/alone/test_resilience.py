@@ -55,17 +55,17 @@ async def test_an_api_server_that_is_away_costs_no_kernel(cluster, chart, gatewa
     # moments when the API server is back before its kubelet.
     [pod] = await chart.gateway_pods()
     async with Gateway(f"http://{pod['status']['podIP']}:8888", await chart.token()) as direct:
-
-        async def is_ready():
-            try:
-                return await direct.request("GET", "/readyz")
-            except (Refused, aiohttp.ClientError):
-                return False
-
-        await survive_an_outage(direct, namespace, is_ready)
+        async with chart.probes() as probes:
+            await survive_an_outage(direct, namespace, probes)
 
 
-async def survive_an_outage(direct, namespace, is_ready):
+async def survive_an_outage(direct, namespace, probes):
+    async def is_ready():
+        try:
+            return await probes.request("GET", "/readyz")
+        except (Refused, aiohttp.ClientError):
+            return False
+
     async with direct.kernel() as kernel:
         await kernel.execute("x = 1")
         [pod] = await namespace.names("pods", kernel.kernel_id)
@@ -79,7 +79,7 @@ async def survive_an_outage(direct, namespace, is_ready):
             await asyncio.sleep(OUTAGE_SECONDS)
             assert kernel.kernel_id in await direct.kernels()
             with pytest.raises(Refused) as unready:
-                await direct.request("GET", "/readyz")
+                await probes.request("GET", "/readyz")
             assert "watch" in str(unready.value)
         finally:
             await asyncio.to_thread(run, CLUSTER_PROGRAM, "start", "kube-apiserver")
