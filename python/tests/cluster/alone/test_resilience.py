@@ -54,9 +54,9 @@ async def test_an_api_server_that_is_away_costs_no_kernel(cluster, chart, gatewa
     # The pod itself: its Service leads nowhere while a node counts as lost, which it does for some
     # moments when the API server is back before its kubelet.
     [pod] = await chart.gateway_pods()
-    async with Gateway(f"http://{pod['status']['podIP']}:8888", await chart.token()) as direct:
-        async with chart.probes() as probes:
-            await survive_an_outage(direct, namespace, probes)
+    url = f"http://{pod['status']['podIP']}:8888"
+    async with Gateway(url, await chart.token()) as direct, chart.probes() as probes:
+        await survive_an_outage(direct, namespace, probes)
 
 
 async def survive_an_outage(direct, namespace, probes):
