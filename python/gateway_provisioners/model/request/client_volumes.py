@@ -58,7 +58,7 @@ def _claim(claim: Mapping[str, Any], allowed: Collection[str]) -> dict[str, Any]
     if not isinstance(name, str) or name not in allowed:
         may = ", ".join(map(repr, sorted(allowed))) or "none"
         msg = (
-            f"{VOLUMES} asks for the claim {quoted(name)}; clients of this kernel may mount: {may}"
+            f"{VOLUMES} asks for the claim {quoted(str(name))}; clients of this kernel may mount: {may}"
             " (client_claims)."
         )
         raise PolicyViolation(msg)
