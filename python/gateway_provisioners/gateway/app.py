@@ -11,6 +11,7 @@ import sys
 from typing import Any, ClassVar
 
 from kernel_gateway.gatewayapp import KernelGatewayApp
+from tornado.log import enable_pretty_logging
 from tornado.netutil import bind_sockets
 from traitlets import Int, TraitError, default, validate
 
@@ -29,8 +30,9 @@ from gateway_provisioners.gateway.http.probes import health_application
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.kernels.sessions import GatewaySessionManager
-from gateway_provisioners.gateway.process import tls
+from gateway_provisioners.gateway.process import logs, tls
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
+from gateway_provisioners.gateway.process.malloc import return_freed_memory
 from gateway_provisioners.gateway.process.open_files import raise_open_files
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.settings import check_environment, from_env, one_of, whole_number
@@ -228,6 +230,9 @@ class GatewayApp(KernelGatewayApp):
     def start(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         super(KernelGatewayApp, self).start()
+        return_freed_memory()
+        enable_pretty_logging()  # before the handlers get their filters
+        logs.set_up(logging.getLogger(), self.log)
         asyncio.run(self._serve_until_signal())
 
     async def serve(self) -> None:
