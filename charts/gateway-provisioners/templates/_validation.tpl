@@ -17,7 +17,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- /* A message that passes through the gateway costs up to four times its size. */ -}}
 {{- $needed := add 134217728 (int64 $gateway.bufferBytes) (mul 4 $largest) -}}
 {{- if lt (include "gateway-provisioners.bytes" . | int64) $needed -}}
-{{- $problems = append $problems (printf "gateway.resources.limits.memory: %v is less than the %dMi that the gateway may need (128Mi, bufferBytes, and 4 times the larger of maxMessageBytes); raise the limit, or lower gateway.bufferBytes or gateway.maxMessageBytes" . (div (add $needed 1048575) 1048576)) -}}
+{{- $problems = append $problems (printf "gateway.resources.limits.memory: %v is less than the %dMi that the gateway may need (128Mi, bufferBytes, and 4 times the larger of maxMessageBytes); raise the limit, or lower gateway.bufferBytes or gateway.maxMessageBytes" (kindIs "string" . | ternary . (int64 .)) (div (add $needed 1048575) 1048576)) -}}
 {{- end -}}
 {{- end -}}
 {{- if gt (int64 $gateway.clientBufferBytes) (int64 $gateway.bufferBytes) -}}

@@ -259,6 +259,10 @@ REFUSED_BY_TEMPLATES = [
         "gateway.resources.limits.memory: 256Mi is less than the 352Mi that the gateway may need",
     ),
     (
+        {"gateway": {"resources": {"limits": {"memory": 200_000_000}}}},
+        "gateway.resources.limits.memory: 200000000 is less than the 352Mi",
+    ),
+    (
         {"gateway": {"maxMessageBytes": {"fromKernel": 2**27}}},
         "gateway.resources.limits.memory: 512Mi is less than the 736Mi",
     ),
