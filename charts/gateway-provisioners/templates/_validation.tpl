@@ -17,8 +17,11 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- /* A message that passes through the gateway costs up to four times its size. */ -}}
 {{- $needed := add 134217728 (int64 $gateway.bufferBytes) (mul 4 $largest) -}}
 {{- if lt (include "gateway-provisioners.bytes" . | int64) $needed -}}
-{{- $problems = append $problems (printf "gateway.resources.limits.memory: %v is less than the %dMi that the gateway may need (128Mi, bufferBytes, and 4 times the larger of maxMessageBytes); raise the limit, or lower gateway.bufferBytes or gateway.maxMessageBytes" . (div (add $needed 1048575) 1048576)) -}}
+{{- $problems = append $problems (printf "gateway.resources.limits.memory: %v is less than the %dMi that the gateway may need (128Mi, bufferBytes, and 4 times the larger of maxMessageBytes); raise the limit, or lower gateway.bufferBytes or gateway.maxMessageBytes" (kindIs "string" . | ternary . (int64 .)) (div (add $needed 1048575) 1048576)) -}}
 {{- end -}}
+{{- end -}}
+{{- if gt (int64 $gateway.clientBufferBytes) (int64 $gateway.bufferBytes) -}}
+{{- $problems = append $problems (printf "gateway.clientBufferBytes: %d is more than gateway.bufferBytes, which is for all clients together; lower the one or raise the other" (int64 $gateway.clientBufferBytes)) -}}
 {{- end -}}
 {{- if and $gateway.shutdownKernelsOnExit (gt (int $gateway.replicas) 1) -}}
 {{- $problems = append $problems "gateway.shutdownKernelsOnExit: with several gateways, any one that exits would shut down all kernels; set gateway.replicas to 1" -}}

@@ -131,6 +131,16 @@ def test_notes_of_a_stopped_gateway_without_kernels(notes):
     assert "The gateway is stopped" in text
 
 
+@pytest.mark.parametrize(
+    "route", [{"ingress": {"enabled": True}}, {"httpRoute": {"enabled": True, "parentRefs": [{}]}}]
+)
+def test_notes_ask_for_the_networks_of_proxies(notes, route):
+    advice = "gateway.trustedProxies is not set"
+    assert advice in notes(route)
+    assert advice not in notes({**route, "gateway": {"trustedProxies": ["10.0.0.0/8"]}})
+    assert advice not in notes()
+
+
 def test_notes_respect_tls_and_the_kernels_namespace(notes):
     text = notes({"kernelNamespace": "kernels", "gateway": {"tls": {"existingSecret": "own"}}})
     assert "starts kernels as pods in namespace kernels:" in text

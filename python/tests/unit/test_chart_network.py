@@ -101,6 +101,28 @@ def test_additional_peers_may_connect():
     assert kernels["ingress"][0]["from"][1:] == [executors]
 
 
+def test_port_without_token_is_never_more_open_than_the_one_with():
+    ingress = {"namespaceSelector": {"matchLabels": {"name": "ingress"}}}
+    gateway, _ = policies({"networkPolicy": {"gateway": {"from": [ingress]}}})
+    _, health, _ = gateway["ingress"]
+    assert health["from"] == [ingress]
+
+
+def test_service_and_routes_lead_to_the_port_with_the_token_only():
+    values = {
+        "gateway": {"service": {"type": "LoadBalancer"}},
+        "ingress": {"enabled": True},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "edge"}]},
+    }
+    rendered = render(values)
+    [port] = rendered.one("Service")["spec"]["ports"]
+    assert port["targetPort"] == "http"
+    [rule] = rendered.one("Ingress")["spec"]["rules"]
+    assert rule["http"]["paths"][0]["backend"]["service"]["port"] == {"name": "http"}
+    [rule] = rendered.one("HTTPRoute")["spec"]["rules"]
+    assert rule["backendRefs"][0]["port"] == port["port"]
+
+
 def test_gateway_egress_is_only_restricted_on_request():
     gateway, _ = policies()
     assert gateway["policyTypes"] == ["Ingress"]

@@ -219,6 +219,8 @@ REFUSED_BY_SCHEMA = [
     ({"global": {"imageRegistry": "https://mirror"}}, "at '/global/imageRegistry'"),
     ({"rbac": {"create": "yes"}}, "at '/rbac/create': got string, want boolean"),
     ({"gateway": {"healthPort": 8888}}, "at '/gateway/healthPort'"),
+    ({"gateway": {"healthPort": 8877}}, "at '/gateway/healthPort'"),
+    ({"gateway": {"healthPort": 80}}, "at '/gateway/healthPort': minimum"),
     ({"gateway": {"trustedProxies": ["ingress"]}}, "at '/gateway/trustedProxies/0'"),
     ({"gateway": {"clientBufferBytes": 1000}}, "minimum: got 1,000, want 65,536"),
     (
@@ -257,8 +259,16 @@ REFUSED_BY_TEMPLATES = [
         "gateway.resources.limits.memory: 256Mi is less than the 352Mi that the gateway may need",
     ),
     (
+        {"gateway": {"resources": {"limits": {"memory": 200_000_000}}}},
+        "gateway.resources.limits.memory: 200000000 is less than the 352Mi",
+    ),
+    (
         {"gateway": {"maxMessageBytes": {"fromKernel": 2**27}}},
         "gateway.resources.limits.memory: 512Mi is less than the 736Mi",
+    ),
+    (
+        {"gateway": {"clientBufferBytes": 2**27}},
+        "gateway.clientBufferBytes: 134217728 is more than gateway.bufferBytes",
     ),
     ({"gateway": {"auth": {"token": "t" * 15}}}, "gateway.auth.token: must be at least 16"),
     ({"gateway": {"auth": {"token": "t" * 16 + "\n"}}}, "gateway.auth.token: must be"),
@@ -384,7 +394,7 @@ def test_readme_is_up_to_date():
 
 
 @pytest.mark.parametrize(
-    "memory", ["352Mi", "1Gi", "0.5Gi", "370M", "1e9", 400_000_000, "400000k", "1T", None]
+    "memory", ["352Mi", "1Gi", "0.5Gi", "370M", "1e9", 400_000_000, "400000k", "1T", "1E", None]
 )
 def test_memory_limit_that_is_enough_is_accepted(memory):
     rendered = render({"gateway": {"resources": {"limits": {"memory": memory}}}})

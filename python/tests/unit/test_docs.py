@@ -122,7 +122,8 @@ def quoted_messages():
 
 @pytest.mark.parametrize("sentence", sorted(set(quoted_messages())))
 def test_quoted_messages_are_in_the_code(sentence):
-    assert re.sub(r'["\s]', "", sentence) in source_of("python/gateway_provisioners/**/*.py")
+    sources = source_of("python/gateway_provisioners/**/*.py", "launchers/python/scripts/**/*.py")
+    assert re.sub(r'["\s]', "", sentence) in sources
 
 
 def test_every_promise_names_tests_that_exist():

@@ -6,6 +6,7 @@ from typing import Any
 
 from traitlets.config import LoggingConfigurable
 
+from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.process.budget import Budget
 from gateway_provisioners.message_limits import MessageLimits
 from gateway_provisioners.settings import from_env
@@ -18,6 +19,9 @@ LARGE_BYTES = 2**20
 
 class Limits(LoggingConfigurable):
     """The limits of one gateway process.
+
+    Raises:
+        ConfigurationError: one client may have more than all of them together.
 
     Attributes:
         messages: the largest message in each direction.
@@ -44,6 +48,12 @@ class Limits(LoggingConfigurable):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if self.client_buffer_bytes > self.buffer_bytes:
+            raise ConfigurationError(
+                f"GP_CLIENT_BUFFER_BYTES={self.client_buffer_bytes} is more than "
+                f"GP_BUFFER_BYTES={self.buffer_bytes}, which is for all clients together; lower the one or "
+                f"raise the other."
+            )
         self.messages = MessageLimits(parent=self)
         self.buffers = Budget(self.buffer_bytes)
         self.large = Budget(max(self.messages.from_kernel, self.messages.to_kernel) + LARGE_BYTES)

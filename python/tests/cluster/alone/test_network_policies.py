@@ -64,9 +64,13 @@ async def release(chart, metadata_server):
         "cidr": "0.0.0.0/0",
         "except": ["169.254.169.254/32", f"{metadata_server.address}/32"],
     }
-    kernels = {"egress": [{"to": [{"ipBlock": anywhere}]}]}
+    policies = {
+        "kernels": {"egress": [{"to": [{"ipBlock": anywhere}]}]},
+        # Kernels, in the place of Prometheus.
+        "gateway": {"metricsFrom": [{"podSelector": {"matchLabels": {"component": "kernel"}}}]},
+    }
     # After other tests that break the cluster.
-    await chart.upgrade({"gateway": SLOW_NODE_VALUES, "networkPolicy": {"kernels": kernels}})
+    await chart.upgrade({"gateway": SLOW_NODE_VALUES, "networkPolicy": policies})
     return chart
 
 
@@ -154,6 +158,11 @@ async def test_only_kernels_report_to_the_gateway(kernel, gateway_pod, stranger)
 
 async def test_every_pod_reaches_the_gateway(gateway_pod, stranger):
     assert await stranger.reaches(gateway_pod, 8888)
+
+
+async def test_only_chosen_peers_reach_the_port_without_a_token(kernel, gateway_pod, stranger):
+    assert await kernel.reaches(gateway_pod, 8889)
+    assert not await stranger.reaches(gateway_pod, 8889)
 
 
 async def test_a_kernel_reaches_all_but_what_is_excepted(kernel, stranger, metadata_server):
