@@ -44,7 +44,6 @@ PRIVATES = {
     },
     JupyterApp: {"_create_loader"},
     KVArgParseConfigLoader: {"_handle_unrecognized_alias", "_parse_args"},
-    KernelGatewayApp: {"_build_ssl_options"},
     KernelSpecManager: {"_get_kernel_spec_by_name"},
     ServerKernelManager: {
         "_async_cleanup_resources",
