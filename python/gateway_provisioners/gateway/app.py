@@ -11,6 +11,7 @@ import sys
 from typing import Any, ClassVar
 
 from kernel_gateway.gatewayapp import KernelGatewayApp
+from tornado.log import enable_pretty_logging
 from traitlets import Int, TraitError, default, validate
 
 from gateway_provisioners._version import __version__
@@ -30,8 +31,9 @@ from gateway_provisioners.gateway.http.probes import probe_server
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.kernels.sessions import GatewaySessionManager
-from gateway_provisioners.gateway.process import tls
+from gateway_provisioners.gateway.process import logs, tls
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
+from gateway_provisioners.gateway.process.malloc import return_freed_memory
 from gateway_provisioners.gateway.process.open_files import raise_open_files
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.settings import check_environment, from_env, one_of, whole_number
@@ -227,6 +229,9 @@ class GatewayApp(KernelGatewayApp):
     def start(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         super(KernelGatewayApp, self).start()
+        return_freed_memory()
+        enable_pretty_logging()  # before the handlers get their filters
+        logs.set_up(logging.getLogger(), self.log)
         asyncio.run(self._serve_until_signal())
 
     async def serve(self) -> None:

@@ -12,6 +12,9 @@ from gateway_provisioners.errors import GatewayProvisionersError
 INTERNAL_REASON = "Internal"
 _INTERNAL_MESSAGE = "Internal error; see the gateway log."
 
+# Bytes of a log's tail are the longest part of a message.
+_LONGEST_MESSAGE = 8000
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -44,11 +47,16 @@ def describe(error: BaseException | None, status: int) -> Failure:
         status: the HTTP status that tornado chose.
     """
     if cause := known_cause(error):
-        return Failure(cause.http_status, cause.reason, str(cause))
+        return Failure(cause.http_status, cause.reason, _cut(str(cause)))
     phrase = responses.get(status, "Unknown")
     if isinstance(error, HTTPError):
-        return Failure(status, error.reason or phrase, error.get_message() or phrase)
+        return Failure(status, error.reason or phrase, _cut(error.get_message() or phrase))
     return Failure(status, phrase, phrase if error is None else _INTERNAL_MESSAGE)
+
+
+def _cut(message: str) -> str:
+    """Return a message as an answer can hold it; parts of it may be a client's or a kernel's."""
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
 
 
 def summarize(error: BaseException) -> str:

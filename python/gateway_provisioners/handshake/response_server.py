@@ -15,7 +15,7 @@ import ipaddress
 import logging
 import socket
 import struct
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,6 +37,10 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # RSA operations (1 ms each, in one thread) that wait per address and altogether.
 MAX_OPENING_PER_PEER = 4
 MAX_OPENING = 256
+# Malformed reports of one address, which cost up to 2 ms each: so many at once, and then one each 100 ms.
+BURST = 20
+SECONDS_PER_REPORT = 0.1
+MAX_ADDRESSES = 1024
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,9 @@ class ResponseServer:
         self._expected: dict[str, Expectation] = {}
         self._connections: dict[_Connection, str] = {}  # to the peer's address; oldest first
         self._opening: Counter[str] = Counter()
+        self._received: deque[tuple[_Connection, bytes, str]] = deque()
+        self._turn: asyncio.Handle | None = None
+        self._due: dict[str, float] = {}  # by address, when its next malformed report would be due
         self._rsa = ThreadPoolExecutor(1, "response-server")
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -181,6 +188,8 @@ class ResponseServer:
         if server is None:
             return
         server.close()
+        if self._turn is not None:
+            self._turn.cancel()
         for connection in list(self._connections):
             connection.abort()
         await server.wait_closed()
@@ -216,19 +225,57 @@ class ResponseServer:
         """Drop a connection that has ended."""
         self._connections.pop(connection, None)
 
-    def receive(self, blob: bytes, peer_ip: str) -> None:
-        """Process what a peer sent."""
+    def receive(self, connection: _Connection, blob: bytes, peer_ip: str) -> None:
+        """Process what a peer sent, in its turn, and then close the connection."""
+        if not self._expected:
+            connection.close()  # no launch is waiting
+        elif self._is_flooding(peer_ip):
+            connection.abort()
+        else:
+            self._received.append((connection, blob, peer_ip))
+            if self._turn is None:
+                self._turn = asyncio.get_running_loop().call_soon(self._process_next)
+
+    def _process_next(self) -> None:
+        """Process one report: others have their turn on the event loop before the next."""
+        connection, blob, peer_ip = self._received.popleft()
+        more = bool(self._received)
+        self._turn = asyncio.get_running_loop().call_soon(self._process_next) if more else None
         try:
-            envelope = payload.parse_envelope(blob)
-            if isinstance(envelope, payload.V1Envelope):
-                self._open_v1(envelope, peer_ip)
-                return
-            expectation = self._expectation(envelope.kernel_id)
-            info = expectation.open(envelope)
+            read = self._process(blob, peer_ip)
         except ProtocolError as error:
             _log.info("Ignored a payload from %s: %s", peer_ip, error)
+            self._count_malformed(peer_ip)
+            read = True
+        if read:
+            connection.close()
         else:
-            expectation.add(Arrival(info, peer_ip, 2))
+            connection.abort()
+
+    def _is_flooding(self, peer_ip: str) -> bool:
+        """Return whether an address has sent too many malformed reports to be read now."""
+        now = asyncio.get_running_loop().time()
+        return self._due.get(peer_ip, 0) > now + BURST * SECONDS_PER_REPORT
+
+    def _count_malformed(self, peer_ip: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if len(self._due) >= MAX_ADDRESSES:
+            self._due = {ip: due for ip, due in self._due.items() if due > now}
+        if len(self._due) < MAX_ADDRESSES:
+            self._due[peer_ip] = max(self._due.get(peer_ip, 0), now) + SECONDS_PER_REPORT
+
+    def _process(self, blob: bytes, peer_ip: str) -> bool:
+        """Process a report; return False if there is no room for it now.
+
+        Raises:
+            ProtocolError: it is not a report of a launch that is waiting.
+        """
+        envelope = payload.parse_envelope(blob)
+        if isinstance(envelope, payload.V1Envelope):
+            return self._open_v1(envelope, peer_ip)
+        expectation = self._expectation(envelope.kernel_id)
+        expectation.add(Arrival(expectation.open(envelope), peer_ip, 2))
+        return True
 
     def _expectation(self, kernel_id: str) -> Expectation:
         try:
@@ -236,15 +283,17 @@ class ResponseServer:
         except KeyError:
             raise ProtocolError("no launch of that kernel is waiting for a report") from None
 
-    def _open_v1(self, envelope: payload.V1Envelope, peer_ip: str) -> None:
+    def _open_v1(self, envelope: payload.V1Envelope, peer_ip: str) -> bool:
+        """Open a report in the background; return False if too many wait for that."""
         if not self._expected:
             raise ProtocolError("no launch is waiting for a report")
         if self._opening[peer_ip] >= MAX_OPENING_PER_PEER or self._opening.total() >= MAX_OPENING:
-            raise ProtocolError("too many payloads at once")
+            return False
         self._opening[peer_ip] += 1
         task = asyncio.get_running_loop().create_task(self._finish_v1(envelope, peer_ip))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     async def _finish_v1(self, envelope: payload.V1Envelope, peer_ip: str) -> None:
         loop = asyncio.get_running_loop()
@@ -286,13 +335,19 @@ class _Connection(asyncio.Protocol):
         if len(self._received) > MAX_BYTES:
             self.abort()
 
-    def eof_received(self) -> None:
-        if self._received:  # probes send nothing
-            self._server.receive(bytes(self._received), self._peer_ip)
+    def eof_received(self) -> bool:
+        if not self._received:  # probes send nothing
+            return False
+        self._server.receive(self, bytes(self._received), self._peer_ip)
+        return True  # the server closes the connection
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._deadline.cancel()
         self._server.leave(self)
+
+    def close(self) -> None:
+        """Close the connection, which says that the report was read."""
+        self._transport.close()
 
     def abort(self) -> None:
         """Reset the connection, so that the launcher knows that its report was not read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway_provisioners.errors import PolicyViolation
+from gateway_provisioners.model.quoting import quoted
 
 
 def check_user(
@@ -25,5 +26,5 @@ def check_user(
         rule = "only listed users may (authorized_users)"
     else:
         return
-    msg = f"User {username!r} may not start kernel {kernel_name!r}: {rule}."
+    msg = f"User {quoted(username)} may not start kernel {kernel_name!r}: {rule}."
     raise PolicyViolation(msg)

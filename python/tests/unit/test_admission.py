@@ -35,7 +35,7 @@ def test_all_users_together():
 
 def test_each_user():
     quota = KernelQuota(most_per_user=1)
-    assert "alice has that many" in refusal(quota, a_pod("a"))
+    assert "'alice' has that many" in refusal(quota, a_pod("a"))
     assert refusal(quota, a_pod("a"), username="bob") == ""
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway_provisioners.errors import GatewayProvisionersError, InvalidRequest, PolicyViolation
+from gateway_provisioners.model.quoting import quoted
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LONGEST_NAME = 256
 
 
 class UnknownKernel(GatewayProvisionersError):
@@ -65,7 +67,7 @@ def parse_start_request(
     names = known_names()
     if name.lower() not in names:
         known = ", ".join(sorted(names)) or "none"
-        raise UnknownKernel(f"There is no kernel named {name!r} here. Available: {known}.")
+        raise UnknownKernel(f"There is no kernel named {quoted(name)} here. Available: {known}.")
     return StartRequest(
         name=name.lower(),
         kernel_id=_kernel_id(_optional_text(model, "kernel_id")),
@@ -110,9 +112,9 @@ def _environment(value: Any, client_variables: Collection[str]) -> Mapping[str, 
     if not isinstance(value, dict):
         raise InvalidRequest("`env` is not a JSON object.")
     for variable, content in value.items():
-        if not _VARIABLE.fullmatch(variable):
+        if len(variable) > _LONGEST_NAME or not _VARIABLE.fullmatch(variable):
             raise InvalidRequest(
-                f"{variable!r} in `env` is not a valid name of an environment variable."
+                f"{quoted(variable)} in `env` is not a valid name of an environment variable."
             )
         if not isinstance(content, str):
             raise InvalidRequest(f"The value of {variable} in `env` is not a string.")

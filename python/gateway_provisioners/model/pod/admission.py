@@ -19,6 +19,7 @@ from gateway_provisioners.model.pod.kernel_state import (
     annotation,
     kernel_id_of,
 )
+from gateway_provisioners.model.quoting import quoted
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class KernelQuota:
         of_user = sum(user == username for user in users.values())
         if self.most_per_user and of_user >= self.most_per_user:
             return TooManyKernels(
-                f"A user may run {self.most_per_user} kernels at most, and {username} has that "
+                f"A user may run {self.most_per_user} kernels at most, and {quoted(username)} has that "
                 "many; shut one down first."
             )
         return None

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway_provisioners.errors import ConfigurationError, InvalidRequest, PolicyViolation
+from gateway_provisioners.model.quoting import quoted
 from gateway_provisioners.model.request.quantity import amount
 
 DEFAULT_GPU_RESOURCE = "nvidia.com/gpu"
@@ -20,12 +21,6 @@ USER_PLACEHOLDER = "{username}"
 _ID = re.compile(r"0|[1-9][0-9]{0,9}")
 _HIGHEST_ID = 2**31 - 1  # the maximum of Kubernetes, for users and groups
 _ID_RANGE = re.compile(rf"({_ID.pattern})(?:-({_ID.pattern}))?")
-_MAX_QUOTED = 80
-
-
-def quoted(value: str) -> str:
-    """Return a client's value as messages quote it: on one line, and truncated."""
-    return repr(value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}...")
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ class ClientPolicy:
         maximum = getattr(self, setting)
         if maximum and amount(value) > amount(maximum):
             msg = (
-                f"{name}={value!r} is more than clients may request for this kernel: at most {maximum}"
+                f"{name}={quoted(value)} is more than clients may request for this kernel: at most {maximum}"
                 f" ({setting})."
             )
             raise PolicyViolation(msg)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeGuard
 
 from gateway_provisioners.errors import InvalidRequest, PolicyViolation
+from gateway_provisioners.model.quoting import quoted
 
 VOLUMES = "KERNEL_VOLUMES"
 MOUNTS = "KERNEL_VOLUME_MOUNTS"
@@ -57,7 +58,7 @@ def _claim(claim: Mapping[str, Any], allowed: Collection[str]) -> dict[str, Any]
     if not isinstance(name, str) or name not in allowed:
         may = ", ".join(map(repr, sorted(allowed))) or "none"
         msg = (
-            f"{VOLUMES} asks for the claim {name!r}; clients of this kernel may mount: {may}"
+            f"{VOLUMES} asks for the claim {quoted(name)}; clients of this kernel may mount: {may}"
             " (client_claims)."
         )
         raise PolicyViolation(msg)
@@ -68,7 +69,7 @@ def _mount(mount: Mapping[str, Any], position: int, names: Mapping[str, str]) ->
     where = f"Mount {position + 1} of {MOUNTS}"
     unknown = set(mount) - {"name", "mountPath", "subPath", "readOnly"}
     if unknown:
-        msg = f"{where} has {min(unknown)!r}; use only name, mountPath, subPath and readOnly."
+        msg = f"{where} has {quoted(min(unknown))}; use only name, mountPath, subPath and readOnly."
         raise PolicyViolation(msg)
     name, path, sub_path = mount.get("name"), mount.get("mountPath"), mount.get("subPath", "")
     if not isinstance(name, str) or name not in names:

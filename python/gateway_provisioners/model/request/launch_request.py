@@ -13,7 +13,8 @@ from typing import Any
 
 from gateway_provisioners.errors import InvalidRequest, PolicyViolation
 from gateway_provisioners.model.names import user_label
-from gateway_provisioners.model.request.client_policy import ClientPolicy, quoted, refusal
+from gateway_provisioners.model.quoting import quoted
+from gateway_provisioners.model.request.client_policy import ClientPolicy, refusal
 from gateway_provisioners.model.request.client_volumes import MOUNTS, VOLUMES, parse_client_volumes
 from gateway_provisioners.model.request.mailbox import check_mailbox_variables
 from gateway_provisioners.model.request.quantity import parse_count, parse_limit, parse_quantity
@@ -198,7 +199,7 @@ def _launch_timeout(environment: Mapping[str, str]) -> int | None:
     if not value:
         return None
     if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= 3600:
-        msg = f"KERNEL_LAUNCH_TIMEOUT={value!r} must be a whole number of seconds from 1 to 3600."
+        msg = f"KERNEL_LAUNCH_TIMEOUT={quoted(value)} must be a whole number of seconds from 1 to 3600."
         raise InvalidRequest(msg)
     return int(value)
 
@@ -207,7 +208,7 @@ def _spark_init_mode(environment: Mapping[str, str]) -> str | None:
     value = environment.get("KERNEL_SPARK_CONTEXT_INIT_MODE") or None
     if value is not None and value not in SPARK_INIT_MODES:
         known = ", ".join(SPARK_INIT_MODES)
-        msg = f"KERNEL_SPARK_CONTEXT_INIT_MODE={value!r} must be one of: {known}."
+        msg = f"KERNEL_SPARK_CONTEXT_INIT_MODE={quoted(value)} must be one of: {known}."
         raise InvalidRequest(msg)
     return value
 
@@ -227,7 +228,7 @@ def _checked_environment(environment: Mapping[str, str], handled: Set[str]) -> d
         if name in handled:
             continue
         if not _ENV_NAME.fullmatch(name):
-            msg = f"{name!r} is not a valid name of an environment variable."
+            msg = f"{quoted(name)} is not a valid name of an environment variable."
             raise InvalidRequest(msg)
         if "\0" in value or not _is_utf8(value):
             msg = f"The value of {name} contains a NUL character or is not valid UTF-8."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway_provisioners.errors import InvalidRequest
-from gateway_provisioners.model.request.client_policy import quoted
+from gateway_provisioners.model.quoting import quoted
 from gateway_provisioners.model.request.quantity import amount
 
 MEMORY_VARIABLE = "KERNEL_MAILBOX_BYTES"

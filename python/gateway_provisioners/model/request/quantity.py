@@ -10,6 +10,7 @@ import re
 from fractions import Fraction
 
 from gateway_provisioners.errors import ConfigurationError, InvalidRequest
+from gateway_provisioners.model.quoting import quoted
 
 _QUANTITY = re.compile(
     r"(?P<number>[0-9]{1,15}(\.[0-9]{1,9})?)"
@@ -46,7 +47,7 @@ def parse_quantity(name: str, value: str) -> str:
         InvalidRequest: it is not; the message names the variable `name` and quotes the value.
     """
     if not _QUANTITY.fullmatch(value):
-        raise InvalidRequest(f"{name}={value!r} {_NOT_VALID}")
+        raise InvalidRequest(f"{name}={quoted(value)} {_NOT_VALID}")
     return value
 
 
@@ -57,7 +58,7 @@ def parse_limit(name: str, value: str) -> str:
         InvalidRequest: it is not a valid quantity, or 0.
     """
     if amount(parse_quantity(name, value)) == 0:
-        msg = f"{name}={value!r}: Kubernetes treats a limit of 0 as no limit; use a limit above 0."
+        msg = f"{name}={quoted(value)}: Kubernetes treats a limit of 0 as no limit; use a limit above 0."
         raise InvalidRequest(msg)
     return value
 
@@ -69,6 +70,6 @@ def parse_count(name: str, value: str) -> str:
         InvalidRequest: it is not.
     """
     if not _COUNT.fullmatch(value):
-        msg = f"{name}={value!r} must be a whole number from 0 to 999999."
+        msg = f"{name}={quoted(value)} must be a whole number from 0 to 999999."
         raise InvalidRequest(msg)
     return value
