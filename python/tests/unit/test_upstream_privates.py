@@ -19,7 +19,6 @@ from jupyter_server.services.kernels.kernelmanager import (
     AsyncMappingKernelManager,
     ServerKernelManager,
 )
-from kernel_gateway.gatewayapp import KernelGatewayApp
 from kernel_gateway.services.sessions.sessionmanager import SessionManager
 from tornado.websocket import WebSocketProtocol13
 from traitlets.config.loader import KVArgParseConfigLoader

@@ -52,7 +52,7 @@ class Crowd(Generic[Connection]):
 
     def move(self, connection: Connection, ip: str) -> None:
         """Note that a connection is another address': a proxy has named its client."""
-        if connection in self:
+        if self._addresses.get(connection) not in (None, _group(ip)):
             self.leave(connection)
             self.admit(connection, ip)
 

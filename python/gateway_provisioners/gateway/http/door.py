@@ -147,7 +147,8 @@ class Refusal(web.RequestHandler):
         assert self.request.method  # noqa: S101
         self.SUPPORTED_METHODS = (self.request.method,)  # tornado's own refusal has no words
 
-    def prepare(self) -> Awaitable[None] | None:
+    async def prepare(self) -> None:
+        """Refuse."""
         if self._error.status_code == 405:
             self.set_header("Allow", ", ".join(sorted(METHODS)))
         raise self._error
@@ -261,19 +262,24 @@ class _LastAnswer(httputil.HTTPConnection):
     async def sent(self) -> None:
         """Wait until the answer is sent, drop what comes meanwhile, and close the connection."""
         stream = self._connection.stream
-        deadline = asyncio.get_running_loop().call_later(DROP_SECONDS, stream.close)
+        deadline = asyncio.get_running_loop().call_later(DROP_SECONDS, self._give_up)
         try:
             await self._finished.wait()
             with contextlib.suppress(OSError):  # also tornado's StreamClosedError
                 await stream.write(b"")  # when all before it is written
-                if not isinstance(stream.socket, ssl.SSLSocket):
+                if not (stream.closed() or isinstance(stream.socket, ssl.SSLSocket)):
                     stream.socket.shutdown(socket.SHUT_WR)
                 dropped = 0
                 while dropped < MAX_DROPPED_BYTES:
                     dropped += len(await stream.read_bytes(2**16, partial=True))
+                    await asyncio.sleep(0)  # what has arrived is read without waiting
         finally:
             deadline.cancel()
             self._connection.close()
+
+    def _give_up(self) -> None:
+        self._connection.stream.close()
+        self._finished.set()
 
 
 _TOO_LARGE = web.HTTPError(
