@@ -1,4 +1,4 @@
-"""What strangers can do at the gateway's port, without the token: little."""
+"""The little that strangers can do at the ports of the gateway, without the token."""
 
 import asyncio
 import contextlib

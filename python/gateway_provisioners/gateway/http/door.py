@@ -112,7 +112,7 @@ class Server(HTTPServer):
         return _Request(self, request_conn, target)
 
     def error(self, request: httputil.HTTPServerRequest) -> web.HTTPError | None:
-        """Return why a request is refused whoever sends it, or None."""
+        """Return why a request is refused from any client, or None."""
         if request.method not in METHODS:
             methods = ", ".join(sorted(METHODS))
             return web.HTTPError(405, f"The method must be one of: {methods}.")

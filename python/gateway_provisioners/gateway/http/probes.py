@@ -1,4 +1,4 @@
-"""What is served on the port for probes and Prometheus."""
+"""The server of the port for probes and Prometheus."""
 
 from __future__ import annotations
 
