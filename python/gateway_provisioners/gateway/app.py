@@ -229,10 +229,14 @@ class GatewayApp(KernelGatewayApp):
     def start(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         super(KernelGatewayApp, self).start()
+        self.prepare_process()
+        asyncio.run(self._serve_until_signal())
+
+    def prepare_process(self) -> None:
+        """Set up what belongs to the whole process: its log and its memory."""
         return_freed_memory()
         enable_pretty_logging()  # before the handlers get their filters
         logs.set_up(logging.getLogger(), self.log)
-        asyncio.run(self._serve_until_signal())
 
     async def serve(self) -> None:
         """Serve until `request_stop`, then shut down the kernels that do not outlive the gateway.

@@ -53,6 +53,7 @@ async def main(port: int, health_port: int) -> None:
     Launched.server = server
     app = GatewayApp(ip="127.0.0.1", port=port, health_port=health_port, port_retries=0)
     app.initialize([])
+    app.prepare_process()
     app.shutdown_kernels_on_exit = True
     app.config.KernelManager.ip = address
     loop = asyncio.get_running_loop()

@@ -1,7 +1,8 @@
 """Metered connections: 0MQ connections to kernels whose bytes are counted, and so bounded.
 
 0MQ itself cannot bound what a peer makes it hold: its limits count messages, not bytes, and
-ZMQ_MAXMSGSIZE applies to each frame of a message whose number of frames has no limit. So a socket connects
+ZMQ_MAXMSGSIZE applies to each frame of a message whose number of frames has no limit. Besides, 0MQ never
+connects again after a frame that is too large. So a socket connects
 to a Unix socket of this process, and a pump moves the bytes between that and the kernel's port. The pump
 knows how many bytes 0MQ was given and how many the application has taken, and reads no more from TCP when
 enough is on its way: what waits then stays with the kernel, by TCP's own flow control.
@@ -73,7 +74,9 @@ class MeteredConnection:
             in transit is larger than what was read of it. By default, the application takes nothing.
         give_up: called when other connections have waited too long for what this one holds: it has to be
             closed soon.
-        on_cut: called when the connection was cut because a message was too large.
+        on_cut: called when the connection was cut because of what the kernel sent: a message that is too
+            large, or that is not 0MQ's.
+        is_dead: whether 0MQ itself has cut it: then it makes no other connection.
         on_sent: called when bytes have left for the kernel.
     """
 
@@ -93,6 +96,7 @@ class MeteredConnection:
         self._limits = limits
         self._overhead = _CURVE if encrypted else 0
         self._loop = asyncio.get_running_loop()
+        self.is_dead = False
         self._link: _Link | None = None
         self._waiting = 0
         self._moved_at = 0.0
@@ -149,13 +153,11 @@ class MeteredConnection:
             self._link.finish()
         self.on_cut = self.on_sent = _ignore
 
-    def _cut(self) -> None:
-        """Close the connection because of what the kernel sent; 0MQ will make another one."""
+    def _cut(self, *, by_0mq: bool = False) -> None:
+        """Close the connection because of what came; 0MQ makes another one, unless it cut this one itself."""
         self._unlink()
-        most = self._limits.messages.from_kernel
-        _log.warning(
-            "The kernel at %s:%d sent a message of more than %d bytes", *self._kernel, most
-        )
+        self.is_dead = by_0mq
+        _log.warning("The kernel at %s:%d sent too large a message, or nonsense.", *self._kernel)
         self.on_cut()
 
     def _left(self, size: int) -> None:
@@ -282,9 +284,9 @@ class _Link:
                 sock.close()
 
     def _ended_by_0mq(self) -> None:
-        """Close the connection, which 0MQ ends by itself if a frame is larger than ZMQ_MAXMSGSIZE."""
+        """Close the connection, which 0MQ ends by itself if it cannot make sense of what it gets."""
         if self._last_chance is None and self._allowance.outstanding > _HANDSHAKE_BYTES:
-            self._allowance.cut()
+            self._allowance.cut(by_0mq=True)
         else:
             self.close()
 
@@ -409,7 +411,7 @@ class _Allowance:
         limits: Limits,
         is_starved: Callable[[], bool],
         give_up: Callable[[], object],
-        cut: Callable[[], object],
+        cut: Callable[..., object],
     ) -> None:
         largest = limits.messages.from_kernel + LARGE_BYTES
         # Each step beyond what is free is a share of a budget.

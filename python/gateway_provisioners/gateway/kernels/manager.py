@@ -25,7 +25,7 @@ from gateway_provisioners.gateway.failures import known_cause, summarize
 from gateway_provisioners.gateway.kernels.activity import ActivityWatch
 from gateway_provisioners.gateway.kernels.culling import Culler
 from gateway_provisioners.gateway.kernels.peers import NoPeers, Peers
-from gateway_provisioners.gateway.process.limits import LARGE_BYTES, Limits
+from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.process.open_files import max_zmq_sockets
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
@@ -113,8 +113,6 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         # Has an effect only before the first socket. 0MQ's 1023 are enough for some 170 kernels in use.
         context.set(zmq.MAX_SOCKETS, max_zmq_sockets())
         context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MILLISECONDS)
-        # Of each frame. The metered connections bound whole messages.
-        context.setsockopt(zmq.MAXMSGSIZE, self.limits.messages.from_kernel + LARGE_BYTES)
         return context
 
     async def start_kernel(
@@ -204,6 +202,16 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel._activity_stream = kernel.connect_iopub()
         watch = ActivityWatch(kernel, self.track_message_type, self._now)
         kernel._activity_stream.on_recv(watch.follow)
+        if meter := getattr(kernel._activity_stream.socket, "meter", None):
+            meter.on_cut = partial(self._activity_was_cut, kernel_id)
+
+    def _activity_was_cut(self, kernel_id: str) -> None:
+        """Follow a kernel again: the end of a cell may be lost with the connection."""
+        kernel = self.get_kernel(kernel_id)
+        if kernel._activity_stream.socket.meter.is_dead:
+            self.stop_watching_activity(kernel_id)
+            self.start_watching_activity(kernel_id)
+        kernel.probe_state()
 
     def _now(self) -> datetime:
         """Return the time, which is also that of the last activity of any kernel."""

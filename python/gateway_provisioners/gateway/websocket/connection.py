@@ -612,6 +612,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         if channel == "iopub":
             self._misses_idle = True
             self._write_idle()
+        if self.channels[channel].socket.meter.is_dead:
+            self.request_reconnect("The connection to the kernel has ended.")
 
     def _report_broken(self, reason: str) -> None:
         self.write_stderr(

@@ -225,6 +225,9 @@ class MailboxConnection:
 
     def _was_cut(self) -> None:
         """Get past a message that is too large: an older launcher would send it again and again."""
+        if self._meter.is_dead:
+            self._break("it does not speak 0MQ")
+            return
         if self._cut_at != self._last:
             self._cut_at = self._last
             return
