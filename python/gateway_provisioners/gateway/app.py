@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 from kernel_gateway.gatewayapp import KernelGatewayApp
 from tornado.log import enable_pretty_logging
-from tornado.netutil import bind_sockets
 from traitlets import Int, TraitError, default, validate
 
 from gateway_provisioners._version import __version__
@@ -25,8 +24,10 @@ from gateway_provisioners.gateway.http.access_log import log_request
 from gateway_provisioners.gateway.http.auth import TokenIdentityProvider
 from gateway_provisioners.gateway.http.crowd import Network, parse_networks
 from gateway_provisioners.gateway.http.door import Server
+from gateway_provisioners.gateway.http.handlers import RefusalHandler
 from gateway_provisioners.gateway.http.personality import GatewayPersonality
-from gateway_provisioners.gateway.http.probes import health_application
+from gateway_provisioners.gateway.http.ports import listen
+from gateway_provisioners.gateway.http.probes import probe_server
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.kernels.sessions import GatewaySessionManager
@@ -39,8 +40,6 @@ from gateway_provisioners.settings import check_environment, from_env, one_of, w
 
 # How long clients may take to confirm the close of their websockets.
 _CLOSE_SECONDS = 2.0
-# Connections that wait to be accepted.
-_BACKLOG = 512
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -247,6 +246,7 @@ class GatewayApp(KernelGatewayApp):
         """
         check_environment()
         self._require_token()
+        proxies = self._proxies()
         if self.certfile:
             self._tls = tls.server_context(
                 self.certfile, self.keyfile or None, self.client_ca or None
@@ -260,7 +260,7 @@ class GatewayApp(KernelGatewayApp):
             return
         self._listen_for_probes()
         self.init_webapp()
-        self.init_http_server()
+        self._listen_for_clients(proxies)
         self.log.info(
             "%s %s serves http%s://%s:%d%s, and probes on port %d (%d open files allowed)",
             self.name,
@@ -296,46 +296,27 @@ class GatewayApp(KernelGatewayApp):
             **origins.web_settings(self.allowed_origins),
         )
 
-    def init_http_server(self) -> None:
-        """Listen on the port, or on one of the following ones if it is taken.
-
-        Raises:
-            ConfigurationError: none of the ports can be used.
-        """
+    def _listen_for_clients(self, proxies: tuple[Network, ...]) -> None:
         self.http_server = Server(
             self.web_app,
+            refusal=RefusalHandler,
             is_known=self.identity_provider.is_known,
-            proxies=self._proxies(),
+            proxies=proxies,
             max_buffer_bytes=self.kernel_manager.limits.messages.to_kernel,
             xheaders=self.trust_xheaders,
             ssl_options=self._tls,
         )
-        ports = range(self.port, self.port + self.port_retries + 1) if self.port else range(1)
-        self.port = self._listen(self.http_server, ports, "KG_PORT=")
+        self.port = listen(self.http_server, self.ip, self.port, "KG_PORT", self.port_retries)
 
     def _listen_for_probes(self) -> None:
-        self._probes = Server(health_application(self.health, self.kernel_manager.metrics))
-        ports = range(self.health_port, self.health_port + 1)
-        self.health_port = self._listen(self._probes, ports, "KG_HEALTH_PORT=")
-
-    def _listen(self, server: Server, ports: range, setting: str) -> int:
-        """Listen on the first port that is free, and return it."""
-        reason = ""
-        for port in ports:
-            try:
-                sockets = bind_sockets(port, self.ip, backlog=_BACKLOG)
-            except OSError as error:
-                reason = error.strerror or str(error)
-                self.log.info("Port %d cannot be used: %s", port, reason)
-            else:
-                server.add_sockets(sockets)
-                return int(sockets[0].getsockname()[1])
-        raise ConfigurationError(f"{setting}{ports[0]} cannot be used: {reason}; set another port.")
+        self._probes = probe_server(self.health, self.kernel_manager.metrics)
+        self.health_port = listen(self._probes, self.ip, self.health_port, "KG_HEALTH_PORT")
 
     def _proxies(self) -> tuple[Network, ...]:
         if self.trusted_proxies and self.trust_xheaders:
             raise ConfigurationError(
-                "trusted_proxies and trust_xheaders exclude each other: unset KG_TRUST_XHEADERS."
+                "GP_TRUSTED_PROXIES and KG_TRUST_XHEADERS exclude each other: the one believes some proxies, "
+                "the other everyone. Unset KG_TRUST_XHEADERS."
             )
         try:
             return parse_networks(self.trusted_proxies)
@@ -343,10 +324,6 @@ class GatewayApp(KernelGatewayApp):
             raise ConfigurationError(
                 f"GP_TRUSTED_PROXIES must be networks such as 10.0.0.0/8, separated by commas: {error}."
             ) from None
-
-    def _build_ssl_options(self) -> ssl.SSLContext | None:
-        # Upstream's asks for one version of TLS, and reads the certificate once.
-        return self._tls
 
     async def _serve_until_signal(self) -> None:
         loop = asyncio.get_running_loop()

@@ -53,9 +53,10 @@ async def running_gateway(*, port=0, **traits):
         "auth_token": TOKEN,
         "default_kernel_name": "local",
         "health_port": 0,
+        "ip": "127.0.0.1",
         **traits,
     }
-    app = GatewayApp(ip="127.0.0.1", port=port, **traits)
+    app = GatewayApp(port=port, **traits)
     app.initialize([])
     app.config.KernelManager.ip = _address_of_kernels()
     serving = asyncio.create_task(app.serve())

@@ -21,7 +21,13 @@ async def gateway_process(**environment):
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("jupyter-gateway"),
         "--ip=127.0.0.1",
-        env={**os.environ, "KG_AUTH_TOKEN": TOKEN, "KG_PORT_RETRIES": "0", **environment},
+        env={
+            **os.environ,
+            "KG_AUTH_TOKEN": TOKEN,
+            "KG_PORT_RETRIES": "0",
+            "KG_HEALTH_PORT": "0",
+            **environment,
+        },
         stderr=asyncio.subprocess.PIPE,
         stdin=asyncio.subprocess.DEVNULL,
     )

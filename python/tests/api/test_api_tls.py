@@ -1,5 +1,7 @@
 """TLS of the gateway, and certificates that are renewed while it runs."""
 
+import asyncio
+import contextlib
 import ssl
 
 import aiohttp
@@ -9,6 +11,8 @@ from api.certificates import write_certificate
 from api.running import TOKEN, running_gateway
 from ci.gateway_client import Gateway
 from gateway_provisioners.errors import ConfigurationError
+from gateway_provisioners.gateway.http import crowd
+from timeouts import within_timeout
 
 
 @pytest.fixture
@@ -66,6 +70,28 @@ async def test_a_kernel_is_used_over_tls(files):
             client.kernel("local") as channels,
         ):
             assert (await channels.execute("print(6 * 7)")).text == "42\n"
+
+
+async def test_silent_connections_make_room_before_their_handshake(files):
+    async with serving(files) as running, contextlib.AsyncExitStack() as stack:
+        for _ in range(crowd.MAX_CONNECTIONS + 100):
+            _, writer = await asyncio.open_connection("127.0.0.1", running.app.port)
+            stack.callback(writer.close)
+        assert await health(running, trusting(files)) == 200
+
+
+@pytest.mark.parametrize(("token", "expected"), [("", 401), (TOKEN, 413)])
+async def test_refusal_of_a_large_body_arrives_over_tls(files, token, expected):
+    async with serving(files) as running:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", running.app.port, ssl=trusting(files)
+        )
+        head = f"POST /api/kernels HTTP/1.1\r\nHost: x\r\nAuthorization: token {token}\r\n"
+        writer.write(f"{head}Content-Length: 20000000\r\n\r\n".encode())
+        answer = await within_timeout(reader.readuntil(b"}"))
+        assert int(answer.split()[1]) == expected
+        writer.close()
+        await within_timeout(reader.read())
 
 
 async def test_a_renewed_certificate_is_shown_to_the_next_client(files):

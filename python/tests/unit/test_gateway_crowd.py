@@ -28,6 +28,28 @@ def test_addresses_of_one_ipv6_network_count_together():
     assert dropped == [0]
 
 
+def test_ipv4_addresses_that_are_written_as_ipv6_count_one_by_one():
+    dropped = []
+    crowd = Crowd(dropped.append, most=3)
+    for connection, ip in (("a1", "10.0.0.1"), ("b1", "::ffff:10.0.0.2"), ("b2", "10.0.0.2")):
+        crowd.admit(connection, ip)
+    crowd.admit("c1", "::ffff:10.0.0.3")
+    assert dropped == ["b1"]
+
+
+def test_connection_of_a_proxy_counts_for_its_client():
+    dropped = []
+    crowd = Crowd(dropped.append, most=3)
+    for connection in ("user", "attacker 1", "attacker 2"):
+        crowd.admit(connection, "10.0.0.1")
+    crowd.move("user", "198.51.100.7")
+    crowd.move("known", "198.51.100.7")  # has left before
+    crowd.admit("other", "192.0.2.1")
+    assert dropped == ["attacker 1"]
+    assert "user" in crowd
+    assert "known" not in crowd
+
+
 @pytest.mark.parametrize(
     ("peer", "forwarded", "address"),
     [

@@ -19,7 +19,6 @@ from jupyter_server.services.kernels.kernelmanager import (
     AsyncMappingKernelManager,
     ServerKernelManager,
 )
-from kernel_gateway.gatewayapp import KernelGatewayApp
 from kernel_gateway.services.sessions.sessionmanager import SessionManager
 from tornado.websocket import WebSocketProtocol13
 from traitlets.config.loader import KVArgParseConfigLoader
@@ -44,7 +43,6 @@ PRIVATES = {
     },
     JupyterApp: {"_create_loader"},
     KVArgParseConfigLoader: {"_handle_unrecognized_alias", "_parse_args"},
-    KernelGatewayApp: {"_build_ssl_options"},
     KernelSpecManager: {"_get_kernel_spec_by_name"},
     ServerKernelManager: {
         "_async_cleanup_resources",

@@ -8,16 +8,17 @@ from tornado.web import RequestHandler
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_PATH = 200
+_LONGEST = 200  # of a method or a path; the log escapes their control characters
 
 
 def request_summary(handler: RequestHandler) -> str:
     """Return method, path and client of a request."""
     request = handler.request
-    path = (
-        request.path if len(request.path) <= _LONGEST_PATH else f"{request.path[:_LONGEST_PATH]}..."
-    )
-    return f"{request.method} {path} ({request.remote_ip})"
+    return f"{_cut(request.method or '')} {_cut(request.path)} ({request.remote_ip})"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def log_request(handler: RequestHandler) -> None:

@@ -47,6 +47,15 @@ class Crowd(Generic[Connection]):
         self._addresses[connection] = address
         self._counts[address] += 1
 
+    def __contains__(self, connection: Connection) -> bool:
+        return connection in self._addresses
+
+    def move(self, connection: Connection, ip: str) -> None:
+        """Note that a connection is another address': a proxy has named its client."""
+        if self._addresses.get(connection) not in (None, _group(ip)):
+            self.leave(connection)
+            self.admit(connection, ip)
+
     def leave(self, connection: Connection) -> None:
         """Remove a connection that has shown a credential, or has ended."""
         address = self._addresses.pop(connection, None)
@@ -86,19 +95,23 @@ def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Networ
 
 def _is_in(address: str, networks: Sequence[Network]) -> bool:
     try:
-        ip = ipaddress.ip_address(address)
+        ip = _read(address)
     except ValueError:
         return False
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
     return any(ip in network for network in networks)
 
 
 def _group(address: str) -> str:
     try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = _read(address)
     except ValueError:
         return address
     if ip.version == 4:
-        return address
+        return str(ip)
     return str(ipaddress.ip_network((ip, _IPV6_PREFIX), strict=False))
+
+
+def _read(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Read an address, without the zone of a link-local one; an IPv4 address may be written as IPv6."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return (ip.version == 6 and ip.ipv4_mapped) or ip

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
+import contextlib
+import copy
 import socket
-from collections.abc import Callable, Sequence
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
 from http.client import responses
 from typing import Any
 
-from tornado import httputil, iostream
+from tornado import httputil, iostream, web
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
-from tornado.web import RequestHandler
 
 from gateway_provisioners.gateway.http.crowd import Crowd, Network, client_address
 from gateway_provisioners.model.request.launch_request import MAX_ENVIRONMENT_BYTES
 
 # The largest body is an environment, whose JSON is longer than the environment itself.
 MAX_BODY_BYTES = 2 * MAX_ENVIRONMENT_BYTES
-# So much of a body that is refused is read all the same: many clients read the answer only then.
-MAX_DISCARDED_BYTES = 8 * MAX_BODY_BYTES
 MAX_HEADER_BYTES = 32 * 1024
 MAX_PATH_LENGTH = 8 * 1024
-# More than load balancers wait before they use a connection again.
-IDLE_SECONDS = 75
+METHODS = frozenset(web.RequestHandler.SUPPORTED_METHODS)
+# The longest wait for the headers of a client that has shown no credential.
+STRANGER_SECONDS = 75
+# The same for one that has: more than load balancers keep an unused connection, some of them 600 seconds.
+IDLE_SECONDS = 620
 BODY_SECONDS = 15
-METHODS = frozenset(RequestHandler.SUPPORTED_METHODS)
+# After an answer that comes before the body, so much of the body is read, and dropped: many clients read the
+# answer only after they have sent it, and would lose the answer if the connection were reset.
+MAX_DROPPED_BYTES = 32 * 2**20
+DROP_SECONDS = 5
 # What the kernel's TCP may hold of what a client has not read, beyond what is in transit: its buffer would
-# grow to several MiB, which count as memory of the gateway's container.
+# grow to several MiB, which count as memory of the gateway's container. SO_SNDBUF would bound what is in
+# transit as well, and so slow down clients that are far away.
 _NOT_SENT_BYTES = 128 * 1024
-_TCP_NOTSENT_LOWAT = 25  # tcp(7), which the socket module lacks
 
 
 class Server(HTTPServer):
@@ -37,32 +43,37 @@ class Server(HTTPServer):
 
     Args:
         application: handles the requests that are let in.
-        is_known: returns whether a request shows a credential: the bodies of others are not kept. The
-            application refuses them. None: no request needs one.
+        refusal: the handler of requests that are not let in; a subclass of `Refusal`.
+        is_known: returns whether a request shows a credential. The bodies of all others are not kept: the
+            application answers them without, and refuses those that need a credential.
         proxies: whose X-Forwarded-For counts.
         max_buffer_bytes: the largest message of a websocket.
     """
 
     def initialize(  # type: ignore[override]
         self,
-        application: httputil.HTTPServerConnectionDelegate,
+        application: web.Application,
         *,
-        is_known: Callable[[httputil.HTTPServerRequest], bool] | None = None,
+        refusal: type[Refusal],
+        is_known: Callable[[httputil.HTTPServerRequest], bool],
         proxies: Sequence[Network] = (),
         max_buffer_bytes: int = 2**20,
         **kwargs: Any,
     ) -> None:
         super().initialize(
             application,
-            max_body_size=MAX_BODY_BYTES,
+            # Larger bodies are answered in words, which tornado would not do.
+            max_body_size=2**62,
             max_header_size=MAX_HEADER_BYTES,
-            idle_connection_timeout=IDLE_SECONDS,
+            idle_connection_timeout=STRANGER_SECONDS,
             body_timeout=BODY_SECONDS,
             max_buffer_size=max_buffer_bytes + MAX_BODY_BYTES,
             **kwargs,
         )
-        # Larger bodies are answered in words, which tornado would not do.
-        self.conn_params.max_body_size = 2**62
+        self._params_when_known = copy.copy(self.conn_params)
+        self._params_when_known.header_timeout = IDLE_SECONDS
+        self._application = application
+        self._refusal = refusal
         self._is_known = is_known
         self._proxies = proxies
         self._crowd: Crowd[iostream.IOStream] = Crowd(lambda stream: stream.close())
@@ -78,7 +89,7 @@ class Server(HTTPServer):
     def handle_stream(self, stream: iostream.IOStream, address: Any) -> None:
         """Serve a new connection."""
         if isinstance(stream.socket, socket.socket):
-            stream.socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _NOT_SENT_BYTES)
+            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT_BYTES)
         self._crowd.admit(stream, str(address[0]))
         super().handle_stream(stream, address)
 
@@ -92,103 +103,196 @@ class Server(HTTPServer):
         self, server_conn: object, request_conn: httputil.HTTPConnection
     ) -> httputil.HTTPMessageDelegate:
         assert isinstance(request_conn, HTTP1Connection)  # noqa: S101
-        return _Request(self, super().start_request(server_conn, request_conn), request_conn)
+        if request_conn.stream not in self._crowd:
+            request_conn.params = self._params_when_known
 
-    def refuses(self, request: httputil.HTTPServerRequest) -> int:
-        """Return the status of a refusal for which the application is not needed, or 0."""
+        def target(connection: httputil.HTTPConnection) -> httputil.HTTPMessageDelegate:
+            return super(Server, self).start_request(server_conn, connection)
+
+        return _Request(self, request_conn, target)
+
+    def error(self, request: httputil.HTTPServerRequest) -> web.HTTPError | None:
+        """Return why a request is refused from any client, or None."""
         if request.method not in METHODS:
-            return 405
+            methods = ", ".join(sorted(METHODS))
+            return web.HTTPError(405, f"The method must be one of: {methods}.")
         if len(request.uri or "") > MAX_PATH_LENGTH:
-            return 414
-        length = request.headers.get("Content-Length", "")
-        if length.isdecimal() and int(length[:20]) > MAX_BODY_BYTES:
-            return 413
-        return 0
+            return web.HTTPError(
+                414, f"The path is longer than the {MAX_PATH_LENGTH} characters that it may have."
+            )
+        return None
 
     def knows(self, request: httputil.HTTPServerRequest, stream: iostream.IOStream) -> bool:
         """Return whether a request shows a credential; its connection is then no longer an unknown one."""
-        known = self._is_known is None or self._is_known(request)
-        if known and self._is_known is not None:
+        if self._is_known(request):
             self._crowd.leave(stream)
-        return known
+            return True
+        self._crowd.move(stream, str(request.remote_ip))
+        return False
 
     def address_of(self, peer: str, headers: httputil.HTTPHeaders) -> str:
         """Return the address of a client."""
         return client_address(peer, headers.get_list("X-Forwarded-For"), self._proxies)
 
+    def refuse(self, request: httputil.HTTPServerRequest, error: web.HTTPError) -> None:
+        """Answer a request with an error."""
+        self._application.get_handler_delegate(request, self._refusal, {"error": error}).finish()
 
-_MESSAGES = {
-    405: f"The method must be one of: {', '.join(sorted(METHODS))}.",
-    413: f"The body is larger than the {MAX_BODY_BYTES} bytes that a request may have.",
-    414: f"The path is longer than the {MAX_PATH_LENGTH} characters that it may have.",
-}
+
+class Refusal(web.RequestHandler):
+    """Answers a request that the server refuses, in the form of all errors."""
+
+    def initialize(self, error: web.HTTPError) -> None:
+        self._error = error
+        assert self.request.method  # noqa: S101
+        self.SUPPORTED_METHODS = (self.request.method,)  # tornado's own refusal has no words
+
+    async def prepare(self) -> None:
+        """Refuse."""
+        if self._error.status_code == 405:
+            self.set_header("Allow", ", ".join(sorted(METHODS)))
+        raise self._error
+
+    def write_error(self, status_code: int, **_kwargs: Any) -> None:
+        """Send `{"reason", "message"}`."""
+        self.finish({"reason": responses[status_code], "message": self._error.log_message})
+
+    def log_exception(self, *_args: Any) -> None:
+        """Leave it to the access log."""
 
 
 class _Request(httputil.HTTPMessageDelegate):
     """One request on its way to the application, or to its refusal."""
 
     def __init__(
-        self, server: Server, target: httputil.HTTPMessageDelegate, connection: HTTP1Connection
+        self,
+        server: Server,
+        connection: HTTP1Connection,
+        target: Callable[[httputil.HTTPConnection], httputil.HTTPMessageDelegate],
     ) -> None:
         self._server = server
-        self._target = target
         self._connection = connection
         self._context: Any = connection.context
-        self._refused = 0
-        self._is_answered = False
-        self._is_known = False
+        self._new_target = target
+        self._target: httputil.HTTPMessageDelegate | None = None
+        self._request: httputil.HTTPServerRequest
         self._received = 0
 
-    def headers_received(self, start_line: Any, headers: httputil.HTTPHeaders) -> Any:
+    def headers_received(
+        self,
+        start_line: httputil.RequestStartLine | httputil.ResponseStartLine,
+        headers: httputil.HTTPHeaders,
+    ) -> Awaitable[None] | None:
+        assert isinstance(start_line, httputil.RequestStartLine)  # noqa: S101
         peer = self._context.address[0] if self._context.address else self._context.remote_ip
         self._context.remote_ip = self._server.address_of(str(peer), headers)
-        request = httputil.HTTPServerRequest(
+        self._request = httputil.HTTPServerRequest(
             connection=self._connection, start_line=start_line, headers=headers
         )
-        self._refused = self._server.refuses(request)
-        if not self._refused:
-            self._is_known = self._server.knows(request, self._connection.stream)
-            return self._target.headers_received(start_line, headers)
-        if self._refused != 413 or int(headers["Content-Length"]) > MAX_DISCARDED_BYTES:
-            self._refuse()
-        return None
+        if error := self._server.error(self._request):
+            return self._refuse(error)
+        known = self._server.knows(self._request, self._connection.stream)
+        if known and _length(headers) > MAX_BODY_BYTES:
+            return self._refuse(_TOO_LARGE)
+        if not known and _has_body(headers):
+            return self._answer_without_body(start_line, headers)
+        self._target = self._new_target(self._connection)
+        return self._target.headers_received(start_line, headers)
 
-    def data_received(self, chunk: bytes) -> Any:
-        self._received += len(chunk)
-        if self._received > MAX_BODY_BYTES and not self._refused:
-            self._refused = 413
-            self._target.on_connection_close()
-        if self._refused or not self._is_known:
-            if self._received > MAX_DISCARDED_BYTES and self._refused and not self._is_answered:
-                self._refuse()
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        if self._target is None:
             return None
+        self._received += len(chunk)
+        if self._received > MAX_BODY_BYTES:  # in chunks: their sum is not announced
+            self._target.on_connection_close()
+            self._target = None
+            return self._refuse(_TOO_LARGE)
         return self._target.data_received(chunk)
 
     def finish(self) -> None:
-        if not self._refused:
+        if self._target is not None:
             self._target.finish()
-        elif not self._is_answered:
-            self._refuse()
 
     def on_connection_close(self) -> None:
-        if not self._refused:
+        if self._target is not None:
             self._target.on_connection_close()
 
-    def _refuse(self) -> None:
-        self._is_answered = True
-        status = self._refused
-        answer = {"reason": responses[status], "message": _MESSAGES[status]}
-        body = json.dumps(answer).encode()
-        headers = httputil.HTTPHeaders(
-            {
-                "Content-Type": "application/json",
-                "Content-Length": str(len(body)),
-                "Connection": "close",
-            }
-        )
-        if status == 405:
-            headers["Allow"] = ", ".join(sorted(METHODS))
-        line = httputil.ResponseStartLine("HTTP/1.1", status, responses[status])
-        self._connection._disconnect_on_finish = True
-        self._connection.write_headers(line, headers, body)
-        self._connection.finish()
+    async def _refuse(self, error: web.HTTPError) -> None:
+        answer = _LastAnswer(self._connection)
+        self._request.connection = answer
+        self._server.refuse(self._request, error)
+        await answer.sent()
+
+    async def _answer_without_body(
+        self, start_line: httputil.RequestStartLine, headers: httputil.HTTPHeaders
+    ) -> None:
+        answer = _LastAnswer(self._connection)
+        target = self._new_target(answer)
+        target.headers_received(start_line, headers)
+        target.finish()
+        await answer.sent()
+
+
+class _LastAnswer(httputil.HTTPConnection):
+    """The connection of a request that is answered before its body is there: it closes after the answer."""
+
+    def __init__(self, connection: HTTP1Connection) -> None:
+        self.context = connection.context
+        self._connection = connection
+        self._finished = asyncio.Event()
+
+    def write_headers(
+        self,
+        start_line: httputil.RequestStartLine | httputil.ResponseStartLine,
+        headers: httputil.HTTPHeaders,
+        chunk: bytes | None = None,
+    ) -> asyncio.Future[None]:
+        headers["Connection"] = "close"
+        return self._connection.write_headers(start_line, headers, chunk)
+
+    def write(self, chunk: bytes) -> asyncio.Future[None]:
+        return self._connection.write(chunk)
+
+    def finish(self) -> None:
+        self._finished.set()
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        self._connection.set_close_callback(callback)
+
+    async def sent(self) -> None:
+        """Wait until the answer is sent, drop what comes meanwhile, and close the connection."""
+        stream = self._connection.stream
+        deadline = asyncio.get_running_loop().call_later(DROP_SECONDS, self._give_up)
+        try:
+            await self._finished.wait()
+            with contextlib.suppress(OSError):  # also tornado's StreamClosedError
+                await stream.write(b"")  # when all before it is written
+                if not (stream.closed() or isinstance(stream.socket, ssl.SSLSocket)):
+                    stream.socket.shutdown(socket.SHUT_WR)
+                dropped = 0
+                while dropped < MAX_DROPPED_BYTES:
+                    dropped += len(await stream.read_bytes(2**16, partial=True))
+                    await asyncio.sleep(0)  # what has arrived is read without waiting
+        finally:
+            deadline.cancel()
+            self._connection.close()
+
+    def _give_up(self) -> None:
+        self._connection.stream.close()
+        self._finished.set()
+
+
+_TOO_LARGE = web.HTTPError(
+    413, f"The body is larger than the {MAX_BODY_BYTES} bytes that a request may have."
+)
+
+
+def _has_body(headers: httputil.HTTPHeaders) -> bool:
+    return "Transfer-Encoding" in headers or headers.get("Content-Length", "0") != "0"
+
+
+def _length(headers: httputil.HTTPHeaders) -> int:
+    """Return the length that a body announces; tornado refuses one that is malformed."""
+    text = headers.get("Content-Length", "").lstrip("0")
+    # More digits are not needed, and Python refuses to read thousands of them.
+    return int(text[:12]) if text.isdecimal() else 0

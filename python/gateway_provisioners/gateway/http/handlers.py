@@ -22,6 +22,7 @@ from tornado import web
 from gateway_provisioners.errors import PolicyViolation
 from gateway_provisioners.gateway.failures import describe, known_cause, summarize
 from gateway_provisioners.gateway.http.access_log import request_summary
+from gateway_provisioners.gateway.http.door import Refusal
 from gateway_provisioners.gateway.http.start_request import UnknownKernel, parse_start_request
 from gateway_provisioners.gateway.websocket.connection import (
     TRY_AGAIN_LATER,
@@ -193,6 +194,12 @@ class SessionRootHandler(GatewayHandlerMixin, session_handlers.SessionRootHandle
     async def get(self) -> None:
         _require_listing(self)
         await super().get()
+
+
+class RefusalHandler(Refusal, GatewayHandlerMixin, JupyterHandler):
+    """Answers what the server refuses, so that pages in browsers can read it."""
+
+    write_error = GatewayHandlerMixin.write_error
 
 
 class NotFoundHandler(GatewayHandlerMixin, web.RequestHandler):

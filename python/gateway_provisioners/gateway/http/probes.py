@@ -1,16 +1,17 @@
-"""What is served on the port for probes and Prometheus."""
+"""The server of the port for probes and Prometheus."""
 
 from __future__ import annotations
 
 from tornado import web
 
+from gateway_provisioners.gateway.http.door import Refusal, Server
 from gateway_provisioners.gateway.process.health import HealthChecks, HealthHandler, ReadyHandler
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics, MetricsHandler
 
 
-def health_application(checks: HealthChecks, metrics: GatewayMetrics) -> web.Application:
-    """Return the application; its requests need no token and are not logged."""
-    return web.Application(
+def probe_server(checks: HealthChecks, metrics: GatewayMetrics) -> Server:
+    """Return the server; its requests need no token, have no bodies and are not logged."""
+    application = web.Application(
         [
             (r"/healthz", HealthHandler),
             (r"/readyz", ReadyHandler, {"checks": checks}),
@@ -18,3 +19,4 @@ def health_application(checks: HealthChecks, metrics: GatewayMetrics) -> web.App
         ],
         log_function=lambda _handler: None,
     )
+    return Server(application, refusal=Refusal, is_known=lambda _request: False)

@@ -1,0 +1,50 @@
+"""The ports that the gateway's servers listen on."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+
+from tornado.netutil import bind_sockets
+from tornado.tcpserver import TCPServer
+
+from gateway_provisioners.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
+
+# Connections that wait to be accepted.
+_BACKLOG = 512
+_LAST_PORT = 2**16 - 1
+
+
+def listen(server: TCPServer, ip: str, port: int, setting: str, retries: int = 0) -> int:
+    """Listen on a port, or on one of the following ones if it is taken; return the port.
+
+    Args:
+        port: 0 for any that is free.
+        setting: the variable that sets the port.
+        retries: how many other ports to try.
+
+    Raises:
+        ConfigurationError: this host does not have the address, or none of the ports can be used.
+    """
+    reason = "there are no such ports"
+    last = min(port + retries, _LAST_PORT) if port else 0
+    for candidate in range(port, last + 1):
+        try:
+            sockets = bind_sockets(candidate, ip, backlog=_BACKLOG)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise ConfigurationError(
+                    f"The gateway cannot listen on {ip}: {reason}. Set KG_IP to an address of this host."
+                ) from error
+            _log.info("Port %d cannot be used: %s", candidate, reason)
+        else:
+            server.add_sockets(sockets)
+            return int(sockets[0].getsockname()[1])
+    tried = f"Port {port}" if last <= port else f"None of the ports {port} to {last}"
+    raise ConfigurationError(
+        f"{tried} can{'not' if last <= port else ''} be used: {reason}. Set {setting} to a free port."
+    )
