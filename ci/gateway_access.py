@@ -136,8 +136,10 @@ def forwarded(release: Release) -> Iterator[str]:
 
 
 @contextmanager
-def jupyter_server(gateway_url: str, token: str) -> Iterator[str]:
+def jupyter_server(gateway_url: str = "", token: str = "") -> Iterator[str]:
     """Run a Jupyter server that starts its kernels at the gateway, as JupyterLab's does; yield its URL.
+
+    Without a gateway, its kernels are local, and it does not limit the rate of their output.
 
     jupyter_server's own client class for scripts (GatewayKernelClient, 2.21) does not show the token when
     it opens a kernel's websocket; its server does. The URL holds a secret random path in place of a password:
@@ -145,7 +147,7 @@ def jupyter_server(gateway_url: str, token: str) -> Iterator[str]:
     """
     port, path = free_port(), secrets.token_hex(24)
     with TemporaryDirectory() as folder:
-        config = {
+        config: dict[str, dict[str, Any]] = {
             "ServerApp": {
                 "allow_root": True,
                 "base_url": f"/{path}/",
@@ -158,8 +160,11 @@ def jupyter_server(gateway_url: str, token: str) -> Iterator[str]:
                 "root_dir": folder,
             },
             "IdentityProvider": {"token": ""},
-            "GatewayClient": {"url": gateway_url},
         }
+        if gateway_url:
+            config["GatewayClient"] = {"url": gateway_url}
+        else:
+            config["ZMQChannelsWebsocketConnection"] = {"limit_rate": False}
         file = Path(folder) / "jupyter_server_config.json"
         file.touch(mode=0o600)
         file.write_text(json.dumps(config))

@@ -23,7 +23,7 @@ import aiodocker
 import pyhelm3  # type: ignore[import-untyped]
 
 from ci import clusters, docker_engine
-from ci.bench import docker, kwok_node, plot, results, schedule
+from ci.bench import docker, kwok_node, load, plot, results, schedule
 from ci.bench.api import connected
 from ci.bench.baselines import BarePods
 from ci.bench.client import FAILURES
@@ -85,7 +85,7 @@ def _possible(names: Collection[str]) -> Collection[str]:
     if unknown := set(names) - set(schedule.NAMES):
         known = ", ".join(schedule.NAMES)
         raise UserError(f"no measurement is called {', '.join(sorted(unknown))}; use: {known}")
-    if set(names) == {schedule.DOCKER}:
+    if names and set(names) <= {schedule.DOCKER, schedule.LOAD}:
         return names
     if clusters.choose() == "current":
         raise UserError(
@@ -134,6 +134,12 @@ def _bench_docker(engine: DockerEngine) -> None:
     _report("docker", samples, results.docker_rows(samples), about)
 
 
+def _bench_load() -> None:
+    with _load_logged("processes of this machine") as about:
+        samples = asyncio.run(load.measure())
+    _report("load", samples, results.load_rows(samples), about)
+
+
 def bench(names: Collection[str]) -> None:
     """Measure both sides on the chosen cluster and on the Docker engine, and leave nothing there."""
     names = _possible(names)
@@ -146,8 +152,10 @@ def bench(names: Collection[str]) -> None:
             raise UserError("another bench is running; wait until it has ended") from error
         # First, so that a missing engine is known before the 15 minutes on the cluster.
         engine = docker_engine.ensure() if schedule.DOCKER in names else None
-        if on_cluster := set(names) - {schedule.DOCKER}:
+        if on_cluster := set(names) - {schedule.DOCKER, schedule.LOAD}:
             _bench_cluster(on_cluster)
+        if schedule.LOAD in names:
+            _bench_load()
         if engine is not None:
             _bench_docker(engine)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf, isinf
@@ -76,6 +76,13 @@ class _Measured:
 
     def of(self, name: str, who: str, scale: float = 1) -> float:
         return median(self._samples[name][who]) * scale
+
+    def known(self, name: str) -> Collection[str]:
+        return self._samples[name]
+
+    def percentile(self, name: str, who: str, percent: int) -> float:
+        ordered = sorted(self._samples[name][who])
+        return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)]
 
     def both(self, name: str, scale: float = 1) -> tuple[float, float]:
         return self.of(name, "ours", scale), self.of(name, "peer", scale)
@@ -271,6 +278,60 @@ _DOCKER_ROWS: _Rows = {
     "refusal_missing": _refusals,
     "memory": _usage,
 }
+
+
+def load_rows(samples: Samples) -> list[Row]:
+    """Make the rows of the gateway under load."""
+    of = _Measured(samples)
+    return [
+        *_beside(of, "load_round_trip", "silent_clients", "50 clients that do not read", 3),
+        *_beside(of, "greedy_round_trip", "greedy_readers", "10 greedy readers", 3),
+        *_beside(of, "many_round_trip", "many_kernels", "1000 kernels, 300 websockets", 1.3)[:1],
+        *(
+            Row(
+                f"60 outputs of 1 MB, {protocol} protocol",
+                "s",
+                of.of(name, "ours"),
+                baseline=of.of(name, "local"),
+                baseline_is="a local Jupyter server",
+                target_of_baseline=1.25,
+            )
+            for name, protocol in (("bulk_v1", "v1"), ("bulk_older", "older"))
+        ),
+        Row(
+            "Gateway memory at most, 50 clients that do not read",
+            "MiB",
+            of.of("load_memory", "silent_clients", 2**-20),
+            target=256,
+        ),
+        Row(
+            "Gateway memory, 1000 kernels, 300 websockets",
+            "MiB",
+            of.of("load_memory", "many_kernels", 2**-20),
+        ),
+        Row(
+            "Gateway CPU, 1000 idle kernels, 300 websockets",
+            "% of a core",
+            of.of("many_cpu", "ours", 100),
+            target=5,
+        ),
+    ]
+
+
+def _beside(of: _Measured, name: str, who: str, words: str, target: float) -> list[Row]:
+    """Make the rows of a user's round trip beside others, against that in an idle gateway."""
+    baseline = "one_kernel" if "one_kernel" in of.known(name) else "idle"
+    return [
+        Row(
+            f"Round trip beside {words}, p{percent}",
+            "ms",
+            of.percentile(name, who, percent) * 1e3,
+            baseline=of.percentile(name, baseline, percent) * 1e3,
+            baseline_is="the idle gateway",
+            target_of_baseline=target,
+        )
+        for percent in (50, 99)
+    ]
 
 
 def rows(samples: Samples) -> list[Row]:

@@ -27,7 +27,9 @@ MEASUREMENTS: Mapping[str, Measurement] = {
 }
 # On the Docker engine, see ci.bench.docker: no cluster is needed for these.
 DOCKER = "docker"
-NAMES = (*MEASUREMENTS, DOCKER)
+# On this machine alone, see ci.bench.load.
+LOAD = "load"
+NAMES = (*MEASUREMENTS, DOCKER, LOAD)
 # From this host straight to pods and Services, which come and go meanwhile.
 LOCAL_ONLY = frozenset({"adoption", "rollout"})
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 from jupyter_client.provisioning import LocalProvisioner
 from tornado import web
 
+from ci.local_gateway_program import Launched
 from gateway_provisioners.errors import LaunchFailed
-from gateway_provisioners.handshake.payload import new_launch_key
-from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.provisioners.contract import GatewayContract
-
-LAUNCHER = Path(__file__).parents[3] / "launchers/python/scripts/launch_ipykernel.py"
 
 IMAGE_MISSING = LaunchFailed(
     "ImagePull", "Kernel 'x' did not start: its image acme/x:1 is nowhere."
@@ -41,40 +34,6 @@ class Lasting(GatewayContract, LocalProvisioner):
     """A later gateway could find its kernels."""
 
     outlives_process = True
-
-
-class Launched(GatewayContract, LocalProvisioner):
-    """Starts kernels with the launcher, as in a pod, and so with a mailbox; each restart gets other ports."""
-
-    outlives_process = True
-    mailbox_port = None
-    server: ResponseServer
-
-    async def pre_launch(self, **kwargs):
-        kwargs["cmd"] = [sys.executable, LAUNCHER, "--kernel-id", self.kernel_id]
-        return kwargs
-
-    async def launch_kernel(self, cmd, **kwargs):
-        key = new_launch_key()
-        address = {"RESPONSE_ADDRESS": self.server.response_address, "KERNEL_LAUNCH_KEY": key}
-        with self.server.expect(self.kernel_id, key) as expectation:
-            environment = {**os.environ, **kwargs["env"], **address}
-            self.process = await asyncio.to_thread(subprocess.Popen, cmd, env=environment)
-            self.pid = self.process.pid
-            arrival = await expectation.next_arrival()
-        return self.connect_to(arrival.connection_info)
-
-    def connect_to(self, connection):
-        """Use the connection info that the launcher reported."""
-        self.connection = connection
-        self.mailbox_port = connection.mailbox_port
-        self.connection_info = connection.to_jupyter()
-        return self.connection_info
-
-    def adopt_from(self, other):
-        """Take over a kernel that another provisioner started."""
-        self.kernel_id, self.process, self.pid = other.kernel_id, other.process, other.pid
-        self.connect_to(other.connection)
 
 
 class LaunchedSlowly(Launched):

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from api.gateway_process import MOST_MEBIBYTES, gateway_process
 from ci.gateway_client import Channels
+from ci.local_gateway import MOST_MEBIBYTES, gateway_process
 from timeouts import within_timeout
 
 V1 = "v1.kernel.websocket.jupyter.org"

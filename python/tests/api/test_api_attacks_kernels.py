@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from api.gateway_process import MOST_MEBIBYTES, gateway_process
 from api.test_api_attacks_clients import connect, figures, texts
+from ci.local_gateway import MOST_MEBIBYTES, gateway_process
 from timeouts import eventually
 
 BOTH = pytest.mark.parametrize("kernel", ["launched", "local"])

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest_asyncio
 
-from api.gateway_process import MOST_MEBIBYTES, gateway_process
+from ci.local_gateway import MOST_MEBIBYTES, gateway_process
 
 
 @pytest_asyncio.fixture

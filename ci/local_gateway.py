@@ -7,13 +7,15 @@ import contextlib
 import os
 import socket
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.gateway_client import Gateway
-from timeouts import within_timeout
+from ci.commands import CommandError
+from ci.gateway_client import TIMEOUT_SECONDS, Gateway
+from ci.paths import ROOT
 
-TOKEN = "a-token-of-the-process"
+TOKEN = "a-token-of-the-process"  # noqa: S105 - of no other gateway
 # With default settings, whatever clients and kernels do.
 MOST_MEBIBYTES = 256
 # A gateway that fails must not take the machine.
@@ -31,24 +33,25 @@ class GatewayProcess:
     log_file: Path
 
     @property
-    def address(self):
+    def address(self) -> tuple[str, int]:
         host, port = self.url.removeprefix("http://").split(":")
         return host, int(port)
 
-    def log(self):
+    def log(self) -> str:
+        """Return what it has logged."""
         return self.log_file.read_text()
 
-    def mebibytes(self, field="VmRSS"):
+    def mebibytes(self, field: str = "VmRSS") -> int:
         """Return its resident memory; VmHWM is the most that it was."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split(f"{field}:")[1].split()[0]) // 1024
 
-    def peak(self):
+    def peak(self) -> int:
         """Return the most memory that it had, in MiB."""
         return self.mebibytes("VmHWM")
 
 
-def _free_ports(count):
+def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [
             stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
@@ -56,7 +59,7 @@ def _free_ports(count):
         return [sock.getsockname()[1] for sock in sockets]
 
 
-async def _guard(gateway):
+async def _guard(gateway: GatewayProcess) -> None:
     while gateway.process.returncode is None:
         if gateway.mebibytes() > _KILLED_AT_MEBIBYTES:
             gateway.process.kill()
@@ -64,22 +67,22 @@ async def _guard(gateway):
 
 
 @contextlib.asynccontextmanager
-async def gateway_process(tmp_path, **settings):
+async def gateway_process(folder: Path, **settings: str) -> AsyncIterator[GatewayProcess]:
     """Run a gateway with these GP_* and KG_* variables."""
     port, health_port = _free_ports(2)
     folders = {}
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
-        (tmp_path / f"process-{name}").mkdir()
-        folders[name] = str(tmp_path / f"process-{name}")
-    log_file = tmp_path / "gateway.log"
-    paths = os.pathsep.join(map(str, (Path(__file__).parents[1], Path(__file__).parents[3])))
+        (folder / f"process-{name}").mkdir()
+        folders[name] = str(folder / f"process-{name}")
+    log_file = folder / "gateway.log"
     with log_file.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "api.gateway_program", str(port), str(health_port)),
+            *(sys.executable, "-m", "ci.local_gateway_program", str(port), str(health_port)),
+            Path(folders["JUPYTER_DATA_DIR"]) / "kernels",
             env={
                 **os.environ,
                 **folders,
-                "PYTHONPATH": paths,
+                "PYTHONPATH": str(ROOT),
                 "KG_AUTH_TOKEN": TOKEN,
                 "KG_DEFAULT_KERNEL_NAME": "launched",
                 **settings,
@@ -88,9 +91,10 @@ async def gateway_process(tmp_path, **settings):
             stderr=log,
         )
     try:
-        assert process.stdout is not None
-        line = await within_timeout(process.stdout.readline())
-        assert line == b"serving\n", log_file.read_text()
+        assert process.stdout is not None  # noqa: S101
+        line = await asyncio.wait_for(process.stdout.readline(), TIMEOUT_SECONDS)
+        if line != b"serving\n":
+            raise CommandError(f"the gateway does not serve:\n{log_file.read_text()}")
         url = f"http://127.0.0.1:{port}"
         async with Gateway(url, TOKEN) as client:
             running = GatewayProcess(
@@ -102,4 +106,4 @@ async def gateway_process(tmp_path, **settings):
     finally:
         if process.returncode is None:
             process.terminate()
-        await within_timeout(process.wait())
+        await asyncio.wait_for(process.wait(), TIMEOUT_SECONDS)

@@ -1,0 +1,220 @@
+"""A gateway under load: clients that do not read, bulk output, many kernels, greedy readers.
+
+The gateway is a process of its own on this machine, and so are its kernels, which the real launcher starts:
+no cluster is needed. Kernels take the same cores as the gateway here. So the round trip beside clients that
+do not read is measured when their kernels have said what they say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import aiohttp
+
+from ci.bench import fake_kernels
+from ci.bench.measure import Samples, no_samples
+from ci.gateway_access import jupyter_server
+from ci.gateway_client import Channels, Gateway
+from ci.local_gateway import GatewayProcess, gateway_process
+from ci.progress import step
+
+V1 = "v1.kernel.websocket.jupyter.org"
+OLDER = "older"
+SILENT_CLIENTS = 50
+MEGABYTES_EACH = 100
+BULK_MESSAGES = 60
+BULK_ROUNDS = 3
+KERNELS, WEBSOCKETS = 1000, 300
+GREEDY_READERS = 10
+ROUND_TRIPS = 200
+IDLE_SECONDS = 10.0
+SETTLE_SECONDS = 5.0
+
+_BULK = """
+from IPython.display import publish_display_data
+for n in range({count}): publish_display_data({{"text/plain": "x" * 1_000_000}})
+"""
+_ENDLESS = """
+from IPython.display import publish_display_data
+while True: publish_display_data({"text/plain": "x" * 100_000})
+"""
+
+
+async def measure() -> Samples:
+    """Take all measurements."""
+    samples = no_samples()
+    for title, take in (
+        (f"{SILENT_CLIENTS} clients that do not read", _silent_clients),
+        ("Bulk output", _bulk),
+        (f"{KERNELS} kernels, {WEBSOCKETS} websockets", _many_kernels),
+        (f"{GREEDY_READERS} greedy readers", _greedy_readers),
+    ):
+        with step(title):
+            await take(samples)
+    return samples
+
+
+@contextlib.asynccontextmanager
+async def _gateway(**settings: str) -> AsyncIterator[GatewayProcess]:
+    with TemporaryDirectory() as folder:
+        async with gateway_process(Path(folder), **settings) as gateway:
+            yield gateway
+
+
+async def _round_trips(channels: Channels, count: int = ROUND_TRIPS) -> list[float]:
+    return [(await channels.execute("1+1")).seconds for _ in range(count)]
+
+
+async def _ask(websocket: aiohttp.ClientWebSocketResponse[bool], code: str) -> None:
+    await Channels(websocket).send("shell", "execute_request", {"code": code, "silent": False})
+
+
+@contextlib.asynccontextmanager
+async def _websockets(
+    gateway: Gateway, url: str, count: int, kernel: Callable[[int], Awaitable[str]]
+) -> AsyncIterator[list[aiohttp.ClientWebSocketResponse[bool]]]:
+    async with contextlib.AsyncExitStack() as stack:
+        opened = []
+        for number in range(count):
+            path = f"{url}/api/kernels/{await kernel(number)}/channels?session_id=s{number}"
+            connecting = gateway._session.ws_connect(path, max_msg_size=0)
+            opened.append(await stack.enter_async_context(connecting))
+        yield opened
+
+
+async def _silent_clients(samples: Samples) -> None:
+    async with _gateway() as gateway, gateway.client.kernel("launched") as other:
+
+        async def new_kernel(_number: int) -> str:
+            return await gateway.client.start("launched")
+
+        await _round_trips(other, 20)
+        samples["load_round_trip"]["idle"] += await _round_trips(other)
+        async with _websockets(gateway.client, gateway.url, SILENT_CLIENTS, new_kernel) as clients:
+            for client in clients:
+                client._response.connection.transport.pause_reading()  # type: ignore[union-attr]
+                await _ask(client, _BULK.format(count=MEGABYTES_EACH))
+            states = {"busy"}
+            while "busy" in states:
+                await asyncio.sleep(1)
+                kernels = await gateway.client.kernels()
+                states = {each["execution_state"] for each in kernels.values()}
+            samples["load_round_trip"]["silent_clients"] += await _round_trips(other)
+        samples["load_memory"]["silent_clients"] += [gateway.peak() * 2**20]
+
+
+async def _bulk(samples: Samples) -> None:
+    with jupyter_server() as url:
+        async with _gateway() as gateway, Gateway(url, "") as server:
+            ours = await gateway.client.start("launched")
+            theirs = await server.start("python3")
+            sides = (("ours", gateway.client, ours), ("local", server, theirs))
+            for _ in range(BULK_ROUNDS):
+                for who, client, kernel_id in sides:
+                    for name, protocol in (("bulk_v1", V1), ("bulk_older", OLDER)):
+                        samples[name][who] += [await _bulk_seconds(client, kernel_id, protocol)]
+            await server.delete(theirs)
+
+
+async def _bulk_seconds(client: Gateway, kernel_id: str, protocol: str) -> float:
+    """Return the seconds until a client has all messages of a cell."""
+    url = f"{client.url}/api/kernels/{kernel_id}/channels"
+    protocols = [V1] if protocol == V1 else []
+    async with client._session.ws_connect(url, protocols=protocols, max_msg_size=0) as websocket:
+        message_id = secrets.token_hex(8)
+        request = _request(message_id, _BULK.format(count=BULK_MESSAGES))
+        begin = time.perf_counter()
+        if protocol == V1:
+            await websocket.send_bytes(_as_v1(request))
+        else:
+            await websocket.send_json({**request, "channel": "shell", "buffers": []})
+        count = 0
+        while count < BULK_MESSAGES:
+            message = await websocket.receive()
+            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                raise ConnectionError(f"the websocket was closed: {message}")
+            count += len(message.data) > 1_000_000
+        return time.perf_counter() - begin
+
+
+def _request(message_id: str, code: str) -> dict[str, Any]:
+    header = {"msg_id": message_id, "msg_type": "execute_request", "session": "bench"}
+    header |= {"username": "", "version": "5.3"}
+    content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
+    return {"header": header, "parent_header": {}, "metadata": {}, "content": content}
+
+
+def _as_v1(message: dict[str, Any]) -> bytes:
+    parts = [b"shell", *(json.dumps(message[name]).encode() for name in message)]
+    offsets = [8 * (len(parts) + 2)]
+    for part in parts:
+        offsets.append(offsets[-1] + len(part))
+    numbers = [len(offsets), *offsets]
+    return b"".join([*(number.to_bytes(8, "little") for number in numbers), *parts])
+
+
+async def _many_kernels(samples: Samples) -> None:
+    async with fake_kernels.running("127.0.0.1", KERNELS) as infos:
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "infos.json")
+            file.write_text(json.dumps([info.to_json() for info in infos]))  # noqa: ASYNC240
+            async with _gateway(FAKE_KERNELS=str(file)) as gateway:
+                await _beside_many_kernels(samples, gateway)
+
+
+async def _beside_many_kernels(samples: Samples, gateway: GatewayProcess) -> None:
+    async with gateway.client.kernel("launched") as one:
+        await _round_trips(one, 20)
+        samples["many_round_trip"]["one_kernel"] += await _round_trips(one)
+        ids = [await gateway.client.start("fake") for _ in range(KERNELS)]
+
+        async def existing(number: int) -> str:
+            return ids[number]
+
+        async with _websockets(gateway.client, gateway.url, WEBSOCKETS, existing) as clients:
+            reading = [asyncio.create_task(_read(client)) for client in clients]
+            await asyncio.sleep(SETTLE_SECONDS)
+            before = _cpu_seconds(gateway.process.pid)
+            await asyncio.sleep(IDLE_SECONDS)
+            used = _cpu_seconds(gateway.process.pid) - before
+            samples["many_cpu"]["ours"] += [used / IDLE_SECONDS]
+            samples["many_round_trip"]["many_kernels"] += await _round_trips(one)
+            samples["load_memory"]["many_kernels"] += [gateway.mebibytes() * 2**20]
+            for task in reading:
+                task.cancel()
+
+
+async def _read(client: aiohttp.ClientWebSocketResponse[bool]) -> None:
+    async for _ in client:
+        pass
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def _greedy_readers(samples: Samples) -> None:
+    async with _gateway() as gateway, gateway.client.kernel("launched") as other:
+
+        async def new_kernel(_number: int) -> str:
+            return await gateway.client.start("launched")
+
+        await _round_trips(other, 20)
+        samples["greedy_round_trip"]["idle"] += await _round_trips(other)
+        async with _websockets(gateway.client, gateway.url, GREEDY_READERS, new_kernel) as clients:
+            for client in clients:
+                await _ask(client, _ENDLESS)
+            reading = [asyncio.create_task(_read(client)) for client in clients]
+            samples["greedy_round_trip"]["greedy_readers"] += await _round_trips(other)
+            for task in reading:
+                task.cancel()

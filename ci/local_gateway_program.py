@@ -1,0 +1,159 @@
+"""A gateway without an engine: its kernels are processes of this machine.
+
+Run as ``python -m ci.local_gateway_program PORT HEALTH_PORT FOLDER``; prints a line once it serves. FOLDER is
+where Jupyter looks for kernelspecs. These are served: `launched` is started by the real launcher, with a
+mailbox; `local` is a plain local kernel; `fake` is one of the kernels whose connection infos are in the file
+of the variable FAKE_KERNELS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from jupyter_client import localinterfaces
+from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+
+from ci.paths import ROOT
+from gateway_provisioners.gateway.app import GatewayApp
+from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
+from gateway_provisioners.handshake.response_server import ResponseServer
+from gateway_provisioners.model.connection_info import ConnectionInfo
+from gateway_provisioners.provisioners.contract import GatewayContract
+
+LAUNCHER = ROOT / "launchers/python/scripts/launch_ipykernel.py"
+
+
+class Launched(GatewayContract, LocalProvisioner):  # type: ignore[metaclass]
+    """Starts kernels with the launcher, as in a pod, and so with a mailbox; each restart gets other ports."""
+
+    outlives_process = True
+    mailbox_port: int | None = None
+    server: ResponseServer
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        kwargs["cmd"] = [sys.executable, LAUNCHER, "--kernel-id", self.kernel_id]
+        return kwargs
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        key = new_launch_key()
+        address = {"RESPONSE_ADDRESS": self.server.response_address, "KERNEL_LAUNCH_KEY": key}
+        with self.server.expect(self.kernel_id, key) as expectation:
+            environment = {**os.environ, **kwargs["env"], **address}
+            self.process = await asyncio.to_thread(subprocess.Popen, cmd, env=environment)
+            self.pid = self.process.pid
+            arrival = await expectation.next_arrival()
+        return self.connect_to(arrival.connection_info)
+
+    def connect_to(self, connection: ConnectionInfo) -> Any:
+        """Use the connection info that the launcher reported."""
+        self.connection = connection
+        self.mailbox_port = connection.mailbox_port
+        self.connection_info = connection.to_jupyter()
+        return self.connection_info
+
+    def adopt_from(self, other: Launched) -> None:
+        """Take over a kernel that another provisioner started."""
+        self.kernel_id, self.process, self.pid = other.kernel_id, other.process, other.pid
+        self.connect_to(other.connection)
+
+
+class Fake(GatewayContract, LocalProvisioner):  # type: ignore[metaclass]
+    """Connects to a fake kernel (ci.bench.fake_kernels), which is a socket of another process."""
+
+    infos: list[ConnectionInfo]
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        return {**kwargs, "cmd": ["sleep", "infinity"]}
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:  # noqa: ARG002
+        self.connection_info = self.infos.pop().to_jupyter()
+        self.ends = asyncio.Event()
+        return self.connection_info
+
+    @property
+    def has_process(self) -> bool:
+        return True
+
+    async def poll(self) -> int | None:
+        return 0 if self.ends.is_set() else None
+
+    async def wait(self) -> int | None:
+        return 0
+
+    async def kill(self, restart: bool = False) -> None:  # noqa: ARG002
+        self.ends.set()
+
+    async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002
+        self.ends.set()
+
+    async def send_signal(self, signum: int) -> None:
+        """Ignore it."""
+
+    async def cleanup(self, restart: bool = False) -> None:
+        """Leave nothing."""
+
+
+_PROVISIONERS: dict[str, type] = {"launched": Launched, "fake": Fake}
+
+
+def _add_kernelspecs(folder: Path) -> None:
+    known = KernelProvisionerFactory.instance().provisioners
+    for name in ("local", *_PROVISIONERS):
+        provisioner = name if name in _PROVISIONERS else "local-provisioner"
+        (folder / name).mkdir(parents=True)
+        spec = {
+            "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            "display_name": name,
+            "language": "python",
+            "metadata": {"kernel_provisioner": {"provisioner_name": provisioner}},
+        }
+        (folder / name / "kernel.json").write_text(json.dumps(spec))
+    for name, provisioner_class in _PROVISIONERS.items():
+        value = f"ci.local_gateway_program:{provisioner_class.__name__}"
+        known[name] = EntryPoint(name, value, KernelProvisionerFactory.GROUP_NAME)
+
+
+async def _serve(port: int, health_port: int) -> None:
+    # A loopback address that only this process uses: a port of 127.0.0.1 that jupyter_client found free may
+    # be taken when the kernel binds it.
+    address = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+    localinterfaces.is_local_ip(address)
+    localinterfaces.local_ips().append(address)
+    Launched.server = ResponseServer("127.0.0.1", 0, 0, GatewayKey.generate())
+    await Launched.server.start()
+    if fake_kernels := os.environ.get("FAKE_KERNELS"):
+        infos = json.loads(Path(fake_kernels).read_text())  # noqa: ASYNC240 - before it serves
+        Fake.infos = [ConnectionInfo.from_json(info) for info in infos]
+    app = GatewayApp(ip="127.0.0.1", port=port, health_port=health_port, port_retries=0)
+    app.initialize([])
+    app.prepare_process()
+    app.shutdown_kernels_on_exit = True
+    app.config.KernelManager.ip = address
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, app.request_stop)
+    serving = asyncio.create_task(app.serve())
+    serves = asyncio.create_task(app.serving.wait())
+    await asyncio.wait({serving, serves}, return_when=asyncio.FIRST_COMPLETED)
+    sys.stdout.write("serving\n")
+    sys.stdout.flush()
+    await serving
+
+
+def main(port: str, health_port: str, folder: str) -> None:
+    """Serve until SIGTERM."""
+    _add_kernelspecs(Path(folder))
+    asyncio.run(_serve(int(port), int(health_port)))
+
+
+if __name__ == "__main__":
+    # Not this copy of the module, but the one that the entry points name.
+    importlib.import_module("ci.local_gateway_program").main(*sys.argv[1:])
