@@ -16,7 +16,7 @@ test: env ## run the tests of every change, on a cluster that is made unless one
 	@ci/test.sh
 test-all: env ## run every test, those before a release as well
 	@ci/test.sh all
-soak: env ## break a cluster a hundred times in a row and check its kernels: CLUSTER=local
+soak: env ## an hour of random clients, then a hundred faults of a cluster: CLUSTER=local
 	@ci/test.sh soak
 lint: env ## run every check that needs no cluster
 	@ci/verify/all.sh

@@ -3,7 +3,8 @@
 #   ci/test.sh             the tests of every change: the local cluster's program, then pytest on all suites
 #   ci/test.sh fast        those that need no cluster, no engine and no image, without the slow ones
 #   ci/test.sh all         the tests of every change and those of a release
-#   ci/test.sh soak        a hundred faults on a cluster; GP_FAULTS_SEED repeats them
+#   ci/test.sh soak        an hour of random clients, then a hundred faults on a cluster; GP_SOAK_SEED and
+#                          GP_FAULTS_SEED repeat them
 #   ci/test.sh ARGUMENT... pytest once with these arguments, with a cluster and images
 # Each run of pytest ends with its slowest tests, the minutes of each suite and, as the last line, its result.
 set -euo pipefail
@@ -46,6 +47,7 @@ suites() {
 }
 
 soak() {
+  GP_SOAK_SECONDS=${GP_SOAK_SECONDS:-3600} run tests/api/test_api_soak.py --timeout=0 --log-cli-level=WARNING
   export GP_FAULTS=100 GP_FAULTS_SEED=${GP_FAULTS_SEED:-$(date +%s)}
   run tests/cluster/alone/test_faults.py -k many --timeout=0 --log-cli-level=WARNING
 }

@@ -1,4 +1,4 @@
-"""What clients can do to the gateway of others: their memory is bounded, and they are told."""
+"""Attacks of clients: the gateway's memory is bounded, and they get an answer in words."""
 
 import asyncio
 import json
@@ -40,6 +40,10 @@ class Client:
     async def ask(self, code):
         content = {"code": code, "silent": False, "store_history": False}
         return await self.channels.send("shell", "execute_request", content)
+
+    async def close(self):
+        self.read_on()
+        await self._websocket.close()
 
     def stop_reading(self):
         self._transport.pause_reading()

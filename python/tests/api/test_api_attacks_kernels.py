@@ -1,4 +1,4 @@
-"""What a kernel, or its launcher, can do to the gateway of others: memory is bounded, and it is logged."""
+"""Attacks of kernels and launchers: the gateway's memory is bounded, and the log is short."""
 
 import asyncio
 import json

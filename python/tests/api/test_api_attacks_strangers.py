@@ -1,4 +1,4 @@
-"""What strangers can do to the gateway without the token: its memory is bounded, and users are served."""
+"""Attacks of strangers without the token: memory is bounded, and users are served."""
 
 import asyncio
 import contextlib

@@ -48,7 +48,7 @@ class _Message:
 
 @dataclass
 class _Loss:
-    """What a client has lost of one cell."""
+    """The messages of one cell that a client has lost."""
 
     number: int  # of the last message
     messages: int = 0

@@ -396,7 +396,7 @@ class _Pump:
 
 
 class _Allowance:
-    """How much of what a kernel sent 0MQ may hold before the application has taken it.
+    """A limit of what 0MQ may hold before the application has taken it.
 
     Args:
         cut: called when even the largest message is smaller than what has come.

@@ -78,7 +78,7 @@ class Budget:
 
 
 class Share:
-    """What one holder has of a budget; made by `Budget.share`.
+    """The bytes that one holder has of a budget; made by `Budget.share`.
 
     Attributes:
         held: its bytes.

@@ -363,7 +363,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     @cached_property
     def _most_unread(self) -> int:
-        """What may wait for the client of a kernel without a mailbox: one large message, and more."""
+        """The most that waits for the client of a kernel without a mailbox: one large message, and more."""
         kept = getattr(self.multi_kernel_manager, "offline_buffer_bytes", 0)
         return int(self._limits.messages.from_kernel + max(kept, self._limits.client_buffer_bytes))
 

@@ -1,4 +1,4 @@
-"""What waits to be written to a client's websocket, in order and bounded."""
+"""Messages that wait to be written to a client's websocket, in order and bounded."""
 
 from __future__ import annotations
 

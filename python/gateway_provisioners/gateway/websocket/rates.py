@@ -47,7 +47,7 @@ class OutputRate:
 
 
 class _Bucket:
-    """What has come and has not drained yet, at a rate."""
+    """An amount that drains at a rate."""
 
     def __init__(self, rate: float, now: float) -> None:
         self.level = 0.0

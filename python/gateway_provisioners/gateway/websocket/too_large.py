@@ -1,4 +1,4 @@
-"""What is known of a client's message that was too large to be read."""
+"""The request in a client's message that was too large to be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a kernel's output its mailbox keeps (launchers/protocol/SPEC.md)."""
+"""The size of a kernel's mailbox (launchers/protocol/SPEC.md)."""
 
 from __future__ import annotations
 
