@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +30,7 @@ from ci.progress import step
 V1 = "v1.kernel.websocket.jupyter.org"
 OLDER = "older"
 SILENT_CLIENTS = 50
+MEGABYTES_TO_BE_STUCK = 4
 MEGABYTES_EACH = 100
 BULK_MESSAGES = 60
 BULK_ROUNDS = 3
@@ -86,9 +87,15 @@ async def _websockets(
         opened = []
         for number in range(count):
             path = f"{url}/api/kernels/{await kernel(number)}/channels?session_id=s{number}"
-            connecting = gateway._session.ws_connect(path, max_msg_size=0)
-            opened.append(await stack.enter_async_context(connecting))
+            opened.append(await gateway._session.ws_connect(path, max_msg_size=0))
+            # Not an orderly close: that would wait for clients that do not read.
+            stack.callback(_transport(opened[-1]).abort)
         yield opened
+
+
+def _transport(websocket: aiohttp.ClientWebSocketResponse[bool]) -> asyncio.Transport:
+    transport: asyncio.Transport = websocket._response.connection.transport  # type: ignore
+    return transport
 
 
 async def _silent_clients(samples: Samples) -> None:
@@ -101,15 +108,27 @@ async def _silent_clients(samples: Samples) -> None:
         samples["load_round_trip"]["idle"] += await _round_trips(other)
         async with _websockets(gateway.client, gateway.url, SILENT_CLIENTS, new_kernel) as clients:
             for client in clients:
-                client._response.connection.transport.pause_reading()  # type: ignore[union-attr]
-                await _ask(client, _BULK.format(count=MEGABYTES_EACH))
-            states = {"busy"}
-            while "busy" in states:
-                await asyncio.sleep(1)
-                kernels = await gateway.client.kernels()
-                states = {each["execution_state"] for each in kernels.values()}
+                _transport(client).pause_reading()
+            # All of them are stuck before the first is sent away.
+            await _say(gateway, clients, MEGABYTES_TO_BE_STUCK)
             samples["load_round_trip"]["silent_clients"] += await _round_trips(other)
+            await _say(gateway, clients, MEGABYTES_EACH)
         samples["load_memory"]["silent_clients"] += [gateway.peak() * 2**20]
+
+
+async def _say(
+    gateway: GatewayProcess,
+    clients: Sequence[aiohttp.ClientWebSocketResponse[bool]],
+    megabytes: int,
+) -> None:
+    """Have all kernels say so much, and wait until they have."""
+    for client in clients:
+        await _ask(client, _BULK.format(count=megabytes))
+    states = {"busy"}
+    while "busy" in states:
+        await asyncio.sleep(1)
+        kernels = await gateway.client.kernels()
+        states = {each["execution_state"] for each in kernels.values()}
 
 
 async def _bulk(samples: Samples) -> None:

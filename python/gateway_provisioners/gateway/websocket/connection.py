@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
@@ -20,16 +20,11 @@ from gateway_provisioners.aio import within
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket import serialization
-from gateway_provisioners.gateway.websocket.client_limits import ClientLimit, client_limit
+from gateway_provisioners.gateway.websocket.client_limits import client_limit
+from gateway_provisioners.gateway.websocket.client_writer import ClientWriter
 from gateway_provisioners.gateway.websocket.losses import Losses, megabytes
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxChannel, MailboxConnection
-from gateway_provisioners.gateway.websocket.messages import (
-    error_reply,
-    is_output,
-    is_signed,
-    message_parts,
-    packed,
-)
+from gateway_provisioners.gateway.websocket.messages import is_output, message_parts
 from gateway_provisioners.gateway.websocket.outbox import Outbox, fragment_writer
 from gateway_provisioners.gateway.websocket.rates import OutputRate
 from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
@@ -81,11 +76,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self._following = False
         self._is_restored = False
         self._outbox: Outbox | None = None
+        self._writer: ClientWriter | None = None
         self._left = asyncio.Event()  # bytes have left for the kernel
         self._losses = Losses()
-        self._rate = OutputRate(self.output_bytes_per_second, self.output_messages_per_second)
-        self._rated_cell = ""
-        self._complained = False
         self._last_request: Mapping[str, Any] = {}
         self._misses_idle = False
         self._last_replied: Mapping[str, Any] = {}
@@ -94,10 +87,6 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     def _limits(self) -> Limits:
         # Stock kernel managers lack the attribute.
         return getattr(self.multi_kernel_manager, "limits", None) or Limits(parent=self)
-
-    @cached_property
-    def _client_limit(self) -> ClientLimit:
-        return client_limit(self.websocket_handler.request.headers, self.subprotocol)
 
     async def prepare(self) -> None:
         """Wait for the kernel's first answer, before the websocket is opened."""
@@ -129,6 +118,19 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self._outbox = Outbox(fragment_writer(self.websocket_handler), self._limits)
         self._outbox.on_room = self._has_room_again
         self._outbox.on_stalled = self.send_away
+        hides_tracebacks = not self.multi_kernel_manager.allow_tracebacks
+        self._writer = ClientWriter(
+            self.kernel_id,
+            self.session,
+            self._outbox,
+            v1=self._is_v1,
+            max_bytes=self._limits.messages.from_kernel,
+            client_limit=client_limit(self.websocket_handler.request.headers, self.subprotocol),
+            rate=OutputRate(self.output_bytes_per_second, self.output_messages_per_second),
+            traceback_words=self.kernel_manager.traceback_replacement_message
+            if hides_tracebacks
+            else "",
+        )
         kept = self._kept_for_client()
         losses = getattr(kept["buffer"], "losses", None) if kept is not None else None
         self._is_restored = (
@@ -145,6 +147,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     def create_stream(self) -> None:
         """Connect to the kernel: to its mailbox if it has one, else to its channels."""
         self.session.key = self.kernel_manager.session.key
+        if self._writer is not None:
+            self._writer.verifies = self.kernel_manager.curve_publickey is None
         port = self._mailbox_port
         if port is None:
             self._mailbox = None
@@ -266,13 +270,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             f"Ask its administrator to raise gateway.maxMessageBytes.toKernel."
         )
         self.log.warning("Kernel %s: %s", self.kernel_id, reason)
-        self.write_stderr(reason, header)
-        kind = str(header.get("msg_type", ""))[:64]
-        if kind.endswith("_request"):
-            reply = kind.removesuffix("request") + "reply"
-            self._write(channel, error_reply(self.session, reply, reason, header))
-            idle = {"execution_state": "idle"}
-            self._write("iopub", packed(self.session, "status", idle, header))
+        if self._writer is not None:
+            self._writer.answer_with_error(channel, header, reason)
 
     @property
     def _is_v1(self) -> bool:
@@ -328,8 +327,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Part]) -> None:
         """Pass a message of the kernel's own channels on; output that cannot wait is dropped."""
         channel = stream if isinstance(stream, str) else stream.channel
-        outbox = self._outbox
-        if outbox is None:
+        outbox, writer = self._outbox, self._writer
+        if outbox is None or writer is None:
             return
         size = sum(map(len, outgoing_msg))
         most = self._most_unread
@@ -337,7 +336,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             try:
                 parts = message_parts(outgoing_msg)
             except ProtocolError as error:
-                self._complain(error)
+                writer.complain(error)
                 return
             if channel == "iopub" and is_output(parts):
                 self._losses.add(parts[1], size)
@@ -347,7 +346,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
                 return
         elif self._losses:
             self._report_losses()
-        self._forward(channel, outgoing_msg)
+        writer.forward(channel, outgoing_msg)
         if channel == "iopub":
             self._misses_idle = False
         elif channel == "shell":
@@ -358,8 +357,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def _write_idle(self) -> None:
         """End the last cell: its status was lost with the connection that was cut."""
-        idle = {"execution_state": "idle"}
-        self._write("iopub", packed(self.session, "status", idle, self._last_replied))
+        if self._writer is not None:
+            self._writer.write_status("idle", self._last_replied)
 
     @cached_property
     def _most_unread(self) -> int:
@@ -372,122 +371,23 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def _deliver(self, channel: MailboxChannel, frames: list[Part], number: int) -> bool:
         """Pass a message of the mailbox on; return whether its memory is accounted for."""
-        mailbox = self._mailbox
-        if mailbox is None:
+        mailbox, writer = self._mailbox, self._writer
+        if mailbox is None or writer is None:
             return True
         written = partial(mailbox.delivered, number)
-        return self._forward(channel.channel, frames, written, kept=mailbox.catching_up)
-
-    def _forward(
-        self,
-        channel: str,
-        frames: list[Part],
-        on_written: Callable[[], object] | None = None,
-        *,
-        kept: bool = False,
-    ) -> bool:
-        try:
-            parts = self._checked(channel, frames)
-            if parts is not None and not (channel == "iopub" and self._is_too_much(parts, kept)):
-                return self._write(channel, parts, on_written)
-        except ProtocolError as error:
-            self._complain(error)
-        if self._outbox is not None:
-            self._outbox.write((), binary=False, on_written=on_written)
-        return True
-
-    def _checked(self, channel: str, frames: list[Part]) -> Sequence[Part] | None:
-        """Return the parts of a message as the client may see them, or None if another took its place.
-
-        Raises:
-            ProtocolError: it is malformed, or not signed with the kernel's key.
-        """
-        parts = message_parts(frames)
-        # CurveZMQ authenticates what it encrypts.
-        encrypted = self.kernel_manager.curve_publickey is not None
-        size = sum(map(len, parts))
-        most, setting = self._limits.messages.from_kernel, "gateway.maxMessageBytes.fromKernel"
-        if size > most:
-            advice = (
-                f"this gateway takes at most {megabytes(most)}. Ask its administrator to raise "
-            )
-            advice += f"{setting}."
-            self._replace(channel, parts, advice)
-            return None
-        if not encrypted and not is_signed(self.session, frames):
-            raise ProtocolError("its signature is wrong")
-        if not self.multi_kernel_manager.allow_tracebacks and channel == "iopub":
-            parts = self._without_traceback(parts)
-        return parts
-
-    def _without_traceback(self, parts: Sequence[Part]) -> Sequence[Part]:
-        if parsed_header(parts[0]).get("msg_type") != "error":
-            return parts
-        words = self.kernel_manager.traceback_replacement_message
-        content = {"ename": "ExecutionError", "evalue": "Execution error", "traceback": [words]}
-        return [*parts[:3], self.session.pack(content)]
-
-    def _replace(self, channel: str, parts: Sequence[Part], advice: str) -> None:
-        """Write a sentence in place of a message that is too large."""
-        header, parent = parsed_header(parts[0]), parsed_header(parts[1])
-        kind = str(header.get("msg_type", ""))[:64]
-        reason = f"A message of {megabytes(sum(map(len, parts)))} is not shown: {advice}"
-        self.write_stderr(reason, parent)
-        if kind.endswith("_reply"):
-            self._write(channel, error_reply(self.session, kind, reason, parent))
-
-    def _is_too_much(self, parts: Sequence[Part], kept: bool) -> bool:
-        """Return whether an output exceeds the rate that the administrator allows."""
-        if not (self.output_bytes_per_second or self.output_messages_per_second):
-            return False
-        header = parsed_header(parts[0])
-        if not is_output(parts):
-            if header.get("msg_type") == "status" and b'"idle"' in bytes(parts[3][:1024]):
-                self._rate.reset()
-            return False
-        if kept or not self._rate.exceeded(sum(map(len, parts))):
-            return False
-        parent = parsed_header(parts[1])
-        cell = str(parent.get("msg_id", ""))
-        if cell != self._rated_cell:
-            self._rated_cell = cell
-            self.write_stderr(
-                "This cell's output exceeds the rate that this gateway allows, and is not shown in full. Ask "
-                "its administrator to raise gateway.outputRate, or print less.",
-                parent,
-            )
-        return True
-
-    def _write(
-        self, channel: str, parts: Sequence[Part], on_written: Callable[[], object] | None = None
-    ) -> bool:
-        """Write a message to the client; return whether its memory is accounted for.
-
-        Raises:
-            ProtocolError: the older protocol cannot carry it.
-        """
-        if self._outbox is None:
-            return True
-        if self._is_v1:
-            message, binary = serialization.to_v1(channel, parts), True
-        else:
-            message, binary = serialization.to_json(channel, parts)
-        most, whose = self._client_limit
-        if most and sum(map(len, message)) > most:
-            self._replace(channel, parts, f"{whose} takes at most {megabytes(most)} at once.")
-            message = []
-        return self._outbox.write(message, binary=binary, on_written=on_written)
+        return writer.forward(channel.channel, frames, written, kept=mailbox.catching_up)
 
     def write_stderr(self, error_message: str, parent_header: Mapping[str, Any]) -> None:
         """Write a sentence to the output of a cell."""
-        content = {"name": "stderr", "text": f"{error_message}\n"}
-        self._write("iopub", packed(self.session, "stream", content, parent_header))
+        if self._writer is not None:
+            self._writer.say(error_message, parent_header)
 
     def _send_status_message(self, status: str) -> None:
         iopub = self.channels.get("iopub")
         if iopub is not None and not iopub.closed():
             iopub.flush()  # what the kernel published before comes first
-        self._write("iopub", packed(self.session, "status", {"execution_state": status}, {}))
+        if self._writer is not None:
+            self._writer.write_status(status, {})
 
     def send_away(self) -> None:
         """Disconnect a client that does not read, so that what waits for it takes no memory."""
@@ -518,12 +418,6 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         connection = self.websocket_handler.ws_connection
         is_open = connection is not None and not connection.is_closing()
         return bool(is_open and self._outbox is not None and self._outbox.has_room())
-
-    def _complain(self, error: ProtocolError) -> None:
-        """Log the first message of the kernel that cannot be passed on."""
-        if not self._complained:
-            self._complained = True
-            self.log.warning("Kernel %s sent a malformed message: %s", self.kernel_id, error)
 
     def follow_kernel(self) -> None:
         """Connect to the kernel after a restart moved it; the client does not notice."""

@@ -29,6 +29,10 @@ class OutputRate:
         ]
         self._now = now
 
+    @property
+    def is_limited(self) -> bool:
+        return any(bucket is not None for bucket in self._buckets)
+
     def exceeded(self, size: int) -> bool:
         """Count an output of that size; return whether it is too much now, and so not counted."""
         now = self._now()

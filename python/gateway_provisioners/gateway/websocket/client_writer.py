@@ -1,0 +1,196 @@
+"""Writes a kernel's messages to a client: in its websocket protocol, and within the limits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jupyter_client.session import Session
+
+from gateway_provisioners.errors import ProtocolError
+from gateway_provisioners.gateway.websocket import serialization
+from gateway_provisioners.gateway.websocket.client_limits import ClientLimit
+from gateway_provisioners.gateway.websocket.losses import megabytes
+from gateway_provisioners.gateway.websocket.messages import (
+    error_reply,
+    is_output,
+    is_signed,
+    message_parts,
+    packed,
+)
+from gateway_provisioners.gateway.websocket.outbox import Outbox
+from gateway_provisioners.gateway.websocket.rates import OutputRate
+from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
+
+_log = logging.getLogger(__name__)
+
+
+class ClientWriter:
+    """Writes messages to one client.
+
+    Args:
+        kernel_id: for the log.
+        session: builds messages of our own, and knows the kernel's key.
+        outbox: takes the messages.
+        v1: whether the websocket's protocol is V1, or the older one.
+        max_bytes: the largest message of a kernel.
+        client_limit: the largest message that the client takes.
+        rate: the limit on output.
+        traceback_words: take the place of tracebacks; "": clients may see them.
+
+    Attributes:
+        verifies: whether signatures are checked: what CurveZMQ encrypts, it authenticates as well.
+    """
+
+    def __init__(
+        self,
+        kernel_id: str,
+        session: Session,
+        outbox: Outbox,
+        *,
+        v1: bool,
+        max_bytes: int,
+        client_limit: ClientLimit,
+        rate: OutputRate,
+        traceback_words: str,
+    ) -> None:
+        self.verifies = True
+        self._kernel_id = kernel_id
+        self._session = session
+        self._outbox = outbox
+        self._v1 = v1
+        self._max_bytes = max_bytes
+        self._client_limit = client_limit
+        self._rate = rate
+        self._traceback_words = traceback_words
+        self._rated_cell = ""
+        self._complained = False
+
+    def forward(
+        self,
+        channel: str,
+        frames: Sequence[Part],
+        on_written: Callable[[], object] | None = None,
+        *,
+        kept: bool = False,
+    ) -> bool:
+        """Write a message of the kernel, or a sentence in its place.
+
+        Args:
+            frames: as the kernel sent them.
+            on_written: called when it was written to the client's socket, or is not written at all.
+            kept: whether it waited for the client, and so the rate does not count.
+
+        Returns:
+            whether the message's memory is accounted for by the outbox.
+        """
+        try:
+            parts = message_parts(frames)
+            if self.verifies and not is_signed(self._session, frames):
+                raise ProtocolError("its signature is wrong")  # noqa: TRY301
+        except ProtocolError as error:
+            self.complain(error)
+        else:
+            if self._is_allowed(channel, parts, kept):
+                return self.write(channel, parts, on_written)
+        self._outbox.write((), binary=False, on_written=on_written)
+        return True
+
+    def write(
+        self, channel: str, parts: Sequence[Part], on_written: Callable[[], object] | None = None
+    ) -> bool:
+        """Write a message; return whether its memory is accounted for by the outbox."""
+        most, whose = self._client_limit
+        try:
+            if self._v1:
+                message, binary = serialization.to_v1(channel, parts), True
+            else:
+                message, binary = serialization.to_json(channel, parts)
+        except ProtocolError as error:
+            self.complain(error)
+            self._replace(channel, parts, f"it is malformed ({error}).")
+        else:
+            if not most or sum(map(len, message)) <= most:
+                return self._outbox.write(message, binary=binary, on_written=on_written)
+            self._replace(channel, parts, f"{whose} takes at most {megabytes(most)} at once.")
+        self._outbox.write((), binary=False, on_written=on_written)
+        return True
+
+    def say(self, text: str, parent: Mapping[str, Any]) -> None:
+        """Write a sentence to the output of a cell, which is that of a parent header."""
+        content = {"name": "stderr", "text": f"{text}\n"}
+        self.write("iopub", packed(self._session, "stream", content, parent))
+
+    def write_status(self, state: str, parent: Mapping[str, Any]) -> None:
+        """Write an execution state."""
+        self.write("iopub", packed(self._session, "status", {"execution_state": state}, parent))
+
+    def answer_with_error(self, channel: str, request: Mapping[str, Any], reason: str) -> None:
+        """End the cell of a request that the kernel does not get.
+
+        Args:
+            request: its header, which may be empty.
+        """
+        self.say(reason, request)
+        kind = str(request.get("msg_type", ""))[:64]
+        if kind.endswith("_request"):
+            reply = f"{kind.removesuffix('request')}reply"
+            self.write(channel, error_reply(self._session, reply, reason, request))
+            self.write_status("idle", request)
+
+    def complain(self, error: ProtocolError) -> None:
+        """Log the first message of the kernel that cannot be passed on."""
+        if not self._complained:
+            self._complained = True
+            _log.warning("Kernel %s sent a malformed message: %s", self._kernel_id, error)
+
+    def _is_allowed(self, channel: str, parts: Sequence[Part], kept: bool) -> bool:
+        """Return whether to write a message; if not, a sentence was written if it is needed."""
+        if sum(map(len, parts)) > self._max_bytes:
+            most = megabytes(self._max_bytes)
+            advice = f"this gateway takes at most {most}. Ask its administrator to raise "
+            self._replace(channel, parts, f"{advice}gateway.maxMessageBytes.fromKernel.")
+            return False
+        if channel != "iopub":
+            return True
+        if self._traceback_words and parsed_header(parts[0]).get("msg_type") == "error":
+            words = self._traceback_words
+            content = {"ename": "ExecutionError", "evalue": "Execution error", "traceback": [words]}
+            self.write(channel, [*parts[:3], self._session.pack(content)])
+            return False
+        return not self._is_too_much(parts, kept)
+
+    def _replace(self, channel: str, parts: Sequence[Part], advice: str) -> None:
+        """Write a sentence in place of a message."""
+        header, parent = parsed_header(parts[0]), parsed_header(parts[1])
+        kind = str(header.get("msg_type", ""))[:64]
+        reason = f"A message of {megabytes(sum(map(len, parts)))} is not shown: {advice}"
+        self.say(reason, parent)
+        if kind == "input_request":  # the cell waits for the answer
+            content = {"prompt": reason, "password": False}
+            self.write(channel, packed(self._session, kind, content, parent))
+        elif channel != "iopub":
+            self.write(channel, error_reply(self._session, kind, reason, parent))
+
+    def _is_too_much(self, parts: Sequence[Part], kept: bool) -> bool:
+        """Return whether an output exceeds the rate that the administrator allows."""
+        if not self._rate.is_limited:
+            return False
+        if not is_output(parts):
+            kind = parsed_header(parts[0]).get("msg_type")
+            if kind == "status" and parsed_header(parts[3]).get("execution_state") == "idle":
+                self._rate.reset()
+            return False
+        if kept or not self._rate.exceeded(sum(map(len, parts))):
+            return False
+        parent = parsed_header(parts[1])
+        cell = str(parent.get("msg_id", ""))
+        if cell != self._rated_cell:
+            self._rated_cell = cell
+            self.say(
+                "This cell's output exceeds the rate that this gateway allows, and is not shown in full. Ask "
+                "its administrator to raise gateway.outputRate, or print less.",
+                parent,
+            )
+        return True
