@@ -306,7 +306,11 @@ class GatewayApp(KernelGatewayApp):
             xheaders=self.trust_xheaders,
             ssl_options=self._tls,
         )
-        self.port = listen(self.http_server, self.ip, self.port, "KG_PORT", self.port_retries)
+        try:
+            self.port = listen(self.http_server, self.ip, self.port, "KG_PORT", self.port_retries)
+        except ConfigurationError:
+            self._probes.stop()
+            raise
 
     def _listen_for_probes(self) -> None:
         self._probes = probe_server(self.health, self.kernel_manager.metrics)

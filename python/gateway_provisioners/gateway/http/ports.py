@@ -37,14 +37,17 @@ def listen(server: TCPServer, ip: str, port: int, setting: str, retries: int = 0
         except OSError as error:
             reason = error.strerror or str(error)
             if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-                raise ConfigurationError(
-                    f"The gateway cannot listen on {ip}: {reason}. Set KG_IP to an address of this host."
-                ) from error
+                remedy = "Set KG_IP to an address of this host."
+                problem = f"The gateway cannot listen on {ip}: {reason}. {remedy}"
+                break
             _log.info("Port %d cannot be used: %s", candidate, reason)
         else:
             server.add_sockets(sockets)
             return int(sockets[0].getsockname()[1])
-    tried = f"Port {port}" if last <= port else f"None of the ports {port} to {last}"
-    raise ConfigurationError(
-        f"{tried} can{'not' if last <= port else ''} be used: {reason}. Set {setting} to a free port."
-    )
+    else:
+        if last > port:
+            tried = f"None of the ports {port} to {last} can be used"
+        else:
+            tried = f"Port {port} cannot be used"
+        problem = f"{tried}: {reason}. Set {setting} to a free port."
+    raise ConfigurationError(problem)
