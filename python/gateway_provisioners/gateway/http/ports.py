@@ -18,12 +18,12 @@ _BACKLOG = 512
 _LAST_PORT = 2**16 - 1
 
 
-def listen(server: TCPServer, ip: str, port: int, setting: str, retries: int = 0) -> int:
+def listen(server: TCPServer, ip: str, port: int, remedy: str, retries: int = 0) -> int:
     """Listen on a port, or on one of the following ones if it is taken; return the port.
 
     Args:
         port: 0 for any that is free.
-        setting: the variable that sets the port.
+        remedy: the sentence about what to do when none can be used.
         retries: how many other ports to try.
 
     Raises:
@@ -37,8 +37,8 @@ def listen(server: TCPServer, ip: str, port: int, setting: str, retries: int = 0
         except OSError as error:
             reason = error.strerror or str(error)
             if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                problem = f"The gateway cannot listen on {ip}: {reason}."
                 remedy = "Set KG_IP to an address of this host."
-                problem = f"The gateway cannot listen on {ip}: {reason}. {remedy}"
                 break
             _log.info("Port %d cannot be used: %s", candidate, reason)
         else:
@@ -49,5 +49,5 @@ def listen(server: TCPServer, ip: str, port: int, setting: str, retries: int = 0
             tried = f"None of the ports {port} to {last} can be used"
         else:
             tried = f"Port {port} cannot be used"
-        problem = f"{tried}: {reason}. Set {setting} to a free port."
-    raise ConfigurationError(problem)
+        problem = f"{tried}: {reason}."
+    raise ConfigurationError(f"{problem} {remedy}")
