@@ -306,11 +306,23 @@ class GatewayApp(KernelGatewayApp):
             xheaders=self.trust_xheaders,
             ssl_options=self._tls,
         )
-        self.port = listen(self.http_server, self.ip, self.port, "KG_PORT", self.port_retries)
+        try:
+            self.port = listen(
+                self.http_server,
+                self.ip,
+                self.port,
+                "Set KG_PORT to a free port.",
+                retries=self.port_retries,
+            )
+        except ConfigurationError:
+            self._probes.stop()
+            raise
 
     def _listen_for_probes(self) -> None:
         self._probes = probe_server(self.health, self.kernel_manager.metrics)
-        self.health_port = listen(self._probes, self.ip, self.health_port, "KG_HEALTH_PORT")
+        self.health_port = listen(
+            self._probes, self.ip, self.health_port, "Set KG_HEALTH_PORT to a free port."
+        )
 
     def _proxies(self) -> tuple[Network, ...]:
         if self.trusted_proxies and self.trust_xheaders:

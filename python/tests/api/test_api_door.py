@@ -272,6 +272,19 @@ async def test_taken_port_for_probes_is_named(gateway):
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # tornado's, of a socket that is not bound
+async def test_port_for_probes_is_closed_when_the_other_one_is_taken(gateway, unused_tcp_port):
+    with pytest.raises(
+        ConfigurationError, match=f"Port {gateway.app.port} cannot be used.*KG_PORT"
+    ):
+        async with running_gateway(
+            port=gateway.app.port, port_retries=0, health_port=unused_tcp_port
+        ):
+            pass
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", unused_tcp_port)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # tornado's, of a socket that is not bound
 async def test_next_port_is_used_when_one_is_taken(gateway):
     async with running_gateway(port=gateway.app.port) as other:
         assert other.app.port != gateway.app.port

@@ -18,12 +18,12 @@ _BACKLOG = 512
 _LAST_PORT = 2**16 - 1
 
 
-def listen(server: TCPServer, ip: str, port: int, setting: str, retries: int = 0) -> int:
+def listen(server: TCPServer, ip: str, port: int, remedy: str, retries: int = 0) -> int:
     """Listen on a port, or on one of the following ones if it is taken; return the port.
 
     Args:
         port: 0 for any that is free.
-        setting: the variable that sets the port.
+        remedy: the sentence about what to do when none can be used.
         retries: how many other ports to try.
 
     Raises:
@@ -37,14 +37,17 @@ def listen(server: TCPServer, ip: str, port: int, setting: str, retries: int = 0
         except OSError as error:
             reason = error.strerror or str(error)
             if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-                raise ConfigurationError(
-                    f"The gateway cannot listen on {ip}: {reason}. Set KG_IP to an address of this host."
-                ) from error
+                problem = f"The gateway cannot listen on {ip}: {reason}."
+                remedy = "Set KG_IP to an address of this host."
+                break
             _log.info("Port %d cannot be used: %s", candidate, reason)
         else:
             server.add_sockets(sockets)
             return int(sockets[0].getsockname()[1])
-    tried = f"Port {port}" if last <= port else f"None of the ports {port} to {last}"
-    raise ConfigurationError(
-        f"{tried} can{'not' if last <= port else ''} be used: {reason}. Set {setting} to a free port."
-    )
+    else:
+        if last > port:
+            tried = f"None of the ports {port} to {last} can be used"
+        else:
+            tried = f"Port {port} cannot be used"
+        problem = f"{tried}: {reason}."
+    raise ConfigurationError(f"{problem} {remedy}")
