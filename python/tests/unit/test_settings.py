@@ -201,6 +201,7 @@ READERS = {
     "cli/launch/docker.py",  # KERNEL_*, as it is run by Gateway Provisioners
     "cli/launch/kubernetes.py",  # the same
     "dockerd/api.py",  # DOCKER_HOST, as docker's own commands
+    "gateway/process/malloc.py",  # MALLOC_*, as the C library
     "kube/api.py",  # KUBECONFIG, KUBERNETES_SERVICE_HOST, as kubectl
     "provisioners/client_environment.py",  # KERNEL_*, and what not to pass on
     "provisioners/launch_script.py",  # what reaches the cluster, for a script
