@@ -196,6 +196,23 @@ async def test_connection_is_made_again_after_the_kernel_closed_it(limits):
                 break
 
 
+async def test_port_that_refuses_is_tried_ever_more_rarely(limits):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        kernel = type("Gone", (), {"address": listener.getsockname()})
+    application = Application(limits, kernel)
+    try:
+        pauses = set()
+        while max(pauses, default=0) < 0.3:
+            pauses.add(application.meter._pause)
+            await asyncio.sleep(0.01)
+        assert sorted(pauses)[:4] == [0.0, 0.02, 0.04, 0.08]
+        with socket.create_server(kernel.address):
+            while application.meter._pause:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        application.close()
+
+
 async def test_last_message_before_a_close_arrives(limits):
     async with connected(limits) as (application, kernel):
         application.send(b"last")

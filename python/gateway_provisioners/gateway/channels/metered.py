@@ -46,6 +46,8 @@ _HANDSHAKE_BYTES = 4096
 _LAST_SECONDS = 2.0
 # 0MQ sends what it has within this time, if the connection takes it.
 _SETTLED_SECONDS = 1.0
+# The pauses between attempts to reach a kernel's port.
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
 # How long to wait when there are too many open files.
 _PAUSE_SECONDS = 1.0
 # ucred of struct SO_PEERCRED (unix(7)): pid, uid, gid.
@@ -98,6 +100,9 @@ class MeteredConnection:
         self._loop = asyncio.get_running_loop()
         self.is_dead = False
         self._link: _Link | None = None
+        # The connection of 0MQ that waits for the next attempt, and how long it waits.
+        self._linking: tuple[socket.socket, asyncio.TimerHandle] | None = None
+        self._pause = 0.0
         self._waiting = 0
         self._moved_at = 0.0
         name = f"kernel-{uuid.uuid4().hex}"
@@ -151,6 +156,8 @@ class MeteredConnection:
         self._listener.close()
         if self._link is not None:
             self._link.finish()
+        else:
+            self._unlink()
         self.on_cut = self.on_sent = _ignore
 
     def _cut(self, *, by_0mq: bool = False) -> None:
@@ -176,13 +183,18 @@ class MeteredConnection:
         ours = self._accepted()
         if ours is None:
             return
+        self._unlink()
+        # 0MQ connects again as soon as its connection has ended: for a kernel that is gone, forever.
+        self._linking = ours, self._loop.call_later(self._pause, self._link_to_kernel, ours)
+
+    def _link_to_kernel(self, ours: socket.socket) -> None:
+        self._linking = None
         try:
             kernels = _kernel_socket(self._kernel)
-        except OSError as error:
-            _log.warning("No connection to the kernel at %s:%d: %s", *self._kernel, error)
+        except OSError:
             ours.close()
+            self._connected(False)
             return
-        self._unlink()
         self._link = _Link(
             self._loop,
             ours,
@@ -194,7 +206,13 @@ class MeteredConnection:
                 self._cut,
             ),
             self._left,
+            self._connected,
         )
+
+    def _connected(self, success: bool) -> None:
+        """Note whether the kernel's port could be reached: the next attempt follows at once, or later."""
+        longer = min(max(2 * self._pause, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+        self._pause = 0.0 if success else longer
 
     def _accepted(self) -> socket.socket | None:
         """Return a connection of this process, or None."""
@@ -219,6 +237,11 @@ class MeteredConnection:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
     def _unlink(self) -> None:
+        if self._linking is not None:
+            ours, timer = self._linking
+            timer.cancel()
+            ours.close()
+            self._linking = None
         if self._link is not None:
             self._link.close()
             self._link = None
@@ -234,8 +257,10 @@ class _Link:
         kernels: socket.socket,
         allowance: _Allowance,
         left: Callable[[int], object],
+        connected: Callable[[bool], object],
     ) -> None:
         self._loop = loop
+        self._report_connected = connected
         self._sockets = ours, kernels
         self._allowance = allowance
         self._from_kernel = _Pump(loop, kernels, ours, self.close, self._ended_by_0mq)
@@ -295,8 +320,10 @@ class _Link:
         self._loop.remove_writer(kernels.fileno())
         if kernels.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.close()
+            self._report_connected(False)
             return
         self._is_connected = True
+        self._report_connected(True)
         self._from_kernel.start()
         self._to_kernel.start()
 
