@@ -17,7 +17,7 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jupyter_client import localinterfaces
 from jupyter_client.provisioning import LocalProvisioner
@@ -49,8 +49,8 @@ class Launched(GatewayContract, LocalProvisioner):  # type: ignore[metaclass]
         address = {"RESPONSE_ADDRESS": self.server.response_address, "KERNEL_LAUNCH_KEY": key}
         with self.server.expect(self.kernel_id, key) as expectation:
             environment = {**os.environ, **kwargs["env"], **address}
-            self.process = await asyncio.to_thread(subprocess.Popen, cmd, env=environment)
-            self.pid = self.process.pid
+            process = await asyncio.to_thread(subprocess.Popen, cmd, env=environment)
+            self.process, self.pid = process, process.pid
             arrival = await expectation.next_arrival()
         return self.connect_to(arrival.connection_info)
 
@@ -58,7 +58,7 @@ class Launched(GatewayContract, LocalProvisioner):  # type: ignore[metaclass]
         """Use the connection info that the launcher reported."""
         self.connection = connection
         self.mailbox_port = connection.mailbox_port
-        self.connection_info = connection.to_jupyter()
+        self.connection_info = cast("Any", connection.to_jupyter())
         return self.connection_info
 
     def adopt_from(self, other: Launched) -> None:
@@ -76,7 +76,7 @@ class Fake(GatewayContract, LocalProvisioner):  # type: ignore[metaclass]
         return {**kwargs, "cmd": ["sleep", "infinity"]}
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:  # noqa: ARG002
-        self.connection_info = self.infos.pop().to_jupyter()
+        self.connection_info = cast("Any", self.infos.pop().to_jupyter())
         self.ends = asyncio.Event()
         return self.connection_info
 

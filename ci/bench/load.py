@@ -91,7 +91,7 @@ async def _websockets(
     gateway: Gateway, url: str, count: int, kernel: Callable[[int], Awaitable[str]]
 ) -> AsyncIterator[list[aiohttp.ClientWebSocketResponse[bool]]]:
     async with contextlib.AsyncExitStack() as stack:
-        opened = []
+        opened: list[aiohttp.ClientWebSocketResponse[bool]] = []
         for number in range(count):
             path = f"{url}/api/kernels/{await kernel(number)}/channels?session_id=s{number}"
             opened.append(await gateway._session.ws_connect(path, max_msg_size=0))

@@ -1,4 +1,4 @@
-"""What clients take, and what a kernel may say to them in a while."""
+"""The limits of clients, the rate of output, and the words about what is lost or refused."""
 
 import json
 
