@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from jupyter_client import localinterfaces
-from jupyter_client.provisioning import LocalProvisioner
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from ci.paths import ROOT
 from gateway_provisioners.gateway.app import GatewayApp
@@ -33,7 +33,7 @@ from gateway_provisioners.provisioners.contract import GatewayContract
 LAUNCHER = ROOT / "launchers/python/scripts/launch_ipykernel.py"
 
 
-class Launched(GatewayContract, LocalProvisioner):  # type: ignore[metaclass]
+class Launched(GatewayContract, LocalProvisioner):
     """Starts kernels with the launcher, as in a pod, and so with a mailbox; each restart gets other ports."""
 
     outlives_process = True
@@ -67,7 +67,7 @@ class Launched(GatewayContract, LocalProvisioner):  # type: ignore[metaclass]
         self.connect_to(other.connection)
 
 
-class Fake(GatewayContract, LocalProvisioner):  # type: ignore[metaclass]
+class Fake(GatewayContract, LocalProvisioner):
     """Connects to a fake kernel (ci.bench.fake_kernels), which is a socket of another process."""
 
     infos: list[ConnectionInfo]
