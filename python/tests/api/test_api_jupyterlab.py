@@ -15,7 +15,7 @@ SERVER_TOKEN = "the-token-of-the-server"
 
 
 @contextlib.asynccontextmanager
-async def jupyter_server(gateway, port):
+async def jupyter_server(gateway, port, *options):
     """Run a server in a process of its own; yield a client of it, in the place of a browser."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -29,6 +29,7 @@ async def jupyter_server(gateway, port):
         "--ServerApp.port_retries=0",
         "--ServerApp.open_browser=False",
         "--ServerApp.allow_root=True",
+        *options,
         env={**os.environ, "KERNEL_USERNAME": "alice"},
         stdin=asyncio.subprocess.DEVNULL,
     )
@@ -79,3 +80,36 @@ async def test_a_notebook_server_runs_kernels_of_the_gateway(
         with pytest.raises(Refused) as refused:
             await browser.request("POST", "/api/sessions", body)
         assert f"[{IMAGE_MISSING}] ImagePull" in refused.value.message
+
+
+LARGE_OUTPUT = """
+from IPython.display import publish_display_data
+publish_display_data({"text/plain": "x" * 12_000_000})
+print("after it")
+"""
+
+
+async def test_output_too_large_for_the_server_becomes_a_sentence(unused_tcp_port):
+    """The server's own client of gateways would close the connection, and lose what follows."""
+    async with (
+        running_gateway() as gateway,
+        jupyter_server(gateway, unused_tcp_port) as browser,
+        browser.kernel("local") as kernel,
+    ):
+        result = await kernel.execute(LARGE_OUTPUT)
+        assert "the Jupyter server in front of the gateway takes at most 10.0 MiB" in result.text
+        assert result.text.endswith("after it\n")
+        assert (await kernel.execute("print(1)")).text == "1\n"
+
+
+async def test_many_megabytes_of_lines_arrive_through_the_server(unused_tcp_port):
+    async with (
+        running_gateway() as gateway,
+        jupyter_server(
+            gateway, unused_tcp_port, "--ServerApp.iopub_data_rate_limit=1e9"
+        ) as browser,
+        browser.kernel("local") as kernel,
+    ):
+        result = await kernel.execute("for n in range(300): print(n, 'x' * 100_000)")
+        lines = result.text.splitlines()
+        assert [int(line.split()[0]) for line in lines] == list(range(300))

@@ -171,6 +171,14 @@ async def test_output_that_is_too_large_becomes_a_sentence(launch_once):
         assert texts[1:] == ["after it\n"]
 
 
+async def test_text_that_is_too_large_comes_in_pieces(launch_once):
+    with peer(launch_once) as connection:
+        await welcomed(connection)
+        request = connection.execute("print('x' * 40 * 2**20, end='y')")
+        messages = await asyncio.to_thread(connection.until_idle, request)
+        assert printed(messages) == "x" * 40 * 2**20 + "y"
+
+
 async def test_reply_that_is_too_large_becomes_an_error(launch_once):
     with peer(launch_once) as connection:
         await welcomed(connection)

@@ -6,7 +6,7 @@ import hmac
 import json
 import uuid
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kernel_launcher.execution import DELIMITER
 
@@ -51,12 +51,10 @@ class Messages:
         parts = [json.dumps(header).encode(), parent, b"{}", json.dumps(content).encode()]
         return [DELIMITER, self.sign(*parts), *parts]
 
-    def output(self, text: str, parent: bytes) -> list[bytes]:
-        """Return the frames of a line on the standard error of a cell, as iopub has them."""
-        return [
-            b"stream.stderr",
-            *self.build("stream", {"name": "stderr", "text": f"{text}\n"}, parent),
-        ]
+    def output(self, text: str, parent: bytes, name: str = "stderr") -> list[bytes]:
+        """Return the frames of a text on the standard error of a cell, as iopub has them."""
+        content = {"name": name, "text": text}
+        return [f"stream.{name}".encode(), *self.build("stream", content, parent)]
 
 
 def parent_of(frames: Sequence[bytes]) -> bytes:
@@ -69,6 +67,26 @@ def type_of(frames: Sequence[bytes]) -> str:
     """Return the type of a message, or "" if it has none."""
     kind = _parsed(_part(frames, HEADER)).get("msg_type")
     return kind if isinstance(kind, str) else ""
+
+
+class Printed(NamedTuple):
+    """The content of a `stream` message."""
+
+    name: str
+    text: str
+
+
+def printed_by(frames: Sequence[bytes]) -> Printed | None:
+    """Return what a message prints, or None if it is of another type or makes no sense."""
+    if type_of(frames) != "stream":
+        return None
+    try:
+        content = json.loads(_part(frames, CONTENT))
+        name, text = content["name"], content["text"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    known = isinstance(text, str) and name in ("stdout", "stderr")
+    return Printed(name, text) if known else None
 
 
 def megabytes(size: int) -> str:

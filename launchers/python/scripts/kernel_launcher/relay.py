@@ -20,13 +20,13 @@ import zmq
 from kernel_launcher.errors import LAUNCH_FAILED, LaunchError
 from kernel_launcher.execution import DELIMITER, ExecutionState
 from kernel_launcher.mailbox import FEATURES, Mailbox
-from kernel_launcher.messages import Messages, megabytes, parent_of, type_of
+from kernel_launcher.messages import Messages, megabytes, parent_of, printed_by, type_of
 from kernel_launcher.ports import ANY_ADDRESS
 from kernel_launcher.spool import Spool
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 # Those of the kernel's channels, and the mailbox's.
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port", "mailbox_port")
@@ -48,6 +48,8 @@ DRAIN_SECONDS = 2.0
 # heartbeat waits behind the messages that a gateway leaves unread while its client is slow.
 HEARTBEAT_MILLISECONDS = 60_000
 HEARTBEAT_TIMEOUT_MILLISECONDS = 600_000
+# Text that is too large for one message goes in pieces of so many characters.
+PIECE = 2**18
 # Messages that wait for the relay. The kernel's own socket waits when there are more.
 MESSAGES_FROM_KERNEL = 100
 LONGEST_SESSION = 256
@@ -234,9 +236,9 @@ class Relay:
     def _publish(self) -> None:
         for received in _received(self._from_kernel):
             self._execution.follow(received)
-            frames = self._bounded_output(received)
-            self._iopub.send_multipart(frames)
-            self._mailbox.post(b"iopub", frames)
+            for frames in self._bounded_output(received):
+                self._iopub.send_multipart(frames)
+                self._mailbox.post(b"iopub", frames)
 
     def _welcome_subscribers(self) -> None:
         for event, *_ in _received(self._iopub):
@@ -250,12 +252,19 @@ class Relay:
 
     # Messages that are too large, or too many.
 
-    def _bounded_output(self, frames: list[bytes]) -> list[bytes]:
-        """Return a published message, or a sentence in its place."""
+    def _bounded_output(self, frames: list[bytes]) -> Iterable[list[bytes]]:
+        """Return a published message; or what it prints, in pieces; or a sentence in its place."""
         size = sum(map(len, frames))
         if size <= self._max_message_bytes:
-            return frames
-        return self._messages.output(self._too_large(size), parent_of(frames))
+            return [frames]
+        if printed := printed_by(frames):
+            return (
+                self._messages.output(
+                    printed.text[start : start + PIECE], parent_of(frames), printed.name
+                )
+                for start in range(0, len(printed.text), PIECE)
+            )
+        return [self._messages.output(f"{self._too_large(size)}\n", parent_of(frames))]
 
     def _bounded_reply(self, frames: list[bytes]) -> list[bytes]:
         """Return a reply or a request of the kernel, or an error in its place."""
@@ -285,7 +294,7 @@ class Relay:
         noun = "message" if messages == 1 else "messages"
         return self._messages.output(
             f"{messages} {noun} of this cell ({megabytes(size)}) were dropped: the kernel sent more than "
-            "is kept for a client that is away or reads slowly (KERNEL_MAILBOX_DISK_BYTES).",
+            "is kept for a client that is away or reads slowly (KERNEL_MAILBOX_DISK_BYTES).\n",
             parent,
         )
 

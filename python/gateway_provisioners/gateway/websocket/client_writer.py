@@ -18,6 +18,7 @@ from gateway_provisioners.gateway.websocket.messages import (
     is_signed,
     message_parts,
     packed,
+    stream_text,
 )
 from gateway_provisioners.gateway.websocket.outbox import Outbox
 from gateway_provisioners.gateway.websocket.rates import OutputRate
@@ -113,7 +114,8 @@ class ClientWriter:
         else:
             if not most or sum(map(len, message)) <= most:
                 return self._outbox.write(message, binary=binary, on_written=on_written)
-            self._replace(channel, parts, f"{whose} takes at most {megabytes(most)} at once.")
+            if not self._write_in_pieces(parts):
+                self._replace(channel, parts, f"{whose} takes at most {megabytes(most)} at once.")
         self._outbox.write((), binary=False, on_written=on_written)
         return True
 
@@ -160,6 +162,18 @@ class ClientWriter:
             self.write(channel, [*parts[:3], self._session.pack(content)])
             return False
         return not self._is_too_much(parts, kept)
+
+    def _write_in_pieces(self, parts: Sequence[Part]) -> bool:
+        """Write printed text as several messages; return False if the message is another one."""
+        if parsed_header(parts[0]).get("msg_type") != "stream":
+            return False
+        text = stream_text(parts[3])
+        if text is None:
+            return False
+        parent = parsed_header(parts[1])
+        for piece in text.pieces():
+            self.write("iopub", packed(self._session, "stream", piece, parent))
+        return True
 
     def _replace(self, channel: str, parts: Sequence[Part], advice: str) -> None:
         """Write a sentence in place of a message."""

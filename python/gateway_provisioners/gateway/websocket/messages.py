@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from jupyter_client.session import DELIM, Session
 
 from gateway_provisioners.errors import ProtocolError
@@ -14,6 +15,8 @@ from gateway_provisioners.gateway.websocket.serialization import Part, parsed_he
 _MOST_IDENTITIES = 16
 _MOST_PARTS = 10_000
 _JSON_PARTS = 4
+# JSON writes a character in up to 12 bytes: a piece has at most 3 MiB.
+_PIECE_CHARACTERS = 2**18
 # What is published about a cell besides its output.
 _PROGRESS = frozenset({"status", "execute_input", "iopub_welcome", "shutdown_reply"})
 
@@ -38,6 +41,29 @@ def is_signed(session: Session, frames: Sequence[Part]) -> bool:
 def is_output(parts: Sequence[Part]) -> bool:
     """Return whether a published message is output, and not progress of the cell."""
     return parsed_header(parts[0]).get("msg_type") not in _PROGRESS
+
+
+class StreamText(msgspec.Struct):
+    """The content of a `stream` message."""
+
+    name: str
+    text: str
+
+    def pieces(self) -> Iterator[dict[str, str]]:
+        """Yield the contents of several messages with the same text."""
+        for start in range(0, len(self.text), _PIECE_CHARACTERS):
+            yield {"name": self.name, "text": self.text[start : start + _PIECE_CHARACTERS]}
+
+
+_stream_text = msgspec.json.Decoder(StreamText)
+
+
+def stream_text(content: Part) -> StreamText | None:
+    """Return the content of a `stream` message, or None if it makes no sense."""
+    try:
+        return _stream_text.decode(content)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def packed(
