@@ -2,8 +2,8 @@
 
 Run as ``python -m ci.local_gateway_program PORT HEALTH_PORT FOLDER``; prints a line once it serves. FOLDER is
 where Jupyter looks for kernelspecs. These are served: `launched` is started by the real launcher, with a
-mailbox; `local` is a plain local kernel; `fake` is one of the kernels whose connection infos are in the file
-of the variable FAKE_KERNELS.
+mailbox; `lying` has a mailbox of a test's own; `local` is a plain local kernel; `fake` is one of the kernels
+whose connection infos are in the file of the variable FAKE_KERNELS.
 """
 
 from __future__ import annotations
@@ -67,6 +67,18 @@ class Launched(GatewayContract, LocalProvisioner):
         self.connect_to(other.connection)
 
 
+class Lying(Launched):
+    """Its kernel's mailbox is the port of the variable LYING_MAILBOX_PORT, which may say anything."""
+
+    mailbox_port = property(  # type: ignore[assignment]
+        lambda _self: int(os.environ["LYING_MAILBOX_PORT"]), lambda *_: None
+    )
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        kwargs = await super().pre_launch(**kwargs)
+        return {**kwargs, "cmd": [*kwargs["cmd"], "--transport-encryption", "disabled"]}
+
+
 class Fake(GatewayContract, LocalProvisioner):
     """Connects to a fake kernel (ci.bench.fake_kernels), which is a socket of another process."""
 
@@ -103,7 +115,7 @@ class Fake(GatewayContract, LocalProvisioner):
         """Leave nothing."""
 
 
-_PROVISIONERS: dict[str, type] = {"launched": Launched, "fake": Fake}
+_PROVISIONERS: dict[str, type] = {"launched": Launched, "lying": Lying, "fake": Fake}
 
 
 def _add_kernelspecs(folder: Path) -> None:

@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from gateway_provisioners.gateway.channels.frames import FrameCounter
 from gateway_provisioners.gateway.process.limits import FREE_BYTES, LARGE_BYTES, Limits
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ _KEEPALIVE = {
 # ZMTP 3.1: the header of a short and of a long frame, and what CurveZMQ (RFC 26) adds to each frame.
 _SHORT_HEADER, _LONG_HEADER, _CURVE = 2, 9, 33
 _LONGEST_SHORT_FRAME = 255
+# What a frame costs 0MQ and Python besides its content: even empty ones fill the memory.
+_FRAME_BYTES = 128
 # More than 0MQ's own messages before the first of the kernel.
 _HANDSHAKE_BYTES = 4096
 # How long a connection that was closed may take to send its last messages.
@@ -141,7 +144,8 @@ class MeteredConnection:
     def consumed(self, frames: Iterable[_Sized]) -> None:
         """Count a message that the application has taken, and whose memory it accounts for."""
         if self._link is not None:
-            self._link.consumed(self._wire_size(frames))
+            frames = list(frames)
+            self._link.consumed(self._wire_size(frames) + _FRAME_BYTES * len(frames))
 
     def resume(self) -> None:
         """Read on, if the application now wants more."""
@@ -266,6 +270,7 @@ class _Link:
         self._from_kernel = _Pump(loop, kernels, ours, self.close, self._ended_by_0mq)
         self._to_kernel = _Pump(loop, ours, kernels, self._ended_by_0mq, self.close)
         self._from_kernel.may_read = allowance.free
+        self._from_kernel.seen = allowance.seen
         self._from_kernel.moved = allowance.given
         self._to_kernel.moved = left
         allowance.on_free = self._from_kernel.start
@@ -333,6 +338,7 @@ class _Pump:
 
     Attributes:
         may_read: returns the most bytes to read now.
+        seen: called with what was read, before it is moved.
         moved: called with the number of bytes that the other socket took.
     """
 
@@ -352,6 +358,7 @@ class _Pump:
         self._rest = b""
         self._reading = False
         self.may_read: Callable[[], int] = lambda: len(_SCRATCH)
+        self.seen: Callable[[memoryview], object] = _ignore
         self.moved: Callable[[int], object] = _ignore
 
     @property
@@ -396,6 +403,7 @@ class _Pump:
         if not size:
             self._source_ended()
             return
+        self.seen(_SCRATCH[:size])
         self._write(_SCRATCH[:size])
 
     def _write(self, data: memoryview | bytes) -> None:
@@ -429,7 +437,8 @@ class _Allowance:
         cut: called when even the largest message is smaller than what has come.
 
     Attributes:
-        outstanding: the number of bytes that 0MQ has and the application has not taken.
+        outstanding: the number of bytes that 0MQ has and the application has not taken, with what their
+            frames cost besides.
         on_free: called when more may be read again.
     """
 
@@ -452,13 +461,15 @@ class _Allowance:
         self._request: asyncio.Future[None] | None = None
         self._total = FREE_BYTES
         self.outstanding = 0.0
+        self._frames = FrameCounter()
         self._loop = asyncio.get_running_loop()
         self._counted_at = self._loop.time()
         self.on_free: Callable[[], object] = _ignore
 
     def free(self) -> int:
         """Return how many bytes may be read now, after asking a budget for more if they are needed."""
-        if self.outstanding > self._total - 1 and not self._request and self._is_starved():
+        # One step may not be enough for what many small frames cost.
+        while self.outstanding > self._total - 1 and not self._request and self._is_starved():
             if self._granted == len(self._steps):
                 self.cut()
                 return 0
@@ -469,6 +480,10 @@ class _Allowance:
             else:
                 self._request.add_done_callback(self._extend_later)
         return min(int(self._total - self.outstanding), len(_SCRATCH))
+
+    def seen(self, data: memoryview) -> None:
+        """Count the frames that 0MQ is about to be given."""
+        self.outstanding += self._frames.count(data) * _FRAME_BYTES
 
     def given(self, size: int) -> None:
         """Count bytes that 0MQ was given."""

@@ -1,0 +1,37 @@
+"""The frames of a 0MQ connection, counted by their headers (ZMTP 3.1, RFC 37)."""
+
+from __future__ import annotations
+
+_GREETING_BYTES = 64
+_LONG, _COMMAND = 2, 4
+_SHORT_HEADER, _LONG_HEADER = 2, 9
+
+
+class FrameCounter:
+    """Counts the frames of messages in one direction of a connection; commands of 0MQ are none.
+
+    CurveZMQ encrypts what is in the frames, and not their headers.
+    """
+
+    def __init__(self) -> None:
+        self._skipped = _GREETING_BYTES  # of what comes next
+        self._header = b""  # its beginning, if the rest has not come yet
+
+    def count(self, data: memoryview | bytes) -> int:
+        """Return how many frames begin in the next bytes."""
+        if self._header:
+            data = self._header + data
+        position, end = self._skipped, len(data)
+        self._header = b""
+        frames = 0
+        while position < end:
+            flags = data[position]
+            begin = position + (_LONG_HEADER if flags & _LONG else _SHORT_HEADER)
+            if begin > end:
+                self._header = bytes(data[position:])
+                break
+            if not flags & _COMMAND:
+                frames += 1
+            position = begin + int.from_bytes(data[position + 1 : begin], "big")
+        self._skipped = max(position - end, 0)
+        return frames

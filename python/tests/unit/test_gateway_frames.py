@@ -1,0 +1,37 @@
+"""The frames of a 0MQ connection, counted by their headers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_provisioners.gateway.channels.frames import FrameCounter
+
+GREETING = b"\xff" + b"\0" * 63
+
+
+def frame(size, flags=0):
+    if size > 255:
+        return bytes([flags | 2]) + size.to_bytes(8, "big") + b"x" * size
+    return bytes([flags, size]) + b"x" * size
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1]), st.integers(0, 600)), max_size=20),
+    st.integers(1, 80),
+)
+def test_frames_are_counted_however_they_are_cut(frames, step):
+    data = GREETING + b"".join(frame(size, flags) for flags, size in frames)
+    counter = FrameCounter()
+    counts = [counter.count(data[n : n + step]) for n in range(0, len(data), step)]
+    assert sum(counts) == len(frames)
+
+
+def test_commands_are_not_counted():
+    assert FrameCounter().count(memoryview(GREETING + frame(30, 4) + frame(0, 1) + frame(0))) == 2
+
+
+@pytest.mark.parametrize("size", [2**40, 2**64 - 1])
+def test_frame_that_never_ends_is_one(size):
+    counter = FrameCounter()
+    assert counter.count(GREETING + b"\x03" + size.to_bytes(8, "big")) == 1
+    assert counter.count(b"\0" * 1000) == 0
