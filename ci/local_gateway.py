@@ -44,7 +44,8 @@ class GatewayProcess:
     def mebibytes(self, field: str = "VmRSS") -> int:
         """Return its resident memory; VmHWM is the most that it was."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split(f"{field}:")[1].split()[0]) // 1024
+        found = status.partition(f"{field}:")[2].split()  # a process that has ended has none
+        return int(found[0]) // 1024 if found else 0
 
     def peak(self) -> int:
         """Return the most memory that it had, in MiB."""

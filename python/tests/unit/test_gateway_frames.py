@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.channels.frames import FrameCounter
 
-GREETING = b"\xff" + b"\0" * 63
+GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\x01" + b"\0" * 52
 
 
 def frame(size, flags=0):
@@ -35,3 +36,19 @@ def test_frame_that_never_ends_is_one(size):
     counter = FrameCounter()
     assert counter.count(GREETING + b"\x03" + size.to_bytes(8, "big")) == 1
     assert counter.count(b"\0" * 1000) == 0
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"\xff" + b"\0" * 8 + b"\x7f" + b"\x01",  # ZMTP 2
+        b"\x01\x00",  # ZMTP 1
+        b"GET / HTTP/1.1",
+    ],
+)
+def test_older_protocol_whose_frames_are_others_is_refused(greeting):
+    with pytest.raises(ProtocolError):
+        FrameCounter().count(greeting)
+    counter = FrameCounter()
+    with pytest.raises(ProtocolError):
+        sum(counter.count(bytes([byte])) for byte in greeting)

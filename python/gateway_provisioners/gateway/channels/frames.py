@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from gateway_provisioners.errors import ProtocolError
+
 _GREETING_BYTES = 64
+# Bytes of the greeting: the first is of all versions since 2, which say theirs in another.
+_SIGNATURE, _VERSION_AT, _OLDEST_VERSION = 0xFF, 10, 3
 _LONG, _COMMAND = 2, 4
 _SHORT_HEADER, _LONG_HEADER = 2, 9
 
@@ -15,10 +19,20 @@ class FrameCounter:
 
     def __init__(self) -> None:
         self._skipped = _GREETING_BYTES  # of what comes next
+        self._greeting = b""
         self._header = b""  # its beginning, if the rest has not come yet
 
     def count(self, data: memoryview | bytes) -> int:
-        """Return how many frames begin in the next bytes."""
+        """Return how many frames begin in the next bytes.
+
+        Raises:
+            ProtocolError: the peer's version of the protocol is older, and has other frames.
+        """
+        if len(self._greeting) <= _VERSION_AT:
+            self._greeting += bytes(data[: _VERSION_AT + 1 - len(self._greeting)])
+            versions = self._greeting[_VERSION_AT:]
+            if self._greeting[0] != _SIGNATURE or (versions and versions[0] < _OLDEST_VERSION):
+                raise ProtocolError("it does not speak version 3 of 0MQ's protocol")
         if self._header:
             data = self._header + data
         position, end = self._skipped, len(data)

@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.channels.frames import FrameCounter
 from gateway_provisioners.gateway.process.limits import FREE_BYTES, LARGE_BYTES, Limits
 
@@ -404,6 +405,8 @@ class _Pump:
             self._source_ended()
             return
         self.seen(_SCRATCH[:size])
+        if self._source.fileno() == -1:  # it was cut because of what came
+            return
         self._write(_SCRATCH[:size])
 
     def _write(self, data: memoryview | bytes) -> None:
@@ -482,8 +485,11 @@ class _Allowance:
         return min(int(self._total - self.outstanding), len(_SCRATCH))
 
     def seen(self, data: memoryview) -> None:
-        """Count the frames that 0MQ is about to be given."""
-        self.outstanding += self._frames.count(data) * _FRAME_BYTES
+        """Count the frames that 0MQ is about to be given; cut the connection if they cannot be counted."""
+        try:
+            self.outstanding += self._frames.count(data) * _FRAME_BYTES
+        except ProtocolError:
+            self.cut()
 
     def given(self, size: int) -> None:
         """Count bytes that 0MQ was given."""
