@@ -172,6 +172,38 @@ async def test_both_protocols_answer_a_cell_that_is_too_large(gateway):
         assert "gateway.maxMessageBytes.toKernel" in words
 
 
+@PROTOCOLS
+async def test_text_of_wide_characters_takes_no_more_memory(gateway, kernel):
+    """Python keeps a text with one such character in 4 bytes for each of its characters."""
+    client = await connect(gateway, await gateway.client.start(kernel))
+    header = {"msg_id": "wide", "msg_type": "execute_request", "session": "s", "username": ""}
+    code = f"x = '\U0001f600{'y' * 31_000_000}'; print(len(x))"
+    message = {"channel": "shell", "header": header, "parent_header": {}, "metadata": {}}
+    message["content"] = {"code": code, "silent": False, "store_history": False}
+    await client._websocket.send_str(json.dumps(message, ensure_ascii=False))
+    assert texts(await client.messages_of("wide")) == "31000001\n"
+
+
+STATUSES = """
+session, socket = get_ipython().kernel.session, get_ipython().kernel.iopub_socket
+for n in range(300):
+    session.send(socket, "status", {"execution_state": "busy", "more": "x" * 2**20})
+"""
+
+
+async def test_progress_that_clients_do_not_read_takes_no_memory(gateway):
+    async with gateway.client.kernel("local") as other:
+        for _ in range(2):
+            kernel_id = await gateway.client.start("local")
+            clients = [await connect(gateway, kernel_id, f"s{n}") for n in range(4)]
+            for client in clients:
+                client.stop_reading()
+            await clients[0].ask(STATUSES)
+        for _ in range(20):
+            assert (await other.execute("print(1)")).text == "1\n"
+            await asyncio.sleep(0.1)
+
+
 async def test_fragments_without_an_end_take_no_memory(gateway):
     kernel_id = await gateway.client.start("launched")
     async with gateway.client.kernel("launched") as other:

@@ -155,3 +155,17 @@ async def test_closed_outbox_takes_nothing(outbox, websocket, limits):
     count = len(websocket.fragments)
     outbox.write([b"x"], binary=True)
     assert len(websocket.fragments) == count
+
+
+async def test_replies_wait_a_little_without_a_budget(outbox, websocket, limits):
+    websocket.reads = False
+    others = limits.buffers.share(lambda: None)
+    await others.take(limits.buffers.total)
+    outbox.write([b"x" * FREE_BYTES], binary=True)
+    assert not outbox.can_keep(1000, 9 * MIB)
+    while outbox.can_keep(1000, 9 * MIB, urgent=True):
+        outbox.write([b"x" * 1000], binary=True)
+    assert outbox.backlog <= 2 * FREE_BYTES
+    websocket.read(len(websocket._waiting))
+    await turns()
+    assert outbox.can_keep(1000, 9 * MIB, urgent=True)

@@ -1,6 +1,7 @@
 """Both websocket protocols: as jupyter_server itself writes and reads them."""
 
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -82,8 +83,9 @@ def test_client_messages_of_the_older_protocol_are_read(channel, content, others
         "content": content,
         "buffers": others,
     }
-    sent = serialize_binary_message(message) if others else json.dumps({**message, "buffers": []})
-    read = serialization.from_json(sent)
+    text = json.dumps({**message, "buffers": []}).encode()
+    sent = serialize_binary_message(message) if others else text
+    read = serialization.from_json(sent, text=not others)
     header, parent, metadata, got, *got_buffers = read.parts
     assert read.channel == channel
     assert [json.loads(bytes(each)) for each in (header, parent, metadata, got)] == [
@@ -94,7 +96,11 @@ def test_client_messages_of_the_older_protocol_are_read(channel, content, others
 
 @given(st.binary(max_size=200))
 def test_garbage_of_a_client_is_a_protocol_error(data):
-    for read in (serialization.from_v1, serialization.from_json):
+    for read in (
+        serialization.from_v1,
+        partial(serialization.from_json, text=True),
+        partial(serialization.from_json, text=False),
+    ):
         try:
             read(data)
         except ProtocolError:
@@ -121,3 +127,44 @@ def test_content_that_is_no_object_cannot_become_structure(content):
 def test_json_of_python_alone_becomes_json_of_all():
     text, _ = serialization.to_json("iopub", [b"{}", b"{}", b"{}", b'{"a": NaN, "b": [-Infinity]}'])
     assert json.loads(joined(text))["content"] == {"a": None, "b": [None]}
+
+
+@pytest.mark.parametrize("channel", ['"\\ud83d"', "NaN"])
+def test_client_messages_that_only_python_reads_are_read(channel):
+    sent = f'{{"header": {{"msg_id": "i"}}, "content": {{"code": {channel}}}}}'
+    read = serialization.from_json(sent.encode(), text=True)
+    assert json.loads(bytes(read.parts[0])) == {"msg_id": "i"}
+    assert json.loads(bytes(read.parts[3]))["code"] in ("\ud83d", None)
+
+
+def test_channel_that_is_no_text_is_not_the_shell():
+    sent = b'{"header": {}, "channel": %b}'
+    assert serialization.from_json(sent % b'"\xff"', text=True).channel == "\ufffd"
+    assert serialization.from_json(b'{"header": {}, "a": NaN}', text=True).channel == "shell"
+    for channel in (b"5", b"[]", b"{}"):
+        with pytest.raises(ProtocolError):
+            serialization.from_json(sent % channel, text=True)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b'{"msg_id": "\\ud800"}', b'{"msg_id": NaN}', b'{"msg_id": 1e999}', b'{"a": "\xff"}', b"5"],
+)
+def test_header_that_cannot_be_written_again_is_empty(header):
+    assert serialization.parsed_header(header) == {}
+
+
+def test_id_that_is_no_number_for_others_is_not_written():
+    text, _ = serialization.to_json("iopub", [b'{"msg_id": 1e999}', b"{}", b"{}", b"{}"])
+    assert b"Infinity" not in joined(text)
+
+
+def test_part_that_is_not_utf_8_is_found_at_any_place():
+    for position in (0, 64 * 1024 - 1, 200_000 - 1):
+        text = b"a" * position + "\U0001f600".encode() + b"a" * (200_000 - position)
+        content = b'{"text": "' + text + b'"}'
+        serialization.to_json("iopub", [b"{}", b"{}", b"{}", content])
+        message, _ = serialization.to_json(
+            "iopub", [b"{}", b"{}", b"{}", content.replace(b"\xf0", b"\xff")]
+        )
+        assert json.loads(joined(message))

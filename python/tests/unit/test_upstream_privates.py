@@ -65,9 +65,11 @@ PRIVATES = {
     },
     ZMQStream: {"_handle_events"},
     WebSocketProtocol13: {
+        "_abort",
         "_fragmented_message_buffer",
         "_handle_message",
         "_read_bytes",
+        "_run_callback",
         "_write_frame",
     },
 }

@@ -152,12 +152,15 @@ class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocke
         protocol.params.ping_interval = protocol.params.ping_timeout = None
         return BoundedWebSocketProtocol(self, protocol.params, self.kernel_manager.limits)
 
-    def on_message(self, ws_message: str | bytes) -> Awaitable[None] | None:
+    def on_data(self, message: bytes, *, text: bool) -> Awaitable[None] | None:
         """Pass a message on; the next one is read when most of what came has left for the kernel."""
         if self.connection is None:
             return None
-        self.connection.handle_incoming_message(ws_message)
+        self.connection.take(message, text=text)
         return self._pause(self.connection.wait_until_sent())
+
+    def get_compression_options(self) -> None:
+        """Offer no compression: the size of what is compressed is not known before it takes memory."""
 
     def on_too_large(self, message: bytes, size: int, *, text: bool) -> None:
         """Answer a message that is too large, of which only the beginning and the end are known."""

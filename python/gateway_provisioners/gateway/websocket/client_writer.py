@@ -101,32 +101,47 @@ class ClientWriter:
     def write(
         self, channel: str, parts: Sequence[Part], on_written: Callable[[], object] | None = None
     ) -> bool:
-        """Write a message; return whether its memory is accounted for by the outbox."""
+        """Write a message, or what the client takes in its place.
+
+        Returns:
+            whether its memory is accounted for by the outbox.
+        """
         most, whose = self._client_limit
+        accounted: bool | None
         try:
-            if self._v1:
-                message, binary = serialization.to_v1(channel, parts), True
-            else:
-                message, binary = serialization.to_json(channel, parts)
+            message, binary = self._serialized(channel, parts)
         except ProtocolError as error:
             self.complain(error)
             self._replace(channel, parts, f"it is malformed ({error}).")
+            accounted = True
         else:
             if not most or sum(map(len, message)) <= most:
                 return self._outbox.write(message, binary=binary, on_written=on_written)
-            if not self._write_in_pieces(parts):
+            accounted = self._write_in_pieces(parts)
+            if accounted is None:
                 self._replace(channel, parts, f"{whose} takes at most {megabytes(most)} at once.")
+                accounted = True
         self._outbox.write((), binary=False, on_written=on_written)
-        return True
+        return accounted
+
+    def _serialized(self, channel: str, parts: Sequence[Part]) -> tuple[Sequence[Part], bool]:
+        if self._v1:
+            return serialization.to_v1(channel, parts), True
+        return serialization.to_json(channel, parts)
+
+    def _write_own(self, channel: str, parts: Sequence[Part]) -> bool:
+        """Write a message of our own, which is small enough for every client."""
+        message, binary = self._serialized(channel, parts)
+        return self._outbox.write(message, binary=binary)
 
     def say(self, text: str, parent: Mapping[str, Any]) -> None:
         """Write a sentence to the output of a cell, which is that of a parent header."""
         content = {"name": "stderr", "text": f"{text}\n"}
-        self.write("iopub", packed(self._session, "stream", content, parent))
+        self._write_own("iopub", packed(self._session, "stream", content, parent))
 
     def write_status(self, state: str, parent: Mapping[str, Any]) -> None:
         """Write an execution state."""
-        self.write("iopub", packed(self._session, "status", {"execution_state": state}, parent))
+        self._write_own("iopub", packed(self._session, "status", {"execution_state": state}, parent))
 
     def answer_with_error(self, channel: str, request: Mapping[str, Any], reason: str) -> None:
         """End the cell of a request that the kernel does not get.
@@ -138,7 +153,7 @@ class ClientWriter:
         kind = str(request.get("msg_type", ""))[:64]
         if kind.endswith("_request"):
             reply = f"{kind.removesuffix('request')}reply"
-            self.write(channel, error_reply(self._session, reply, reason, request))
+            self._write_own(channel, error_reply(self._session, reply, reason, request))
             self.write_status("idle", request)
 
     def complain(self, error: ProtocolError) -> None:
@@ -163,17 +178,23 @@ class ClientWriter:
             return False
         return not self._is_too_much(parts, kept)
 
-    def _write_in_pieces(self, parts: Sequence[Part]) -> bool:
-        """Write printed text as several messages; return False if the message is another one."""
+    def _write_in_pieces(self, parts: Sequence[Part]) -> bool | None:
+        """Write printed text as several messages.
+
+        Returns:
+            whether their memory is accounted for by the outbox; None if the message is another one.
+        """
         if parsed_header(parts[0]).get("msg_type") != "stream":
-            return False
+            return None
         text = stream_text(parts[3])
         if text is None:
-            return False
+            return None
         parent = parsed_header(parts[1])
+        accounted = True
         for piece in text.pieces():
-            self.write("iopub", packed(self._session, "stream", piece, parent))
-        return True
+            written = self._write_own("iopub", packed(self._session, "stream", piece, parent))
+            accounted = accounted and written
+        return accounted
 
     def _replace(self, channel: str, parts: Sequence[Part], advice: str) -> None:
         """Write a sentence in place of a message."""
@@ -183,9 +204,9 @@ class ClientWriter:
         self.say(reason, parent)
         if kind == "input_request":  # the cell waits for the answer
             content = {"prompt": reason, "password": False}
-            self.write(channel, packed(self._session, kind, content, parent))
+            self._write_own(channel, packed(self._session, kind, content, parent))
         elif channel != "iopub":
-            self.write(channel, error_reply(self._session, kind, reason, parent))
+            self._write_own(channel, error_reply(self._session, kind, reason, parent))
 
     def _is_too_much(self, parts: Sequence[Part], kept: bool) -> bool:
         """Return whether an output exceeds the rate that the administrator allows."""

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,6 +21,7 @@ from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket import serialization
 from gateway_provisioners.gateway.websocket.client_limits import client_limit
 from gateway_provisioners.gateway.websocket.client_writer import ClientWriter
+from gateway_provisioners.gateway.websocket.kernel_writer import KernelWriter
 from gateway_provisioners.gateway.websocket.losses import Losses, megabytes
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxChannel, MailboxConnection
 from gateway_provisioners.gateway.websocket.messages import is_output, message_parts
@@ -40,8 +40,6 @@ TRY_AGAIN_LATER = 1013
 _ASK_AGAIN_SECONDS = 0.05
 # A client that has sent nothing for so long is no more likely to send something now than later.
 _QUIET_SECONDS = 1.0
-# A kernel that has taken nothing for so long does not work.
-_STUCK_SECONDS = 20.0
 _TOO_SLOW = "This client reads its kernel's output too slowly; what the kernel keeps comes later."
 
 
@@ -70,14 +68,11 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._activity = asyncio.Event()
-        # The client's messages since the kernel began to move, and their size.
-        self._held: list[tuple[str, list[Part]]] = []
-        self._held_bytes = 0
         self._following = False
         self._is_restored = False
         self._outbox: Outbox | None = None
         self._writer: ClientWriter | None = None
-        self._left = asyncio.Event()  # bytes have left for the kernel
+        self._kernel_writer: KernelWriter | None = None
         self._losses = Losses()
         self._last_request: Mapping[str, Any] = {}
         self._misses_idle = False
@@ -118,6 +113,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self._outbox = Outbox(fragment_writer(self.websocket_handler), self._limits)
         self._outbox.on_room = self._has_room_again
         self._outbox.on_stalled = self.send_away
+        self._kernel_writer = KernelWriter(
+            self.kernel_id, self.session, self._limits, self._in_transit, self._give_up_sending
+        )
         hides_tracebacks = not self.multi_kernel_manager.allow_tracebacks
         self._writer = ClientWriter(
             self.kernel_id,
@@ -160,7 +158,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         mailbox.on_taken = self.websocket_handler.close
         mailbox.on_broken = self._report_broken
         mailbox.on_reply = self._activity.set
-        mailbox.on_sent = self._left.set
+        mailbox.on_sent = self._has_left
         mailbox.give_up = self.send_away
         mailbox.can_deliver = self._can_deliver
         self._mailbox = mailbox
@@ -175,7 +173,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             stream.channel = channel
             self.channels[channel] = stream
             if meter := getattr(stream.socket, "meter", None):
-                meter.on_sent = self._left.set
+                meter.on_sent = self._has_left
                 meter.on_cut = partial(self._report_cut, channel)
                 meter.give_up = self.send_away
 
@@ -200,22 +198,32 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             can_return = self.websocket_handler.get_argument("session_id", None)
             self._mailbox.close(for_good=not can_return)
             self.channels = {}
-        self._forget_held()
+        if self._kernel_writer is not None:
+            self._kernel_writer.close()
         super().disconnect()
         if self._mailbox is not None and self.kernel_id in self.multi_kernel_manager:
             self.multi_kernel_manager.stop_buffering(self.kernel_id)  # the launcher buffers
         self._activity.set()
-        self._left.set()
 
     # From the client to the kernel.
 
     def handle_incoming_message(self, incoming_msg: str | bytes) -> None:
         """Pass a message of the client on to the kernel."""
+        text = isinstance(incoming_msg, str)
+        self.take(incoming_msg.encode() if isinstance(incoming_msg, str) else incoming_msg, text=text)
+
+    def take(self, message: bytes, *, text: bool) -> None:
+        """Pass a message of the client on to the kernel.
+
+        Args:
+            text: whether it was sent as text, and not as binary data.
+        """
         self._activity.set()
-        if not self.channels:
-            return  # the connection is closed
+        writer = self._kernel_writer
+        if not self.channels or writer is None or writer.closed:
+            return
         try:
-            channel, parts = self._read(incoming_msg)
+            channel, parts = self._read(message, text=text)
         except ProtocolError as error:
             self.log.warning(
                 "Kernel %s: a client sent a malformed message: %s", self.kernel_id, error
@@ -235,26 +243,16 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self._last_request = header
         # Stock kernel managers, whose kernels never move, lack the attribute.
         if self._following or getattr(self.kernel_manager, "is_moving", False):
-            self._held.append((channel, parts))
-            self._held_bytes += sum(map(len, parts))
+            writer.hold(channel, parts, len(message))
         else:
-            self._send_to_kernel(channel, parts)
+            writer.send(self.channels[channel], parts)
 
     async def wait_until_sent(self) -> None:
         """Return when the client may send more: most of what it has sent has left for the kernel."""
-        last = None
-        while (
-            self in self._open_sockets and self._waiting_bytes() > self._limits.client_buffer_bytes
-        ):
-            self._left.clear()
-            try:
-                await within(_STUCK_SECONDS, self._left.wait())
-            except asyncio.TimeoutError:
-                waiting = self._waiting_bytes()
-                if waiting == last or last is None:
-                    self._report_stuck(waiting)
-                    return
-            last = self._waiting_bytes()
+        writer = self._kernel_writer
+        if writer is not None and not await writer.wait_until_sent():
+            reason = f"The kernel does not take what is sent to it: {megabytes(writer.waiting)} wait."
+            self._drop_unsent(reason, "Restart the kernel if this goes on.")
 
     def refuse(self, message: bytes, size: int, *, text: bool) -> None:
         """Answer a message of the client that is too large.
@@ -277,47 +275,36 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     def _is_v1(self) -> bool:
         return bool(self.subprotocol == serialization.V1)
 
-    def _read(self, message: str | bytes) -> serialization.FromClient:
+    def _read(self, message: bytes, *, text: bool) -> serialization.FromClient:
         if not self._is_v1:
-            return serialization.from_json(message)
-        if isinstance(message, str):
+            return serialization.from_json(message, text=text)
+        if text:
             raise ProtocolError("it is text")
         return serialization.from_v1(message)
 
-    def _send_to_kernel(self, channel: str, parts: list[Part]) -> None:
-        stream = self.channels[channel]
-        if not self.session.adapt_version:
-            self.session.send_raw(stream, parts)
-            return
-        names = ("header", "parent_header", "metadata", "content")
-        try:
-            message = {
-                name: json.loads(bytes(part)) for name, part in zip(names, parts, strict=False)
-            }
-        except (ValueError, RecursionError):
-            self.log.warning("Kernel %s: a client sent a malformed message", self.kernel_id)
-            return
-        self.session.send(stream, {**message, "buffers": parts[len(names) :]})
-
-    def _waiting_bytes(self) -> int:
+    def _in_transit(self) -> int:
         if self._mailbox is not None:
-            return self._held_bytes + self._mailbox.waiting_bytes
-        waiting = self._held_bytes
+            return self._mailbox.waiting_bytes
         meters = (getattr(stream.socket, "meter", None) for stream in self.channels.values())
-        for meter in filter(None, meters):
-            waiting += meter.waiting
-        return waiting
+        return sum(meter.waiting for meter in meters if meter is not None)
 
-    def _forget_held(self) -> None:
-        self._held.clear()
-        self._held_bytes = 0
+    def _has_left(self) -> None:
+        if self._kernel_writer is not None:
+            self._kernel_writer.has_left()
 
-    def _report_stuck(self, waiting: int) -> None:
-        reason = f"The kernel does not take what is sent to it: {megabytes(waiting)} wait."
+    def _give_up_sending(self) -> None:
+        self._drop_unsent(
+            "Other clients need the memory of what waits for this kernel.", "Try again later."
+        )
+
+    def _drop_unsent(self, reason: str, advice: str) -> None:
+        """Disconnect a client whose messages the kernel does not take."""
+        if self._kernel_writer is None or self not in self._open_sockets:
+            return
         self.log.warning("Kernel %s: %s", self.kernel_id, reason)
-        self._forget_held()
+        self._kernel_writer.close()
         self.write_stderr(
-            f"{reason} They are dropped, and the client is disconnected. Restart the kernel if this goes on.",
+            f"{reason} The rest is dropped, and the client is disconnected. {advice}",
             self._last_request,
         )
         self.websocket_handler.close(TRY_AGAIN_LATER, reason)
@@ -341,7 +328,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             if channel == "iopub" and is_output(parts):
                 self._losses.add(parts[1], size)
                 return
-            if outbox.backlog > 2 * most:
+            if not outbox.can_keep(size, 2 * most, urgent=True):
                 self.send_away()
                 return
         elif self._losses:
@@ -457,11 +444,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
                 # The kernel reported that it was idle before this client's session had a mailbox there.
                 self._send_status_message(self.kernel_manager.execution_state)
             self._following = False
-            held, self._held = self._held, []
-            self._held_bytes = 0
-            for channel, parts in held:
-                self._send_to_kernel(channel, parts)
-            self._left.set()
+            if self._kernel_writer is not None:
+                self._kernel_writer.send_held(self.channels)
 
     def _kept_for_client(self) -> Mapping[str, Any] | None:
         """Return the channels and messages that jupyter_server kept since the client's last connection."""

@@ -40,6 +40,7 @@ class _Message:
     size: int
     binary: bool
     accounted: int
+    unaccounted: int
     on_written: Callable[[], object]
     begun: bool = False
 
@@ -68,6 +69,7 @@ class Outbox:
         self._reserved = 0
         self._request: asyncio.Future[None] | None = None
         self._messages: deque[_Message] = deque()
+        self._unaccounted = 0  # what waits beyond the free bytes, without a share
         self._in_flight = 0
         self._this_turn = 0
         self._turn: asyncio.Handle | None = None
@@ -93,14 +95,19 @@ class Outbox:
                 self._request.add_done_callback(self._reserve_later)
         return self.backlog < FREE_BYTES or bool(self._reserved)
 
-    def can_keep(self, size: int, most: int) -> bool:
+    def can_keep(self, size: int, most: int, *, urgent: bool = False) -> bool:
         """Return whether a message can wait here although the client has no room for it.
 
         Args:
             most: the limit of what waits then.
+            urgent: whether a little may wait even if the budget of all clients is used up.
         """
         total = self.backlog + size
-        return total <= most and (total <= FREE_BYTES or self._share.is_free(size))
+        return total <= most and (
+            total <= FREE_BYTES
+            or self._share.is_free(size)
+            or (urgent and self._unaccounted + size <= FREE_BYTES)
+        )
 
     def write(
         self,
@@ -123,16 +130,18 @@ class Outbox:
             return True
         if not parts:
             if on_written is not None:
-                self._messages.append(_Message(deque(), 0, False, 0, on_written))
+                self._messages.append(_Message(deque(), 0, False, 0, 0, on_written))
                 self._write_on()
             return True
         size = sum(map(len, parts))
         must_account = size > FREE_BYTES or (self.backlog >= FREE_BYTES and not self._reserved)
         accounted = size if must_account and self._share.try_take(size) else 0
+        unaccounted = size - accounted if must_account else 0
+        self._unaccounted += unaccounted
         if not self.backlog:
             self._progressed()
         self._messages.append(
-            _Message(deque(parts), size, binary, accounted, on_written or _ignore)
+            _Message(deque(parts), size, binary, accounted, unaccounted, on_written or _ignore)
         )
         self.backlog += size
         self._write_on()
@@ -204,6 +213,7 @@ class Outbox:
         self._progressed()
         if message is not None:
             self._share.release(message.accounted)
+            self._unaccounted -= message.unaccounted
             message.on_written()
         self._release_reserve()
         if self._lacks_room and self.has_room():

@@ -6,6 +6,7 @@ again costs several times its size in memory, and keeps the event loop for as lo
 
 from __future__ import annotations
 
+import codecs
 import json
 import struct
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ _MOST_BUFFERS = 10_000
 _LONGEST_CHANNEL = 64
 # JSON that only Python understands, such as NaN, is written again up to this size.
 _REWRITTEN_BYTES = 2**20
+_CHECKED_BYTES = 64 * 1024
 _raw = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -101,37 +103,32 @@ def from_v1(message: bytes) -> FromClient:
     return FromClient(_channel(bytes(name[:_LONGEST_CHANNEL])), list(parts))
 
 
-def from_json(message: str | bytes) -> FromClient:
+def from_json(message: bytes, *, text: bool) -> FromClient:
     """Read a message of the older protocol: text, or binary if it has buffers.
 
     Raises:
         ProtocolError: the client does not speak the protocol.
     """
-    buffers: list[Part] = []
-    text: str | memoryview
-    if isinstance(message, str):
-        text = message
-    else:
-        text, *others = _binary_parts(memoryview(message))
-        buffers.extend(others)
-    try:
-        fields = _json_message.decode(text)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise ProtocolError(f"it is not a message in JSON: {str(error)[:200]}") from None
+    view = memoryview(message)
+    body, *buffers = [view] if text else _binary_parts(view)
+    fields = _json_fields(body)
     parts = [fields.header, fields.parent_header, fields.metadata, fields.content]
     return FromClient(
-        fields.channel or "shell",
+        "shell" if fields.channel is None else fields.channel[:_LONGEST_CHANNEL],
         [*(memoryview(part) for part in parts), *buffers],
     )
 
 
 def parsed_header(part: Part) -> Mapping[str, Any]:
-    """Return a header or parent header as an object, which is empty if it is malformed."""
+    """Return a header or parent header as an object, which is empty if it is malformed.
+
+    What only Python takes for JSON is malformed: such values cannot be written again.
+    """
     if len(part) > _LONGEST_HEADER:
         return {}
     try:
-        header = json.loads(bytes(part))
-    except (ValueError, RecursionError):
+        header = msgspec.json.decode(part)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return {}
     return header if isinstance(header, dict) else {}
 
@@ -139,6 +136,25 @@ def parsed_header(part: Part) -> Mapping[str, Any]:
 def is_object(part: Part) -> bool:
     """Return whether a part begins like a JSON object."""
     return bytes(part[:64]).lstrip()[:1] == b"{"
+
+
+def _json_fields(body: Part) -> _JsonMessage:
+    try:
+        return _json_message.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        fields = _loaded(body)
+        if not (
+            isinstance(fields, dict)
+            and isinstance(fields.get("header"), dict)
+            and isinstance(fields.get("channel"), str | None)
+        ):
+            raise ProtocolError(f"it is not a message: {str(error)[:200]}") from None
+    raw = {
+        name: msgspec.Raw(_dumped(fields[name]))
+        for name in ("header", "parent_header", "metadata", "content")
+        if name in fields
+    }
+    return _JsonMessage(**raw, channel=fields.get("channel"))
 
 
 def _checked(part: Part) -> Part:
@@ -151,19 +167,41 @@ def _checked(part: Part) -> Part:
         raise ProtocolError("a part of it is not a JSON object")
     try:
         _raw.decode(part)
-        str(part, "utf-8")
+        _check_utf8(part)
     except (ValueError, RecursionError):
         return _rewritten(part)
     return part
 
 
+def _check_utf8(part: Part) -> None:
+    """Raise a ValueError if a part is not UTF-8, without another copy, which could be 4 times as large."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(part), _CHECKED_BYTES):
+        decoder.decode(part[start : start + _CHECKED_BYTES])
+    decoder.decode(b"", final=True)
+
+
 def _rewritten(part: Part) -> bytes:
     """Write Python's JSON in the way of all others: NaN becomes null."""
+    return _dumped(_loaded(part))
+
+
+def _loaded(part: Part) -> Any:
+    """Read what only Python takes for JSON, if it is small.
+
+    Raises:
+        ProtocolError: it is large, or not even that.
+    """
     if len(part) > _REWRITTEN_BYTES:
         raise ProtocolError("a part of it is not JSON")
     try:
-        text = str(part, "utf-8", "replace")
-        value = json.loads(text, parse_constant=lambda _: None)
+        return json.loads(str(part, "utf-8", "replace"), parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        raise ProtocolError("a part of it is not JSON") from None
+
+
+def _dumped(value: Any) -> bytes:
+    try:
         return json.dumps(value, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise ProtocolError("a part of it is not JSON") from None

@@ -45,9 +45,10 @@ def _in_json(words: str) -> Mapping[str, Any]:
     decoder = json.JSONDecoder()
     for found in _HEADER.finditer(words):
         try:
-            header, _ = decoder.raw_decode(words, found.end())
+            _, end = decoder.raw_decode(words, found.end())
         except (ValueError, RecursionError):
             continue
-        if isinstance(header, dict) and "msg_id" in header and "msg_type" in header:
+        header = parsed_header(words[found.end() : end].encode())
+        if "msg_id" in header and "msg_type" in header:
             return header
     return {}

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
+from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketProtocol13
 
 from gateway_provisioners.gateway.process.limits import LARGE_BYTES, Limits
 
 _CONTINUATION, _TEXT, _BINARY, _CONTROL = 0, 1, 2, 8
-# The parts of a frame's header are at most so long.
-_LONGEST_HEADER = 8
+# The parts of a frame's header, and the control frames between the fragments of a message, are at most so
+# long.
+_ALWAYS_READ_BYTES = 125
 # What is kept of a message that is too large, at its beginning and at its end: its header is in either.
 KEPT_BYTES = 64 * 1024
 # A client that sends a message this many times too large is disconnected.
 _MOST_DISCARDED = 8
+_TOO_BIG = 1009
 # Room for the frame around a message of the kernel.
 _ENVELOPE_BYTES = 64 * 1024
 _PIECE_BYTES = 256 * 1024
@@ -69,20 +73,27 @@ class BoundedWebSocketProtocol(WebSocketProtocol13):
         if so_far + n > LARGE_BYTES and not self._large.held and not self.discarded:
             # Of a message in fragments, nothing is known but that it goes on.
             await self._large.take(self._large_total if so_far else min(n, self._large_total))
-        if n > _LONGEST_HEADER and so_far + n > self._most:
+        if n > _ALWAYS_READ_BYTES and so_far + n > self._most:
             return await self._discard(n, so_far)
         return await super()._read_bytes(n)
 
     async def _discard(self, n: int, so_far: int) -> bytes:
-        """Read a part of a message that is too large; return its beginning and end, or nothing."""
+        """Read a part of a message that is too large; return its end, and its beginning if it is the first.
+
+        Raises:
+            StreamClosedError: it is so large that the client was disconnected.
+        """
         self.discarded = so_far + n
-        if so_far:
-            head = b""
-        else:
+        if self.discarded > self.params.max_message_size:  # in fragments
+            self.close(_TOO_BIG, "The message is too large.")
+            self._abort()
+            raise StreamClosedError
+        head = b""
+        if not so_far:
             head = await super()._read_bytes(KEPT_BYTES)
             n -= KEPT_BYTES
         # The mask of a frame repeats after 4 bytes: the end begins where the mask does.
-        end = KEPT_BYTES + n % 4 if not so_far else 0
+        end = min(n, KEPT_BYTES + n % 4)
         n -= end
         while n:
             n -= len(await super()._read_bytes(min(n, _PIECE_BYTES)))
@@ -91,11 +102,14 @@ class BoundedWebSocketProtocol(WebSocketProtocol13):
     def _handle_message(self, opcode: int, data: bytes) -> Any:
         if opcode & _CONTROL:  # it may come between the fragments of a message
             return super()._handle_message(opcode, data)
-        if self.discarded:
+        handled = None
+        if self.client_terminated:
+            pass
+        elif self.discarded:
             self.handler.on_too_large(data, self.discarded, text=opcode == _TEXT)
-            handled = None
         else:
-            handled = super()._handle_message(opcode, data)
+            # tornado would decode text, to strings that are up to 4 times as large.
+            handled = self._run_callback(partial(self.handler.on_data, text=opcode == _TEXT), data)
         if handled is None:
             self._handled()
             return None
