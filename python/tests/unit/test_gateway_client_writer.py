@@ -39,8 +39,6 @@ def outbox():
     return Outbox()
 
 
-
-
 def writer_of(outbox, **changes):
     defaults = {
         "v1": False,
@@ -96,7 +94,9 @@ def test_message_too_large_becomes_words(outbox, channel, kind, content, answers
     assert kinds(outbox) == answers
     assert all(message["parent_header"] == PARENT for message in outbox.messages)
     assert "3.0 MiB" in outbox.words()
-    assert {"gateway": "maxMessageBytes.fromKernel", "client": "this client"}[whose] in outbox.words()
+    assert {"gateway": "maxMessageBytes.fromKernel", "client": "this client"}[
+        whose
+    ] in outbox.words()
     assert written == [1]
 
 
