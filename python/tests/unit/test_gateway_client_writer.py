@@ -1,4 +1,4 @@
-"""What a client gets: a kernel's messages, or words in their place."""
+"""The messages that a client gets: those of its kernel, or words in their place."""
 
 import json
 

@@ -20,7 +20,7 @@ CONTINUATION, TEXT, BINARY, PING = 0, 1, 2, 9
 
 
 class Stream:
-    """What the client sends; remembers the largest piece that was read at once."""
+    """The bytes that a client sends; remembers the largest piece that was read at once."""
 
     def __init__(self):
         self.sent = b""
