@@ -70,9 +70,7 @@ class Launched(GatewayContract, LocalProvisioner):
 class Lying(Launched):
     """Its kernel's mailbox is the port of the variable LYING_MAILBOX_PORT, which may say anything."""
 
-    mailbox_port = property(  # type: ignore[assignment]
-        lambda _self: int(os.environ["LYING_MAILBOX_PORT"]), lambda *_: None
-    )
+    mailbox_port = property(lambda _self: int(os.environ["LYING_MAILBOX_PORT"]), lambda *_: None)
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         kwargs = await super().pre_launch(**kwargs)

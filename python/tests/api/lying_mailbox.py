@@ -34,12 +34,12 @@ def welcome(**changes):
 
 
 class LyingMailbox:
-    """A port that sends what it is told to each connection.
+    """A port that sends the lie of a test to each connection.
 
     Attributes:
         lie: an iterable of bytes, which are sent after 0MQ's handshake; None instead of it.
         connections: the number of connections so far.
-        told: set when a lie was sent whole, or its connection was cut.
+        was_sent: set when a lie was sent whole, or its connection was cut.
     """
 
     port: int
@@ -48,12 +48,12 @@ class LyingMailbox:
         self.lie = ()
         self.is_zmq = True
         self.connections = 0
-        self.told = asyncio.Event()
+        self.was_sent = asyncio.Event()
 
     def tell(self, lie, *, is_zmq=True):
         """Send this from now on."""
         self.lie, self.is_zmq = lie, is_zmq
-        self.told.clear()
+        self.was_sent.clear()
 
     async def _serve(self, reader, writer):
         self.connections += 1
@@ -65,10 +65,10 @@ class LyingMailbox:
             for data in self.lie:
                 writer.write(data)
                 await writer.drain()
-            self.told.set()
+            self.was_sent.set()
             while await reader.read(2**16):
                 pass
-        self.told.set()
+        self.was_sent.set()
         writer.close()
 
 

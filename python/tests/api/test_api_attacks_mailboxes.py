@@ -1,4 +1,4 @@
-"""What a mailbox that lies can do: its connection ends with one line in the log, and others work on."""
+"""Mailboxes that lie: the connection ends with one line in the log, and others work on."""
 
 import itertools
 import json
@@ -98,7 +98,7 @@ async def test_mailbox_that_does_not_speak_0mq_takes_no_memory(gateway, mailbox)
         kernel_id = await gateway.client.start("lying")
         mailbox.tell([MEBIBYTE] * 300, is_zmq=False)
         client = await connect(gateway, kernel_id)
-        await within_timeout(mailbox.told.wait())
+        await within_timeout(mailbox.was_sent.wait())
         assert (await other.execute("print(1)")).text == "1\n"
         await client._websocket.close()
 
@@ -124,7 +124,7 @@ async def test_mailbox_that_does_not_wait_for_acknowledgements(gateway, mailbox)
         endless = (numbered(str(n).encode(), *OUTPUT[:-1], MEBIBYTE[: 2**19]) for n in numbers)
         mailbox.tell(itertools.chain([welcome()], endless))
         client = await connect(gateway, kernel_id)
-        await within_timeout(mailbox.told.wait())
+        await within_timeout(mailbox.was_sent.wait())
         assert (await other.execute("print(1)")).text == "1\n"
         await client._websocket.close()
     assert gateway.log().count("malformed message") == 1

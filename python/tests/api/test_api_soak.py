@@ -13,13 +13,16 @@ import aiohttp
 import pytest
 
 from api.test_api_attacks_clients import connect, texts
-from ci.local_gateway import MOST_MEBIBYTES, gateway_process
+from ci.local_gateway import gateway_process
 
 SECONDS = float(os.environ.get("GP_SOAK_SECONDS", "120"))
 SEED = int(os.environ.get("GP_SOAK_SEED", str(time.time_ns() % 10**6)))
 # What Python and 0MQ keep after the first large messages.
 WARM_UP_SHARE = 0.25
-GROWTH_MEBIBYTES = 48
+GROWTH_MEBIBYTES = 96
+# As the chart counts: 128 MiB, the budget of 96 MiB, and 4 times the largest message.
+MOST_MEBIBYTES = 352
+SETTLE_SECONDS = 5
 KERNELS = 4
 
 
@@ -137,6 +140,8 @@ async def test_random_clients_leave_the_memory_flat(tmp_path, record_property):
         warm = gateway.mebibytes()
         assert await behaving, f"seed {SEED}"
         await asyncio.gather(*crowds)
+        await asyncio.sleep(SETTLE_SECONDS)  # connections that were cut may take so long
         assert gateway.peak() < MOST_MEBIBYTES, f"seed {SEED}"
-        assert gateway.mebibytes() < warm + GROWTH_MEBIBYTES, f"seed {SEED}"
+        grown = gateway.mebibytes() - warm
+        assert grown < GROWTH_MEBIBYTES, f"seed {SEED}: {warm} MiB, and {grown} more"
         assert "Traceback" not in gateway.log(), f"seed {SEED}"

@@ -176,7 +176,13 @@ async def test_a_gateway_that_is_killed_at_a_step_leaves_nothing_half_done(
         elif operation == "restart" or moment == "before":
             # Until something was done to the kernel, it has its variables, unless it was asked to end.
             value = await alive(client, kernel_id)
-            assert value == ("1" if operation == "restart" and number == 1 else "None")
+            if operation == "shutdown" and number == 1:
+                assert value in (
+                    "1",
+                    "None",
+                )  # the request to end may die with the gateway that sent it
+            else:
+                assert value == ("1" if operation == "restart" and number == 1 else "None")
         else:
             assert kernels == {}
             kernel_id = None

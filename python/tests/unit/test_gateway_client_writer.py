@@ -1,4 +1,4 @@
-"""What a client gets: a kernel's messages, or words in their place."""
+"""The messages that a client gets: those of its kernel, or words in their place."""
 
 import json
 
@@ -37,8 +37,6 @@ class Outbox:
 @pytest.fixture
 def outbox():
     return Outbox()
-
-
 
 
 def writer_of(outbox, **changes):
@@ -96,7 +94,9 @@ def test_message_too_large_becomes_words(outbox, channel, kind, content, answers
     assert kinds(outbox) == answers
     assert all(message["parent_header"] == PARENT for message in outbox.messages)
     assert "3.0 MiB" in outbox.words()
-    assert {"gateway": "maxMessageBytes.fromKernel", "client": "this client"}[whose] in outbox.words()
+    assert {"gateway": "maxMessageBytes.fromKernel", "client": "this client"}[
+        whose
+    ] in outbox.words()
     assert written == [1]
 
 

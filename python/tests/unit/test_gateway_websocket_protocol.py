@@ -20,7 +20,7 @@ CONTINUATION, TEXT, BINARY, PING = 0, 1, 2, 9
 
 
 class Stream:
-    """What the client sends; remembers the largest piece that was read at once."""
+    """The bytes that a client sends; remembers the largest piece that was read at once."""
 
     def __init__(self):
         self.sent = b""
@@ -135,7 +135,7 @@ async def test_messages_arrive_as_they_were_sent(protocol, limits):
 async def test_large_message_holds_its_share_until_it_is_handled(protocol, limits):
     handled = protocol.handler.waits = asyncio.get_running_loop().create_future()
     receiving = asyncio.ensure_future(receive(protocol, frame(bytes(LARGE_BYTES + 1))))
-    while not protocol.handler.messages:
+    while not protocol.handler.messages:  # noqa: ASYNC110
         await asyncio.sleep(0)
     assert limits.large.held == LARGE_BYTES + 1
     handled.set_result(None)
@@ -157,7 +157,7 @@ async def test_large_message_is_not_read_without_a_share(protocol, limits):
 async def test_closed_connection_holds_no_share(protocol, limits):
     protocol.handler.waits = asyncio.get_running_loop().create_future()
     receiving = asyncio.ensure_future(receive(protocol, frame(bytes(LARGE_BYTES + 1))))
-    while not protocol.handler.messages:
+    while not protocol.handler.messages:  # noqa: ASYNC110
         await asyncio.sleep(0)
     protocol.on_connection_close()
     assert limits.large.held == 0

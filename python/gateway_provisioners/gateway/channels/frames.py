@@ -12,7 +12,7 @@ _SHORT_HEADER, _LONG_HEADER = 2, 9
 
 
 class FrameCounter:
-    """Counts the frames of messages in one direction of a connection; commands of 0MQ are none.
+    """Counts the frames of messages in one direction of a connection; commands of 0MQ do not count.
 
     CurveZMQ encrypts what is in the frames, and not their headers.
     """

@@ -141,7 +141,9 @@ class ClientWriter:
 
     def write_status(self, state: str, parent: Mapping[str, Any]) -> None:
         """Write an execution state."""
-        self._write_own("iopub", packed(self._session, "status", {"execution_state": state}, parent))
+        self._write_own(
+            "iopub", packed(self._session, "status", {"execution_state": state}, parent)
+        )
 
     def answer_with_error(self, channel: str, request: Mapping[str, Any], reason: str) -> None:
         """End the cell of a request that the kernel does not get.

@@ -210,7 +210,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     def handle_incoming_message(self, incoming_msg: str | bytes) -> None:
         """Pass a message of the client on to the kernel."""
         text = isinstance(incoming_msg, str)
-        self.take(incoming_msg.encode() if isinstance(incoming_msg, str) else incoming_msg, text=text)
+        self.take(
+            incoming_msg.encode() if isinstance(incoming_msg, str) else incoming_msg, text=text
+        )
 
     def take(self, message: bytes, *, text: bool) -> None:
         """Pass a message of the client on to the kernel.
@@ -251,7 +253,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         """Return when the client may send more: most of what it has sent has left for the kernel."""
         writer = self._kernel_writer
         if writer is not None and not await writer.wait_until_sent():
-            reason = f"The kernel does not take what is sent to it: {megabytes(writer.waiting)} wait."
+            reason = (
+                f"The kernel does not take what is sent to it: {megabytes(writer.waiting)} wait."
+            )
             self._drop_unsent(reason, "Restart the kernel if this goes on.")
 
     def refuse(self, message: bytes, size: int, *, text: bool) -> None:
