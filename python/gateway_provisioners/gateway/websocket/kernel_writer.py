@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 
 # A kernel that has taken nothing for so long does not work.
 STUCK_SECONDS = 20.0
+# Jupyter's protocol before version 5 had messages with other contents.
+_ADAPTED_BELOW = 5
 
 
 class KernelWriter:
@@ -60,7 +62,8 @@ class KernelWriter:
 
     def send(self, stream: Any, parts: list[Part]) -> None:
         """Send a message to one of the kernel's channels."""
-        if not self._session.adapt_version:
+        # jupyter_server sets this also for kernels whose protocol differs in its minor version alone.
+        if not 0 < self._session.adapt_version < _ADAPTED_BELOW:
             self._session.send_raw(stream, parts)
             return
         names = ("header", "parent_header", "metadata", "content")
