@@ -128,6 +128,6 @@ async def test_malformed_message_for_an_old_kernel_is_ignored(kernel, limits):
 async def test_messages_for_kernels_of_today_are_sent_as_they_are(kernel, limits, version):
     writer = writer_of(kernel, limits)
     writer._session.adapt_version = version
-    parts = [b'{"a" : 1}', b"{ }", b"{}", b'{"a":  NaN}', b"buffer"]
+    parts = [b'{"version" : "5.3"}', b"{ }", b"{}", b'{"a":  NaN}', b"buffer"]
     writer.send(kernel, parts)
     assert kernel.messages[0][-5:] == parts

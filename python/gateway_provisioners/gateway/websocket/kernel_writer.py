@@ -12,7 +12,7 @@ from jupyter_client.session import Session
 
 from gateway_provisioners.aio import within
 from gateway_provisioners.gateway.process.limits import FREE_BYTES, Limits
-from gateway_provisioners.gateway.websocket.serialization import Part
+from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,9 @@ class KernelWriter:
     def send(self, stream: Any, parts: list[Part]) -> None:
         """Send a message to one of the kernel's channels."""
         # jupyter_server sets this also for kernels whose protocol differs in its minor version alone.
-        if not 0 < self._session.adapt_version < _ADAPTED_BELOW:
+        version = self._session.adapt_version
+        is_of_today = version >= _ADAPTED_BELOW and "version" in parsed_header(parts[0])
+        if not version or is_of_today:
             self._session.send_raw(stream, parts)
             return
         names = ("header", "parent_header", "metadata", "content")
