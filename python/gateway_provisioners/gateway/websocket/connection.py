@@ -19,12 +19,12 @@ from gateway_provisioners.aio import within
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket import serialization
+from gateway_provisioners.gateway.websocket.channel_output import ChannelOutput
 from gateway_provisioners.gateway.websocket.client_limits import client_limit
 from gateway_provisioners.gateway.websocket.client_writer import ClientWriter
 from gateway_provisioners.gateway.websocket.kernel_writer import KernelWriter
 from gateway_provisioners.gateway.websocket.losses import Losses, megabytes
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxChannel, MailboxConnection
-from gateway_provisioners.gateway.websocket.messages import is_output, message_parts
 from gateway_provisioners.gateway.websocket.outbox import Outbox, fragment_writer
 from gateway_provisioners.gateway.websocket.rates import OutputRate
 from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
@@ -72,11 +72,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self._is_restored = False
         self._outbox: Outbox | None = None
         self._writer: ClientWriter | None = None
+        self._output: ChannelOutput | None = None
         self._kernel_writer: KernelWriter | None = None
-        self._losses = Losses()
         self._last_request: Mapping[str, Any] = {}
-        self._misses_idle = False
-        self._last_replied: Mapping[str, Any] = {}
 
     @cached_property
     def _limits(self) -> Limits:
@@ -129,6 +127,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             if hides_tracebacks
             else "",
         )
+        self._output = ChannelOutput(self._writer, self._outbox, self._max_unread_bytes)
         kept = self._kept_for_client()
         losses = getattr(kept["buffer"], "losses", None) if kept is not None else None
         self._is_restored = (
@@ -286,6 +285,12 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             raise ProtocolError("it is text")
         return serialization.from_v1(message)
 
+    @property
+    def _max_unread_bytes(self) -> int:
+        """The most that waits for the client of a kernel without a mailbox: one large message, and more."""
+        kept = getattr(self.multi_kernel_manager, "offline_buffer_bytes", 0)
+        return int(self._limits.messages.from_kernel + max(kept, self._limits.client_buffer_bytes))
+
     def _in_transit(self) -> int:
         if self._mailbox is not None:
             return self._mailbox.waiting_bytes
@@ -318,47 +323,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Part]) -> None:
         """Pass a message of the kernel's own channels on; output that cannot wait is dropped."""
         channel = stream if isinstance(stream, str) else stream.channel
-        outbox, writer = self._outbox, self._writer
-        if outbox is None or writer is None:
-            return
-        size = sum(map(len, outgoing_msg))
-        most = self._most_unread
-        if not outbox.can_keep(size, most):
-            try:
-                parts = message_parts(outgoing_msg)
-            except ProtocolError as error:
-                writer.complain(error)
-                return
-            if channel == "iopub" and is_output(parts):
-                self._losses.add(parts[1], size)
-                return
-            if not outbox.can_keep(size, 2 * most, urgent=True):
-                self.send_away()
-                return
-        elif self._losses:
-            self._report_losses()
-        writer.forward(channel, outgoing_msg)
-        if channel == "iopub":
-            self._misses_idle = False
-        elif channel == "shell":
-            with suppress(ProtocolError):
-                self._last_replied = parsed_header(message_parts(outgoing_msg)[1])
-            if self._misses_idle:
-                self._write_idle()
-
-    def _write_idle(self) -> None:
-        """End the last cell: its status was lost with the connection that was cut."""
-        if self._writer is not None:
-            self._writer.write_status("idle", self._last_replied)
-
-    @cached_property
-    def _most_unread(self) -> int:
-        """The most that waits for the client of a kernel without a mailbox: one large message, and more."""
-        kept = getattr(self.multi_kernel_manager, "offline_buffer_bytes", 0)
-        return int(self._limits.messages.from_kernel + max(kept, self._limits.client_buffer_bytes))
-
-    def _report_losses(self) -> None:
-        self._losses.report(self.write_stderr, "the client reads too slowly.")
+        if self._output is not None and not self._output.forward(channel, outgoing_msg):
+            self.send_away()
 
     def _deliver(self, channel: MailboxChannel, frames: list[Part], number: int) -> bool:
         """Pass a message of the mailbox on; return whether its memory is accounted for."""
@@ -400,8 +366,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         return bool(self._outbox is not None and self._outbox.backlog)
 
     def _has_room_again(self) -> None:
-        if self._losses:
-            self._report_losses()
+        if self._output is not None:
+            self._output.report_losses()
         if self._mailbox is not None:
             self._mailbox.resume()
 
@@ -491,9 +457,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             f"gateway.maxMessageBytes.fromKernel.",
             self._last_request,
         )
-        if channel == "iopub":
-            self._misses_idle = True
-            self._write_idle()
+        if channel == "iopub" and self._output is not None:
+            self._output.end_cell()
         if self.channels[channel].socket.meter.is_dead:
             self.request_reconnect("The connection to the kernel has ended.")
 
