@@ -53,8 +53,8 @@ class KernelWriter:
 
     def send(self, stream: Any, parts: list[Part]) -> None:
         """Send a message to one of the kernel's channels."""
-        # As it is. jupyter_server parses messages to kernels of other versions of the protocol, to adapt them;
-        # but only version 4, of before 2015, has other contents.
+        # As it is. jupyter_server parses messages to kernels of other versions of the protocol and adapts
+        # them, but only version 4, of before 2015, has other contents.
         self._session.send_raw(stream, parts)
 
     def hold(self, channel: str, parts: list[Part], size: int) -> None:
