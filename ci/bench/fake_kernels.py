@@ -43,7 +43,7 @@ class _FakeKernels:
         self._public, self._secret = zmq.curve_keypair()
         self._context = zmq.asyncio.Context()
         self._context.set(zmq.MAX_SOCKETS, 2 * count + 100)
-        self._unused = self._bound(zmq.ROUTER)[1]
+        self._unused, self._unused_port = self._bound(zmq.ROUTER)
 
     def _bound(self, kind: int) -> tuple[zmq.asyncio.Socket, int]:
         socket = self._context.socket(kind)
@@ -59,10 +59,10 @@ class _FakeKernels:
             ip=self._ip,
             shell_port=shell_port,
             iopub_port=iopub_port,
-            stdin_port=self._unused,
-            control_port=self._unused,
-            hb_port=self._unused,
-            comm_port=self._unused,
+            stdin_port=self._unused_port,
+            control_port=self._unused_port,
+            hb_port=self._unused_port,
+            comm_port=self._unused_port,
             key=self._key,
             curve_publickey=self._public.decode(),
             curve_secretkey=self._secret.decode(),

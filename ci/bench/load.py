@@ -38,7 +38,9 @@ BULK_MESSAGES = 60
 BULK_ROUNDS = 3
 KERNELS, WEBSOCKETS = 1000, 300
 GREEDY_READERS = 10
+UNCOUNTED_ROUND_TRIPS = 20
 ROUND_TRIPS = 200
+OPENED_AT_ONCE = 20
 IDLE_SECONDS = 10.0
 SETTLE_SECONDS = 5.0
 
@@ -80,8 +82,12 @@ async def _gateway(**settings: str) -> AsyncIterator[GatewayProcess]:
             yield gateway
 
 
-async def _round_trips(channels: Channels, count: int = ROUND_TRIPS) -> list[float]:
-    return [(await channels.execute("1+1")).seconds for _ in range(count)]
+async def _round_trips(gateway: GatewayProcess, kernel_id: str) -> list[float]:
+    """Return the seconds of each round trip, on a connection of its own."""
+    async with gateway.client.channels(kernel_id) as channels:
+        for _ in range(UNCOUNTED_ROUND_TRIPS):
+            await channels.execute("1+1")
+        return [(await channels.execute("1+1")).seconds for _ in range(ROUND_TRIPS)]
 
 
 async def _ask(websocket: aiohttp.ClientWebSocketResponse[bool], code: str) -> None:
@@ -93,13 +99,17 @@ async def _websockets(
     gateway: Gateway, url: str, count: int, kernel: Callable[[int], Awaitable[str]]
 ) -> AsyncIterator[list[aiohttp.ClientWebSocketResponse[bool]]]:
     async with contextlib.AsyncExitStack() as stack:
-        opened: list[aiohttp.ClientWebSocketResponse[bool]] = []
-        for number in range(count):
-            path = f"{url}/api/kernels/{await kernel(number)}/channels?session_id=s{number}"
-            opened.append(await gateway._session.ws_connect(path, max_msg_size=0))
+        turn = asyncio.Semaphore(OPENED_AT_ONCE)
+
+        async def opened(number: int) -> aiohttp.ClientWebSocketResponse[bool]:
+            async with turn:
+                path = f"{url}/api/kernels/{await kernel(number)}/channels?session_id=s{number}"
+                websocket = await gateway._session.ws_connect(path, max_msg_size=0)
             # Not an orderly close: that would wait for clients that do not read.
-            stack.callback(_transport(opened[-1]).abort)
-        yield opened
+            stack.callback(_transport(websocket).abort)
+            return websocket
+
+        yield await asyncio.gather(*map(opened, range(count)))
 
 
 def _transport(websocket: aiohttp.ClientWebSocketResponse[bool]) -> asyncio.Transport:
@@ -108,19 +118,19 @@ def _transport(websocket: aiohttp.ClientWebSocketResponse[bool]) -> asyncio.Tran
 
 
 async def _silent_clients(samples: Samples) -> None:
-    async with _gateway() as gateway, gateway.client.kernel("launched") as other:
+    async with _gateway() as gateway:
+        other = await gateway.client.start("launched")
+        samples["load_round_trip"]["idle"] += await _round_trips(gateway, other)
 
         async def new_kernel(_number: int) -> str:
             return await gateway.client.start("launched")
 
-        await _round_trips(other, 20)
-        samples["load_round_trip"]["idle"] += await _round_trips(other)
         async with _websockets(gateway.client, gateway.url, SILENT_CLIENTS, new_kernel) as clients:
             for client in clients:
                 _transport(client).pause_reading()
             # All of them are stuck before the first is sent away.
             await _say(gateway, clients, MEGABYTES_TO_BE_STUCK)
-            samples["load_round_trip"]["silent_clients"] += await _round_trips(other)
+            samples["load_round_trip"]["silent_clients"] += await _round_trips(gateway, other)
             await _say(gateway, clients, MEGABYTES_EACH)
         samples["load_memory"]["silent_clients"] += [gateway.peak() * 2**20]
 
@@ -200,25 +210,24 @@ async def _many_kernels(samples: Samples) -> None:
 
 
 async def _beside_many_kernels(samples: Samples, gateway: GatewayProcess) -> None:
-    async with gateway.client.kernel("launched") as one:
-        await _round_trips(one, 20)
-        samples["many_round_trip"]["one_kernel"] += await _round_trips(one)
-        ids = [await gateway.client.start("fake") for _ in range(KERNELS)]
+    one = await gateway.client.start("launched")
+    samples["many_round_trip"]["one_kernel"] += await _round_trips(gateway, one)
+    ids = [await gateway.client.start("fake") for _ in range(KERNELS)]
 
-        async def existing(number: int) -> str:
-            return ids[number]
+    async def existing(number: int) -> str:
+        return ids[number]
 
-        async with _websockets(gateway.client, gateway.url, WEBSOCKETS, existing) as clients:
-            reading = [asyncio.create_task(_read(client)) for client in clients]
-            await asyncio.sleep(SETTLE_SECONDS)
-            before = _cpu_seconds(gateway.process.pid)
-            await asyncio.sleep(IDLE_SECONDS)
-            used = _cpu_seconds(gateway.process.pid) - before
-            samples["many_cpu"]["ours"] += [used / IDLE_SECONDS]
-            samples["many_round_trip"]["many_kernels"] += await _round_trips(one)
-            samples["load_memory"]["many_kernels"] += [gateway.mebibytes() * 2**20]
-            for task in reading:
-                task.cancel()
+    async with _websockets(gateway.client, gateway.url, WEBSOCKETS, existing) as clients:
+        reading = [asyncio.create_task(_read(client)) for client in clients]
+        await asyncio.sleep(SETTLE_SECONDS)
+        before = _cpu_seconds(gateway.process.pid)
+        await asyncio.sleep(IDLE_SECONDS)
+        used = _cpu_seconds(gateway.process.pid) - before
+        samples["many_cpu"]["ours"] += [used / IDLE_SECONDS]
+        samples["many_round_trip"]["many_kernels"] += await _round_trips(gateway, one)
+        samples["load_memory"]["many_kernels"] += [gateway.mebibytes() * 2**20]
+        for task in reading:
+            task.cancel()
 
 
 async def _read(client: aiohttp.ClientWebSocketResponse[bool]) -> None:
@@ -232,9 +241,9 @@ def _cpu_seconds(pid: int) -> float:
 
 
 async def _greedy_readers(samples: Samples) -> None:
-    async with _gateway() as gateway, gateway.client.kernel("launched") as other:
-        await _round_trips(other, 20)
-        samples["greedy_round_trip"]["idle"] += await _round_trips(other)
+    async with _gateway() as gateway:
+        other = await gateway.client.start("launched")
+        samples["greedy_round_trip"]["idle"] += await _round_trips(gateway, other)
         kernel_ids = [await gateway.client.start("launched") for _ in range(GREEDY_READERS)]
         # Their reading must not keep the event loop that measures.
         readers = multiprocessing.get_context("spawn").Process(
@@ -243,7 +252,7 @@ async def _greedy_readers(samples: Samples) -> None:
         readers.start()
         try:
             await asyncio.sleep(SETTLE_SECONDS)
-            samples["greedy_round_trip"]["greedy_readers"] += await _round_trips(other)
+            samples["greedy_round_trip"]["greedy_readers"] += await _round_trips(gateway, other)
         finally:
             readers.terminate()
             readers.join()

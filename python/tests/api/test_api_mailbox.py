@@ -11,9 +11,11 @@ from api.test_api_jupyterlab import jupyter_server
 from ci.gateway_client import Channels
 from gateway_provisioners.gateway.kernels.kernel import GatewayKernel
 from gateway_provisioners.gateway.websocket import connection as websockets
+from gateway_provisioners.gateway.websocket import outbox
+from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.handshake.payload import GatewayKey
 from gateway_provisioners.handshake.response_server import ResponseServer
-from timeouts import within_timeout
+from timeouts import eventually, within_timeout
 
 SESSION = "a-client-session"
 
@@ -214,6 +216,29 @@ async def test_the_cell_says_how_many_messages_were_dropped(chain):
     assert "of this cell" in text.splitlines()[0]
     assert text.endswith("498\n499\n")
     assert "\n0\n" not in text
+
+
+async def test_a_client_that_reads_nothing_is_sent_away_and_misses_nothing(chain, monkeypatch):
+    kernel_id = await chain.start()
+    kernel = chain.gateway.app.kernel_manager.get_kernel(kernel_id)
+    async with connected(chain.gateway, kernel_id) as channels:
+        await channels.execute("1")
+        with monkeypatch.context() as soon:
+            soon.setattr(outbox, "STALLED_SECONDS", 0.5)
+            transport = channels._websocket._response.connection.transport
+            transport.pause_reading()
+            request = await begin(channels, "for n in range(60): print(str(n) + ' ' * 10**6)")
+
+            async def was_sent_away():
+                return not GatewayWebsocketConnection.of_kernel(kernel)
+
+            await eventually(was_sent_away)
+        transport.resume_reading()
+        before, _ = await until_closed(channels)
+    async with connected(chain.gateway, kernel_id) as channels:
+        after = await end_of(channels, request)
+    shown = {int(line) for line in printed([*before, *after]).split()}
+    assert shown == set(range(60))
 
 
 async def test_a_client_without_a_session_leaves_no_mailbox(chain):

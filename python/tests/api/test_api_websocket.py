@@ -1,10 +1,13 @@
 """The connection between a client's websocket and its kernel."""
 
 import asyncio
+import os
+import signal
 import socket
 import sys
 
 import aiohttp
+import pytest
 import zmq
 from kernel_gateway.gatewayapp import KernelGatewayApp
 from tornado.ioloop import IOLoop
@@ -161,6 +164,66 @@ async def test_an_invalid_message_closes_only_its_websocket(gateway):
                 aiohttp.WSMsgType.CLOSE,
                 aiohttp.WSMsgType.CLOSED,
             )
+        assert (await channels.execute("print(1)")).text == "1\n"
+
+
+def send_ping_without_an_answer(handler):
+    """Have the gateway send its next ping, as if it had long had no answer."""
+    handler.last_ping = asyncio.get_running_loop().time()
+    handler.last_pong = handler.last_ping - handler.ping_timeout
+    handler.send_ping()
+
+
+def handler_of(gateway, kernel_id):
+    kernel = gateway.app.kernel_manager.get_kernel(kernel_id)
+    (connection,) = GatewayWebsocketConnection.of_kernel(kernel)
+    return connection.websocket_handler
+
+
+async def test_a_client_that_answers_no_ping_is_disconnected(gateway):
+    async with gateway.client.kernel("local") as channels:
+        await channels.execute("1")
+        send_ping_without_an_answer(handler_of(gateway, channels.kernel_id))
+        with pytest.raises(ConnectionError):
+            await channels.execute("1")
+
+
+async def test_a_client_that_reads_slowly_needs_no_pong(gateway):
+    async with gateway.client.kernel("local") as channels:
+        handler = handler_of(gateway, channels.kernel_id)
+        transport = channels._websocket._response.connection.transport
+        transport.pause_reading()
+        code = (
+            "from IPython.display import publish_display_data\n"
+            "for n in range(20): publish_display_data({'text/plain': 'x' * 10**6})"
+        )
+        executed = asyncio.create_task(channels.execute(code))
+
+        async def waits():
+            return handler.connection.is_reading
+
+        await eventually(waits)
+        send_ping_without_an_answer(handler)
+        transport.resume_reading()
+        assert len((await executed).data) == 20
+
+
+async def test_a_client_that_waits_for_its_kernel_needs_no_pong(gateway):
+    async with gateway.client.kernel("local") as channels:
+        pid = int((await channels.execute("import os; print(os.getpid())")).text)
+        handler = handler_of(gateway, channels.kernel_id)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            executed = asyncio.create_task(channels.execute("#" * 20_000_000))
+
+            async def waits():
+                return handler._is_paused
+
+            await eventually(waits)
+            send_ping_without_an_answer(handler)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await executed
         assert (await channels.execute("print(1)")).text == "1\n"
 
 
