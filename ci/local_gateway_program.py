@@ -94,8 +94,12 @@ class Fake(GatewayContract, LocalProvisioner):
     def has_process(self) -> bool:
         return True
 
+    @property
+    def is_known_to_live(self) -> bool:
+        return not self.ends.is_set()
+
     async def poll(self) -> int | None:
-        return 0 if self.ends.is_set() else None
+        return None if self.is_known_to_live else 0
 
     async def wait(self) -> int | None:
         return 0

@@ -107,6 +107,10 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         return self._workload is not None
 
     @property
+    def is_known_to_live(self) -> bool:
+        return self._workload is not None and self._workload.exit_code() is None
+
+    @property
     def is_busy_elsewhere(self) -> bool:
         return self._workload is not None and self._workload.is_busy_elsewhere
 

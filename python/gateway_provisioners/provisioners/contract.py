@@ -21,6 +21,14 @@ class GatewayContract:
         return None
 
     @property
+    def is_known_to_live(self) -> bool:
+        """True if the kernel lives, as far as is known without asking; read every 3 seconds.
+
+        False if that is not known: then `poll` is called.
+        """
+        return False
+
+    @property
     def is_busy_elsewhere(self) -> bool:
         """True while another gateway restarts or ends the kernel; read before a restart."""
         return False

@@ -1,5 +1,6 @@
 """One kernel, its restarter, and the sockets of all kernels."""
 
+import asyncio
 import resource
 
 import pytest
@@ -14,6 +15,7 @@ from gateway_provisioners.gateway.kernels.kernel import (
 )
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.process import open_files
+from timeouts import within_timeout
 
 
 @pytest.fixture
@@ -40,13 +42,15 @@ class FakeKernel:
     provisioner = None
     shutting_down = False
     is_restarted_here = True
+    is_known_to_live = False
     alive = False
 
     def __init__(self, error=None):
-        self.restarts = 0
+        self.restarts = self.polls = 0
         self.error = error
 
     async def is_alive(self):
+        self.polls += 1
         return self.alive
 
     async def restart_kernel(self, **_):
@@ -110,6 +114,26 @@ async def test_a_kernel_that_is_gone_is_not_restarted(restarter_of):
     restarter = restarter_of(FakeKernel(KernelGone("gone")))
     await restarter.poll()
     assert restarter.started == 0
+
+
+async def test_a_kernel_that_is_known_to_live_is_not_polled(monkeypatch):
+    monkeypatch.setattr(GatewayKernelRestarter.kernel_manager, "klass", object)
+    kernel = FakeKernel()
+    kernel.is_known_to_live = kernel.alive = True
+    restarter = GatewayKernelRestarter(kernel_manager=kernel, time_to_dead=0.001)
+    restarter.stable_start_time = 0
+    restarted = asyncio.Event()
+    restarter.add_callback(restarted.set)
+    restarter.start()
+    while restarter._initial_startup:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    polls = kernel.polls
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+    assert kernel.polls == polls
+    kernel.is_known_to_live = kernel.alive = False
+    await within_timeout(restarted.wait())
+    restarter.stop()
 
 
 async def test_more_sockets_are_allowed_than_by_default_of_0mq(kernels):
