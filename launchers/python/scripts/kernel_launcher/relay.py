@@ -20,7 +20,15 @@ import zmq
 from kernel_launcher.errors import LAUNCH_FAILED, LaunchError
 from kernel_launcher.execution import DELIMITER, ExecutionState
 from kernel_launcher.mailbox import FEATURES, Mailbox
-from kernel_launcher.messages import Messages, megabytes, parent_of, printed_by, type_of
+from kernel_launcher.messages import (
+    Messages,
+    cost_of,
+    megabytes,
+    parent_of,
+    printed_by,
+    session_that_waits_for,
+    type_of,
+)
 from kernel_launcher.ports import ANY_ADDRESS
 from kernel_launcher.spool import Spool
 
@@ -48,8 +56,9 @@ DRAIN_SECONDS = 2.0
 # heartbeat waits behind the messages that a gateway leaves unread while its client is slow.
 HEARTBEAT_MILLISECONDS = 60_000
 HEARTBEAT_TIMEOUT_MILLISECONDS = 600_000
-# Text that is too large for one message goes in pieces of so many characters.
-PIECE = 2**18
+# Text that is too large for one message goes in pieces of so many characters, which have up to 12 bytes
+# each: every piece has less than 1 MiB, the smallest limit of a gateway.
+PIECE = 2**16
 # Messages that wait for the relay. The kernel's own socket waits when there are more.
 MESSAGES_FROM_KERNEL = 100
 LONGEST_SESSION = 256
@@ -238,7 +247,7 @@ class Relay:
             self._execution.follow(received)
             for frames in self._bounded_output(received):
                 self._iopub.send_multipart(frames)
-                self._mailbox.post(b"iopub", frames)
+                self._mailbox.publish(frames, session_that_waits_for(frames))
 
     def _welcome_subscribers(self) -> None:
         for event, *_ in _received(self._iopub):
@@ -254,7 +263,7 @@ class Relay:
 
     def _bounded_output(self, frames: list[bytes]) -> Iterable[list[bytes]]:
         """Return a published message; or what it prints, in pieces; or a sentence in its place."""
-        size = sum(map(len, frames))
+        size = cost_of(frames)
         if size <= self._max_message_bytes:
             return [frames]
         if printed := printed_by(frames):
@@ -268,7 +277,7 @@ class Relay:
 
     def _bounded_reply(self, frames: list[bytes]) -> list[bytes]:
         """Return a reply or a request of the kernel, or an error in its place."""
-        size = sum(map(len, frames))
+        size = cost_of(frames)
         if size <= self._max_message_bytes:
             return frames
         reason = self._too_large(size)
