@@ -190,3 +190,42 @@ async def test_the_command_state_reports_what_the_kernel_does(launch):
         await send_signal(kernel.endpoint, signal.SIGINT)
         await within_timeout(busy)
         await until_it_is("idle", kernel)
+
+
+async def test_empty_reply_ends_nothing(launch):
+    async with launch() as kernel, client_of(kernel.info.to_jupyter()) as client:
+        code = """
+kernel = get_ipython().kernel
+for origin in (b"c", b"m"):
+    kernel.control_stream.send_multipart([b"relay", origin])
+"""
+        assert (await run(client, code))[0]["status"] == "ok"
+        client.control_channel.send(client.session.msg("kernel_info_request"))
+        await client.get_control_msg(timeout=TIMEOUT_SECONDS)
+        assert await value(client, "1 + 1") == "2"
+
+
+async def test_subscriber_that_does_not_read_keeps_a_bounded_number_of_bytes(launch):
+    async with launch(KERNEL_MAX_MESSAGE_BYTES=str(2**20)) as kernel:
+        context = zmq.asyncio.Context()
+        try:
+            iopub = context.socket(zmq.SUB)
+            iopub.rcvhwm = 1
+            iopub.curve_publickey, iopub.curve_secretkey = zmq.curve_keypair()
+            iopub.curve_serverkey = kernel.info.curve_publickey.encode()
+            iopub.subscribe(b"")
+            iopub.connect(f"tcp://127.0.0.1:{kernel.info.iopub_port}")
+            await within_timeout(iopub.recv_multipart())
+            before = psutil.Process(kernel.process.pid).memory_info().rss
+            async with client_of(kernel.info.to_jupyter()) as client:
+                code = """
+from IPython.display import publish_display_data
+for n in range(200): publish_display_data({"text/plain": "x" * 10**6})
+"""
+                assert (await run(client, code))[0]["status"] == "ok"
+            assert psutil.Process(kernel.process.pid).memory_info().rss - before < 64 * 2**20
+            seen = [(await within_timeout(iopub.recv_multipart()))[-1]]
+            while b"KERNEL_MAILBOX_DISK_BYTES" not in seen[-1]:
+                seen.append((await within_timeout(iopub.recv_multipart()))[-1])
+        finally:
+            context.destroy(linger=0)

@@ -1,6 +1,8 @@
 """The launcher's mailbox: messages sent, sent again, and dropped."""
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[3] / "launchers" / "python" / "scripts"))
 
 from kernel_launcher import mailbox as mailboxes
+from kernel_launcher import messages
 from kernel_launcher.execution import ExecutionState
 from kernel_launcher.mailbox import Mailbox
 from kernel_launcher.spool import Spool
@@ -44,6 +47,11 @@ def routes():
     return Routes()
 
 
+@pytest.fixture(autouse=True)
+def only_content_counts(monkeypatch):
+    monkeypatch.setattr(messages, "FRAME_BYTES", 0)
+
+
 @pytest.fixture
 def mailbox(routes):
     return without_disk(100, routes)
@@ -59,7 +67,10 @@ def report(_parent, count, size):
 
 def say(mailbox, *texts, to=None):
     for text in texts:
-        mailbox.post(b"iopub" if to is None else b"shell", [text.encode()], to)
+        if to is None:
+            mailbox.publish([text.encode()])
+        else:
+            mailbox.post(b"shell", [text.encode()], to)
 
 
 def number_of(routes, route, text):
@@ -120,9 +131,13 @@ def test_the_oldest_is_dropped_and_counted(mailbox, routes):
     say(mailbox, "a" * 40, "b" * 40, "c" * 40, "d" * 40)
     mailbox.attach(b"s", b"r2", "idle")
     assert routes.take(b"r2") == [0, "2 lost, 80 bytes", "c" * 40, "d" * 40]
-    # Reported once.
+    # Reported again until it has arrived.
     mailbox.attach(b"s", b"r3", "idle")
-    assert routes.take(b"r3") == [0, "c" * 40, "d" * 40]
+    number = number_of(routes, b"r3", "c" * 40)
+    assert routes.take(b"r3") == [0, "2 lost, 80 bytes", "c" * 40, "d" * 40]
+    mailbox.acknowledge(b"r3", number - 1)
+    mailbox.attach(b"s", b"r4", "idle")
+    assert routes.take(b"r4") == [0, "c" * 40, "d" * 40]
 
 
 def test_what_is_dropped_on_its_way_is_lost_only_if_it_does_not_arrive(mailbox, routes):
@@ -156,8 +171,8 @@ def test_replies_are_dropped_last(mailbox, routes):
     assert routes.take(b"r2") == [*(0, "first reply", "second reply", "1 lost, 60 bytes", "b" * 60)]
     say(mailbox, "r" * 90, to=b"s")
     mailbox.attach(b"s", b"r3", "idle")
-    # Its dropped ones had been sent, and were not acknowledged.
-    assert routes.take(b"r3") == [0, "3 lost, 83 bytes", "r" * 90]
+    # The others had been sent, as had been the report, and were not acknowledged.
+    assert routes.take(b"r3") == [0, "4 lost, 143 bytes", "r" * 90]
 
 
 def test_sessions_share_the_limit_and_not_the_count(mailbox, routes):
@@ -230,8 +245,66 @@ def test_many_sessions_push_out_the_one_that_is_away_longest(mailbox, routes):
     assert mailbox.session_of(names[0]) == names[0]
 
 
-def status(state, *, subshell=None, request="execute_request"):
-    parent = {"msg_type": request, **({"subshell_id": subshell} if subshell else {})}
+def test_published_messages_replace_no_replies(mailbox, routes):
+    mailbox.attach(b"away", b"a", "idle")
+    mailbox.attach(b"here", b"h", "idle")
+    routes.away.add(b"a")
+    say(mailbox, "x" * 60, to=b"away")
+    say(mailbox, "a" * 60, "b" * 200)
+    assert routes.take(b"h") == [0, "a" * 60, "b" * 200], "a client that waits for it gets it"
+    mailbox.attach(b"away", b"a2", "idle")
+    assert routes.take(b"a2") == [0, "x" * 60, "2 lost, 260 bytes"]
+
+
+def test_what_cannot_be_kept_replaces_nothing(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    say(mailbox, "a" * 40, "b" * 101)
+    say(mailbox, "c" * 101, to=b"s")
+    mailbox.attach(b"s", b"r2", "idle")
+    assert routes.take(b"r2") == [0, "a" * 40, "2 lost, 202 bytes"]
+
+
+def test_end_of_a_clients_own_request_is_kept_like_its_reply(routes):
+    mailbox = without_disk(500, routes)
+    for session in (b"asked", b"other"):
+        mailbox.attach(session, session, "idle")
+    routes.away |= {b"asked", b"other"}
+    mailbox.publish(status("idle"), b"asked")
+    say(mailbox, "a" * 300, "b" * 300)
+    mailbox.attach(b"asked", b"1", "idle")
+    assert routes.take(b"1") == [0, "topic", "1 lost, 300 bytes", "b" * 300]
+    mailbox.attach(b"other", b"2", "idle")
+    assert routes.take(b"2") == [0, "1 lost, 300 bytes", "b" * 300]
+    mailbox.publish([b"again"], b"asked")
+    assert (routes.take(b"1"), routes.take(b"2")) == (["again"], ["again"])
+
+
+def test_states_are_not_counted_as_lost_output(routes):
+    mailbox = without_disk(500, routes)
+    mailbox.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    for _ in range(20):
+        mailbox.publish(status("busy"))
+    mailbox.attach(b"s", b"r2", "idle")
+    assert not any(b"lost" in frame for frames in routes.sent[b"r2"] for frame in frames)
+
+
+def test_frames_count_as_well(routes, monkeypatch):
+    monkeypatch.setattr(messages, "FRAME_BYTES", 128)
+    mailbox = without_disk(10_000, routes)
+    mailbox.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    for _ in range(4):
+        mailbox.publish([b""] * 30)
+    mailbox.attach(b"s", b"r2", "idle")
+    assert routes.take(b"r2")[:2] == [0, "2 lost, 0 bytes"]
+
+
+def status(state, *, subshell=None, request="execute_request", session="a-session"):
+    parent = {"msg_type": request, "session": session}
+    if subshell:
+        parent["subshell_id"] = subshell
     parts = [{"msg_type": "status"}, parent, {}, {"execution_state": state}]
     return [b"topic", b"<IDS|MSG>", b"", *(json.dumps(part).encode() for part in parts)]
 
@@ -256,6 +329,21 @@ def test_execution_state(messages, value):
     for message in messages:
         state.follow(message)
     assert state.value == value
+
+
+@pytest.mark.parametrize(
+    ("frames", "session"),
+    [
+        (status("idle"), b"a-session"),
+        (status("busy"), None),
+        (status("idle", session=7), None),
+        (status({"idle": "idle"}), None),
+        ([b"<IDS|MSG>", b"", b'{"msg_type": "stream"}', b"{}", b"{}", b'{"text": "idle"}'], None),
+        ([], None),
+    ],
+)
+def test_session_that_waits_for_a_message(frames, session):
+    assert messages.session_that_waits_for(frames) == session
 
 
 @pytest.fixture
@@ -293,9 +381,10 @@ def test_disk_is_free_again_when_messages_are_acknowledged(spooled, routes):
 def test_oldest_is_dropped_when_the_disk_is_full(spooled, routes):
     spooled.attach(b"s", b"r", "idle")
     routes.away.add(b"r")
-    say(spooled, *[str(n) * 2**19 for n in range(8)])
+    size = 2**19 - 8  # on disk, with the size of its frame, half of a segment
+    say(spooled, *[str(n) * size for n in range(8)])
     spooled.attach(b"s", b"r2", "idle")
-    assert routes.take(b"r2")[:3] == [0, f"2 lost, {2**20} bytes", "2" * 2**19]
+    assert routes.take(b"r2")[:3] == [0, f"2 lost, {2 * size} bytes", "2" * size]
 
 
 def test_disk_that_cannot_be_written_is_not_used(routes, tmp_path, capfd):
@@ -305,7 +394,94 @@ def test_disk_that_cannot_be_written_is_not_used(routes, tmp_path, capfd):
     say(mailbox, "a" * 60, "b" * 60, "c" * 60)
     mailbox.attach(b"s", b"r2", "idle")
     assert routes.take(b"r2") == [0, "2 lost, 120 bytes", "c" * 60]
-    assert capfd.readouterr().err.count("output is kept in memory only") == 1
+    assert capfd.readouterr().err.count("no more output is kept on disk") == 1
+
+
+class Disk:
+    """A file system with so much room, beside what is written elsewhere."""
+
+    def __init__(self, monkeypatch, room):
+        self.room = room
+        self._write = os.pwrite
+        monkeypatch.setattr(os, "pwrite", self.pwrite)
+
+    def pwrite(self, file, data, offset):
+        room = self.room - os.fstat(file).st_size
+        if room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._write(file, data[:room], offset)
+
+
+def test_full_disk_keeps_what_it_has_and_is_used_again(routes, tmp_path, monkeypatch, capfd):
+    """It is full in the middle of a message."""
+    mailbox = Mailbox(100, Spool(2**20, str(tmp_path)), routes, report)
+    Disk(monkeypatch, 300)
+    mailbox.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    say(mailbox, *[c * 90 for c in "abcdefgh"])
+    mailbox.attach(b"s", b"r2", "idle")
+    last = number_of(routes, b"r2", "h" * 90)
+    assert routes.take(b"r2") == [0, "4 lost, 360 bytes", *[c * 90 for c in "efgh"]]
+    mailbox.acknowledge(b"r2", last)
+    routes.away.add(b"r2")
+    say(mailbox, *[c * 90 for c in "xyz"])
+    mailbox.attach(b"s", b"r3", "idle")
+    assert routes.take(b"r3") == [0, *[c * 90 for c in "xyz"]]
+    assert capfd.readouterr().err.count("no more output is kept on disk") == 1
+
+
+def test_full_disk_gets_back_what_was_written_of_a_message(tmp_path, monkeypatch):
+    spool = Spool(2**20, str(tmp_path))
+    stored = spool.put([b"a" * 100])
+    Disk(monkeypatch, 200)
+    assert spool.put([b"b" * 100]) is None
+    assert os.fstat(stored.segment.file).st_size == stored.size
+    assert spool.get(stored) == [b"a" * 100]
+
+
+def test_disk_that_cannot_be_read_ends_nothing(spooled, routes, monkeypatch):
+    spooled.attach(b"s", b"r", "idle")
+    routes.away.add(b"r")
+    say(spooled, "a" * 60, "b" * 60, "c" * 60)
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", fail)
+    spooled.attach(b"s", b"r2", "idle")
+    assert routes.take(b"r2") == [0, "a" * 60, *["1 lost, 0 bytes"] * 2]
+
+
+def test_replies_that_wait_keep_no_space_of_published_messages(spooled, routes):
+    """A client that is away has a reply among each MiB of what the other one receives."""
+    spooled.attach(b"away", b"a", "idle")
+    spooled.attach(b"here", b"h", "idle")
+    routes.away |= {b"a", b"h"}
+    say(spooled, "x" * 90, to=b"away")
+    for _ in range(8):
+        say(spooled, "reply" * 20, to=b"away")
+        say(spooled, *["x" * 2**18] * 4)
+    spooled.attach(b"here", b"h2", "idle")
+    spooled.acknowledge(b"h2", int(routes.sent[b"h2"][-1][1]))
+    sent = sum(len(frames[-1]) == 2**18 for frames in routes.sent[b"h2"])
+    assert sent >= 6, "there is room for 3 MiB, of which 1 MiB is freed at a time"
+
+
+def test_files_are_closed_with_their_messages(spooled, routes, tmp_path):
+    def files():
+        links = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+        return sum(link.is_relative_to(tmp_path) for link in links)
+
+    for n in range(10):
+        session = b"%d" % n
+        spooled.attach(session, b"r", "idle")
+        routes.away.add(b"r")
+        say(spooled, "x" * 90)
+        say(spooled, "y" * 90, to=session)
+        assert files() > 0
+        spooled.detach(b"r")
+        routes.away.clear()
+        assert files() == 0
 
 
 def test_losses_are_counted_for_each_cell(routes):
@@ -316,7 +492,7 @@ def test_losses_are_counted_for_each_cell(routes):
     routes.away.add(b"r")
     for cell in "ababc":
         parent = json.dumps({"msg_id": cell}).encode()
-        mailbox.post(b"iopub", [b"<IDS|MSG>", b"", b"{}", parent, b"{}", b"x" * 60])
+        mailbox.publish([b"<IDS|MSG>", b"", b"{}", parent, b"{}", b"x" * 60])
     mailbox.attach(b"s", b"r2", "idle")
     reports = [frames[2:] for frames in routes.sent[b"r2"][1:] if len(frames) == 5]
     assert [frames[0] for frames in reports] == [b'{"msg_id": "b"}', b'{"msg_id": "a"}']

@@ -14,10 +14,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kernel_launcher.messages import parent_of
+from kernel_launcher.messages import cost_of, parent_of, type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from kernel_launcher.spool import Spool, Stored
 
@@ -33,17 +33,18 @@ WINDOW_BYTES = 2 * 2**20
 # Each message on disk takes some memory as well.
 MOST_MESSAGES = 50_000
 # The cells whose losses are counted for a client; more are counted with the last one.
-MOST_CELLS = 32
+MOST_CELLS = 256
 # Beyond this number, a new client replaces the one that has been away longest.
 MOST_CLIENTS = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Message:
     number: int
     channel: bytes
-    size: int
+    cost: int
     frames: list[bytes] | Stored
+    except_for: _Client | None = None
 
 
 @dataclass
@@ -65,28 +66,29 @@ class _Client:
     connected: bool = True
     replies: deque[_Message] = field(default_factory=deque)
     replies_sent: int = 0
-    in_flight: deque[tuple[int, int]] = field(default_factory=deque)  # number and size
+    in_flight: deque[tuple[int, int]] = field(default_factory=deque)  # number and cost
     bytes_in_flight: int = 0
     lost: dict[bytes, _Loss] = field(default_factory=dict)  # by parent header
-    # Dropped after they were sent and before they were acknowledged: lost only if they do not arrive.
-    unsure: deque[tuple[int, bytes, int]] = field(default_factory=deque)
+    # Lost only if what is on its way does not arrive: messages that were dropped after they were sent, and
+    # those that a message reports.
+    unsure: deque[tuple[bytes, _Loss]] = field(default_factory=deque)
 
-    def has_room(self, size: int) -> bool:
-        """Return whether a message of that size can be on its way as well."""
-        fits = self.bytes_in_flight + size <= WINDOW_BYTES
+    def has_room(self, cost: int) -> bool:
+        """Return whether a message of that cost can be on its way as well."""
+        fits = self.bytes_in_flight + cost <= WINDOW_BYTES
         return not self.in_flight or (len(self.in_flight) < WINDOW_MESSAGES and fits)
 
-    def lose(self, number: int, parent: bytes, size: int) -> None:
-        """Count a message that is no longer kept."""
-        if number > self.sent:
+    def lose(self, parent: bytes, lost: _Loss) -> None:
+        """Count messages that are no longer kept."""
+        if lost.number > self.sent:
             if parent not in self.lost and len(self.lost) == MOST_CELLS:
                 parent = next(reversed(self.lost))
-            loss = self.lost.setdefault(parent, _Loss(number))
-            loss.number = number
-            loss.messages += 1
-            loss.size += size
-        elif number > self.acknowledged:
-            self.unsure.append((number, parent, size))
+            loss = self.lost.setdefault(parent, _Loss(lost.number))
+            loss.number = max(loss.number, lost.number)
+            loss.messages += lost.messages
+            loss.size += lost.size
+        elif lost.number > self.acknowledged:
+            self.unsure.append((parent, lost))
 
 
 class Mailbox:
@@ -156,7 +158,7 @@ class Mailbox:
             return
         while client.in_flight and client.in_flight[0][0] <= number:
             client.bytes_in_flight -= client.in_flight.popleft()[1]
-        while client.unsure and client.unsure[0][0] <= number:
+        while client.unsure and client.unsure[0][1].number <= number:
             client.unsure.popleft()
         client.acknowledged = max(client.acknowledged, min(number, client.sent))
         while client.replies and client.replies[0].number <= client.acknowledged:
@@ -169,52 +171,90 @@ class Mailbox:
         client = self._routes.get(route)
         return client.session if client else None
 
-    def post(self, channel: bytes, frames: Sequence[bytes], to: bytes | None = None) -> None:
-        """Send a message of the kernel to a session, or to all, and keep it for clients that are away."""
-        receiver = None if to is None else self._clients.get(to)
-        if not self._clients or (to is not None and receiver is None):
+    def post(self, channel: bytes, frames: Sequence[bytes], to: bytes) -> None:
+        """Send a message of the kernel to a session, and keep it while the client is away."""
+        receiver = self._clients.get(to)
+        if receiver is None:
             return
-        self._last += 1
-        message = self._keep(channel, frames)
-        if receiver:
+        if message := self._keep(channel, frames, [receiver], to):
             receiver.replies.append(message)
             self._continue(receiver)
-        else:
+
+    def publish(self, frames: Sequence[bytes], ends: bytes | None = None) -> None:
+        """Send a message of the kernel to all, and keep it for clients that are away.
+
+        Args:
+            frames: the message.
+            ends: the session whose request it ends. That client waits for it as it does for the reply.
+        """
+        waiting = self._clients.get(ends) if ends else None
+        if waiting:
+            self.post(b"iopub", frames, waiting.session)
+        clients = [client for client in self._clients.values() if client is not waiting]
+        if clients and (message := self._keep(b"iopub", frames, clients, except_for=waiting)):
             self._published.append(message)
             for client in self._clients.values():
                 self._continue(client)
-        if self._bytes > self._most_bytes:  # it is kept nowhere, but sent
-            self._drop_oldest()
 
-    def _keep(self, channel: bytes, frames: Sequence[bytes]) -> _Message:
+    def _keep(
+        self,
+        channel: bytes,
+        frames: Sequence[bytes],
+        receivers: Sequence[_Client],
+        session: bytes = b"",
+        except_for: _Client | None = None,
+    ) -> _Message | None:
+        """Store a message; if that is impossible, send it to those who can take it now."""
+        self._last += 1
+        cost = cost_of(frames)
+        stored = self._store(frames, cost, session)
+        if stored is not None:
+            self._count += 1
+            return _Message(self._last, channel, cost, stored, except_for)
+        for client in receivers:
+            if self._has_caught_up(client) and client.has_room(cost):
+                words = [channel, b"%d" % self._last, *frames]
+                self._send_numbered(client, self._last, cost, words)
+        self._lose(self._last, frames, receivers)
+        return None
+
+    def _store(
+        self, frames: Sequence[bytes], cost: int, session: bytes
+    ) -> list[bytes] | Stored | None:
         """Store a message in memory or on disk, in place of the oldest ones if need be."""
-        size = sum(map(len, frames))
-        stored: list[bytes] | Stored | None = None
-        while stored is None:
-            if not self._count or (
-                self._count < MOST_MESSAGES and self._bytes + size <= self._most_bytes
-            ):
-                stored = (self._spool.put(frames) if size > self._most_bytes else None) or list(
-                    frames
-                )
-            elif self._count < MOST_MESSAGES:
-                stored = self._spool.put(frames)
-            if stored is None:
-                self._drop_oldest()
-        if isinstance(stored, list):
-            self._bytes += size
-        self._count += 1
-        return _Message(self._last, channel, size, stored)
+        while cost <= max(self._most_bytes, self._spool.most_bytes):
+            if self._count < MOST_MESSAGES:
+                if self._bytes + cost <= self._most_bytes:
+                    self._bytes += cost
+                    return list(frames)
+                if stored := self._spool.put(frames, session):
+                    return stored
+            if not self._drop_oldest(replies=bool(session)):
+                break
+        return None
+
+    def _has_caught_up(self, client: _Client) -> bool:
+        was_sent_all = client.published - self._past >= len(self._published)
+        return (
+            client.connected
+            and was_sent_all
+            and client.replies_sent == len(client.replies)
+            and not client.lost
+        )
 
     def _frames_of(self, message: _Message) -> list[bytes]:
-        """Return a message as the kernel sent it."""
-        stored = message.frames
-        return stored if isinstance(stored, list) else self._spool.get(stored)
+        """Return a message as the kernel sent it; nothing if the disk fails."""
+        if isinstance(message.frames, list):
+            return message.frames
+        try:
+            return self._spool.get(message.frames)
+        except OSError:
+            return []
 
     def _free(self, message: _Message) -> None:
         self._count -= 1
         if isinstance(message.frames, list):
-            self._bytes -= message.size
+            self._bytes -= message.cost
         else:
             self._spool.free(message.frames)
 
@@ -231,11 +271,15 @@ class Mailbox:
             candidates = [message for message in (published, reply) if message is not None]
             message = min(candidates, key=lambda each: each.number, default=None)
             self._report_lost(client, message.number if message else None)
-            if message is None or not client.connected or not client.has_room(message.size):
+            if message is None or not client.connected or not client.has_room(message.cost):
                 return
-            frames = [message.channel, b"%d" % message.number, *self._frames_of(message)]
-            if not self._send_numbered(client, message.number, message.size, frames):
-                return
+            if message.except_for is not client:
+                frames = self._frames_of(message)
+                words = [message.channel, b"%d" % message.number, *frames]
+                if not frames:
+                    self._lose(message.number, frames, [client])
+                elif not self._send_numbered(client, message.number, message.cost, words):
+                    return
             if message is reply:
                 client.replies_sent += 1
             else:
@@ -244,23 +288,24 @@ class Mailbox:
     def _report_lost(self, client: _Client, before: int | None) -> None:
         """Send the messages about what a client has lost before a message, in the order of all numbers."""
         for parent, loss in sorted(client.lost.items(), key=lambda item: item[1].number):
-            if before is not None and loss.number > before:
+            if (before is not None and loss.number > before) or not client.has_room(0):
                 return
             words = [b"iopub", b"%d" % loss.number]
             words += self._report(parent, loss.messages, loss.size)
-            if not self._send_numbered(client, loss.number, sum(map(len, words)), words):
+            if not self._send_numbered(client, loss.number, cost_of(words), words):
                 return
             del client.lost[parent]
+            client.lose(parent, loss)
 
     def _send_numbered(
-        self, client: _Client, number: int, size: int, frames: Sequence[bytes]
+        self, client: _Client, number: int, cost: int, frames: Sequence[bytes]
     ) -> bool:
         """Send a message; return whether the client is connected."""
         client.connected = self._send(client.route, frames)
         if client.connected:
             client.sent = number
-            client.in_flight.append((number, size))
-            client.bytes_in_flight += size
+            client.in_flight.append((number, cost))
+            client.bytes_in_flight += cost
         return client.connected
 
     def _rewind(self, client: _Client) -> None:
@@ -277,22 +322,31 @@ class Mailbox:
         )
         client.connected = True
 
-    def _drop_oldest(self) -> None:
-        """Drop published messages before any reply: without its reply a client would wait forever."""
+    def _drop_oldest(self, *, replies: bool) -> bool:
+        """Drop a published message, or a reply if no other is left: a client would wait for it forever."""
         if self._published:
             message = self._published[0]
-            parent = parent_of(self._frames_of(message))
+            frames = self._frames_of(message)
             self._pop_published()
-            for client in self._clients.values():
-                client.lose(message.number, parent, message.size)
-        else:
-            client = min(
-                (c for c in self._clients.values() if c.replies), key=lambda c: c.replies[0].number
-            )
-            message = client.replies[0]
-            parent = parent_of(self._frames_of(message))
-            self._pop_reply(client)
-            client.lose(message.number, parent, message.size)
+            self._lose(message.number, frames, self._clients.values())
+            return True
+        clients = [client for client in self._clients.values() if client.replies]
+        if not (replies and clients):
+            return False
+        client = min(clients, key=lambda each: each.replies[0].number)
+        message = client.replies[0]
+        frames = self._frames_of(message)
+        self._pop_reply(client)
+        self._lose(message.number, frames, [client])
+        return True
+
+    def _lose(self, number: int, frames: Sequence[bytes], clients: Iterable[_Client]) -> None:
+        """Count a message for the clients that have not received it; a status shows nothing in a cell."""
+        if type_of(frames) == "status":
+            return
+        parent, size = parent_of(frames), sum(map(len, frames))
+        for client in clients:
+            client.lose(parent, _Loss(number, 1, size))
 
     def _trim(self) -> None:
         """Drop the messages that all clients have acknowledged."""

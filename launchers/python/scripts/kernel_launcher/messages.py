@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 HEADER, PARENT, METADATA, CONTENT = range(4)
 # Headers of Jupyter's have some 300 bytes; longer ones are not read.
 LONGEST_HEADER = 64 * 1024
+# What a frame costs 0MQ and Python besides its content: even empty ones fill the memory.
+FRAME_BYTES = 128
 
 
 class Messages:
@@ -61,6 +63,22 @@ def parent_of(frames: Sequence[bytes]) -> bytes:
     """Return the parent header of a message, or an empty one if that makes no sense."""
     parent = _part(frames, PARENT)
     return parent if _parsed(parent) else b"{}"
+
+
+def cost_of(frames: Sequence[bytes]) -> int:
+    """Return the bytes of memory that a message takes."""
+    return sum(map(len, frames)) + FRAME_BYTES * len(frames)
+
+
+def session_that_waits_for(frames: Sequence[bytes]) -> bytes | None:
+    """Return the session whose request a published message ends, or None if it ends none."""
+    content = _part(frames, CONTENT)
+    if b'"idle"' not in content or type_of(frames) != "status":
+        return None
+    session = _parsed(_part(frames, PARENT)).get("session")
+    if not isinstance(session, str) or _parsed(content).get("execution_state") != "idle":
+        return None
+    return session.encode(errors="replace")
 
 
 def type_of(frames: Sequence[bytes]) -> str:

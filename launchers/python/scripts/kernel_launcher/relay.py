@@ -12,6 +12,7 @@ import json
 import os
 import threading
 import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,15 @@ import zmq
 from kernel_launcher.errors import LAUNCH_FAILED, LaunchError
 from kernel_launcher.execution import DELIMITER, ExecutionState
 from kernel_launcher.mailbox import FEATURES, Mailbox
-from kernel_launcher.messages import Messages, megabytes, parent_of, printed_by, type_of
+from kernel_launcher.messages import (
+    Messages,
+    cost_of,
+    megabytes,
+    parent_of,
+    printed_by,
+    session_that_waits_for,
+    type_of,
+)
 from kernel_launcher.ports import ANY_ADDRESS
 from kernel_launcher.spool import Spool
 
@@ -48,8 +57,13 @@ DRAIN_SECONDS = 2.0
 # heartbeat waits behind the messages that a gateway leaves unread while its client is slow.
 HEARTBEAT_MILLISECONDS = 60_000
 HEARTBEAT_TIMEOUT_MILLISECONDS = 600_000
-# Text that is too large for one message goes in pieces of so many characters.
-PIECE = 2**18
+# Text that is too large for one message goes in pieces of so many characters, which have up to 12 bytes
+# each: every piece has less than 1 MiB, the smallest limit of a gateway.
+PIECE = 2**16
+# 0MQ keeps up to 1000 messages for each subscriber of iopub, and of those with large frames so many of the
+# largest size. (pyzmq copies smaller frames.)
+LARGE_FRAME = 2**16
+LARGE_MESSAGES = 4
 # Messages that wait for the relay. The kernel's own socket waits when there are more.
 MESSAGES_FROM_KERNEL = 100
 LONGEST_SESSION = 256
@@ -86,6 +100,8 @@ class Relay:
         self._context = zmq.Context()
         self._execution = ExecutionState()
         self._poller = zmq.Poller()
+        self._large: deque[tuple[zmq.MessageTracker, int]] = deque()  # on iopub, and their sizes
+        self._large_bytes = 0
         self._handlers: dict[object, Callable[[], None]] = {}
         self._to_kernel: dict[bytes, zmq.Socket[bytes]] = {}
         self._ports = {
@@ -228,17 +244,37 @@ class Relay:
     ) -> None:
         for origin, *received in _received(kernel):
             frames = self._bounded_reply(received)
+            if not frames:
+                continue
             if origin == FROM_CHANNEL:
                 clients.send_multipart(frames)
-            elif origin == FROM_MAILBOX and frames:
+            elif origin == FROM_MAILBOX:
                 self._mailbox.post(channel, frames[1:], frames[0])
 
     def _publish(self) -> None:
         for received in _received(self._from_kernel):
             self._execution.follow(received)
             for frames in self._bounded_output(received):
-                self._iopub.send_multipart(frames)
-                self._mailbox.post(b"iopub", frames)
+                self._publish_on_channel(frames)
+                self._mailbox.publish(frames, session_that_waits_for(frames))
+
+    def _publish_on_channel(self, frames: list[bytes]) -> None:
+        """Send a message to the channel's subscribers, unless 0MQ still has many large ones for them."""
+        while self._large and self._large[0][0].done:
+            self._large_bytes -= self._large.popleft()[1]
+        size = sum(len(frame) for frame in frames if len(frame) >= LARGE_FRAME)
+        if size and self._large_bytes + size > LARGE_MESSAGES * self._max_message_bytes:
+            frames, size = self._lost(parent_of(frames), 1, size), 0
+        if not size:
+            self._iopub.send_multipart(frames)
+            return
+        last = len(frames) - 1
+        sent = [
+            self._iopub.send(frame, zmq.SNDMORE if n < last else 0, copy=False, track=True)
+            for n, frame in enumerate(frames)
+        ]
+        self._large.append((zmq.MessageTracker(*sent), size))
+        self._large_bytes += size
 
     def _welcome_subscribers(self) -> None:
         for event, *_ in _received(self._iopub):
@@ -254,7 +290,7 @@ class Relay:
 
     def _bounded_output(self, frames: list[bytes]) -> Iterable[list[bytes]]:
         """Return a published message; or what it prints, in pieces; or a sentence in its place."""
-        size = sum(map(len, frames))
+        size = cost_of(frames)
         if size <= self._max_message_bytes:
             return [frames]
         if printed := printed_by(frames):
@@ -268,7 +304,7 @@ class Relay:
 
     def _bounded_reply(self, frames: list[bytes]) -> list[bytes]:
         """Return a reply or a request of the kernel, or an error in its place."""
-        size = sum(map(len, frames))
+        size = cost_of(frames)
         if size <= self._max_message_bytes:
             return frames
         reason = self._too_large(size)
