@@ -114,7 +114,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self._outbox.on_room = self._has_room_again
         self._outbox.on_stalled = self.send_away
         self._kernel_writer = KernelWriter(
-            self.kernel_id, self.session, self._limits, self._in_transit, self._give_up_sending
+            self.session, self._limits, self._in_transit, self._give_up_sending
         )
         hides_tracebacks = not self.multi_kernel_manager.allow_tracebacks
         self._writer = ClientWriter(
