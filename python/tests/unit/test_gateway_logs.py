@@ -65,7 +65,7 @@ def test_lines_of_a_traceback_do_not_look_like_records(log):
 
 def test_long_traceback_is_cut(log):
     try:
-        raise ValueError("\n" * 1_000_000)
+        raise ValueError("\n" * 1_000_000)  # noqa: TRY301
     except ValueError:
         log.exception("It failed")
     found = lines(log)

@@ -65,9 +65,9 @@ class GatewayMetrics:
         )
         self._sent_away = self._counter(
             "clients_sent_away",
-            "Clients that the gateway disconnected: `reason` is `slow` for one that does not read, `unsent` if "
-            "the kernel does not take what it sends, `malformed` for its own messages, or `launcher` for those "
-            "of its kernel's launcher.",
+            "Clients that the gateway disconnected: `reason` is `slow` for one that does not read, `unsent` "
+            "if the kernel does not take what it sends, `malformed` for its own messages, or `launcher` for "
+            "those of its kernel's launcher.",
             "reason",
         )
         self._replaced = self._counter(
