@@ -73,8 +73,8 @@ class GatewayMetrics:
         self._replaced = self._counter(
             "messages_replaced",
             "Messages that were dropped, or replaced by a sentence: `reason` is `too_large` for the gateway, "
-            "`client_limit` if for the client, `rate`, `malformed`, or `unread` if more came than is kept for a "
-            "client that is away or slow.",
+            "`client_limit` if for the client, `rate`, `malformed`, or `unread` if more came than is kept "
+            "for a client that is away or slow.",
             "reason",
         )
 
