@@ -15,7 +15,7 @@ import ipaddress
 import logging
 import socket
 import struct
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # RSA operations (1 ms each, in one thread) that wait per address and altogether.
 MAX_OPENING_PER_PEER = 4
 MAX_OPENING = 256
-# Malformed reports of one address, which cost up to 2 ms each: so many at once, and then one each 100 ms.
+# Useless reports of one address, which cost up to 2 ms each: so many at once, and then one each 100 ms.
 BURST = 20
 SECONDS_PER_REPORT = 0.1
 MAX_ADDRESSES = 1024
@@ -129,9 +129,9 @@ class ResponseServer:
         self._expected: dict[str, Expectation] = {}
         self._connections: dict[_Connection, str] = {}  # to the peer's address; oldest first
         self._opening: Counter[str] = Counter()
-        self._received: deque[tuple[_Connection, bytes, str]] = deque()
+        self._received: dict[_Connection, bytes] = {}  # to what it sent; oldest first
         self._turn: asyncio.Handle | None = None
-        self._due: dict[str, float] = {}  # by address, when its next malformed report would be due
+        self._due: dict[str, float] = {}  # by address, when its next useless report would be due
         self._rsa = ThreadPoolExecutor(1, "response-server")
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -222,30 +222,35 @@ class ResponseServer:
         self._connections[connection] = peer_ip
 
     def leave(self, connection: _Connection) -> None:
-        """Drop a connection that has ended."""
+        """Drop a connection that has ended, with what it sent."""
         self._connections.pop(connection, None)
+        self._received.pop(connection, None)
 
-    def receive(self, connection: _Connection, blob: bytes, peer_ip: str) -> None:
+    def receive(self, connection: _Connection, blob: bytes) -> None:
         """Process what a peer sent, in its turn, and then close the connection."""
         if not self._expected:
             connection.close()  # no launch is waiting
-        elif self._is_flooding(peer_ip):
-            connection.abort()
-        else:
-            self._received.append((connection, blob, peer_ip))
-            if self._turn is None:
-                self._turn = asyncio.get_running_loop().call_soon(self._process_next)
+            return
+        self._received[connection] = blob
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._process_next)
 
     def _process_next(self) -> None:
         """Process one report: others have their turn on the event loop before the next."""
-        connection, blob, peer_ip = self._received.popleft()
-        more = bool(self._received)
-        self._turn = asyncio.get_running_loop().call_soon(self._process_next) if more else None
+        self._turn = None
+        if not self._received:  # their connections have ended meanwhile
+            return
+        connection = next(iter(self._received))
+        blob, peer_ip = self._received.pop(connection), self._connections[connection]
+        if self._received:
+            self._turn = asyncio.get_running_loop().call_soon(self._process_next)
+        if self._is_flooding(peer_ip):
+            connection.abort()
+            return
         try:
             read = self._process(blob, peer_ip)
         except ProtocolError as error:
-            _log.info("Ignored a payload from %s: %s", peer_ip, error)
-            self._count_malformed(peer_ip)
+            self._ignore(peer_ip, error)
             read = True
         if read:
             connection.close()
@@ -253,11 +258,13 @@ class ResponseServer:
             connection.abort()
 
     def _is_flooding(self, peer_ip: str) -> bool:
-        """Return whether an address has sent too many malformed reports to be read now."""
+        """Return whether an address has sent too many useless reports to be read now."""
         now = asyncio.get_running_loop().time()
         return self._due.get(peer_ip, 0) > now + BURST * SECONDS_PER_REPORT
 
-    def _count_malformed(self, peer_ip: str) -> None:
+    def _ignore(self, peer_ip: str, error: ProtocolError) -> None:
+        """Log and count a report that is of no use."""
+        _log.info("Ignored a payload from %s: %s", peer_ip, error)
         now = asyncio.get_running_loop().time()
         if len(self._due) >= MAX_ADDRESSES:
             self._due = {ip: due for ip, due in self._due.items() if due > now}
@@ -303,7 +310,7 @@ class ResponseServer:
             )
             expectation = self._expectation(kernel_id)
         except ProtocolError as error:
-            _log.info("Ignored a payload from %s: %s", peer_ip, error)
+            self._ignore(peer_ip, error)
         else:
             expectation.add(Arrival(info, peer_ip, 1))
         finally:
@@ -338,7 +345,7 @@ class _Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         if not self._received:  # probes send nothing
             return False
-        self._server.receive(self, bytes(self._received), self._peer_ip)
+        self._server.receive(self, bytes(self._received))
         return True  # the server closes the connection
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 
 import pytest_asyncio
 
@@ -22,6 +23,11 @@ async def send(gateway, data, stack):
     writer.write(data)
     with contextlib.suppress(ConnectionError):
         await writer.drain()
+
+
+FORGED = "\nforged\rforged\x1b[2J\u2028forged"
+# A record, or a line of a traceback.
+LINE = re.compile(r"\[[DIWEC] [-\d]+ \d\d:\d\d:\d\d[^\]]*\] |  ")
 
 
 async def metrics(gateway):
@@ -54,3 +60,42 @@ async def test_unfinished_headers_make_room_for_users(gateway):
             await send(gateway, b"GET / HTTP/1.1\r\nX: " + b"x" * 30_000, stack)
         async with gateway.client.kernel("launched") as channels:
             assert (await channels.execute("print(1)")).text == "1\n"
+
+
+async def test_log_has_one_short_line_for_each_record(gateway):
+    """Names, ids and paths hold line breaks, escape sequences, and a lot of text."""
+    url = f"{gateway.url}/api/kernels"
+    for text in (FORGED, FORGED + "x" * 300_000, "\x1b" * 50_000):
+        for body in (
+            {"name": text},
+            {"kernel_id": text},
+            {"env": {text: "x"}},
+            {"env": {"KERNEL_USERNAME": text}, "name": text},
+        ):
+            async with gateway.client._session.post(url, json=body) as response:
+                assert response.status in {400, 403, 404, 413}
+    for path in ("%0A[E%20forged", "%1B[2J" * 100, "x" * 7000):
+        async with gateway.client._session.get(f"{url}/{path}") as response:
+            assert response.status == 404
+    async with contextlib.AsyncExitStack() as stack:
+        await send(gateway, b"GET /\x1b[2J\x0b\xe2\x80\xa8 HTTP/1.1\r\nHost: x\r\n\r\n", stack)
+        await send(gateway, b"\x1b]0;forged\x07 / HTTP/1.1\r\nHost: x\r\n\r\n", stack)
+        assert await gateway.client.kernels() == {}
+    lines = gateway.log().split("\n")[:-1]
+    assert len(lines) > 12
+    for line in lines:
+        assert LINE.match(line), line
+        assert line.isprintable()
+        assert len(line) < 1200
+
+
+async def test_flood_of_refused_requests_is_a_bounded_number_of_lines(gateway):
+    request = b"GET /api/kernels HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader, writer = await asyncio.open_connection(*gateway.address)
+    for _ in range(1000):
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", head)[1]))
+    writer.close()
+    assert await gateway.client.kernels() == {}
+    assert gateway.log().count(" 401 ") < 600

@@ -122,6 +122,33 @@ async def test_a_kernelspec_can_have_its_own_policy(add_pod_kernel, monkeypatch)
         )
 
 
+@pytest.mark.parametrize(
+    "value", ["0", "00", "0999", "999", "+0", "-0", "0\n", "0x0", "0e0", "4294967296"]
+)
+async def test_no_spelling_of_a_prohibited_id_starts_a_kernel(add_pod_kernel, value):
+    add_pod_kernel(client_ids=True, prohibited_uids=["0-999"], prohibited_gids=["0-999"])
+    async with running_gateway() as gateway:
+        for name in ("KERNEL_UID", "KERNEL_GID"):
+            assert (await refused(gateway, **{name: value})).status in {400, 403}
+
+
+async def test_no_spelling_of_an_amount_exceeds_the_maximum(add_pod_kernel):
+    add_pod_kernel(max_memory="1Gi", max_cpus="1")
+    async with running_gateway() as gateway:
+        for value in ("1025Mi", "1.1Gi", "1073741825", "2e9", "1e99", "1Ei", "1_0Gi", "Infinity"):
+            for name in ("KERNEL_MEMORY", "KERNEL_MEMORY_LIMIT"):
+                assert (await refused(gateway, **{name: value})).status in {400, 403}
+        for value in ("1001m", "1.001", "2", "1e1", "1k", "inf"):
+            assert (await refused(gateway, KERNEL_CPUS=value)).status in {400, 403}
+
+
+async def test_prohibited_ids_in_reverse_order_refuse_every_start(add_pod_kernel):
+    add_pod_kernel(client_ids=True, prohibited_uids=["999-0"])
+    async with running_gateway() as gateway:
+        answer = await refused(gateway, KERNEL_UID="500")
+    assert (answer.status, answer.reason) == (500, "Configuration")
+
+
 async def test_an_invalid_policy_setting_refuses_every_start(add_pod_kernel, monkeypatch):
     monkeypatch.setenv("GP_MAX_MEMORY", "16GB")
     add_pod_kernel()

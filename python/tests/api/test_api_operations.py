@@ -11,9 +11,12 @@ from traitlets import TraitError
 from api.conftest import kernel_json
 from api.provisioners import Failing, Lasting, Slow
 from api.running import running_gateway
+from api.test_api_attacks_clients import connect
 from ci.gateway_client import Refused
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.process.health import Check
+from gateway_provisioners.gateway.websocket import outbox
+from timeouts import eventually
 
 
 class ConfigMaps:
@@ -115,6 +118,27 @@ async def test_metrics_count_starts_failures_and_running_kernels(add_provisioner
         'gateway_provisioners_running_kernels{kernel="local"} 2.0',
     } <= lines
     assert "no-such-kernel" not in metrics
+
+
+async def test_metrics_count_dropped_messages_and_clients_sent_away(monkeypatch):
+    monkeypatch.setenv("GP_OUTPUT_MESSAGES_PER_SECOND", "1")
+    monkeypatch.setattr(outbox, "STALLED_SECONDS", 0.1)
+    async with running_gateway() as gateway:
+        kernel_id = await gateway.client.start("local")
+        async with gateway.client.channels(kernel_id) as channels:
+            await channels.execute("for n in range(20): print(n, flush=True)")
+        malformed = await connect(gateway, kernel_id)
+        await malformed._websocket.send_str("garbage")
+        slow = await connect(gateway, kernel_id, "slow")
+        slow.stop_reading()
+        await slow.ask("'x' * 20_000_000")
+
+        async def counted():
+            metrics = await gateway.probes.request("GET", "/metrics")
+            return all(f'{{kernel="local",reason="{reason}"}} ' in metrics for reason in reasons)
+
+        reasons = ("rate", "malformed", "slow")
+        await eventually(counted)
 
 
 async def test_idle_kernels_are_culled(monkeypatch):

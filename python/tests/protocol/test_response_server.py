@@ -202,6 +202,52 @@ async def test_many_connections_of_one_peer_are_dropped_first(server, monkeypatc
             assert (await arrival_of(expectation)).peer_ip == "127.0.0.2"
 
 
+async def test_reports_of_dropped_connections_are_not_kept(server, monkeypatch):
+    """Reports may arrive faster than they are read."""
+    monkeypatch.setattr(response_server, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(server, "_process_next", lambda: None)
+    async with contextlib.AsyncExitStack() as stack:
+        with server.expect(KERNEL_ID, payload.new_launch_key()):
+            peers = []
+            for _ in range(20):
+                reader, writer = await stack.enter_async_context(connected(server))
+                writer.write(b"A" * 60_000)
+                writer.write_eof()
+                peers.append(reader)
+            for reader in peers[:12]:
+                await closed(reader)
+    assert len(server._received) <= 8
+
+
+def undecipherable_v1():
+    key = wire.GatewayKey(payload.GatewayKey.generate().public_key)
+    return key.connection_info(INFO)
+
+
+USELESS = {
+    "of another shape": lambda: base64.b64encode(b"[" + b"[]," * 16_000 + b"[]]"),
+    "of another launch": lambda: report_v2(payload.new_launch_key(), "another-kernel"),
+    "under another gateway's key": undecipherable_v1,
+}
+
+
+@pytest.mark.parametrize("useless", USELESS)
+async def test_flood_of_useless_reports_is_not_read_and_not_logged(
+    server, monkeypatch, caplog, useless
+):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(response_server, "SECONDS_PER_REPORT", 1000.0)
+    blob, key = USELESS[useless](), payload.new_launch_key()
+    with server.expect(KERNEL_ID, key) as expectation:
+        for _ in range(response_server.BURST + 30):
+            await send(server, blob, "127.0.0.3")
+            await asyncio.gather(*server._tasks)
+        await send(server, report_v2(key), "127.0.0.2")
+        assert (await arrival_of(expectation)).peer_ip == "127.0.0.2"
+    lines = sum("Ignored a payload from 127.0.0.3" in text for text in caplog.messages)
+    assert 0 < lines <= response_server.BURST + 1
+
+
 async def test_flood_of_claims_leaves_room_for_others(server, monkeypatch):
     """RSA takes time, so one address gets a few operations at a time, and the rest is dropped."""
     opened = []

@@ -25,6 +25,8 @@ def samples():
     metrics.restart_requested("python3", died=True)
     metrics.restart_failed("python3", ClusterError("away"))
     metrics.culled("python3", "idle")
+    metrics.client_sent_away("python3", "slow")
+    metrics.messages_replaced("python3", "too_large")
     metrics._requests.labels("GET", "x", 200).observe(1)
     families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
     found = {}

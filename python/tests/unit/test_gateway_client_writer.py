@@ -89,6 +89,8 @@ def test_message_with_a_wrong_signature_is_not_shown(outbox):
 def test_message_too_large_becomes_words(outbox, channel, kind, content, answers, whose):
     most = {"client_limit": ClientLimit(MIB, "this client"), "max_bytes": 9 * MIB}
     writer = writer_of(outbox, **(most if whose == "client" else {}))
+    reasons = []
+    writer.on_replaced = reasons.append
     written = []
     writer.forward(channel, frames(kind, content), lambda: written.append(1))
     assert kinds(outbox) == answers
@@ -98,6 +100,7 @@ def test_message_too_large_becomes_words(outbox, channel, kind, content, answers
         whose
     ] in outbox.words()
     assert written == [1]
+    assert reasons == ["too_large" if whose == "gateway" else "client_limit"]
 
 
 @pytest.mark.parametrize("most", [1, 1000, MIB])

@@ -66,6 +66,8 @@ def test_connection_of_a_proxy_counts_for_its_client():
         ("fd00::1", ["2001:db8::5"], "2001:db8::5"),
         ("10.1.2.3", ["nonsense"], "10.1.2.3"),
         ("10.1.2.3", [""], "10.1.2.3"),
+        ("10.1.2.3", ["fd00::1%" + "x" * 20_000], "fd00::1"),
+        ("10.1.2.3", ["192.0.2.1," + "10.9.9.9," * 3000 + "10.8.8.8"], "10.9.9.9"),
     ],
 )
 def test_address_of_a_client_behind_proxies(peer, forwarded, address):

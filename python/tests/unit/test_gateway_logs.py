@@ -43,7 +43,13 @@ def test_long_message_is_cut(log):
     log.warning("%s", "x" * 20_000_000)
     [line] = lines(log)
     assert len(line) < 1100
-    assert line.endswith("(19999000 more characters)")
+    assert line.endswith("(of 20000000 characters)")
+
+
+def test_long_message_of_control_characters_is_cut(log):
+    log.warning("%s", "\x1b" * 900)
+    [line] = lines(log)
+    assert len(line) < 1100
 
 
 def test_lines_of_a_traceback_do_not_look_like_records(log):
@@ -57,15 +63,26 @@ def test_lines_of_a_traceback_do_not_look_like_records(log):
     assert any("ValueError" in line for line in others)
 
 
+def test_long_traceback_is_cut(log):
+    try:
+        raise ValueError("\n" * 1_000_000)  # noqa: TRY301
+    except ValueError:
+        log.exception("It failed")
+    found = lines(log)
+    assert len(found) < logs.MOST_LINES + 5
+    assert any("ValueError" in line for line in found)
+
+
 def test_flood_is_counted():
     clock = [0.0]
     flood = logs.FloodFilter(lambda: clock[0])
 
-    def record(line, text="text"):
-        return logging.LogRecord("n", logging.WARNING, "file.py", line, text, (), None)
+    def record(line, text="text", level=logging.WARNING):
+        return logging.LogRecord("n", level, "file.py", line, text, (), None)
 
     assert sum(flood.filter(record(1)) for _ in range(1000)) == logs.MOST_RECORDS
     assert flood.filter(record(2)), "another place in the code is not affected"
+    assert flood.filter(record(1, level=logging.ERROR)), "strangers do not hide errors of ours"
     clock[0] = logs.WINDOW_SECONDS
     first = record(2, "after it")
     assert flood.filter(first)

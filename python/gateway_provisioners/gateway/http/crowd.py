@@ -14,6 +14,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 512
+# The most addresses of X-Forwarded-For that are looked at: each costs time, and a client can send thousands.
+_MAX_HOPS = 10
 # One customer of a provider has at least so many addresses (RFC 6177).
 _IPV6_PREFIX = 64
 
@@ -83,11 +85,11 @@ def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Networ
         proxies: those whose word counts.
     """
     address = peer
-    for candidate in reversed(",".join(forwarded).split(",")):
+    for candidate in reversed(",".join(forwarded).split(",")[-_MAX_HOPS:]):
         if not _is_in(address, proxies):
             break
         try:
-            address = str(ipaddress.ip_address(candidate.strip()))
+            address = str(_read(candidate.strip()))
         except ValueError:
             break
     return address

@@ -9,6 +9,8 @@ from typing import Any
 
 # Longer messages are cut: names and logs of kernels are as long as their users like.
 MOST_CHARACTERS = 1000
+# The same for the lines of a traceback: its last ones are the exception's message.
+MOST_LINES = 100
 # What one place in the code logs in a while; more is counted.
 MOST_RECORDS = 200
 WINDOW_SECONDS = 10.0
@@ -18,11 +20,12 @@ _MOST_PLACES = 1000
 
 def in_one_line(text: str) -> str:
     """Return a text with its control characters escaped, and cut if it is too long."""
-    if len(text) > MOST_CHARACTERS:
-        text = f"{text[:MOST_CHARACTERS]}... ({len(text) - MOST_CHARACTERS} more characters)"
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+    line = text[:MOST_CHARACTERS]
+    if not line.isprintable():
+        line = "".join(each if each.isprintable() else _escaped(each) for each in line)
+    if max(len(line), len(text)) > MOST_CHARACTERS:  # escaped characters are longer
+        line = f"{line[:MOST_CHARACTERS]}... (of {len(text)} characters)"
+    return line
 
 
 def _escaped(character: str) -> str:
@@ -37,18 +40,21 @@ class OneLineRecord(logging.LogRecord):
 
 
 class IndentedTracebacks(logging.Filter):
-    """Indents tracebacks, so that no line of one looks like a record of its own."""
+    """Indents and bounds tracebacks, so that no line of one looks like a record of its own."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Prepare the text that formatters use."""
         if record.exc_info and not record.exc_text:
             lines = logging.Formatter().formatException(record.exc_info).splitlines()
+            if len(lines) > MOST_LINES:
+                half = MOST_LINES // 2
+                lines[half:-half] = [f"... ({len(lines) - 2 * half} more lines)"]
             record.exc_text = "\n".join(f"  {in_one_line(line)}" for line in lines)
         return True
 
 
 class FloodFilter(logging.Filter):
-    """Drops records of a place in the code that logs too many, and says how many.
+    """Drops records of a place in the code that logs too many of a level, and says how many.
 
     Args:
         now: the clock, in seconds.
@@ -58,16 +64,16 @@ class FloodFilter(logging.Filter):
         super().__init__()
         self._now = now
         self._began = now()
-        self._counts: dict[tuple[str, int], int] = {}
+        self._counts: dict[tuple[str, int, int], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to log a record."""
         now = self._now()
         if now >= self._began + WINDOW_SECONDS:
             self._begin(now, record)
-        place = (record.pathname, record.lineno)
+        place = (record.pathname, record.lineno, record.levelno)
         if place not in self._counts and len(self._counts) >= _MOST_PLACES:
-            place = ("", 0)
+            place = ("", 0, 0)
         self._counts[place] = count = self._counts.get(place, 0) + 1
         return count <= MOST_RECORDS
 

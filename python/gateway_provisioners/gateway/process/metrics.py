@@ -63,6 +63,20 @@ class GatewayMetrics:
             "not be restarted.",
             "cause",
         )
+        self._sent_away = self._counter(
+            "clients_sent_away",
+            "Clients that the gateway disconnected: `reason` is `slow` for one that does not read, `unsent` "
+            "if the kernel does not take what it sends, `malformed` for its own messages, or `launcher` for "
+            "those of its kernel's launcher.",
+            "reason",
+        )
+        self._replaced = self._counter(
+            "messages_replaced",
+            "Messages that were dropped, or replaced by a sentence: `reason` is `too_large` for the gateway, "
+            "`client_limit` if for the client, `rate`, `malformed`, or `unread` if more came than is kept "
+            "for a client that is away or slow.",
+            "reason",
+        )
 
     def _counter(self, name: str, meaning: str, *labels: str) -> CounterMetric:
         return CounterMetric(
@@ -95,6 +109,12 @@ class GatewayMetrics:
 
     def culled(self, kernel: str, cause: str) -> None:
         self._culled.labels(kernel, cause).inc()
+
+    def client_sent_away(self, kernel: str, reason: str) -> None:
+        self._sent_away.labels(kernel, reason).inc()
+
+    def messages_replaced(self, kernel: str, reason: str, count: int = 1) -> None:
+        self._replaced.labels(kernel, reason).inc(count)
 
 
 class _RunningKernels(Collector):

@@ -41,9 +41,11 @@ class ChannelOutput:
                 parts = message_parts(frames)
             except ProtocolError as error:
                 self._writer.complain(error)
+                self._writer.on_replaced("malformed")
                 return True
             if channel == "iopub" and is_output(parts):
                 self.losses.add(parts[1], size)
+                self._writer.on_replaced("unread")
                 return True
             if not self._outbox.can_keep(size, 2 * self._max_unread_bytes, urgent=True):
                 return False

@@ -42,6 +42,7 @@ class ClientWriter:
 
     Attributes:
         verifies: whether signatures are checked: what CurveZMQ encrypts, it authenticates as well.
+        on_replaced: called with the reason when a message is dropped or replaced.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class ClientWriter:
         traceback_words: str,
     ) -> None:
         self.verifies = True
+        self.on_replaced: Callable[[str], object] = lambda _reason: None
         self._kernel_id = kernel_id
         self._session = session
         self._outbox = outbox
@@ -92,6 +94,7 @@ class ClientWriter:
                 raise ProtocolError("its signature is wrong")  # noqa: TRY301
         except ProtocolError as error:
             self.complain(error)
+            self.on_replaced("malformed")
         else:
             if self._is_allowed(channel, parts, kept):
                 return self.write(channel, parts, on_written)
@@ -112,14 +115,15 @@ class ClientWriter:
             message, binary = self._serialized(channel, parts)
         except ProtocolError as error:
             self.complain(error)
-            self._replace(channel, parts, f"it is malformed ({error}).")
+            self._replace(channel, parts, "malformed", f"it is malformed ({error}).")
             accounted = True
         else:
             if not most or sum(map(len, message)) <= most:
                 return self._outbox.write(message, binary=binary, on_written=on_written)
             accounted = self._write_in_pieces(parts)
             if accounted is None:
-                self._replace(channel, parts, f"{whose} takes at most {megabytes(most)} at once.")
+                words = f"{whose} takes at most {megabytes(most)} at once."
+                self._replace(channel, parts, "client_limit", words)
                 accounted = True
         self._outbox.write((), binary=False, on_written=on_written)
         return accounted
@@ -169,7 +173,8 @@ class ClientWriter:
         if sum(map(len, parts)) > self._max_bytes:
             most = megabytes(self._max_bytes)
             advice = f"this gateway takes at most {most}. Ask its administrator to raise "
-            self._replace(channel, parts, f"{advice}gateway.maxMessageBytes.fromKernel.")
+            advice += "gateway.maxMessageBytes.fromKernel."
+            self._replace(channel, parts, "too_large", advice)
             return False
         if channel != "iopub":
             return True
@@ -198,17 +203,18 @@ class ClientWriter:
             accounted = accounted and written
         return accounted
 
-    def _replace(self, channel: str, parts: Sequence[Part], advice: str) -> None:
+    def _replace(self, channel: str, parts: Sequence[Part], reason: str, advice: str) -> None:
         """Write a sentence in place of a message."""
+        self.on_replaced(reason)
         header, parent = parsed_header(parts[0]), parsed_header(parts[1])
         kind = str(header.get("msg_type", ""))[:64]
-        reason = f"A message of {megabytes(sum(map(len, parts)))} is not shown: {advice}"
-        self.say(reason, parent)
+        words = f"A message of {megabytes(sum(map(len, parts)))} is not shown: {advice}"
+        self.say(words, parent)
         if kind == "input_request":  # the cell waits for the answer
-            content = {"prompt": reason, "password": False}
+            content = {"prompt": words, "password": False}
             self._write_own(channel, packed(self._session, kind, content, parent))
         elif channel != "iopub":
-            self._write_own(channel, error_reply(self._session, kind, reason, parent))
+            self._write_own(channel, error_reply(self._session, kind, words, parent))
 
     def _is_too_much(self, parts: Sequence[Part], kept: bool) -> bool:
         """Return whether an output exceeds the rate that the administrator allows."""
@@ -221,6 +227,7 @@ class ClientWriter:
             return False
         if kept or not self._rate.exceeded(sum(map(len, parts))):
             return False
+        self.on_replaced("rate")
         parent = parsed_header(parts[1])
         cell = str(parent.get("msg_id", ""))
         if cell != self._rated_cell:

@@ -127,6 +127,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             if hides_tracebacks
             else "",
         )
+        self._writer.on_replaced = self._count_replaced
         self._output = ChannelOutput(self._writer, self._outbox, self._max_unread_bytes)
         kept = self._kept_for_client()
         losses = getattr(kept["buffer"], "losses", None) if kept is not None else None
@@ -229,6 +230,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             self.log.warning(
                 "Kernel %s: a client sent a malformed message: %s", self.kernel_id, error
             )
+            self._count_sent_away("malformed")
             self.websocket_handler.close(INVALID_DATA, f"The message is malformed: {error}"[:120])
             return
         if channel not in self.channels:
@@ -271,6 +273,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             f"Ask its administrator to raise gateway.maxMessageBytes.toKernel."
         )
         self.log.warning("Kernel %s: %s", self.kernel_id, reason)
+        self._count_replaced("too_large")
         if self._writer is not None:
             self._writer.answer_with_error(channel, header, reason)
 
@@ -316,6 +319,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             f"{reason} The rest is dropped, and the client is disconnected. {advice}",
             self._last_request,
         )
+        self._count_sent_away("unsent")
         self.websocket_handler.close(TRY_AGAIN_LATER, reason)
 
     # From the kernel to the client.
@@ -358,7 +362,17 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self._outbox.close()
         if self._mailbox is not None:
             self._mailbox.close()
+        self._count_sent_away("slow")
         self.websocket_handler.close(TRY_AGAIN_LATER, _TOO_SLOW)
+
+    def _count_replaced(self, reason: str, count: int = 1) -> None:
+        # Stock kernel managers have no metrics.
+        if metrics := getattr(self.multi_kernel_manager, "metrics", None):
+            metrics.messages_replaced(self.kernel_manager.kernel_name, reason, count)
+
+    def _count_sent_away(self, reason: str) -> None:
+        if metrics := getattr(self.multi_kernel_manager, "metrics", None):
+            metrics.client_sent_away(self.kernel_manager.kernel_name, reason)
 
     @property
     def is_reading(self) -> bool:
@@ -425,6 +439,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def _report_offline_losses(self, losses: Losses) -> None:
         if self in self._open_sockets:
+            self._count_replaced("unread", losses.messages)
             losses.report(self.write_stderr, "no client was connected, and more came than is kept.")
 
     @property
@@ -443,6 +458,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def _report_dropped(self, count: int) -> None:
         if self in self._open_sockets:
+            self._count_replaced("unread", count)
             self.write_stderr(
                 f"The kernel sent more than is kept for a client that is away or slow: {count} messages are "
                 f"lost.",
@@ -450,6 +466,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             )
 
     def _report_cut(self, channel: str) -> None:
+        self._count_replaced("too_large")
         most = megabytes(self._limits.messages.from_kernel)
         self.write_stderr(
             f"The kernel sent a message that is larger than the {most} that this gateway takes, and perhaps "
@@ -463,6 +480,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             self.request_reconnect("The connection to the kernel has ended.")
 
     def _report_broken(self, reason: str) -> None:
+        self._count_sent_away("launcher")
         self.write_stderr(
             f"The gateway has disconnected the kernel: {reason}. Restart the kernel.",
             self._last_request,

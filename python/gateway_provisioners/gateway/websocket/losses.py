@@ -28,6 +28,11 @@ class Losses:
     def __bool__(self) -> bool:
         return bool(self._by_cell)
 
+    @property
+    def messages(self) -> int:
+        """The number of messages."""
+        return sum(loss.messages for loss in self._by_cell.values())
+
     def add(self, parent_header: Part, size: int) -> None:
         """Count a message with this parent header."""
         parent = parsed_header(parent_header)
