@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,16 +12,21 @@ from jupyter_client.session import Session
 
 from gateway_provisioners.aio import within
 from gateway_provisioners.gateway.process.limits import FREE_BYTES, Limits
-from gateway_provisioners.gateway.websocket.serialization import Part
+from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
+
+_log = logging.getLogger(__name__)
 
 # A kernel that has taken nothing for so long does not work.
 STUCK_SECONDS = 20.0
+# Jupyter's protocol before version 5 had messages with other contents.
+_ADAPTED_BELOW = 5
 
 
 class KernelWriter:
     """Sends a client's messages, and holds them while the kernel moves.
 
     Args:
+        kernel_id: for the log.
         session: signs the messages with the kernel's key.
         limits: bounds what waits for the kernel.
         in_transit: returns how many bytes were sent and have not left for the kernel.
@@ -31,11 +38,13 @@ class KernelWriter:
 
     def __init__(
         self,
+        kernel_id: str,
         session: Session,
         limits: Limits,
         in_transit: Callable[[], int],
         give_up: Callable[[], object],
     ) -> None:
+        self._kernel_id = kernel_id
         self._session = session
         self._most = limits.client_buffer_bytes
         self._in_transit = in_transit
@@ -53,9 +62,20 @@ class KernelWriter:
 
     def send(self, stream: Any, parts: list[Part]) -> None:
         """Send a message to one of the kernel's channels."""
-        # As it is: jupyter_server parses messages to kernels of another version of the protocol, to adapt them,
-        # but only version 4, of before 2015, has other contents.
-        self._session.send_raw(stream, parts)
+        # jupyter_server sets this also for kernels whose protocol differs in its minor version alone.
+        version = self._session.adapt_version
+        is_of_today = version >= _ADAPTED_BELOW and "version" in parsed_header(parts[0])
+        if not version or is_of_today:
+            self._session.send_raw(stream, parts)
+            return
+        names = ("header", "parent_header", "metadata", "content")
+        try:
+            message = {
+                name: json.loads(bytes(part)) for name, part in zip(names, parts, strict=False)
+            }
+            self._session.send(stream, {**message, "buffers": parts[len(names) :]})
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            _log.warning("Kernel %s: a client sent a malformed message", self._kernel_id)
 
     def hold(self, channel: str, parts: list[Part], size: int) -> None:
         """Keep a message until the kernel has moved.
