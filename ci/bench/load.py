@@ -48,12 +48,10 @@ _BULK = """
 from IPython.display import publish_display_data
 for n in range({count}): publish_display_data({{"text/plain": "x" * 1_000_000}})
 """
-# Of all threads of the kernel and of its launcher: Linux has a priority for each thread.
+# Of the kernel and of its launcher.
 _LOWEST_PRIORITY = """
 import os
-for process in (os.getpid(), os.getppid()):
-    for thread in os.listdir(f"/proc/{process}/task"):
-        os.setpriority(os.PRIO_PROCESS, int(thread), 19)
+for process in (os.getpid(), os.getppid()): os.setpriority(os.PRIO_PROCESS, process, 19)
 """
 _ENDLESS = """
 from IPython.display import publish_display_data

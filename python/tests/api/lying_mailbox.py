@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 
-_GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" * 32
+GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" * 32
 _READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER"
 _MORE, _LONG, _COMMAND = 1, 2, 4
 
@@ -55,12 +55,16 @@ class LyingMailbox:
         self.lie, self.is_zmq = lie, is_zmq
         self.was_sent.clear()
 
+    @property
+    def address(self):
+        return "127.0.0.1", self.port
+
     async def _serve(self, reader, writer):
         self.connections += 1
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             if self.is_zmq:
-                writer.write(_GREETING)
-                await reader.readexactly(len(_GREETING))
+                writer.write(GREETING)
+                await reader.readexactly(len(GREETING))
                 writer.write(frame(_READY, command=True))
             for data in self.lie:
                 writer.write(data)

@@ -176,8 +176,7 @@ async def test_both_protocols_answer_a_cell_that_is_too_large(gateway):
 async def test_text_of_wide_characters_takes_no_more_memory(gateway, kernel):
     """Python keeps a text with one such character in 4 bytes for each of its characters."""
     client = await connect(gateway, await gateway.client.start(kernel))
-    # Without a version, jupyter_server takes it for one of the protocol's version 4.
-    header = {"msg_id": "wide", "msg_type": "kernel_info_request", "session": "s"}
+    header = {"msg_id": "wide", "msg_type": "kernel_info_request", "session": "s", "version": "5.3"}
     message = {"channel": "shell", "header": header, "parent_header": {}, "metadata": {}}
     message["content"] = {"more": "\U0001f600" + "y" * 31_000_000}
     await client._websocket.send_str(json.dumps(message, ensure_ascii=False))

@@ -27,8 +27,9 @@ def test_frames_are_counted_however_they_are_cut(frames, step):
     assert sum(counts) == len(frames)
 
 
-def test_commands_are_not_counted():
-    assert FrameCounter().count(memoryview(GREETING + frame(30, 4) + frame(0, 1) + frame(0))) == 2
+def test_commands_are_counted():
+    """0MQ passes subscriptions on like messages, and keeps them until they are taken."""
+    assert FrameCounter().count(memoryview(GREETING + frame(30, 4) + frame(0, 1) + frame(0))) == 3
 
 
 @pytest.mark.parametrize("size", [2**40, 2**64 - 1])
@@ -42,6 +43,7 @@ def test_frame_that_never_ends_is_one(size):
     "greeting",
     [
         b"\xff" + b"\0" * 8 + b"\x7f" + b"\x01",  # ZMTP 2
+        b"\xff" + b"\0" * 7 + b"\x01\0" + b"\x03",  # ZMTP 1, with a long first frame
         b"\x01\x00",  # ZMTP 1
         b"GET / HTTP/1.1",
     ],

@@ -3,12 +3,15 @@
 import asyncio
 import hashlib
 import hmac
+import itertools
 import json
 from types import SimpleNamespace
 
 import pytest
 import zmq.asyncio
 
+from api.lying_mailbox import GREETING, frame, lying_mailbox, welcome
+from gateway_provisioners.gateway.channels import metered
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection, Welcome
 
@@ -52,9 +55,12 @@ def message(text, *, header=None, parent=None):
 class Client:
     """A connection, and what it delivers."""
 
-    def __init__(self, kernel, port):
-        self.connection = MailboxConnection(kernel, port, "a-session", Limits())
+    def __init__(self, kernel, port, *, welcome_timeout=GUARD_SECONDS):
+        self.connection = MailboxConnection(
+            kernel, port, "a-session", Limits(), welcome_timeout=welcome_timeout
+        )
         self.calls = asyncio.Queue()
+        self.connection.on_broken = self.calls.put_nowait
         self.connection.on_dropped = self.calls.put_nowait
         self.connection.on_taken = lambda: self.calls.put_nowait("taken")
         self.delivered = asyncio.Queue()
@@ -91,9 +97,13 @@ def launcher(context):
 
 
 @pytest.fixture
-async def client(context, launcher):
+def kernel(context):
     session = SimpleNamespace(key=KEY)
-    kernel = SimpleNamespace(session=session, context=context, ip="127.0.0.1", curve_publickey=None)
+    return SimpleNamespace(session=session, context=context, ip="127.0.0.1", curve_publickey=None)
+
+
+@pytest.fixture
+async def client(kernel, launcher):
     client = Client(kernel, launcher.port)
     yield client
     client.connection.close()
@@ -193,3 +203,64 @@ async def test_a_session_that_ends_for_good_is_detached(launcher, client):
 async def test_a_connection_that_is_closed_before_the_welcome(client):
     client.connection.close()
     assert await client.welcomed() is None
+
+
+async def test_a_launcher_that_does_not_welcome_is_given_up(kernel, launcher):
+    client = Client(kernel, launcher.port, welcome_timeout=0)
+    assert await client.next_call() == "its mailbox does not answer"
+    assert client.connection.closed
+    assert await client.welcomed() is None
+
+
+async def test_a_connection_that_0mq_ends_is_closed_with_all_that_it_holds(kernel):
+    async with lying_mailbox() as mailbox:
+        mailbox.tell([welcome()])
+        client = Client(kernel, mailbox.port)
+        await client.welcomed()
+        mailbox.tell([GREETING.replace(b"NULL", b"NONE")], is_zmq=False)
+        client.connection._acknowledgement = client.connection._loop.call_later(1000, print)
+        client.connection._meter._link.close()
+        assert await client.next_call() == "it does not speak 0MQ"
+        assert client.connection.closed
+        assert client.connection._meter.closed
+        client.connection.channels["shell"].send_multipart(message("is dropped"))
+
+
+async def test_a_malformed_message_does_not_fail_those_who_flush(launcher, client):
+    client.listen()
+    await launcher.welcome()
+    await client.welcomed()
+    client.connection._loop.remove_reader(client.connection._descriptors[0])
+    await launcher.send(b"iopub", b"no number", *message("text"))
+    while not client.connection._socket.poll(0):  # noqa: ASYNC110 - until it has arrived
+        await asyncio.sleep(0.01)
+    client.connection.channels["iopub"].flush()
+    assert await client.next_call() == "a number is malformed"
+
+
+async def test_a_message_that_fails_is_counted_as_taken(launcher, client):
+    def fail(*_):
+        raise LookupError("unforeseen")
+
+    client.connection.on_message = fail
+    client.connection.receive()
+    asyncio.get_running_loop().set_exception_handler(lambda *_: client.calls.put_nowait("failed"))
+    await launcher.welcome()
+    await launcher.say(1, "x" * 1000)
+    assert await client.next_call() == "failed"
+    assert client.connection._meter._allowance.outstanding < 1000
+
+
+async def test_a_message_without_an_end_is_skipped_and_then_ends_the_connection(
+    kernel, monkeypatch
+):
+    monkeypatch.setattr(metered, "_LONGEST_PAUSE_SECONDS", 0)
+    monkeypatch.setenv("GP_MAX_MESSAGE_FROM_KERNEL_BYTES", str(2**20))
+    async with lying_mailbox() as mailbox:
+        endless = itertools.repeat(frame(b"x" * 2**18, more=True), 100)
+        mailbox.tell([welcome(), frame(b"iopub", more=True), frame(b"1", more=True), *endless])
+        client = Client(kernel, mailbox.port)
+        client.listen()
+        assert await client.next_call() == 1  # is lost
+        assert await client.next_call() == "it sends a message that is too large again and again"
+        assert mailbox.connections == 18

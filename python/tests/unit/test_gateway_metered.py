@@ -2,20 +2,26 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
 import zmq
 
+from api.lying_mailbox import GREETING, frame, lying_mailbox, message
+from gateway_provisioners.gateway.channels import metered
 from gateway_provisioners.gateway.channels.metered import MeteredConnection
+from gateway_provisioners.gateway.channels.stream import KernelStream, connect
 from gateway_provisioners.gateway.process.limits import FREE_BYTES, LARGE_BYTES, Limits
 from timeouts import within_timeout
 
 MIB = 2**20
 FILES = Path("/proc/self/fd")
+UNFINISHED = b"\x02" + (30 * MIB).to_bytes(8, "big") + b"x" * 2 * MIB
 
 
 class Application:
@@ -118,8 +124,18 @@ async def settled(read):
     raise AssertionError("the value still changes")
 
 
+async def until(condition):
+    """Return when a condition holds that has no event."""
+
+    async def poll():
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+    await within_timeout(poll())
+
+
 def given(application):
-    return application.meter._link._allowance.outstanding
+    return application.meter._allowance.outstanding
 
 
 async def test_messages_of_all_sizes_pass_both_ways(limits, curve):
@@ -163,13 +179,12 @@ async def test_message_of_endless_frames_is_cut(limits):
         assert (limits.buffers.held, limits.large.held) == (0, 0)
 
 
-async def test_large_messages_of_two_kernels_pass_one_after_the_other(limits):
+async def test_large_messages_of_two_kernels_pass_although_only_one_fits(limits):
     async with connected(limits) as (one, first), connected(limits) as (other, second):
         for kernel in (first, second):
             kernel.send(b"x" * 30 * MIB)
-        for application in (one, other):
-            assert len((await within_timeout(application.take()))[0]) == 30 * MIB
-            assert limits.large.held <= limits.large.total
+        for [taken] in await within_timeout(asyncio.gather(one.take(), other.take())):
+            assert len(taken) == 30 * MIB
 
 
 async def test_bytes_that_a_stopped_kernel_does_not_read_are_counted(limits):
@@ -196,7 +211,7 @@ async def test_connection_is_made_again_after_the_kernel_closed_it(limits):
                 break
 
 
-async def test_port_that_refuses_is_tried_ever_more_rarely(limits):
+async def test_short_connections_are_made_ever_more_rarely(limits, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         kernel = type("Gone", (), {"address": listener.getsockname()})
     application = Application(limits, kernel)
@@ -206,11 +221,113 @@ async def test_port_that_refuses_is_tried_ever_more_rarely(limits):
             pauses.add(application.meter._pause)
             await asyncio.sleep(0.01)
         assert sorted(pauses)[:4] == [0.0, 0.02, 0.04, 0.08]
-        with socket.create_server(kernel.address):
-            while application.meter._pause:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        monkeypatch.setattr(metered, "_STEADY_SECONDS", 0)  # now each lasts long enough
+        while application.meter._pause:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     finally:
         application.close()
+
+
+async def test_unread_messages_of_ended_connections_stay_counted(limits):
+    """0MQ keeps them when it connects again."""
+    async with connected(limits) as (application, kernel):
+        application.wants = False
+        kernel.send(b"x" * 40_000)
+        await until(lambda: application.socket.EVENTS & zmq.POLLIN)
+        application.meter._link.close()
+        await until(lambda: application.meter.is_open)
+        assert 40_000 < given(application) <= FREE_BYTES
+        assert len((await within_timeout(application.take()))[0]) == 40_000
+        assert given(application) < 4096  # of 0MQ's own
+
+
+async def test_unfinished_message_of_an_ended_connection_is_forgotten(limits):
+    async with lying_mailbox() as mailbox:
+        mailbox.tell([UNFINISHED])
+        application = Application(limits, mailbox)
+        try:
+            await until(lambda: limits.large.held)
+            application.meter._link.close()
+            assert (limits.buffers.held, limits.large.held) == (0, 0)
+            assert given(application) == 0
+        finally:
+            application.close()
+
+
+async def test_message_that_does_not_end_gives_way_to_others(limits):
+    limits.large._pressure_seconds = 0.01
+    async with lying_mailbox() as mailbox, connected(limits) as (application, kernel):
+        mailbox.tell([UNFINISHED])
+        hostile = Application(limits, mailbox)
+        try:
+            await until(lambda: limits.large.held)
+            kernel.send(b"x" * 30 * MIB)
+            assert len((await within_timeout(application.take()))[0]) == 30 * MIB
+            assert hostile.cuts.is_set()
+        finally:
+            hostile.close()
+
+
+@pytest.mark.parametrize("at_once", [100, 2**15])
+async def test_message_of_too_many_frames_is_cut(limits, at_once):
+    """To take it would keep the event loop for half a second."""
+    async with lying_mailbox() as mailbox:
+        frames = frame(b"", more=True) * at_once
+        mailbox.tell(itertools.chain(itertools.repeat(frames, 200_000 // at_once), [frame(b"")]))
+        application = Application(limits, mailbox)
+        try:
+            await within_timeout(application.cuts.wait())
+            assert not application.socket.EVENTS & zmq.POLLIN
+        finally:
+            application.close()
+
+
+async def test_small_frames_that_come_alone_cost_a_buffer_of_0mq_each(limits):
+    allowance = metered._Allowance(limits, lambda: False, lambda: None, lambda: None)
+    allowance.seen(memoryview(GREETING))
+    count = 0
+    while allowance.free() > 0:
+        count += 1
+        allowance.seen(memoryview(frame(b"x" * 40)))
+    assert count <= FREE_BYTES // 8192
+    allowance.consumed(count * (42 + 128), count)
+    assert allowance.free() > FREE_BYTES // 2
+
+
+@contextlib.asynccontextmanager
+async def stream_to(port, limits):
+    kernel = SimpleNamespace(
+        context=zmq.Context(), curve_publickey=None, ip="127.0.0.1", shell_port=port
+    )
+    stream = KernelStream(connect(kernel, "shell", limits))
+    meter = stream.socket.meter
+    try:
+        yield stream, meter
+    finally:
+        stream.close(0)
+        await until(lambda: not meter.is_open)
+        kernel.context.destroy(0)
+
+
+async def test_stream_goes_on_after_0mq_has_ended_the_connection(limits):
+    async with lying_mailbox() as mailbox:
+        mailbox.tell([GREETING.replace(b"NULL", b"NONE")], is_zmq=False)
+        async with stream_to(mailbox.port, limits) as (stream, meter):
+            was_cut, received = asyncio.Event(), asyncio.Queue()
+            meter.on_cut = was_cut.set
+            stream.on_recv(received.put_nowait)
+            await within_timeout(was_cut.wait())
+            mailbox.tell([message(b"hello")])
+            assert await within_timeout(received.get()) == [b"hello"]
+
+
+async def test_all_that_a_stream_sends_is_counted(limits):
+    async with lying_mailbox() as mailbox:
+        mailbox.tell([], is_zmq=False)  # without 0MQ's greeting, it waits
+        async with stream_to(mailbox.port, limits) as (stream, meter):
+            for _ in range(2000):  # more than 0MQ's usual limit
+                stream.send_multipart([b"x"])
+            await until(lambda: meter._waiting == 2000 * 3)
 
 
 async def test_last_message_before_a_close_arrives(limits):

@@ -5,16 +5,19 @@ from __future__ import annotations
 from gateway_provisioners.errors import ProtocolError
 
 _GREETING_BYTES = 64
-# Bytes of the greeting: the first is of all versions since 2, which say theirs in another.
+# Bytes of the greeting: the first, and a bit of another, are those of all versions since 2, which say theirs
+# in a third. 0MQ itself reads anything else as version 1.
 _SIGNATURE, _VERSION_AT, _OLDEST_VERSION = 0xFF, 10, 3
-_LONG, _COMMAND = 2, 4
+_SIGNATURE_ENDS_AT = 9
+_LONG = 2
 _SHORT_HEADER, _LONG_HEADER = 2, 9
 
 
 class FrameCounter:
-    """Counts the frames of messages in one direction of a connection; commands of 0MQ do not count.
+    """Counts the frames in one direction of a connection.
 
-    CurveZMQ encrypts what is in the frames, and not their headers.
+    CurveZMQ encrypts what is in the frames, and not their headers. Those of 0MQ's own commands count: it
+    passes subscriptions on like messages.
     """
 
     def __init__(self) -> None:
@@ -30,8 +33,13 @@ class FrameCounter:
         """
         if len(self._greeting) <= _VERSION_AT:
             self._greeting += bytes(data[: _VERSION_AT + 1 - len(self._greeting)])
+            signature, ends = self._greeting[:1], self._greeting[_SIGNATURE_ENDS_AT:_VERSION_AT]
             versions = self._greeting[_VERSION_AT:]
-            if self._greeting[0] != _SIGNATURE or (versions and versions[0] < _OLDEST_VERSION):
+            if (
+                signature != bytes([_SIGNATURE])
+                or (ends and not ends[0] & 1)
+                or (versions and versions[0] < _OLDEST_VERSION)
+            ):
                 raise ProtocolError("it does not speak version 3 of 0MQ's protocol")
         if self._header:
             data = self._header + data
@@ -44,8 +52,7 @@ class FrameCounter:
             if begin > end:
                 self._header = bytes(data[position:])
                 break
-            if not flags & _COMMAND:
-                frames += 1
+            frames += 1
             position = begin + int.from_bytes(data[position + 1 : begin], "big")
         self._skipped = max(position - end, 0)
         return frames

@@ -44,14 +44,19 @@ _SHORT_HEADER, _LONG_HEADER, _CURVE = 2, 9, 33
 _LONGEST_SHORT_FRAME = 255
 # What a frame costs 0MQ and Python besides its content: even empty ones fill the memory.
 _FRAME_BYTES = 128
-# More than 0MQ's own messages before the first of the kernel.
-_HANDSHAKE_BYTES = 4096
+# 0MQ reads into buffers of this size, and small frames keep the whole of theirs.
+_BUFFER_BYTES = 8192
+# More than a message may have, so that to take one keeps the event loop for a few milliseconds; and more
+# than so many bytes hold of messages that mean something.
+_MOST_FRAMES, _MOST_FRAMES_AT_ONCE = 12_000, 4_000
 # How long a connection that was closed may take to send its last messages.
 _LAST_SECONDS = 2.0
 # 0MQ sends what it has within this time, if the connection takes it.
 _SETTLED_SECONDS = 1.0
-# The pauses between attempts to reach a kernel's port.
+# The pauses between connections to a kernel's port, and how long one has to last so that the next follows
+# at once.
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
+_STEADY_SECONDS = 10.0
 # How long to wait when there are too many open files.
 _PAUSE_SECONDS = 1.0
 # ucred of struct SO_PEERCRED (unix(7)): pid, uid, gid.
@@ -78,11 +83,11 @@ class MeteredConnection:
         endpoint: what the socket connects to, instead of the kernel's port.
         is_starved: whether the application would take a message now, and 0MQ has none for it: then the one
             in transit is larger than what was read of it. By default, the application takes nothing.
-        give_up: called when other connections have waited too long for what this one holds: it has to be
-            closed soon.
-        on_cut: called when the connection was cut because of what the kernel sent: a message that is too
-            large, or that is not 0MQ's.
-        is_dead: whether 0MQ itself has cut it: then it makes no other connection.
+        give_up: called when other connections have waited too long for what this one holds: it is cut if
+            it was not closed.
+        on_cut: called when the connection was cut because of what the kernel sent, or did not send.
+        on_ended: called when 0MQ itself has ended it, because it makes no sense of what came: it makes no
+            other connection unless the socket connects to the endpoint again.
         on_sent: called when bytes have left for the kernel.
     """
 
@@ -97,13 +102,19 @@ class MeteredConnection:
         self.is_starved: Callable[[], bool] = lambda: False
         self.give_up: Callable[[], object] = _ignore
         self.on_cut: Callable[[], object] = _ignore
+        self.on_ended: Callable[[], object] = _ignore
         self.on_sent: Callable[[], object] = _ignore
         self._kernel = host, port
-        self._limits = limits
         self._overhead = _CURVE if encrypted else 0
         self._loop = asyncio.get_running_loop()
-        self.is_dead = False
+        self._allowance = _Allowance(
+            limits,
+            lambda: self.is_starved(),  # noqa: PLW0108 - set later
+            self._press,
+            self._cut,
+        )
         self._link: _Link | None = None
+        self._linked_at = -_STEADY_SECONDS
         # The connection of 0MQ that waits for the next attempt, and how long it waits.
         self._linking: tuple[socket.socket, asyncio.TimerHandle] | None = None
         self._pause = 0.0
@@ -144,9 +155,9 @@ class MeteredConnection:
 
     def consumed(self, frames: Iterable[_Sized]) -> None:
         """Count a message that the application has taken, and whose memory it accounts for."""
-        if self._link is not None:
-            frames = list(frames)
-            self._link.consumed(self._wire_size(frames) + _FRAME_BYTES * len(frames))
+        frames = list(frames)
+        size = self._wire_size(frames) + _FRAME_BYTES * len(frames)
+        self._allowance.consumed(size, len(frames))
 
     def resume(self) -> None:
         """Read on, if the application now wants more."""
@@ -159,18 +170,37 @@ class MeteredConnection:
             return
         self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
+        self._allowance.close()
         if self._link is not None:
             self._link.finish()
         else:
             self._unlink()
-        self.on_cut = self.on_sent = _ignore
+        self.on_cut = self.on_ended = self.on_sent = _ignore
 
-    def _cut(self, *, by_0mq: bool = False) -> None:
-        """Close the connection because of what came; 0MQ makes another one, unless it cut this one itself."""
+    def _cut(self) -> None:
+        """Close the connection because of what came; 0MQ makes another one."""
         self._unlink()
-        self.is_dead = by_0mq
-        _log.warning("The kernel at %s:%d sent too large a message, or nonsense.", *self._kernel)
+        self._log_cut("sent too large a message, or nonsense")
         self.on_cut()
+
+    def _ended(self) -> None:
+        """Note that 0MQ has closed its side, which it does if it cannot make sense of what it gets."""
+        self._unlink()
+        self._log_cut("does not speak 0MQ")
+        self.on_ended()
+        self.on_cut()
+
+    def _press(self) -> None:
+        """Give back the memory of a message that does not end."""
+        self.give_up()
+        if not self.closed:
+            self._unlink()
+            self._log_cut("does not finish a message, whose memory others need")
+            self.on_cut()
+
+    def _log_cut(self, what: str) -> None:
+        if self._pause < _LONGEST_PAUSE_SECONDS:  # the first ones of a series
+            _log.warning("The kernel at %s:%d %s.", *self._kernel, what)
 
     def _left(self, size: int) -> None:
         self._waiting = max(self._waiting - size, 0)
@@ -190,34 +220,22 @@ class MeteredConnection:
             return
         self._unlink()
         # 0MQ connects again as soon as its connection has ended: for a kernel that is gone, forever.
+        if self._loop.time() < self._linked_at + _STEADY_SECONDS:
+            longer = max(2 * self._pause, _SHORTEST_PAUSE_SECONDS)
+            self._pause = min(longer, _LONGEST_PAUSE_SECONDS)
+        else:
+            self._pause = 0.0
         self._linking = ours, self._loop.call_later(self._pause, self._link_to_kernel, ours)
 
     def _link_to_kernel(self, ours: socket.socket) -> None:
         self._linking = None
+        self._linked_at = self._loop.time()
         try:
             kernels = _kernel_socket(self._kernel)
         except OSError:
             ours.close()
-            self._connected(False)
             return
-        self._link = _Link(
-            self._loop,
-            ours,
-            kernels,
-            _Allowance(
-                self._limits,
-                lambda: self.is_starved(),  # noqa: PLW0108 - set later
-                lambda: self.give_up(),  # noqa: PLW0108
-                self._cut,
-            ),
-            self._left,
-            self._connected,
-        )
-
-    def _connected(self, success: bool) -> None:
-        """Note whether the kernel's port could be reached: the next attempt follows at once, or later."""
-        longer = min(max(2 * self._pause, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
-        self._pause = 0.0 if success else longer
+        self._link = _Link(self._loop, ours, kernels, self._allowance, self._left, self._ended)
 
     def _accepted(self) -> socket.socket | None:
         """Return a connection of this process, or None."""
@@ -262,17 +280,16 @@ class _Link:
         kernels: socket.socket,
         allowance: _Allowance,
         left: Callable[[int], object],
-        connected: Callable[[bool], object],
+        ended: Callable[[], object],
     ) -> None:
         self._loop = loop
-        self._report_connected = connected
+        self._report_end = ended
         self._sockets = ours, kernels
         self._allowance = allowance
         self._from_kernel = _Pump(loop, kernels, ours, self.close, self._ended_by_0mq)
         self._to_kernel = _Pump(loop, ours, kernels, self._ended_by_0mq, self.close)
         self._from_kernel.may_read = allowance.free
         self._from_kernel.seen = allowance.seen
-        self._from_kernel.moved = allowance.given
         self._to_kernel.moved = left
         allowance.on_free = self._from_kernel.start
         self._is_connected = False
@@ -288,9 +305,6 @@ class _Link:
         """True while the kernel takes nothing, and before the connection is made."""
         return not self._is_connected or self._to_kernel.blocked
 
-    def consumed(self, size: int) -> None:
-        self._allowance.consumed(size)
-
     def read_on(self) -> None:
         self._from_kernel.start()
 
@@ -298,7 +312,6 @@ class _Link:
         """Close the connection when 0MQ has closed its side, but soon."""
         self._from_kernel.stop()
         self._from_kernel.may_read = lambda: 0
-        self._allowance.close()
         if self._last_chance is None and self._sockets[0].fileno() != -1:
             self._last_chance = self._loop.call_later(_LAST_SECONDS, self.close)
 
@@ -306,30 +319,28 @@ class _Link:
         """Close both sides."""
         if self._last_chance is not None:
             self._last_chance.cancel()
+        if not self.is_open:
+            return
         self._from_kernel.stop()
         self._to_kernel.stop()
-        self._allowance.close()
+        self._allowance.ended()
         for sock in self._sockets:
-            if sock.fileno() != -1:
-                self._loop.remove_writer(sock.fileno())  # it may still be connecting
-                sock.close()
+            self._loop.remove_writer(sock.fileno())  # it may still be connecting
+            sock.close()
 
     def _ended_by_0mq(self) -> None:
-        """Close the connection, which 0MQ ends by itself if it cannot make sense of what it gets."""
-        if self._last_chance is None and self._allowance.outstanding > _HANDSHAKE_BYTES:
-            self._allowance.cut(by_0mq=True)
-        else:
-            self.close()
+        is_finished = self._last_chance is not None
+        self.close()
+        if not is_finished:
+            self._report_end()
 
     def _connected(self) -> None:
         kernels = self._sockets[1]
         self._loop.remove_writer(kernels.fileno())
         if kernels.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.close()
-            self._report_connected(False)
             return
         self._is_connected = True
-        self._report_connected(True)
         self._from_kernel.start()
         self._to_kernel.start()
 
@@ -450,7 +461,7 @@ class _Allowance:
         limits: Limits,
         is_starved: Callable[[], bool],
         give_up: Callable[[], object],
-        cut: Callable[..., object],
+        cut: Callable[[], object],
     ) -> None:
         largest = limits.messages.from_kernel + LARGE_BYTES
         # Each step beyond what is free is a share of a budget.
@@ -459,22 +470,30 @@ class _Allowance:
             (limits.large.share(give_up), largest),
         )
         self._is_starved = is_starved
-        self.cut = cut
+        self._cut = cut
         self._granted = 0  # how many of the steps
         self._request: asyncio.Future[None] | None = None
         self._total = FREE_BYTES
         self.outstanding = 0.0
-        self._frames = FrameCounter()
+        self._buffers = 0.0  # what 0MQ's buffers cost besides
+        self._frames = 0  # of what is outstanding
+        self._earlier = 0.0  # what is outstanding of earlier connections
+        self._counter = FrameCounter()
         self._loop = asyncio.get_running_loop()
         self._counted_at = self._loop.time()
         self.on_free: Callable[[], object] = _ignore
 
     def free(self) -> int:
         """Return how many bytes may be read now, after asking a budget for more if they are needed."""
+        if self._earlier:
+            self._settle()
+        if self._frames > _MOST_FRAMES and self._is_starved():
+            self._cut()
+            return 0
         # One step may not be enough for what many small frames cost.
-        while self.outstanding > self._total - 1 and not self._request and self._is_starved():
+        while self._left < 1 and not self._request and self._is_starved():
             if self._granted == len(self._steps):
-                self.cut()
+                self._cut()
                 return 0
             share, size = self._steps[self._granted]
             self._request = share.take(size)
@@ -482,44 +501,76 @@ class _Allowance:
                 self._extend(self._request)
             else:
                 self._request.add_done_callback(self._extend_later)
-        return min(int(self._total - self.outstanding), len(_SCRATCH))
+        return min(int(self._left), len(_SCRATCH))
 
     def seen(self, data: memoryview) -> None:
-        """Count the frames that 0MQ is about to be given; cut the connection if they cannot be counted."""
-        try:
-            self.outstanding += self._frames.count(data) * _FRAME_BYTES
-        except ProtocolError:
-            self.cut()
-
-    def given(self, size: int) -> None:
-        """Count bytes that 0MQ was given."""
+        """Count what 0MQ is about to be given; cut the connection if it cannot be counted."""
         now = self._loop.time()
-        uncounted = (now - self._counted_at) * _UNCOUNTED_PER_SECOND
+        self._reduce((now - self._counted_at) * _UNCOUNTED_PER_SECOND)
         self._counted_at = now
-        self.outstanding = max(self.outstanding - uncounted, 0) + size
+        try:
+            frames = self._counter.count(data)
+        except ProtocolError:
+            self._cut()
+            return
+        if frames > _MOST_FRAMES_AT_ONCE:
+            self._cut()
+            return
+        self._frames += frames
+        self.outstanding += len(data) + frames * _FRAME_BYTES
+        if frames:
+            self._buffers += _BUFFER_BYTES
         for share, _ in self._steps[: self._granted]:
             share.progressed()
 
-    def consumed(self, size: int) -> None:
-        """Count bytes that the application has taken."""
-        self.outstanding = max(self.outstanding - size, 0)
-        if self._request and self.outstanding < self._total and self._request.cancel():
-            self._request = None
-        while self._granted:
-            share, step = self._steps[self._granted - 1]
-            if self.outstanding > self._total - step:
-                break
-            self._granted -= 1
-            self._total -= step
-            share.release(step)
+    def consumed(self, size: int, frames: int) -> None:
+        """Count what the application has taken."""
+        self._frames = max(self._frames - frames, 0)
+        self._reduce(size)
+        self._settle()
         self.on_free()
+
+    def ended(self) -> None:
+        """Note the end of the connection; whole messages of it stay with 0MQ."""
+        self.on_free = _ignore
+        self._counter = FrameCounter()
+        self._earlier = self.outstanding
+        self._settle()
 
     def close(self) -> None:
         """Give back what was granted."""
         self.on_free = _ignore
+        self._is_starved = lambda: False
         self._request = None
         for share, _ in self._steps:
             share.close()
+
+    @property
+    def _left(self) -> float:
+        return self._total - self.outstanding - self._buffers
+
+    def _reduce(self, size: float) -> None:
+        rest = max(self.outstanding - size, 0)
+        self._earlier = max(self._earlier - size, 0)
+        if not rest:
+            self._buffers = self._frames = 0
+        else:
+            self._buffers *= rest / self.outstanding
+        self.outstanding = rest
+
+    def _settle(self) -> None:
+        """Give back what is not needed any longer."""
+        if self._earlier and self._is_starved():
+            self._reduce(self._earlier)  # 0MQ drops the message that was not finished
+        if self._request and self._left >= 1 and self._request.cancel():
+            self._request = None
+        while self._granted:
+            share, step = self._steps[self._granted - 1]
+            if self._left < step:
+                break
+            self._granted -= 1
+            self._total -= step
+            share.release(step)
 
     def _extend(self, granted: asyncio.Future[None]) -> None:
         if granted is self._request:

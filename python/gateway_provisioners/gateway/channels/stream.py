@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import zmq
@@ -23,15 +24,9 @@ _KINDS = {
 
 
 class KernelSocket(zmq.Socket[bytes]):
-    """A socket whose messages are counted by its metered connection.
-
-    Attributes:
-        meter: the connection.
-        counts_later: whether the owner counts received messages itself, when their memory is free.
-    """
+    """A socket whose messages are counted by its metered connection, which is `meter`."""
 
     meter: MeteredConnection
-    counts_later = False
 
     def send_multipart(self, msg_parts: Any, *args: Any, **kwargs: Any) -> Any:
         self.meter.sent(msg_parts)
@@ -39,8 +34,7 @@ class KernelSocket(zmq.Socket[bytes]):
 
     def recv_multipart(self, *args: Any, **kwargs: Any) -> Any:
         frames = super().recv_multipart(*args, **kwargs)
-        if not self.counts_later:
-            self.meter.consumed(frames)
+        self.meter.consumed(frames)
         return frames
 
     def close(self, linger: int | None = None) -> None:
@@ -83,7 +77,12 @@ def connect(
     encrypted = kernel.curve_publickey is not None
     port: int = getattr(kernel, f"{channel}_port")
     sock.meter = MeteredConnection(kernel.ip, port, limits, encrypted=encrypted)
+    sock.meter.on_ended = partial(_connect_again, sock)
     sock.linger = _LINGER_MILLISECONDS
+    # What does not fit would wait in the stream, uncounted.
+    sock.sndhwm = 0
+    # 0MQ ends a connection then only if it makes no sense of it.
+    sock.handshake_ivl = 0
     if identity:
         sock.routing_id = identity
     if encrypted:
@@ -92,3 +91,9 @@ def connect(
         sock.curve_serverkey = kernel.curve_publickey
     sock.connect(sock.meter.endpoint)
     return sock
+
+
+def _connect_again(sock: KernelSocket) -> None:
+    # 0MQ would ignore a second connection to the same endpoint.
+    sock.disconnect(sock.meter.endpoint)
+    sock.connect(sock.meter.endpoint)

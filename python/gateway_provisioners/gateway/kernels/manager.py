@@ -206,12 +206,8 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             meter.on_cut = partial(self._activity_was_cut, kernel_id)
 
     def _activity_was_cut(self, kernel_id: str) -> None:
-        """Follow a kernel again: the end of a cell may be lost with the connection."""
-        kernel = self.get_kernel(kernel_id)
-        if kernel._activity_stream.socket.meter.is_dead:
-            self.stop_watching_activity(kernel_id)
-            self.start_watching_activity(kernel_id)
-        kernel.probe_state()
+        """Ask a kernel for its state: the end of a cell may be lost with the connection."""
+        self.get_kernel(kernel_id).probe_state()
 
     def _now(self) -> datetime:
         """Return the time, which is also that of the last activity of any kernel."""

@@ -152,7 +152,13 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             self._mailbox = None
             self._create_streams()
             return
-        mailbox = MailboxConnection(self.kernel_manager, port, self.session.session, self._limits)
+        mailbox = MailboxConnection(
+            self.kernel_manager,
+            port,
+            self.session.session,
+            self._limits,
+            welcome_timeout=self.kernel_info_timeout,
+        )
         mailbox.on_message = self._deliver
         mailbox.on_dropped = self._report_dropped
         mailbox.on_taken = self.websocket_handler.close
@@ -448,7 +454,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         return provisioner.mailbox_port if isinstance(provisioner, GatewayContract) else None
 
     async def _wait_welcome(self, mailbox: MailboxConnection) -> None:
-        welcome = await within(self.kernel_info_timeout, mailbox.welcomed)
+        welcome = await mailbox.welcomed
         if welcome is None:  # closed meanwhile
             return
         if self.kernel_manager.execution_state in (None, "unknown", "starting"):
@@ -476,8 +482,6 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         )
         if channel == "iopub" and self._output is not None:
             self._output.end_cell()
-        if self.channels[channel].socket.meter.is_dead:
-            self.request_reconnect("The connection to the kernel has ended.")
 
     def _report_broken(self, reason: str) -> None:
         self._count_sent_away("launcher")
@@ -514,6 +518,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             quiet_timeout: the most seconds to wait until the client is quiet: stock clients lose what they
                 send between the end of a connection and the next one.
         """
+        if self._mailbox is not None and not self._mailbox.welcomed.done():
+            self._mailbox.close()  # tornado reads nothing of the client while the websocket is opened
         with suppress(asyncio.TimeoutError):
             await within(quiet_timeout, self._wait_quiet())
         self.request_reconnect("the gateway is shutting down")

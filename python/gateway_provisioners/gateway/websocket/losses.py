@@ -10,6 +10,9 @@ from gateway_provisioners.gateway.websocket.serialization import Part, parsed_he
 
 # More cells at once are counted with the last one.
 _MOST_CELLS = 32
+# Of a parent header: clients look at no other fields, and as many large ones would take much memory.
+_FIELDS = ("msg_id", "msg_type", "username", "session", "date", "version")
+_LONGEST_FIELD = 256
 
 
 @dataclass
@@ -35,7 +38,8 @@ class Losses:
 
     def add(self, parent_header: Part, size: int) -> None:
         """Count a message with this parent header."""
-        parent = parsed_header(parent_header)
+        header = parsed_header(parent_header)
+        parent = {name: header[name] for name in _FIELDS if _is_short(header.get(name))}
         cell = str(parent.get("msg_id", ""))
         if cell not in self._by_cell and len(self._by_cell) == _MOST_CELLS:
             cell = next(reversed(self._by_cell))
@@ -57,6 +61,10 @@ class Losses:
                 f"{loss.messages} {noun} of this cell ({megabytes(loss.size)}) were dropped: {reason}",
                 loss.parent,
             )
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_FIELD
 
 
 def megabytes(size: int) -> str:

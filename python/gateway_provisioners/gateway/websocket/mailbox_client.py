@@ -9,14 +9,16 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import zmq
 from jupyter_client.manager import KernelManager
 
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.channels.metered import MeteredConnection
 from gateway_provisioners.gateway.process.limits import Limits
+from gateway_provisioners.gateway.websocket.serialization import parsed_header
 from gateway_provisioners.model.features import GATEWAY_FEATURES, parse_features
 
 _log = logging.getLogger(__name__)
@@ -35,17 +37,17 @@ _LINGER_MILLISECONDS = 1000
 _COPIED_BYTES = 64 * 1024
 # A launcher is a client's own code: what it says is read as far as it makes sense.
 _STATES = frozenset({"starting", "idle", "busy"})
-_LONGEST_WELCOME = 2**20
+_LONGEST_WELCOME = 64 * 1024
 _LONGEST_NUMBER = 18
-_LONGEST_HEADER = 64 * 1024
 _LONGEST_ID = 256
 _MOST_AWAITED = 1000
 # More than a mailbox keeps by default, on its disk and in its memory.
 _MOST_KEPT_BYTES = 1024 * 2**20
 # Numbers have gaps: this many in a row are skipped to get past a message that is too large.
-_MOST_SKIPPED = 64
+_MOST_SKIPPED = 16
 
 Frame = bytes | memoryview
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=10**_LONGEST_NUMBER)]
 Receive = Callable[["MailboxChannel", list[Frame], int], bool]
 
 
@@ -57,6 +59,16 @@ class Welcome(NamedTuple):
     features: tuple[str, ...]
 
 
+class _WelcomeContent(msgspec.Struct):
+    dropped: _Count
+    last: _Count
+    execution_state: Any
+    features: Any = None
+
+
+_welcome_content = msgspec.json.Decoder(_WelcomeContent)
+
+
 class MailboxConnection:
     """Receives all messages of a kernel for a client's session, from where it last left off.
 
@@ -65,6 +77,7 @@ class MailboxConnection:
         port: the port of the mailbox.
         session: the client's session id.
         limits: bounds what is on its way.
+        welcome_timeout: seconds that the launcher has for its first message.
 
     Attributes:
         welcomed: the launcher's first message; None if the connection was closed before it came.
@@ -81,7 +94,15 @@ class MailboxConnection:
         give_up: called when others have waited too long for the memory that this connection holds.
     """
 
-    def __init__(self, kernel: KernelManager, port: int, session: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        kernel: KernelManager,
+        port: int,
+        session: str,
+        limits: Limits,
+        *,
+        welcome_timeout: float,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.welcomed: asyncio.Future[Welcome | None] = loop.create_future()
         self.channels = {
@@ -113,6 +134,7 @@ class MailboxConnection:
         self._meter.is_starved = self._is_starved
         self._meter.give_up = lambda: self.give_up()  # noqa: PLW0108 - set later
         self._meter.on_cut = self._was_cut
+        self._meter.on_ended = lambda: self._break("it does not speak 0MQ")
         self._meter.on_sent = lambda: self.on_sent()  # noqa: PLW0108
         self._name = f"{kernel.ip}:{port}"
         self._socket = _socket(kernel, zmq.DEALER)
@@ -126,6 +148,9 @@ class MailboxConnection:
         loop.add_reader(self._descriptors[1], self._connected)
         _configure(self._socket, kernel)
         self._socket.connect(self._meter.endpoint)
+        self._welcome_timer = loop.call_later(
+            welcome_timeout, self._break, "its mailbox does not answer"
+        )
         self._connected_before = False
         # Now, so that it goes before all requests of the client.
         self._send(*self._attach_frames)
@@ -173,20 +198,23 @@ class MailboxConnection:
             self._acknowledgement = self._loop.call_later(delay, self._acknowledge)
 
     def send(self, channel: str, frames: Sequence[Any]) -> None:
-        """Send a message of the client to the kernel."""
+        """Send a message of the client to the kernel; a closed connection drops it."""
+        if self.closed:
+            return
         if channel == "shell":
             self._await_reply(frames)
         self._send(channel.encode(), *frames)
 
     def flush(self) -> None:
         """Read all messages that have arrived and can be delivered."""
-        while not self.closed and self._take_batch():
+        while self._take_batch():
             pass
 
     def close(self, *, for_good: bool = False) -> None:
         """Disconnect; messages from now on wait for the session, unless it is closed `for_good`."""
         if self.closed:
             return
+        self._welcome_timer.cancel()
         if self._acknowledgement is not None:
             self._acknowledgement.cancel()
             self._acknowledge()
@@ -225,8 +253,8 @@ class MailboxConnection:
 
     def _was_cut(self) -> None:
         """Get past a message that is too large: an older launcher would send it again and again."""
-        if self._meter.is_dead:
-            self._break("it does not speak 0MQ")
+        if not self.welcomed.done():
+            self._break("it does not begin with a welcome")
             return
         if self._cut_at != self._last:
             self._cut_at = self._last
@@ -241,8 +269,9 @@ class MailboxConnection:
         self._cut_at = self._last
 
     def _send(self, *frames: Any) -> None:
-        self._meter.sent(frames)
-        self._socket.send_multipart(frames, zmq.NOBLOCK)
+        with suppress(zmq.Again):  # 0MQ has ended the connection, which is about to be noticed
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
+            self._meter.sent(frames)
         self._read_soon()
 
     def _read_soon(self) -> None:
@@ -250,15 +279,11 @@ class MailboxConnection:
         self._loop.call_soon(self._read)
 
     def _read(self) -> None:
-        if self.closed:
-            return
         more = True  # also after an error
         try:
             more = self._take_batch()
-        except ProtocolError as error:
-            self._break(str(error))
         finally:
-            if more and not self.closed:
+            if more:
                 self._read_soon()
 
     def _break(self, reason: str) -> None:
@@ -267,25 +292,26 @@ class MailboxConnection:
         self.on_broken(reason)
 
     def _take_batch(self) -> bool:
-        """Read some of the messages that have arrived; return whether there may be more.
-
-        Raises:
-            ProtocolError: the launcher does not speak the protocol.
-        """
+        """Read some of the messages that have arrived; return whether there may be more."""
         taken = 0
         for _ in range(_BATCH_MESSAGES):
-            if not self._wants_message():
+            if self.closed or not self._wants_message():
                 return False
             try:
                 received = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return False
             frames = [_content(frame) for frame in received]
-            if not self._take_one(frames):
-                self._meter.consumed(frames)
-            taken += sum(map(len, frames))
-            if self.closed:
+            kept = False
+            try:
+                kept = self._take_one(frames)
+            except ProtocolError as error:
+                self._break(str(error))
                 return False
+            finally:
+                if not kept:
+                    self._meter.consumed(frames)
+            taken += sum(map(len, frames))
             if taken > _BATCH_BYTES:
                 break
         return True
@@ -313,20 +339,18 @@ class MailboxConnection:
         if len(content) > _LONGEST_WELCOME:
             raise ProtocolError("its welcome is too long")
         try:
-            welcome = json.loads(bytes(content))
-            dropped, last = welcome["dropped"], welcome["last"]
-            state = welcome["execution_state"]
-        except (ValueError, TypeError, LookupError, RecursionError):
+            welcome = _welcome_content.decode(content)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             raise ProtocolError("its welcome is malformed") from None
-        if not all(type(n) is int and 0 <= n < 10**_LONGEST_NUMBER for n in (dropped, last)):
-            raise ProtocolError("its welcome has no counts")
-        self._last_missed = last
+        self._last_missed = welcome.last
         if not self.welcomed.done():
-            features = parse_features(welcome.get("features"))
+            self._welcome_timer.cancel()
+            state = welcome.execution_state
             known = state if isinstance(state, str) and state in _STATES else "unknown"
-            self.welcomed.set_result(Welcome(known, dropped, features))
-        elif dropped:
-            self.on_dropped(dropped)
+            features = parse_features(welcome.features)
+            self.welcomed.set_result(Welcome(known, welcome.dropped, features))
+        elif welcome.dropped:
+            self.on_dropped(welcome.dropped)
 
     def _take_message(self, channel: MailboxChannel, frames: list[Frame]) -> bool:
         if len(frames) < 3:
@@ -352,7 +376,7 @@ class MailboxConnection:
         return True
 
     def _await_reply(self, frames: Sequence[Any]) -> None:
-        header = _parsed(frames[2])
+        header = parsed_header(frames[2])
         request, kind = header.get("msg_id"), header.get("msg_type")
         if not (isinstance(request, str) and isinstance(kind, str) and kind.endswith("_request")):
             return
@@ -398,6 +422,8 @@ def _socket(kernel: KernelManager, kind: int) -> zmq.Socket[bytes]:
 def _configure(sock: zmq.Socket[bytes], kernel: KernelManager) -> None:
     sock.linger = _LINGER_MILLISECONDS
     sock.sndhwm = sock.rcvhwm = 0  # the meter bounds bytes, in both directions
+    # 0MQ ends a connection then only if it makes no sense of it.
+    sock.handshake_ivl = 0
     sock.routing_id = uuid.uuid4().hex.encode()
     if kernel.curve_publickey is not None:
         sock.curve_secretkey = kernel.curve_secretkey
@@ -429,22 +455,11 @@ def _number(frame: Frame) -> int:
     return int(text)
 
 
-def _parsed(part: Any) -> dict[str, Any]:
-    """Return a header as an object, which is empty if it is malformed."""
-    if len(part) > _LONGEST_HEADER:
-        return {}
-    try:
-        header = json.loads(bytes(part))
-    except (ValueError, RecursionError):
-        return {}
-    return header if isinstance(header, dict) else {}
-
-
 def _parent_of(message: Sequence[Frame]) -> str:
     delimiter = next((n for n, frame in enumerate(message[:16]) if frame == b"<IDS|MSG>"), None)
     if delimiter is None or delimiter + 3 >= len(message):
         return ""
-    return str(_parsed(message[delimiter + 3]).get("msg_id", ""))
+    return str(parsed_header(message[delimiter + 3]).get("msg_id", ""))
 
 
 def _ignore(*_: object) -> None:

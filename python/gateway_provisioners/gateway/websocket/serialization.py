@@ -120,9 +120,10 @@ def from_json(message: bytes, *, text: bool) -> FromClient:
 
 
 def parsed_header(part: Part) -> Mapping[str, Any]:
-    """Return a header or parent header as an object, which is empty if it is malformed.
+    """Return the plain fields of a header or parent header, none if it is malformed.
 
-    What only Python takes for JSON is malformed: such values cannot be written again.
+    What only Python takes for JSON is malformed, and what is nested is left out: such values may be
+    impossible to write again.
     """
     if len(part) > _LONGEST_HEADER:
         return {}
@@ -130,7 +131,9 @@ def parsed_header(part: Part) -> Mapping[str, Any]:
         header = msgspec.json.decode(part)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return {}
-    return header if isinstance(header, dict) else {}
+    if not isinstance(header, dict):
+        return {}
+    return {name: value for name, value in header.items() if not isinstance(value, dict | list)}
 
 
 def is_object(part: Part) -> bool:

@@ -1,0 +1,142 @@
+"""A kernel's activity and state, from messages that may say anything."""
+
+import itertools
+import json
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+from gateway_provisioners.gateway.kernels.activity import ActivityWatch
+
+DELIMITER = b"<IDS|MSG>"
+UNTRACKED = {"kernel_info_request", "comm_info_request"}
+
+
+class Watched:
+    """A kernel, and the time, which goes on at each look at it."""
+
+    def __init__(self, state="idle"):
+        self.kernel = SimpleNamespace(kernel_id="the-id", execution_state=state, last_activity=0)
+        clock = itertools.count(1)
+        self._watch = ActivityWatch(
+            self.kernel,
+            lambda kind: kind is not None and kind not in UNTRACKED,
+            lambda: next(clock),
+        )
+
+    def publish(self, kind, content=None, *, parent="execute_request"):
+        self.follow(
+            DELIMITER,
+            b"signature",
+            json.dumps({"msg_type": kind}).encode(),
+            json.dumps({"msg_type": parent} if parent else {}).encode(),
+            b"{}",
+            content if isinstance(content, bytes) else json.dumps(content or {}).encode(),
+        )
+
+    def follow(self, *frames):
+        self._watch.follow(frames)
+
+    def status(self, state, **arguments):
+        self.publish("status", {"execution_state": state}, **arguments)
+
+    @property
+    def seen(self):
+        return self.kernel.execution_state, self.kernel.last_activity
+
+
+def test_state_and_activity_follow_the_cells():
+    watched = Watched()
+    watched.status("busy")
+    assert watched.seen == ("busy", 1)
+    watched.publish("stream")
+    assert watched.seen == ("busy", 2)
+    watched.status("idle")
+    assert watched.seen == ("idle", 3)
+
+
+def test_requests_that_count_for_nothing_are_no_activity():
+    watched = Watched()
+    for state in ("busy", "idle"):
+        watched.kernel.last_activity = 0
+        watched.status(state, parent="kernel_info_request")
+        assert watched.kernel.execution_state == "idle"
+
+
+def test_any_answer_shows_that_the_kernel_has_started():
+    watched = Watched("starting")
+    watched.status("starting", parent="kernel_info_request")
+    assert watched.kernel.execution_state == "starting"
+    watched.status("busy", parent="kernel_info_request")
+    assert watched.kernel.execution_state == "idle"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        *(b"NaN", b"1", b"null", b"[]", b"{}", b'""', b'"Busy"', b'"dead"', b'"\\ud800"', b"1e999"),
+        b'"' + b"x" * 5000 + b'"',
+        b'"' + b"x" * 50 * 2**20 + b'"',
+        b"[" * 2000,
+        b"[" * 100_000,
+    ],
+    ids=lambda state: f"{state[:12]!r} {len(state)}",
+)
+def test_hostile_state_changes_nothing_and_the_next_one_is_followed(state, caplog):
+    watched = Watched("busy")
+    for _ in range(3):
+        watched.publish("status", b'{"execution_state": ' + state + b"}")
+    assert watched.kernel.execution_state == "busy"
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert len(caplog.text) < 1000
+    watched.status("idle")
+    assert watched.kernel.execution_state == "idle"
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [],
+        [b""],
+        [DELIMITER],
+        [DELIMITER, b"signature", b"{}", b"{}", b"{}"],
+        [DELIMITER, b"signature", b"{}", b"{}", b"{}", b"{}"],
+        [b"x"] * 20,
+        [b"x"] * 20 + [DELIMITER, b"", b"{}", b"{}", b"{}", b"{}"],
+        [DELIMITER, b"", *[b"{}"] * 20_000],
+        [DELIMITER, b"", b"\xff\xfe", b"{}", b"{}", b"{}"],
+        [DELIMITER, b"", b"[" * 60_000, b"[" * 60_000, b"{}", b"{}"],
+        [DELIMITER, b"", b'{"msg_type": {"msg_type": "status"}}', b"{}", b"{}", b"{}"],
+        [DELIMITER, b"", b'{"msg_type": "' + b"x" * 2**20 + b'"}', b"{}", b"{}", b"{}"],
+        [DELIMITER, b"", b'{"msg_type": "status"}', b"null", b"{}", b"null"],
+    ],
+    ids=lambda frames: f"{len(frames)} frames, {sum(map(len, frames))} bytes",
+)
+def test_malformed_frames_change_no_state_and_are_logged_once(frames, caplog):
+    watched = Watched("idle")
+    for _ in range(100):
+        watched.follow(*frames)
+    assert watched.kernel.execution_state == "idle"
+    assert len(caplog.records) == 1
+    assert "the-id" in caplog.text
+    watched.status("busy")
+    assert watched.kernel.execution_state == "busy"
+
+
+def test_nonsense_in_between_does_not_freeze_the_activity():
+    watched = Watched()
+    times = []
+    for _ in range(5):
+        watched.follow(b"nonsense")
+        watched.publish("status", b'{"execution_state": NaN}')
+        watched.publish("stream")
+        times.append(watched.kernel.last_activity)
+    assert times == sorted(set(times))
+
+
+def test_types_may_be_anything():
+    watched = Watched()
+    for kind in ("", "x" * 10_000, "\0", "status "):
+        watched.publish(kind, parent=kind)
+    assert watched.kernel.execution_state == "idle"
