@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
+from jupyter_client import protocol_version
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
 from gateway_provisioners.aio import within
@@ -249,6 +250,10 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
                 "Kernel %s: a message is of a type that is not allowed", self.kernel_id
             )
             return
+        if header and "version" not in header:
+            # Kernels would take the message for one of before 2015, and parts of it for others.
+            header = {**header, "version": protocol_version}
+            parts[0] = self.session.pack(header)
         self._last_request = header
         # Stock kernel managers, whose kernels never move, lack the attribute.
         if self._following or getattr(self.kernel_manager, "is_moving", False):
