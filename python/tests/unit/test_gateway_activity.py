@@ -16,17 +16,19 @@ UNTRACKED = {"kernel_info_request", "comm_info_request"}
 class Watched:
     """A kernel, and the time, which goes on at each look at it."""
 
-    def __init__(self, state="idle"):
+    def __init__(self, state="idle", subscriber=None):
         self.kernel = SimpleNamespace(kernel_id="the-id", execution_state=state, last_activity=0)
         clock = itertools.count(1)
         self._watch = ActivityWatch(
             self.kernel,
             lambda kind: kind is not None and kind not in UNTRACKED,
             lambda: next(clock),
+            subscriber,
         )
 
-    def publish(self, kind, content=None, *, parent="execute_request"):
+    def publish(self, kind, content=None, *, parent="execute_request", topic=None):
         self.follow(
+            *([topic] if topic else []),
             DELIMITER,
             b"signature",
             json.dumps({"msg_type": kind}).encode(),
@@ -140,3 +142,50 @@ def test_types_may_be_anything():
     for kind in ("", "x" * 10_000, "\0", "status "):
         watched.publish(kind, parent=kind)
     assert watched.kernel.execution_state == "idle"
+
+
+class Topics:
+    """A socket that subscribes to topics."""
+
+    def __init__(self):
+        self.topics = {b""}
+
+    def subscribe(self, topic):
+        self.topics.add(topic)
+
+    def unsubscribe(self, topic):
+        self.topics.remove(topic)
+
+
+STATUS_TOPIC = b"kernel.1234.status"
+FIGURE = {"data": {"text/plain": "x" * 2**20}}
+
+
+def test_status_alone_is_followed_while_a_cell_publishes_much():
+    socket = Topics()
+    watched = Watched(subscriber=socket)
+    watched.publish("display_data", FIGURE)  # of a thread, while no cell runs
+    assert socket.topics == {b""}
+    for _ in range(2):
+        watched.status("busy", topic=STATUS_TOPIC)
+        watched.publish("stream", topic=b"stream.stdout")
+        assert socket.topics == {b""}
+        for _ in range(2):
+            watched.publish("display_data", FIGURE, topic=b"display_data")
+            assert socket.topics == {b"kernel."}
+        for state in ("busy", "idle"):  # of another client, which the kernel answers meanwhile
+            watched.status(state, parent="kernel_info_request", topic=STATUS_TOPIC)
+        assert socket.topics == {b"kernel."}
+        watched.status("idle", topic=STATUS_TOPIC)
+        assert socket.topics == {b""}
+
+
+def test_all_is_followed_of_a_kernel_whose_status_has_no_topic():
+    socket = Topics()
+    watched = Watched(subscriber=socket)
+    for topic in (None, b"status"):
+        watched.status("busy", topic=topic)
+        for _ in range(2):
+            watched.publish("display_data", FIGURE, topic=b"kernel.1234.display_data")
+        watched.status("idle", topic=topic)
+        assert socket.topics == {b""}

@@ -14,12 +14,24 @@ _log = logging.getLogger(__name__)
 
 STATES = frozenset({"starting", "idle", "busy"})
 _LONGEST_STATUS = 4096
+# The beginning of the topics of ipykernel's status messages. Its output has others, such as `stream.stdout`.
+_STATUS_TOPICS = b"kernel."
+# What a cell publishes before its status alone is followed.
+_MUCH_BYTES = 2**20
 
 
 class _Kernel(Protocol):
     kernel_id: str
     execution_state: str
     last_activity: Any
+
+
+class Subscriber(Protocol):
+    """Chooses what arrives of what a kernel publishes, by topic: a SUB socket."""
+
+    def subscribe(self, topic: bytes) -> None: ...
+
+    def unsubscribe(self, topic: bytes) -> None: ...
 
 
 class ActivityWatch:
@@ -29,6 +41,9 @@ class ActivityWatch:
         kernel: its state and last activity are kept up to date.
         is_tracked: returns whether messages of a type count as activity.
         now: the clock.
+        subscriber: where the messages come from. While a cell publishes much, only the kernel's status is
+            subscribed to: a busy kernel is active whatever it prints, and its clients get the output on
+            connections of their own. None: everything is followed, always.
     """
 
     def __init__(
@@ -36,8 +51,12 @@ class ActivityWatch:
         kernel: _Kernel,
         is_tracked: Callable[[str | None], bool],
         now: Callable[[], Any],
+        subscriber: Subscriber | None = None,
     ) -> None:
         self._kernel = kernel
+        self._subscriber = subscriber
+        self._published = 0  # by this cell, in bytes
+        self._follows_output = True
         self._is_tracked = is_tracked
         self._now = now
         self._complained = False
@@ -45,13 +64,15 @@ class ActivityWatch:
     def follow(self, frames: Sequence[bytes]) -> None:
         """Update the kernel from a published message; malformed ones are ignored, and the first is logged."""
         try:
-            self._follow(message_parts(frames))
+            kind = self._follow(message_parts(frames))
+            self._choose_topics(kind, frames)
         except ProtocolError as error:
             if not self._complained:
                 self._complained = True
                 _log.warning("Kernel %s published nonsense: %s", self._kernel.kernel_id, error)
 
-    def _follow(self, parts: Sequence[Part]) -> None:
+    def _follow(self, parts: Sequence[Part]) -> str:
+        """Update the kernel; return the message's type."""
         kind, parent = (_type(parsed_header(part)) for part in parts[:2])
         if kind is None:
             raise ProtocolError("a message without a type")
@@ -59,7 +80,7 @@ class ActivityWatch:
         if self._is_tracked(kind) or self._is_tracked(parent) or kernel.execution_state == "busy":
             kernel.last_activity = self._now()
         if kind != "status":
-            return
+            return kind
         content = parts[3]
         state = (
             parsed_header(content).get("execution_state")
@@ -73,6 +94,24 @@ class ActivityWatch:
         elif kernel.execution_state == "starting" and state != "starting":
             # The answer to a request that counts for nothing shows that the kernel has started.
             kernel.execution_state = "idle"
+        return kind
+
+    def _choose_topics(self, kind: str, frames: Sequence[bytes]) -> None:
+        if self._subscriber is None:
+            return
+        if self._kernel.execution_state != "busy":
+            self._published = 0
+            if not self._follows_output:
+                self._follows_output = True
+                self._subscriber.subscribe(b"")
+                self._subscriber.unsubscribe(_STATUS_TOPICS)
+        elif self._published or (kind == "status" and frames[0].startswith(_STATUS_TOPICS)):
+            # Only if the kernel's status has a topic to subscribe to.
+            self._published += sum(map(len, frames))
+            if self._follows_output and self._published > _MUCH_BYTES:
+                self._follows_output = False
+                self._subscriber.subscribe(_STATUS_TOPICS)
+                self._subscriber.unsubscribe(b"")
 
 
 def _type(header: Any) -> str | None:

@@ -200,7 +200,9 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel.reason = ""
         kernel.last_activity = utcnow()
         kernel._activity_stream = kernel.connect_iopub()
-        watch = ActivityWatch(kernel, self.track_message_type, self._now)
+        # Busy kernels are culled if they publish nothing, too, so all that they publish counts.
+        subscriber = None if self.cull_busy else kernel._activity_stream.socket
+        watch = ActivityWatch(kernel, self.track_message_type, self._now, subscriber)
         kernel._activity_stream.on_recv(watch.follow)
         if meter := getattr(kernel._activity_stream.socket, "meter", None):
             meter.on_cut = partial(self._activity_was_cut, kernel_id)

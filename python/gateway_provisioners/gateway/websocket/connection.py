@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
-from jupyter_client import protocol_version
+from jupyter_client._version import protocol_version
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
 from gateway_provisioners.aio import within
