@@ -240,6 +240,28 @@ async def test_a_client_that_reads_nothing_is_sent_away_and_misses_nothing(chain
     assert [int(word) for word in printed(messages).split()] == list(range(60))
 
 
+async def test_the_state_of_a_kernel_that_publishes_much_is_followed(chain):
+    figures = "from IPython.display import publish_display_data\nfor _ in range(60):\n    "
+    figures += "publish_display_data({'text/plain': 'x' * 10**6})"
+    kernel_id = await chain.start()
+    kernel = chain.gateway.app.kernel_manager.get_kernel(kernel_id)
+    async with connected(chain.gateway, kernel_id) as channels:
+        for code in (figures, figures, "1"):
+            await channels.execute(code)
+        limits = chain.gateway.app.kernel_manager.limits
+
+        async def is_all_memory_free():
+            return kernel.execution_state == "idle" and not limits.buffers.held + limits.large.held
+
+        await eventually(is_all_memory_free)
+        await begin(channels, "input()")
+
+        async def is_busy():
+            return kernel.execution_state == "busy"
+
+        await eventually(is_busy)
+
+
 async def test_a_client_without_a_session_leaves_no_mailbox(chain):
     """Its mailbox would take the place of others."""
     kernel_id = await chain.start()

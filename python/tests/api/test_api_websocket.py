@@ -8,7 +8,6 @@ import sys
 
 import aiohttp
 import pytest
-import zmq
 from kernel_gateway.gatewayapp import KernelGatewayApp
 from tornado.ioloop import IOLoop
 
@@ -67,8 +66,8 @@ async def test_a_late_subscription_does_not_cost_half_a_second(gateway, monkeypa
     def subscribe_late(connection):
         create_stream(connection)
         iopub = connection.channels["iopub"]
-        iopub.setsockopt(zmq.UNSUBSCRIBE, b"")
-        asyncio.get_running_loop().call_later(0.02, iopub.setsockopt, zmq.SUBSCRIBE, b"")
+        iopub.socket.unsubscribe(b"")
+        asyncio.get_running_loop().call_later(0.02, iopub.socket.subscribe, b"")
 
     def call_later_without_upstreams_retry(loop, delay, *args, **kwargs):
         return call_later(loop, 1000 if delay == 0.5 else delay, *args, **kwargs)

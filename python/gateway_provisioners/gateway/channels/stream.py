@@ -18,7 +18,8 @@ _KINDS = {
     "shell": zmq.DEALER,
     "control": zmq.DEALER,
     "stdin": zmq.DEALER,
-    "iopub": zmq.SUB,
+    # SUB drops messages of other topics after it has read them: the meter would count them forever.
+    "iopub": zmq.XSUB,
     "hb": zmq.REQ,
 }
 
@@ -36,6 +37,17 @@ class KernelSocket(zmq.Socket[bytes]):
         frames = super().recv_multipart(*args, **kwargs)
         self.meter.consumed(frames)
         return frames
+
+    def subscribe(self, topic: str | bytes) -> None:
+        """Have the kernel send what has topics that begin like this."""
+        self._choose(b"\1", topic)
+
+    def unsubscribe(self, topic: str | bytes) -> None:
+        """Take back a subscription."""
+        self._choose(b"\0", topic)
+
+    def _choose(self, command: bytes, topic: str | bytes) -> None:
+        self.send_multipart([command + (topic.encode() if isinstance(topic, str) else topic)])
 
     def close(self, linger: int | None = None) -> None:
         """Close the socket and its connection; what was sent still leaves within the linger time."""
