@@ -211,21 +211,41 @@ async def test_connection_is_made_again_after_the_kernel_closed_it(limits):
                 break
 
 
-async def test_short_connections_are_made_ever_more_rarely(limits, monkeypatch):
+async def test_port_that_refuses_is_tried_ever_more_rarely(limits):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         kernel = type("Gone", (), {"address": listener.getsockname()})
     application = Application(limits, kernel)
     try:
         pauses = set()
         while max(pauses, default=0) < 0.3:
-            pauses.add(application.meter._pause)
+            pauses.add(application.meter._pauses.after_refused)
             await asyncio.sleep(0.01)
         assert sorted(pauses)[:4] == [0.0, 0.02, 0.04, 0.08]
-        monkeypatch.setattr(metered, "_STEADY_SECONDS", 0)  # now each lasts long enough
-        while application.meter._pause:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        with socket.create_server(kernel.address):
+            await until(lambda: not application.meter._pauses.after_refused)
     finally:
         application.close()
+
+
+def test_short_connections_follow_ever_more_rarely():
+    now = 0
+    pauses = metered._Pauses(lambda: now)
+    seen = []
+    for lasts in (1, 1, 1, 20, 1):
+        seen.append(pauses.next())
+        pauses.connected()
+        now += lasts
+    assert [*seen, pauses.next()] == [0, 0.02, 0.04, 0.08, 0, 0.02]
+
+
+def test_refusals_do_not_hide_that_connections_are_short():
+    pauses = metered._Pauses(lambda: 0)
+    last = 0
+    for _ in range(20):
+        last = pauses.next()
+        pauses.connected()
+        pauses.next()  # is refused
+    assert last == 1
 
 
 async def test_unread_messages_of_ended_connections_stay_counted(limits):

@@ -114,10 +114,9 @@ class MeteredConnection:
             self._cut,
         )
         self._link: _Link | None = None
-        self._linked_at = -_STEADY_SECONDS
         # The connection of 0MQ that waits for the next attempt, and how long it waits.
         self._linking: tuple[socket.socket, asyncio.TimerHandle] | None = None
-        self._pause = 0.0
+        self._pauses = _Pauses(self._loop.time)
         self._waiting = 0
         self._moved_at = 0.0
         name = f"kernel-{uuid.uuid4().hex}"
@@ -199,7 +198,7 @@ class MeteredConnection:
             self.on_cut()
 
     def _log_cut(self, what: str) -> None:
-        if self._pause < _LONGEST_PAUSE_SECONDS:  # the first ones of a series
+        if self._pauses.after_short < _LONGEST_PAUSE_SECONDS:  # the first ones of a series
             _log.warning("The kernel at %s:%d %s.", *self._kernel, what)
 
     def _left(self, size: int) -> None:
@@ -220,22 +219,25 @@ class MeteredConnection:
             return
         self._unlink()
         # 0MQ connects again as soon as its connection has ended: for a kernel that is gone, forever.
-        if self._loop.time() < self._linked_at + _STEADY_SECONDS:
-            longer = max(2 * self._pause, _SHORTEST_PAUSE_SECONDS)
-            self._pause = min(longer, _LONGEST_PAUSE_SECONDS)
-        else:
-            self._pause = 0.0
-        self._linking = ours, self._loop.call_later(self._pause, self._link_to_kernel, ours)
+        pause = self._pauses.next()
+        self._linking = ours, self._loop.call_later(pause, self._link_to_kernel, ours)
 
     def _link_to_kernel(self, ours: socket.socket) -> None:
         self._linking = None
-        self._linked_at = self._loop.time()
         try:
             kernels = _kernel_socket(self._kernel)
         except OSError:
             ours.close()
             return
-        self._link = _Link(self._loop, ours, kernels, self._allowance, self._left, self._ended)
+        self._link = _Link(
+            self._loop,
+            ours,
+            kernels,
+            self._allowance,
+            self._left,
+            self._pauses.connected,
+            self._ended,
+        )
 
     def _accepted(self) -> socket.socket | None:
         """Return a connection of this process, or None."""
@@ -270,6 +272,45 @@ class MeteredConnection:
             self._link = None
 
 
+class _Pauses:
+    """The pauses before connections to a port: ever longer after those that were refused, or were short.
+
+    Args:
+        now: the clock.
+
+    Attributes:
+        after_refused, after_short: the newest pauses; the longer one counts.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.after_refused = 0.0
+        self.after_short = 0.0
+        self._now = now
+        self._connected_at = now() - _STEADY_SECONDS
+        self._is_connected = True
+
+    def connected(self) -> None:
+        """Note that the port could be reached."""
+        self._is_connected = True
+        self._connected_at = self._now()
+        self.after_refused = 0.0
+
+    def next(self) -> float:
+        """Return the pause before another connection, after the last one has ended."""
+        if not self._is_connected:
+            self.after_refused = _longer(self.after_refused)
+        elif self._now() < self._connected_at + _STEADY_SECONDS:
+            self.after_short = _longer(self.after_short)
+        else:
+            self.after_short = 0.0
+        self._is_connected = False
+        return max(self.after_refused, self.after_short)
+
+
+def _longer(pause: float) -> float:
+    return min(max(2 * pause, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+
 class _Link:
     """One connection between 0MQ and the kernel."""
 
@@ -280,9 +321,11 @@ class _Link:
         kernels: socket.socket,
         allowance: _Allowance,
         left: Callable[[int], object],
+        connected: Callable[[], object],
         ended: Callable[[], object],
     ) -> None:
         self._loop = loop
+        self._report_connected = connected
         self._report_end = ended
         self._sockets = ours, kernels
         self._allowance = allowance
@@ -341,6 +384,7 @@ class _Link:
             self.close()
             return
         self._is_connected = True
+        self._report_connected()
         self._from_kernel.start()
         self._to_kernel.start()
 
