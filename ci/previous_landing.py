@@ -19,7 +19,7 @@ from typing import cast
 from ci.commands import CommandError, UserError, run
 from ci.paths import ROOT, cache
 
-COMMIT = "c0de54f8640f3e48cf7a850145e407f5f7bf05f1"
+COMMIT = "0a0eecf2866130639252cf8f563ed5621e7efde1"
 # Its images need names of their own beside today's, which may have the same version.
 VERSION = "1.0.0.dev0"
 GATEWAY = f"elyra/gateway:{VERSION}"
