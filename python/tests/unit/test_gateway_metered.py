@@ -279,6 +279,8 @@ async def test_message_that_does_not_end_gives_way_to_others(limits):
     async with lying_mailbox() as mailbox, connected(limits) as (application, kernel):
         mailbox.tell([UNFINISHED])
         hostile = Application(limits, mailbox)
+        # It would connect again, and others would then wait for the message of `kernel`.
+        hostile.meter.on_cut = lambda: (hostile.cuts.set(), hostile.close())
         try:
             await until(lambda: limits.large.held)
             kernel.send(b"x" * 30 * MIB)

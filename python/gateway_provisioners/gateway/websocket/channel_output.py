@@ -1,4 +1,4 @@
-"""What a kernel without a mailbox says, on its way to a client."""
+"""Messages of a kernel without a mailbox, on their way to a client."""
 
 from __future__ import annotations
 
