@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import uuid
 
 import pytest
 
@@ -172,3 +173,12 @@ async def test_listing_can_be_switched_off(monkeypatch):
                 await gateway.client.request("GET", path)
             assert caught.value.status == 403
             assert "KG_LIST_KERNELS" in caught.value.message
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_large_session_is_refused_before_it_is_parsed(gateway, method):
+    path = "/api/sessions" if method == "POST" else f"/api/sessions/{uuid.uuid4()}"
+    with pytest.raises(Refused) as refused:
+        await gateway.client.request(method, path, {"name": "x" * 70_000})
+    assert refused.value.status == 413
+    assert "65536" in refused.value.message

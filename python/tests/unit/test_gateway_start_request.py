@@ -1,6 +1,7 @@
 """The body of POST /api/kernels: any JSON at all gives a request or one of our refusals."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -69,6 +70,22 @@ def test_an_empty_body_asks_for_the_default_kernel(body):
 def test_a_body_nested_too_deeply_is_refused():
     with pytest.raises(InvalidRequest):
         parse(b"[" * 100_000)
+
+
+def test_more_variables_than_any_kernel_needs_are_refused():
+    variables = {f"KERNEL_{n}": "" for n in range(2001)}
+    with pytest.raises(InvalidRequest, match="2000"):
+        parse(json.dumps({"env": variables}).encode())
+
+
+def test_unknown_fields_are_not_parsed():
+    body = b'{"more":[' + b"[]," * 100_000 + b"[]]}"
+    tracemalloc.start()
+    try:
+        parse(body)
+        assert tracemalloc.get_traced_memory()[1] < len(body)
+    finally:
+        tracemalloc.stop()
 
 
 def test_values_of_variables_are_not_revealed():

@@ -32,6 +32,9 @@ from gateway_provisioners.gateway.websocket.websocket_protocol import BoundedWeb
 
 _log = logging.getLogger(__name__)
 
+# The name and the path of a notebook, and those of a kernel.
+_LONGEST_BODY = 64 * 1024
+
 
 class GatewayHandlerMixin(CORSMixin):
     """Precedes a handler class: checks the token first and sends errors as JSON."""
@@ -54,6 +57,18 @@ class GatewayHandlerMixin(CORSMixin):
         kernels = self.settings["kernel_manager"]
         if kernel_id and kernel_id not in kernels:
             await kernels.peers.find(kernel_id)
+
+    def get_json_body(self) -> Any:
+        """Return the body of a request that has no environment, and so is small.
+
+        Raises:
+            HTTPError: it is large: to parse it would keep the event loop.
+        """
+        if len(self.request.body) > _LONGEST_BODY:
+            raise web.HTTPError(
+                413, f"The body of this request has more than {_LONGEST_BODY} bytes."
+            )
+        return super().get_json_body()
 
     @allow_unauthenticated
     def options(self, *_args: Any, **_kwargs: Any) -> None:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+import msgspec
 
 from gateway_provisioners.errors import GatewayProvisionersError, InvalidRequest, PolicyViolation
 from gateway_provisioners.model.quoting import quoted
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_NAME = 256
+_MOST_VARIABLES = 2000
+
+
+class _Body(msgspec.Struct):
+    """The fields of a request, which are not parsed yet, and no others: any of them may be anything."""
+
+    name: msgspec.Raw = msgspec.Raw(b"null")
+    kernel_id: msgspec.Raw = msgspec.Raw(b"null")
+    path: msgspec.Raw = msgspec.Raw(b"null")
+    env: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_body = msgspec.json.Decoder(_Body | None)
 
 
 class UnknownKernel(GatewayProvisionersError):
@@ -62,39 +75,36 @@ def parse_start_request(
         PolicyViolation: it sets a variable that clients may not set.
         UnknownKernel: it names a kernelspec that does not exist.
     """
-    model = _json_object(body)
-    name = forced_name or _optional_text(model, "name") or default_name
+    fields = _fields(body)
+    name = forced_name or _optional_text(fields.name, "name") or default_name
     names = known_names()
     if name.lower() not in names:
         known = ", ".join(sorted(names)) or "none"
         raise UnknownKernel(f"There is no kernel named {quoted(name)} here. Available: {known}.")
     return StartRequest(
         name=name.lower(),
-        kernel_id=_kernel_id(_optional_text(model, "kernel_id")),
-        path=_optional_text(model, "path"),
-        environment=_environment(model.get("env"), client_variables),
+        kernel_id=_kernel_id(_optional_text(fields.kernel_id, "kernel_id")),
+        path=_optional_text(fields.path, "path"),
+        environment=_environment(fields.env, client_variables),
     )
 
 
-def _json_object(body: bytes) -> Mapping[str, Any]:
+def _fields(body: bytes) -> _Body:
     if not body.strip():
-        return {}
+        return _Body()
     try:
-        model = json.loads(body)
+        return _body.decode(body) or _Body()
+    except msgspec.ValidationError as error:
+        raise InvalidRequest("The body of the request is not a JSON object.") from error
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("The body of the request is not JSON.") from error
-    if model is None:
-        return {}
-    if not isinstance(model, dict):
-        raise InvalidRequest("The body of the request is not a JSON object.")
-    return model
 
 
-def _optional_text(model: Mapping[str, Any], key: str) -> str | None:
-    value = model.get(key)
-    if value is not None and not isinstance(value, str):
-        raise InvalidRequest(f"`{key}` is not a string.")
-    return value
+def _optional_text(value: msgspec.Raw, key: str) -> str | None:
+    try:
+        return msgspec.json.decode(value, type=str | None)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"`{key}` is not a string.") from error
 
 
 def _kernel_id(value: str | None) -> str | None:
@@ -106,18 +116,23 @@ def _kernel_id(value: str | None) -> str | None:
         raise InvalidRequest("`kernel_id` is not a UUID.") from error
 
 
-def _environment(value: Any, client_variables: Collection[str]) -> Mapping[str, str]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InvalidRequest("`env` is not a JSON object.")
-    for variable, content in value.items():
+def _environment(raw: msgspec.Raw, client_variables: Collection[str]) -> Mapping[str, str]:
+    try:
+        contents = msgspec.json.decode(raw, type=dict[str, msgspec.Raw] | None) or {}
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("`env` is not a JSON object.") from error
+    if len(contents) > _MOST_VARIABLES:
+        raise InvalidRequest(f"`env` has more than {_MOST_VARIABLES} variables.")
+    environment = {}
+    for variable, value in contents.items():
         if len(variable) > _LONGEST_NAME or not _VARIABLE.fullmatch(variable):
             raise InvalidRequest(
                 f"{quoted(variable)} in `env` is not a valid name of an environment variable."
             )
-        if not isinstance(content, str):
-            raise InvalidRequest(f"The value of {variable} in `env` is not a string.")
+        try:
+            content = msgspec.json.decode(value, type=str)
+        except (ValueError, RecursionError):  # which may hold the value
+            raise InvalidRequest(f"The value of {variable} in `env` is not a string.") from None
         if "\0" in content:
             raise InvalidRequest(f"The value of {variable} in `env` contains a NUL character.")
         if not variable.startswith("KERNEL_") and variable not in client_variables:
@@ -126,4 +141,5 @@ def _environment(value: Any, client_variables: Collection[str]) -> Mapping[str, 
                 f"Clients of this gateway may not set {variable}, only {allowed}. Its administrator "
                 f"can allow it by adding it to GP_CLIENT_ENVS."
             )
-    return value
+        environment[variable] = content
+    return environment
