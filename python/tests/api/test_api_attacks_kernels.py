@@ -99,14 +99,14 @@ async def test_nonsense_in_status_messages_is_not_followed(gateway, kernel):
     async with gateway.client.kernel(kernel) as channels:
         await channels.execute(SAY)
         before = (await gateway.client.kernels())[channels.kernel_id]
-        busy = asyncio.create_task(channels.execute("time.sleep(1)"))
         states = set()
-        while not busy.done():
-            states.add((await gateway.client.kernels())[channels.kernel_id]["execution_state"])
-            await asyncio.sleep(0.05)
+        while "busy" not in states:  # the gateway may be connecting again when the cell begins
+            busy = asyncio.create_task(channels.execute("time.sleep(1)"))
+            while not busy.done():
+                states.add((await gateway.client.kernels())[channels.kernel_id]["execution_state"])
+                await asyncio.sleep(0.05)
         await eventually(partial(is_idle, gateway, channels.kernel_id))
         listed = await gateway.client.kernels()
-        assert "busy" in states
         assert states <= {"idle", "busy"}
         assert len(json.dumps(listed)) < 2000
         assert listed[channels.kernel_id]["last_activity"] > before["last_activity"]
