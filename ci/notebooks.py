@@ -18,6 +18,14 @@ from ci.commands import CommandError
 CELL_TIMEOUT = 300
 
 
+class KernelManager(GatewayKernelManager):  # type: ignore[misc] # it is not typed
+    """jupyter_server's, which lacks what a client calls when a kernel takes long to answer."""
+
+    async def _async_is_alive(self) -> bool:
+        alive: bool = await self.is_alive()
+        return alive
+
+
 def kernel_name(notebook: Path) -> str:
     """Return the name of the kernel that a notebook asks for."""
     document = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
@@ -34,9 +42,7 @@ def execute(notebook: Path, server_url: str, kernel_name: str, into: Path) -> tu
     client = GatewayClient.instance()
     client.url = server_url
     document = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
-    runner = NotebookClient(
-        document, kernel_manager_class=GatewayKernelManager, timeout=CELL_TIMEOUT
-    )
+    runner = NotebookClient(document, kernel_manager_class=KernelManager, timeout=CELL_TIMEOUT)
     into.mkdir(parents=True, exist_ok=True)
     executed, page = into / notebook.name, into / f"{notebook.stem}.html"
     try:

@@ -5,7 +5,7 @@ import pytest
 
 from ci import demo
 from ci.demo_notebooks import CUSTOM, OWN_KERNELS
-from ci.notebooks import kernel_name
+from ci.notebooks import KernelManager, kernel_name
 from ci.paths import ROOT
 
 NOTEBOOKS = sorted((ROOT / "examples/notebooks").glob("*.ipynb"))
@@ -28,3 +28,8 @@ def test_the_demo_refuses_an_engine_that_it_does_not_know(verb, monkeypatch, cap
     assert demo.main() == 1
     error = capsys.readouterr().err
     assert error == "error: ENGINE=podman is not supported; use kubernetes or docker\n"
+
+
+async def test_client_that_waits_for_a_slow_kernel_may_ask_whether_it_lives():
+    """jupyter_client does after one second without an answer."""
+    assert not await KernelManager(kernel_name="scala")._async_is_alive()
