@@ -79,7 +79,7 @@ class _Client:
         return not self.in_flight or (len(self.in_flight) < WINDOW_MESSAGES and fits)
 
     def lose(self, parent: bytes, lost: _Loss) -> None:
-        """Count messages that are no longer kept."""
+        """Count dropped messages, unless they have arrived."""
         if lost.number > self.sent:
             if parent not in self.lost and len(self.lost) == MOST_CELLS:
                 parent = next(reversed(self.lost))
