@@ -11,7 +11,7 @@ import pytest
 import zmq.asyncio
 
 from api.lying_mailbox import GREETING, frame, lying_mailbox, welcome
-from gateway_provisioners.gateway.channels import metered
+from gateway_provisioners.gateway.channels import pauses
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection, Welcome
 
@@ -254,7 +254,7 @@ async def test_a_message_that_fails_is_counted_as_taken(launcher, client):
 async def test_a_message_without_an_end_is_skipped_and_then_ends_the_connection(
     kernel, monkeypatch
 ):
-    monkeypatch.setattr(metered, "_LONGEST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(pauses, "LONGEST_SECONDS", 0)
     monkeypatch.setenv("GP_MAX_MESSAGE_FROM_KERNEL_BYTES", str(2**20))
     async with lying_mailbox() as mailbox:
         endless = itertools.repeat(frame(b"x" * 2**18, more=True), 100)

@@ -13,8 +13,9 @@ import pytest_asyncio
 import zmq
 
 from api.lying_mailbox import GREETING, frame, lying_mailbox, message
-from gateway_provisioners.gateway.channels import metered
+from gateway_provisioners.gateway.channels.allowance import Allowance
 from gateway_provisioners.gateway.channels.metered import MeteredConnection
+from gateway_provisioners.gateway.channels.pauses import Pauses
 from gateway_provisioners.gateway.channels.stream import KernelStream, connect
 from gateway_provisioners.gateway.process.limits import FREE_BYTES, LARGE_BYTES, Limits
 from timeouts import within_timeout
@@ -229,7 +230,7 @@ async def test_port_that_refuses_is_tried_ever_more_rarely(limits):
 
 def test_short_connections_follow_ever_more_rarely():
     now = 0
-    pauses = metered._Pauses(lambda: now)
+    pauses = Pauses(lambda: now)
     seen = []
     for lasts in (1, 1, 1, 20, 1):
         seen.append(pauses.next())
@@ -239,7 +240,7 @@ def test_short_connections_follow_ever_more_rarely():
 
 
 def test_refusals_do_not_hide_that_connections_are_short():
-    pauses = metered._Pauses(lambda: 0)
+    pauses = Pauses(lambda: 0)
     last = 0
     for _ in range(20):
         last = pauses.next()
@@ -305,7 +306,7 @@ async def test_message_of_too_many_frames_is_cut(limits, at_once):
 
 
 async def test_small_frames_that_come_alone_cost_a_buffer_of_0mq_each(limits):
-    allowance = metered._Allowance(limits, lambda: False, lambda: None, lambda: None)
+    allowance = Allowance(limits, lambda: False, lambda: None, lambda: None)
     allowance.seen(memoryview(GREETING))
     count = 0
     while allowance.free() > 0:
