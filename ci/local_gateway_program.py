@@ -49,7 +49,10 @@ class Launched(GatewayContract, LocalProvisioner):
         address = {"RESPONSE_ADDRESS": self.server.response_address, "KERNEL_LAUNCH_KEY": key}
         with self.server.expect(self.kernel_id, key) as expectation:
             environment = {**os.environ, **kwargs["env"], **address}
-            process = await asyncio.to_thread(subprocess.Popen, cmd, env=environment)
+            # In a session of its own, as in a pod: the bench gives it another priority.
+            process = await asyncio.to_thread(
+                subprocess.Popen, cmd, env=environment, start_new_session=True
+            )
             self.process, self.pid = process, process.pid
             arrival = await expectation.next_arrival()
         return self.connect_to(arrival.connection_info)

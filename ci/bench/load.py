@@ -23,6 +23,7 @@ from typing import Any
 import aiohttp
 
 from ci.bench import fake_kernels
+from ci.bench.background import to_background
 from ci.bench.measure import Samples, no_samples
 from ci.gateway_access import jupyter_server
 from ci.gateway_client import Channels, Gateway
@@ -39,7 +40,7 @@ BULK_ROUNDS = 3
 KERNELS, WEBSOCKETS = 1000, 300
 GREEDY_READERS = 10
 UNCOUNTED_ROUND_TRIPS = 20
-ROUND_TRIPS = 200
+ROUND_TRIPS = 500
 OPENED_AT_ONCE = 20
 IDLE_SECONDS = 10.0
 SETTLE_SECONDS = 5.0
@@ -48,15 +49,10 @@ _BULK = """
 from IPython.display import publish_display_data
 for n in range({count}): publish_display_data({{"text/plain": "x" * 1_000_000}})
 """
-# Of all threads of the kernel and of its launcher: Linux has a priority for each thread, and one for each
-# session (sched(7), autogroup), such as the kernel's own.
-_LOWEST_PRIORITY = """
-import os, pathlib
-for process in (os.getpid(), os.getppid()):
-    for thread in os.listdir(f"/proc/{process}/task"):
-        os.setpriority(os.PRIO_PROCESS, int(thread), 19)
-autogroup = pathlib.Path("/proc/self/autogroup")
-if autogroup.exists(): autogroup.write_text("19")
+_TO_BACKGROUND = """
+import os
+from ci.bench.background import to_background
+to_background(os.getpid(), os.getppid())  # the kernel and its launcher
 """
 _ENDLESS = """
 from IPython.display import publish_display_data
@@ -262,7 +258,8 @@ async def _greedy_readers(samples: Samples) -> None:
 
 
 def _read_forever(url: str, token: str, kernel_ids: Sequence[str]) -> None:
-    os.nice(19)
+    os.setsid()
+    to_background(os.getpid())
 
     async def read() -> None:
         async def existing(number: int) -> str:
@@ -274,7 +271,7 @@ def _read_forever(url: str, token: str, kernel_ids: Sequence[str]) -> None:
             _websockets(client, url, count, existing) as opened,
         ):
             for websocket in opened:
-                await _ask(websocket, _LOWEST_PRIORITY + _ENDLESS)
+                await _ask(websocket, _TO_BACKGROUND + _ENDLESS)
             await asyncio.gather(*map(_read, opened))
 
     asyncio.run(read())
