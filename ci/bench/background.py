@@ -15,8 +15,8 @@ def to_background(*processes: int) -> None:
     (sched(7), autogroup).
     """
     for process in processes:
-        for thread in os.listdir(f"/proc/{process}/task"):
-            os.setpriority(os.PRIO_PROCESS, int(thread), _LOWEST)
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), _LOWEST)
         autogroup = Path(f"/proc/{process}/autogroup")
         if autogroup.exists():
             autogroup.write_text(str(_LOWEST))

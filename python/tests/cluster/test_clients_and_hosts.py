@@ -17,21 +17,9 @@ from jupyter_client.manager import AsyncKernelManager
 from ci import images
 from ci.gateway_access import free_port, jupyter_server
 from ci.gateway_client import Gateway, Refused
+from notebook_client import execute_notebook
 from programs import program
 from timeouts import TIMEOUT_SECONDS, within_timeout
-
-NOTEBOOK_CLIENT = """
-import sys
-import nbformat
-from jupyter_server.gateway.gateway_client import GatewayClient
-from jupyter_server.gateway.managers import GatewayKernelManager
-from nbclient import NotebookClient
-
-GatewayClient.instance().url = sys.argv[1]
-notebook = nbformat.read(sys.argv[2], as_version=4)
-NotebookClient(notebook, kernel_name="python3", kernel_manager_class=GatewayKernelManager).execute()
-nbformat.write(notebook, sys.argv[2])
-"""
 
 
 @pytest.fixture
@@ -41,7 +29,7 @@ def jupyterlabs_server(gateway, chart, kubectl):
         yield url
 
 
-async def test_nbclient_runs_a_notebook(jupyterlabs_server, tmp_path):
+async def test_nbclient_runs_a_notebook(gateway, tmp_path):
     notebook = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_code_cell("x = 6"),
@@ -50,7 +38,7 @@ async def test_nbclient_runs_a_notebook(jupyterlabs_server, tmp_path):
     )
     path = tmp_path / "notebook.ipynb"
     nbformat.write(notebook, path)
-    await program(sys.executable, "-c", NOTEBOOK_CLIENT, jupyterlabs_server, str(path))
+    await execute_notebook(path, gateway.url, gateway.token)
     executed = nbformat.read(path, as_version=4)
     assert executed.cells[1].outputs[0].text == "42\n"
 

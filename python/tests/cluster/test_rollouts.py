@@ -6,16 +6,14 @@ connection up after five tries, within 31 seconds.
 
 import asyncio
 import contextlib
-import sys
 
 import nbformat
 import pytest
 from host_network import local_cluster
-from test_clients_and_hosts import NOTEBOOK_CLIENT
 
 from ci.gateway_access import jupyter_server
 from ci.gateway_client import Gateway
-from programs import program
+from notebook_client import execute_notebook
 
 KERNELS = 10
 LINES = 100
@@ -70,7 +68,7 @@ async def test_nbclient_runs_a_long_notebook_through_rollouts(chart, namespace, 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     path = tmp_path / "notebook.ipynb"
     nbformat.write(notebook, path)
-    running = asyncio.create_task(program(sys.executable, "-c", NOTEBOOK_CLIENT, lab, str(path)))
+    running = asyncio.create_task(execute_notebook(path, lab))
     rollouts = 0
     while not running.done():
         await namespace.run("rollout", "restart", f"deployment/{chart.fullname}")
