@@ -25,6 +25,7 @@ async def with_gateway_kernel(folder, code, *arguments, url, token=""):
     return await program(
         *(sys.executable, "-c", code, *arguments),
         cwd=folder,
+        PYTHONPATH=str(ROOT),
         JUPYTER_GATEWAY_URL=url,
         JUPYTER_GATEWAY_AUTH_TOKEN=token,
     )

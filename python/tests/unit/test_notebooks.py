@@ -5,9 +5,8 @@ import pytest
 
 from ci import demo
 from ci.demo_notebooks import CUSTOM, OWN_KERNELS
-from ci.notebooks import KernelManager, kernel_name
+from ci.notebooks import kernel_name
 from ci.paths import ROOT
-from notebook_client import with_gateway_kernel
 
 NOTEBOOKS = sorted((ROOT / "examples/notebooks").glob("*.ipynb"))
 
@@ -29,16 +28,3 @@ def test_the_demo_refuses_an_engine_that_it_does_not_know(verb, monkeypatch, cap
     assert demo.main() == 1
     error = capsys.readouterr().err
     assert error == "error: ENGINE=podman is not supported; use kubernetes or docker\n"
-
-
-async def test_client_that_waits_for_a_slow_kernel_may_ask_whether_it_lives():
-    """jupyter_client does after one second without an answer."""
-    assert not await KernelManager(kernel_name="scala")._async_is_alive()
-
-
-async def test_documented_client_waits_for_a_slow_kernel(tmp_path):
-    code = (
-        "import asyncio, gateway_kernel\n"
-        "print(asyncio.run(gateway_kernel.GatewayKernel()._async_is_alive()))"
-    )
-    assert await with_gateway_kernel(tmp_path, code, url="http://127.0.0.1:9") == "False\n"

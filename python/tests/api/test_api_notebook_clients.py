@@ -1,0 +1,53 @@
+"""Clients that execute notebooks, such as nbclient, in processes of their own."""
+
+import asyncio
+
+import pytest
+
+from notebook_client import with_gateway_kernel
+from timeouts import within_timeout
+
+# The kernel is busy until the client has asked whether it lives.
+BUSY = """
+import pathlib, time
+while not pathlib.Path({!r}).exists(): time.sleep(0.1)
+"""
+WAIT_FOR_KERNEL = """
+import asyncio, pathlib, sys
+import ci.notebooks, gateway_kernel
+
+async def wait_for_ready(manager_class, kernel_id, asked):
+    is_alive = manager_class._async_is_alive
+
+    async def report(manager):
+        pathlib.Path(asked).touch()
+        return await is_alive(manager)
+
+    manager_class._async_is_alive = report
+    manager = manager_class()
+    await manager.start_kernel(kernel_id=kernel_id)
+    client = manager.client()
+    client.start_channels()
+    await client.wait_for_ready()
+    client.stop_channels()
+
+asyncio.run(wait_for_ready(eval(sys.argv[1]), *sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "manager_class", ["gateway_kernel.GatewayKernel", "ci.notebooks.KernelManager"]
+)
+async def test_a_notebook_client_waits_for_a_busy_kernel(gateway, tmp_path, manager_class):
+    """After one second without an answer, jupyter_client asks whether the kernel lives."""
+    asked = str(tmp_path / "asked")
+    async with gateway.client.kernel() as kernel:
+        busy = asyncio.create_task(kernel.execute(BUSY.format(asked)))
+        await within_timeout(
+            with_gateway_kernel(
+                *(tmp_path, WAIT_FOR_KERNEL, manager_class, kernel.kernel_id, asked),
+                url=gateway.client.url,
+                token=gateway.client.token,
+            )
+        )
+        assert (await busy).status == "ok"
