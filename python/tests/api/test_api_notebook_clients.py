@@ -27,9 +27,11 @@ async def wait_for_ready(manager_class, kernel_id, asked):
     manager = manager_class()
     await manager.start_kernel(kernel_id=kernel_id)
     client = manager.client()
-    client.start_channels()
-    await client.wait_for_ready()
-    client.stop_channels()
+    await client.start_channels()
+    try:
+        await client.wait_for_ready()
+    finally:
+        client.stop_channels()
 
 asyncio.run(wait_for_ready(eval(sys.argv[1]), *sys.argv[2:]))
 """
