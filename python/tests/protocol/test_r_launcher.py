@@ -114,6 +114,9 @@ async def test_interrupts_a_busy_loop(launch_r):
 
 async def test_answers_while_its_whole_container_is_interrupted(launch_r):
     async with launch_r() as kernel:
+        await send_signal(kernel.endpoint, 0)
+        [listener] = children(kernel.info.pid)
+        assert os.getpgid(listener) != os.getpgid(kernel.info.pid)
         for _ in range(300):
             os.kill(kernel.launched.pid, signal.SIGINT)
             await send_signal(kernel.endpoint, 0)

@@ -6,7 +6,6 @@
 MAX_CONNECTIONS <- 32L
 MAX_BYTES <- 4096L
 SECONDS <- 5
-SEND_ATTEMPTS <- 10L
 HIGHEST_SIGNAL <- 64L
 SIGINT <- 2L
 
@@ -17,6 +16,9 @@ serve_commands <- function(server, key) {
   kernel <- Sys.getpid()
   parallel::mcparallel(
     {
+      # Interrupts of the whole container must not reach this process: after one that comes just before
+      # R waits for sockets, the next one would crash it. Where there is no such C library, they do.
+      tryCatch(leave_group(), error = function(condition) NULL)
       # R looks up each peer's name. All connections would wait for a name server that does not answer;
       # with 0 attempts, R asks none.
       Sys.setenv(RES_OPTIONS = "attempts:0")
@@ -31,8 +33,8 @@ command_loop <- function(server, key, kernel) {
   connections <- list() # oldest first
   while (lives(kernel)) {
     sockets <- c(list(server), lapply(connections, `[[`, "socket"))
-    # The timeout holds without connections too, so that this process ends with the kernel. Interrupts
-    # reach R's waits for sockets even while they are suspended.
+    # The timeout holds without connections too, so that this process ends with the kernel. An interrupt
+    # is one that came before this process had left the kernel's group.
     ready <- tryCatch(
       socketSelect(sockets, timeout = time_left(connections)),
       error = function(condition) FALSE, interrupt = function(condition) FALSE
@@ -72,8 +74,7 @@ time_left <- function(connections) {
 accept <- function(server, key) {
   socket <- tryCatch(
     socketAccept(server, open = "r+b", blocking = FALSE, timeout = SECONDS),
-    error = function(condition) NULL, warning = function(condition) NULL,
-    interrupt = function(condition) NULL
+    error = function(condition) NULL, warning = function(condition) NULL
   )
   if (is.null(socket)) {
     return(list())
@@ -132,7 +133,7 @@ act <- function(command, kernel) {
 }
 
 # Signal the kernel and its child processes, as jupyter_client does with a local kernel, but not this
-# process, which belongs to the group and must still reply.
+# process, which may be one of them.
 signal_group <- function(kernel, signum) {
   if (!lives(kernel)) { # another process may have its number by now
     return(FALSE)
@@ -142,20 +143,10 @@ signal_group <- function(kernel, signum) {
   TRUE
 }
 
-# A few hundred bytes on a fresh connection always fit its send buffer; an interrupt of R's wait for
-# room comes before the first byte.
+# A few hundred bytes on a fresh connection always fit its send buffer.
 send <- function(socket, bytes) {
-  for (attempt in seq_len(SEND_ATTEMPTS)) {
-    sent <- tryCatch(
-      {
-        writeBin(bytes, socket)
-        TRUE
-      },
-      error = function(condition) FALSE, warning = function(condition) FALSE,
-      interrupt = function(condition) FALSE
-    )
-    if (sent) {
-      break
-    }
-  }
+  tryCatch(
+    writeBin(bytes, socket),
+    error = function(condition) NULL, warning = function(condition) NULL
+  )
 }
