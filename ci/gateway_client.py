@@ -64,6 +64,7 @@ class Channels:
     def __init__(self, websocket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         self._websocket = websocket
         self._session = uuid.uuid4().hex
+        self._last = "none"
         self.kernel_id = ""
 
     async def send(
@@ -90,13 +91,21 @@ class Channels:
         return header["msg_id"]
 
     async def receive(self) -> Object:
-        """Return the next message. Raises ConnectionError when the websocket is closed."""
+        """Return the next message.
+
+        Raises ConnectionError when the websocket is closed, and TimeoutError when nothing comes.
+        """
         # Not aiohttp's own timeout, which begins anew with each ping of the gateway.
-        message = await asyncio.wait_for(self._websocket.receive(), TIMEOUT_SECONDS)
+        try:
+            message = await asyncio.wait_for(self._websocket.receive(), TIMEOUT_SECONDS)
+        except asyncio.TimeoutError:
+            msg = f"no message came for {TIMEOUT_SECONDS:g} seconds; the last: {self._last}"
+            raise TimeoutError(msg) from None
         if message.type is not aiohttp.WSMsgType.TEXT:
             msg = f"websocket closed: {message.type} {message.data} {message.extra}"
             raise ConnectionError(msg)
         received: Object = json.loads(message.data)
+        self._last = f"{received['header']['msg_type']}, {received['content']}"[:500]
         return received
 
     async def execute(
@@ -175,17 +184,24 @@ class Gateway:
         await self._session.close()
 
     async def request(self, method: str, path: str, body: Object | None = None) -> Any:
-        """Return the answer's JSON, or its text. Raises Refused for an error status."""
+        """Return the answer's JSON, or its text.
+
+        Raises Refused for an error status, and TimeoutError when no answer comes.
+        """
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        async with self._session.request(
-            method, f"{self.url}{path}", json=body, timeout=timeout
-        ) as response:
-            text = await response.text()
-            if response.status >= 400:
-                raise Refused(response.status, text)
-            with contextlib.suppress(ValueError):
-                return json.loads(text)
-            return text
+        try:
+            async with self._session.request(
+                method, f"{self.url}{path}", json=body, timeout=timeout
+            ) as response:
+                text = await response.text()
+        except asyncio.TimeoutError:
+            msg = f"{method} {path} was not answered within {TIMEOUT_SECONDS:g} seconds"
+            raise TimeoutError(msg) from None
+        if response.status >= 400:
+            raise Refused(response.status, text)
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
+        return text
 
     async def start(self, name: str = "python3", **env: str) -> str:
         """Start a kernel; return its id."""
