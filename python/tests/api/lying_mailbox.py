@@ -39,6 +39,7 @@ class LyingMailbox:
     Attributes:
         lie: an iterable of bytes, which are sent after 0MQ's handshake; None instead of it.
         connections: the number of connections so far.
+        serving: the tasks of the connections.
         was_sent: set when a lie was sent whole, or its connection was cut.
     """
 
@@ -48,6 +49,7 @@ class LyingMailbox:
         self.lie = ()
         self.is_zmq = True
         self.connections = 0
+        self.serving = set()
         self.was_sent = asyncio.Event()
 
     def tell(self, lie, *, is_zmq=True):
@@ -60,6 +62,14 @@ class LyingMailbox:
         return "127.0.0.1", self.port
 
     async def _serve(self, reader, writer):
+        self.serving.add(asyncio.current_task())
+        try:
+            await self._lie_to(reader, writer)
+        finally:
+            self.was_sent.set()
+            writer.close()
+
+    async def _lie_to(self, reader, writer):
         self.connections += 1
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             if self.is_zmq:
@@ -72,8 +82,6 @@ class LyingMailbox:
             self.was_sent.set()
             while await reader.read(2**16):
                 pass
-        self.was_sent.set()
-        writer.close()
 
 
 @contextlib.asynccontextmanager
@@ -86,3 +94,6 @@ async def lying_mailbox():
         yield mailbox
     finally:
         server.close()
+        for task in mailbox.serving:
+            task.cancel()
+        await asyncio.gather(*mailbox.serving, return_exceptions=True)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from api.provisioners import IMAGE_MISSING, Failing
+from api.provisioners import IMAGE_MISSING, Failing, Moving
 from api.running import TOKEN, running_gateway
 from ci.gateway_client import Gateway, Refused
 
@@ -60,14 +60,15 @@ async def test_a_notebook_server_runs_kernels_of_the_gateway(
     add_provisioner, unused_tcp_port, jupyter_dirs
 ):
     add_provisioner("failing", Failing)
+    add_provisioner("moving", Moving)
     async with (
         running_gateway() as gateway,
         jupyter_server(gateway, unused_tcp_port) as browser,
     ):
         specs = await browser.request("GET", "/api/kernelspecs")
-        assert {"local", "failing"} <= specs["kernelspecs"].keys()
+        assert {"local", "moving", "failing"} <= specs["kernelspecs"].keys()
 
-        async with browser.kernel("local") as kernel:
+        async with browser.kernel("moving") as kernel:
             result = await kernel.execute("import os; print(os.environ['KERNEL_USERNAME'])")
             assert result.text == "alice\n"
             await browser.restart(kernel.kernel_id)

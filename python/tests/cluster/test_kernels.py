@@ -15,12 +15,16 @@ import zmq
 
 def echo(url, **keys):
     with zmq.Context() as context, context.socket(zmq.REQ) as socket:
-        socket.linger = 0
+        socket.linger, socket.sndtimeo = 0, 2000
         for name, key in keys.items():
             setattr(socket, name, key.encode())
         socket.connect(url)
-        socket.send(b"?")
-        print("heard" if socket.poll(2000) else "silence")
+        try:
+            socket.send(b"?")
+        except zmq.Again:  # refused already
+            print("silence")
+        else:
+            print("heard" if socket.poll(2000) else "silence")
 """
 BUSY_LOOP = "begun = True\nprint(begun)\nwhile True: pass"
 

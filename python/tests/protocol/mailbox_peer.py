@@ -52,8 +52,11 @@ class Peer:
 
     def execute(self, code, **content):
         message = self.session.msg("execute_request", {"code": code, "silent": False, **content})
+        # The session's own ids begin anew with each connection, and messages of an earlier one may come
+        # again.
+        request = message["header"]["msg_id"] = uuid.uuid4().hex
         self.send("shell", message)
-        return message["msg_id"]
+        return request
 
     def send(self, channel, message):
         self.socket.send_multipart([channel.encode(), *self.session.serialize(message)])
