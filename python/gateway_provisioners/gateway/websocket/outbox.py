@@ -19,7 +19,7 @@ Part = bytes | memoryview
 
 # A message is written in fragments of this size: progress shows even with clients that read slowly, and
 # no fragment keeps the event loop.
-FRAGMENT_BYTES = 64 * 1024
+FRAGMENT_BYTES = 128 * 1024
 # What one connection writes before others have their turn on the event loop.
 _TURN_BYTES = 256 * 1024
 # A client that has read nothing for so long is sent away.
