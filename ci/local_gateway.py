@@ -83,6 +83,7 @@ async def gateway_process(folder: Path, **settings: str) -> AsyncIterator[Gatewa
             env={
                 **os.environ,
                 **folders,
+                "TMPDIR": str(folder),  # kernels that are killed leave their sockets
                 "PYTHONPATH": str(ROOT),
                 "KG_AUTH_TOKEN": TOKEN,
                 "KG_DEFAULT_KERNEL_NAME": "launched",

@@ -2,8 +2,8 @@
 
 Run as ``python -m ci.local_gateway_program PORT HEALTH_PORT FOLDER``; prints a line once it serves. FOLDER is
 where Jupyter looks for kernelspecs. These are served: `launched` is started by the real launcher, with a
-mailbox; `lying` has a mailbox of a test's own; `local` is a plain local kernel; `fake` is one of the kernels
-whose connection infos are in the file of the variable FAKE_KERNELS.
+mailbox; `lying` has a mailbox of a test's own; `local` is a plain local kernel; `failing` does not start;
+`fake` is one of the kernels whose connection infos are in the file of the variable FAKE_KERNELS.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from ci.paths import ROOT
+from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.gateway.app import GatewayApp
 from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.provisioners.contract import GatewayContract
+from gateway_provisioners.provisioners.http_errors import as_http_errors
 
 LAUNCHER = ROOT / "launchers/python/scripts/launch_ipykernel.py"
 
@@ -120,7 +122,22 @@ class Fake(GatewayContract, LocalProvisioner):
         """Leave nothing."""
 
 
-_PROVISIONERS: dict[str, type] = {"launched": Launched, "lying": Lying, "fake": Fake}
+class Failing(GatewayContract, LocalProvisioner):
+    """Fails to start kernels; what they have printed is the request's variable KERNEL_LOG."""
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:  # noqa: ARG002
+        error = LaunchFailed("Crashed", "Its container has ended.", container_ran=True)
+        error.kernel, error.log = self.kernel_id, kwargs["env"]["KERNEL_LOG"]
+        with as_http_errors():
+            raise error
+
+
+_PROVISIONERS: dict[str, type] = {
+    "launched": Launched,
+    "lying": Lying,
+    "fake": Fake,
+    "failing": Failing,
+}
 
 
 def _add_kernelspecs(folder: Path) -> None:

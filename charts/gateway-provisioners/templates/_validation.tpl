@@ -39,6 +39,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- if has (include "gateway-provisioners.gateway.serviceAccountName" .) ($gateway.clientPolicy.serviceAccounts | default list) -}}
 {{- $problems = append $problems "gateway.clientPolicy.serviceAccounts: this includes the gateway's ServiceAccount, which would give users all rights of the gateway; remove it" -}}
 {{- end -}}
+{{- $problems = concat $problems (include "gateway-provisioners.problems.ids" (dict "where" "gateway" "policy" $gateway.clientPolicy) | fromJsonArray) -}}
 {{- range include "gateway-provisioners.gateway.env" . | fromYamlArray -}}
 {{- if hasKey $gateway.extraEnv .name -}}
 {{- $problems = append $problems (printf "gateway.extraEnv.%s: the chart sets this variable from another value; use that value" .name) -}}
@@ -151,10 +152,24 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- toJson $problems -}}
 {{- end -}}
 
+{{- define "gateway-provisioners.problems.ids" -}}
+{{- $problems := list -}}
+{{- range $key := list "prohibitedUids" "prohibitedGids" -}}
+{{- range get $.policy $key | default list -}}
+{{- $bounds := include "gateway-provisioners.number" . | splitList "-" -}}
+{{- if gt (first $bounds | int64) (last $bounds | int64) -}}
+{{- $problems = append $problems (printf "%s.clientPolicy.%s: %s is no id at all; write %s-%s" $.where $key . (last $bounds) (first $bounds)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $problems -}}
+{{- end -}}
+
 {{- define "gateway-provisioners.problems.kernelOptions" -}}
 {{- $problems := list -}}
 {{- $where := .where -}}
 {{- $kernel := .kernel -}}
+{{- $problems = concat $problems (include "gateway-provisioners.problems.ids" (dict "where" $where "policy" $kernel.clientPolicy) | fromJsonArray) -}}
 {{- range $kernel.authorizedGroups -}}
 {{- if not (hasKey $.root.Values.userGroups .) -}}
 {{- $problems = append $problems (printf "%s.authorizedGroups: group %q does not exist; add it to userGroups" $where .) -}}

@@ -32,6 +32,7 @@ def jupyter_dirs(tmp_path, monkeypatch):
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # kernels that are killed leave their sockets
     kernels = tmp_path / "JUPYTER_DATA_DIR" / "kernels"
     put_kernelspec(kernels, "local", kernel_json())
     return kernels

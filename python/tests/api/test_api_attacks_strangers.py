@@ -7,6 +7,7 @@ import re
 import pytest_asyncio
 
 from ci.local_gateway import MOST_MEBIBYTES, gateway_process
+from gateway_provisioners.errors import LaunchFailed
 
 
 @pytest_asyncio.fixture
@@ -63,7 +64,7 @@ async def test_unfinished_headers_make_room_for_users(gateway):
 
 
 async def test_log_has_one_short_line_for_each_record(gateway):
-    """Names, ids and paths hold line breaks, escape sequences, and a lot of text."""
+    """Names, ids, paths and logs hold line breaks, escape sequences, and a lot of text."""
     url = f"{gateway.url}/api/kernels"
     for text in (FORGED, FORGED + "x" * 300_000, "\x1b" * 50_000):
         for body in (
@@ -71,9 +72,10 @@ async def test_log_has_one_short_line_for_each_record(gateway):
             {"kernel_id": text},
             {"env": {text: "x"}},
             {"env": {"KERNEL_USERNAME": text}, "name": text},
+            {"env": {"KERNEL_LOG": text}, "name": "failing"},
         ):
             async with gateway.client._session.post(url, json=body) as response:
-                assert response.status in {400, 403, 404, 413}
+                assert response.status in {400, 403, 404, 413, LaunchFailed.http_status}
     for path in ("%0A[E%20forged", "%1B[2J" * 100, "x" * 7000):
         async with gateway.client._session.get(f"{url}/{path}") as response:
             assert response.status == 404
@@ -83,6 +85,7 @@ async def test_log_has_one_short_line_for_each_record(gateway):
         assert await gateway.client.kernels() == {}
     lines = gateway.log().split("\n")[:-1]
     assert len(lines) > 12
+    assert any("Its container has ended" in line for line in lines)
     for line in lines:
         assert LINE.match(line), line
         assert line.isprintable()

@@ -1,9 +1,11 @@
 """A stand-in for the gateway's side of the communication port, version 2: any command, and its reply."""
 
 import asyncio
+import base64
 import contextlib
 
 from gateway_provisioners.handshake import payload
+from kernel_launcher import wire
 from timeouts import within_timeout
 
 
@@ -38,3 +40,12 @@ async def command(endpoint, content):
         key = endpoint.launch_key, endpoint.kernel_id, challenge
         writer.write(payload.seal_command(content, *key))
         return payload.open_reply(await within_timeout(reader.readline()), *key)
+
+
+async def refuses_replies(endpoint):
+    """Return whether it refuses a reply of its own as a command, sealed for the very connection."""
+    key = wire.LaunchKey(base64.b64decode(endpoint.launch_key), endpoint.kernel_id)
+    async with connected(endpoint) as (reader, writer):
+        challenge = payload.parse_challenge(await read(reader.readline()))
+        writer.write(key.reply({"signum": 9}, challenge))
+        return await read(reader.read()) == b""

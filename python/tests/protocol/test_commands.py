@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from command_peer import command, connected, read
+from command_peer import command, connected, read, refuses_replies
 from launched import KERNEL_ID, client_of, has_ended, run, start_busy, value
 
 from gateway_provisioners.errors import CommandFailed
@@ -107,6 +107,11 @@ async def test_command_with_another_key_is_refused(launch_once):
     with pytest.raises(CommandFailed, match="closed"):
         await send_signal(forged, signal.SIGKILL)
     await send_signal(endpoint, 0)
+
+
+async def test_reply_is_no_command(launch_once):
+    assert await refuses_replies(launch_once.endpoint)
+    await send_signal(launch_once.endpoint, 0)
 
 
 async def test_command_of_version_1_is_refused(launch_once):

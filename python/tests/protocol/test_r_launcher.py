@@ -9,7 +9,7 @@ import socket
 
 import pytest
 import reference_v1
-from command_peer import command, connected, read
+from command_peer import command, connected, read, refuses_replies
 from launched import KERNEL_ID, client_of, has_ended, run, start_busy
 from launched_r import children
 from test_launcher import RESET_ON_CLOSE
@@ -199,6 +199,7 @@ async def test_only_authenticated_commands_are_obeyed(launch_r):
         forged = CommandEndpoint(endpoint.ip, endpoint.port, KERNEL_ID, payload.new_launch_key())
         with pytest.raises(CommandFailed, match="closed"):
             await send_signal(forged, signal.SIGKILL)
+        assert await refuses_replies(endpoint)
         await send_signal(endpoint, 0)
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import pytest_asyncio
 import reference_v1
-from command_peer import command
+from command_peer import command, refuses_replies
 from launched import KERNEL_ID, client_of
 from launched_scala import USER, ScalaImage
 
@@ -165,6 +165,11 @@ async def test_lazy_means_at_first_use(lazy):
     )
     assert reply["status"] == "error"
     assert await value(lazy.client, "spark.range(10).count") == "10"
+
+
+async def test_reply_is_no_command(lazy):
+    assert await refuses_replies(lazy.endpoint)
+    await send_signal(lazy.endpoint, 0)
 
 
 async def test_the_end(lazy):

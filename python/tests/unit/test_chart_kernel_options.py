@@ -242,6 +242,10 @@ GATEWAY_ACCOUNT = "gateway-gateway-provisioners-gateway"
             "kernels.custom.clientPolicy.serviceAccounts: this includes the gateway's ServiceAccount",
         ),
         (
+            {"clientPolicy": {"prohibitedGids": [5, "999-0"]}},
+            "kernels.custom.clientPolicy.prohibitedGids: 999-0 is no id at all; write 0-999",
+        ),
+        (
             {"profiles": {"large": {"image": "No Image"}}},
             'kernels.custom.profiles.large.image: "No Image" is not a valid image name',
         ),
@@ -256,6 +260,12 @@ def test_clients_cannot_choose_the_gateways_service_account():
     assert (
         "gateway.clientPolicy.serviceAccounts: this includes the gateway's ServiceAccount" in output
     )
+
+
+def test_reversed_ranges_of_ids_are_refused():
+    """They would prohibit nothing."""
+    output = refusal({"gateway": {"clientPolicy": {"prohibitedUids": ["999-0"]}}})
+    assert "gateway.clientPolicy.prohibitedUids: 999-0 is no id at all; write 0-999" in output
 
 
 def test_kernels_with_the_same_name_are_refused():

@@ -233,6 +233,7 @@ def test_gpus_are_requested_as_the_configured_resource():
         *({name: "4GB"} for name in ("max_cpus", "max_memory", "max_gpus")),
         *({name: ["0x0"]} for name in ("prohibited_uids", "prohibited_gids")),
         {"prohibited_uids": ["root"]},
+        {"prohibited_gids": ["999-0"]},
         {"max_memory": "-1"},
     ],
 )

@@ -67,6 +67,13 @@ class ClientPolicy:
                         " range (0-999)."
                     )
                     raise ConfigurationError(msg)
+                [(lowest, highest)] = _ranges([value])
+                if lowest > highest:
+                    msg = (
+                        f"The setting {setting} contains {value!r}, which is no id at all; write"
+                        f" {highest}-{lowest}."
+                    )
+                    raise ConfigurationError(msg)
 
     def check_amount(self, name: str, value: str, setting: str) -> None:
         """Check that a quantity is not above the maximum.
