@@ -41,6 +41,11 @@ class GatewayProcess:
         """Return what it has logged."""
         return self.log_file.read_text()
 
+    async def metrics(self) -> str:
+        """Return its metrics, in Prometheus's text format."""
+        async with self.client._session.get(f"{self.health_url}/metrics") as response:
+            return await response.text()
+
     def mebibytes(self, field: str = "VmRSS") -> int:
         """Return its resident memory; VmHWM is the most that it was."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()

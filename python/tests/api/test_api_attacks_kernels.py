@@ -133,6 +133,8 @@ async def test_stopped_launcher_holds_its_own_client_back_alone(gateway):
         async with gateway.client.kernel("launched") as other:
             assert (await other.execute("print(1)")).text == "1\n"
         sending.cancel()
+        counted = 'sent_away_total{kernel="launched",reason="unsent"} 1.0\n'
+        assert counted in await gateway.metrics()
     finally:
         os.kill(launcher, signal.SIGCONT)
 

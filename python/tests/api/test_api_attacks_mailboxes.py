@@ -88,6 +88,8 @@ async def test_mailbox_that_lies_is_disconnected_with_one_line(gateway, mailbox)
             assert (await other.execute("print(1)")).text == "1\n", name
             assert gateway.peak() < MOST_MEBIBYTES, name
         assert (await gateway.client.kernels())[kernel_id]["execution_state"] in {"idle", "unknown"}
+    counted = f'sent_away_total{{kernel="lying",reason="launcher"}} {len(LIES)}.0\n'
+    assert counted in await gateway.metrics()
 
 
 async def test_mailbox_that_does_not_speak_0mq_takes_no_memory(gateway, mailbox):

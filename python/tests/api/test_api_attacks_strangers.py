@@ -31,19 +31,14 @@ FORGED = "\nforged\rforged\x1b[2J\u2028forged"
 LINE = re.compile(r"\[[DIWEC] [-\d]+ \d\d:\d\d:\d\d[^\]]*\] |  ")
 
 
-async def metrics(gateway):
-    async with gateway.client._session.get(f"{gateway.health_url}/metrics") as response:
-        return await response.text()
-
-
 async def test_distinct_methods_leave_the_metrics_as_they_are(gateway):
-    before = len(await metrics(gateway))
+    before = len(await gateway.metrics())
     async with contextlib.AsyncExitStack() as stack:
         for number in range(500):
             method = f"M{number:06}".encode() + b"A" * 60_000
             await send(gateway, method + b" /x HTTP/1.1\r\nHost: x\r\n\r\n", stack)
         assert await gateway.client.kernels() == {}
-    assert len(await metrics(gateway)) < before + 10_000
+    assert len(await gateway.metrics()) < before + 10_000
     assert gateway.log().count("\n") < 300
 
 
