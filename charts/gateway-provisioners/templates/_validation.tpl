@@ -158,7 +158,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- range get $.policy $key | default list -}}
 {{- $bounds := include "gateway-provisioners.number" . | splitList "-" -}}
 {{- if gt (first $bounds | int64) (last $bounds | int64) -}}
-{{- $problems = append $problems (printf "%s.clientPolicy.%s: %s is no id at all; write %s-%s" $.where $key . (last $bounds) (first $bounds)) -}}
+{{- $problems = append $problems (printf "%s.clientPolicy.%s: %s must begin with the lower id; write %s-%s" $.where $key . (last $bounds) (first $bounds)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -243,7 +243,7 @@ GATEWAY_ACCOUNT = "gateway-gateway-provisioners-gateway"
         ),
         (
             {"clientPolicy": {"prohibitedGids": [5, "999-0"]}},
-            "kernels.custom.clientPolicy.prohibitedGids: 999-0 is no id at all; write 0-999",
+            "kernels.custom.clientPolicy.prohibitedGids: 999-0 must begin with the lower id; write 0-999",
         ),
         (
             {"profiles": {"large": {"image": "No Image"}}},
@@ -265,7 +265,10 @@ def test_clients_cannot_choose_the_gateways_service_account():
 def test_reversed_ranges_of_ids_are_refused():
     """They would prohibit nothing."""
     output = refusal({"gateway": {"clientPolicy": {"prohibitedUids": ["999-0"]}}})
-    assert "gateway.clientPolicy.prohibitedUids: 999-0 is no id at all; write 0-999" in output
+    assert (
+        "gateway.clientPolicy.prohibitedUids: 999-0 must begin with the lower id; write 0-999"
+        in output
+    )
 
 
 def test_kernels_with_the_same_name_are_refused():

@@ -70,7 +70,7 @@ class ClientPolicy:
                 [(lowest, highest)] = _ranges([value])
                 if lowest > highest:
                     msg = (
-                        f"The setting {setting} contains {value!r}, which is no id at all; write"
+                        f"The setting {setting} contains {value!r}, which must begin with the lower id; write"
                         f" {highest}-{lowest}."
                     )
                     raise ConfigurationError(msg)
