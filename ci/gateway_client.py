@@ -64,7 +64,7 @@ class Channels:
     def __init__(self, websocket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         self._websocket = websocket
         self._session = uuid.uuid4().hex
-        self._last = "none"
+        self._last: Object = {}
         self.kernel_id = ""
 
     async def send(
@@ -99,13 +99,14 @@ class Channels:
         try:
             message = await asyncio.wait_for(self._websocket.receive(), TIMEOUT_SECONDS)
         except asyncio.TimeoutError:
-            msg = f"no message came for {TIMEOUT_SECONDS:g} seconds; the last: {self._last}"
+            last = json.dumps(self._last)[:500]
+            msg = f"no message came for {TIMEOUT_SECONDS:g} seconds; the last one began: {last}"
             raise TimeoutError(msg) from None
         if message.type is not aiohttp.WSMsgType.TEXT:
             msg = f"websocket closed: {message.type} {message.data} {message.extra}"
             raise ConnectionError(msg)
         received: Object = json.loads(message.data)
-        self._last = f"{received['header']['msg_type']}, {received['content']}"[:500]
+        self._last = received
         return received
 
     async def execute(

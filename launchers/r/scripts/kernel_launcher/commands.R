@@ -16,8 +16,9 @@ serve_commands <- function(server, key) {
   kernel <- Sys.getpid()
   parallel::mcparallel(
     {
-      # Interrupts of the whole container must not reach this process: after one that comes just before
-      # R waits for sockets, the next one would crash it. Where there is no such C library, they do.
+      # Interrupts of the whole container must not reach this process. R leaves a stale signal handler when
+      # one comes just before it waits for sockets, and the next one crashes it. On a system whose C library
+      # is not found, the kernel runs all the same.
       tryCatch(leave_group(), error = function(condition) NULL)
       # R looks up each peer's name. All connections would wait for a name server that does not answer;
       # with 0 attempts, R asks none.
@@ -33,8 +34,8 @@ command_loop <- function(server, key, kernel) {
   connections <- list() # oldest first
   while (lives(kernel)) {
     sockets <- c(list(server), lapply(connections, `[[`, "socket"))
-    # The timeout holds without connections too, so that this process ends with the kernel. An interrupt
-    # is one that came before this process had left the kernel's group.
+    # The timeout holds without connections too, so that this process ends with the kernel. The only
+    # interrupts are those from before this process left the kernel's group.
     ready <- tryCatch(
       socketSelect(sockets, timeout = time_left(connections)),
       error = function(condition) FALSE, interrupt = function(condition) FALSE
