@@ -19,7 +19,7 @@ from typing import cast
 from ci.commands import CommandError, UserError, run
 from ci.paths import ROOT, cache
 
-COMMIT = "0a0eecf2866130639252cf8f563ed5621e7efde1"
+COMMIT = "139136292973c647c0f802f4e213880ecee98fca"
 # Its images need names of their own beside today's, which may have the same version.
 VERSION = "1.0.0.dev0"
 GATEWAY = f"elyra/gateway:{VERSION}"
