@@ -1,7 +1,7 @@
 import pytest
 
 from gateway_provisioners.model.container.task_status import (
-    address,
+    addresses,
     exit_code,
     is_unschedulable,
     progress,
@@ -79,7 +79,7 @@ def test_progress():
     assert "No node of the swarm" in progress(NO_NODE)
 
 
-def test_the_address_on_an_overlay_network():
-    assert address(task("running")) is None
+def test_the_addresses_on_an_overlay_network():
+    assert addresses(task("running")) == []
     attached = {"NetworksAttachments": [{"Addresses": ["10.0.1.7/24"]}]}
-    assert address({**task("running"), **attached}) == "10.0.1.7"
+    assert addresses({**task("running"), **attached}) == ["10.0.1.7"]
