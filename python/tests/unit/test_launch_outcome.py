@@ -1,4 +1,4 @@
-"""Which report of a launch is believed, and at which address its kernel is."""
+"""Reports that a launch believes, and the address at which its kernel is."""
 
 import asyncio
 import contextlib
