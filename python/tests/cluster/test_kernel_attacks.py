@@ -2,10 +2,11 @@
 
 import base64
 import json
-import uuid
 
 import pytest
 from chart import GATEWAY_SELECTOR
+
+from timeouts import eventually
 
 # Code for a kernel: it prints the outcome of each attempt to use what it finds in /proc.
 READ_PROC = """
@@ -49,7 +50,7 @@ from kernel_launcher import wire
 key = wire.LaunchKey(base64.b64decode(os.environ["KERNEL_LAUNCH_KEY"]), os.environ["KERNEL_ID"])
 names = ("shell", "iopub", "stdin", "control", "hb", "comm")
 info = {f"{name}_port": 40000 for name in names}
-info.update(ip=os.environ["VICTIM"], key="k", transport="tcp", signature_scheme="hmac-sha256")
+info.update(ip=os.environ["KERNEL_VICTIM"], key="k", transport="tcp", signature_scheme="hmac-sha256")
 info.update(kernel_id=os.environ["KERNEL_ID"])
 host, port = os.environ["RESPONSE_ADDRESS"].rsplit(":", 1)
 with socket.create_connection((host, int(port))) as report:
@@ -82,18 +83,18 @@ async def test_the_launch_key_of_a_kernel_that_is_up_commands_nothing(gateway, n
 
 
 @pytest.mark.attack(9)
-async def test_a_report_that_names_another_kernels_address_is_corrected(gateway, namespace):
-    """User code reports before its launcher does, to have the gateway connect to the victim."""
+async def test_a_report_that_names_another_kernels_address_is_corrected(chart, gateway, namespace):
+    """Code of the image reports before its launcher does, to have the gateway connect to the victim."""
+    environment = {"FORGE": FORGE_REPORT, "BASH_ENV": '$(python3 -c "$FORGE" >&2)'}
+    await chart.upgrade({"kernels": {"forging": {"image": chart.image, "env": environment}}})
+
+    async def is_offered():
+        return "forging" in (await gateway.request("GET", "/api/kernelspecs"))["kernelspecs"]
+
+    await eventually(is_offered)
     async with gateway.kernel() as victim:
-        [pod] = await namespace.objects("pods", victim.kernel_id)
-        address = pod["status"]["podIP"]
-        kernel_id = str(uuid.uuid4())
-        await gateway.start(
-            KERNEL_ID=kernel_id,
-            VICTIM=address,
-            FORGE=FORGE_REPORT,
-            BASH_ENV='$(python3 -c "$FORGE" >&2)',
-        )
+        address = (await connection_info(namespace, victim.kernel_id))["ip"]
+        kernel_id = await gateway.start("forging", KERNEL_VICTIM=address)
         log = await namespace.run("logs", "-l", GATEWAY_SELECTOR, "--tail=-1")
         assert (await connection_info(namespace, kernel_id))["ip"] != address
     assert f"its launcher reported the address {address}, which is not the kernel's" in log
