@@ -191,6 +191,7 @@ def test_gateways_environment():
         "GP_CLIENT_SERVICE_ACCOUNTS": "",
         "GP_CLIENT_CLAIMS": "",
         "GP_MIRROR_WORKING_DIRS": "False",
+        "GP_CLIENT_SPARK_OPTIONS": "False",
         "GP_LOG_LEVEL": "INFO",
         "JUPYTER_RUNTIME_DIR": "/run/jupyter",
     }

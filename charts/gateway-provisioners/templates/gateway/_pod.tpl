@@ -228,6 +228,8 @@ the gateway.
   value: {{ join "," $policy.client_claims | quote }}
 - name: GP_MIRROR_WORKING_DIRS
   value: {{ $policy.mirror_working_dirs | default false | toString | title | quote }}
+- name: GP_CLIENT_SPARK_OPTIONS
+  value: {{ $policy.client_spark_options | default false | toString | title | quote }}
 - name: GP_LOG_LEVEL
   value: {{ .Values.gateway.logLevel }}
 # Connection files contain kernels' keys, so they stay in memory.
