@@ -182,6 +182,14 @@ the gateway.
 {{- end }}
 - name: GP_KERNELSPECS_CONFIGMAP
   value: {{ include "gateway-provisioners.kernels.configMapName" . | quote }}
+- name: GP_LAUNCH_SCRIPTS
+  value: {{ .Values.kernelspecs.launchScripts | default false | toString | title | quote }}
+{{- if .Values.kernelspecs.launchScripts }}
+# A folder that a script cannot make: in the image's own, below /tmp, it could leave configuration that is run when the
+# container starts again, before the token is out of reach.
+- name: JUPYTER_CONFIG_DIR
+  value: /nonexistent
+{{- end }}
 - name: GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME
   value: {{ include "gateway-provisioners.kernels.serviceAccountName" . | quote }}
 - name: GP_LAUNCH_TIMEOUT
