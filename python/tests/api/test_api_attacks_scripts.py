@@ -147,7 +147,7 @@ def unreadable_init(tmp_path):
 async def test_a_launch_script_cannot_read_the_token(
     tmp_path, unused_tcp_port, thief, unreadable_init
 ):
-    environment = {"JUPYTER_CONFIG_DIR": "/nonexistent"}  # as in the chart
+    environment = {"JUPYTER_CONFIG_DIR": "/dev/null"}  # as in the chart
     port = unused_tcp_port
     async with gateway_below(unreadable_init, tmp_path, port, **environment) as client:
         report = await stolen(client)

@@ -118,9 +118,7 @@ def test_programs_of_kernelspecs_need_the_value():
 
 def test_launch_scripts_find_no_folder_for_configuration():
     rendered = render({"kernelspecs": {"launchScripts": True}})
-    folder = rendered.env["JUPYTER_CONFIG_DIR"]
-    mounts = rendered.container["volumeMounts"]
-    assert not any(folder.startswith(mount["mountPath"]) for mount in mounts)
+    assert rendered.env["JUPYTER_CONFIG_DIR"] == "/dev/null"
     assert rendered.container["securityContext"]["readOnlyRootFilesystem"] is True
 
 

@@ -185,10 +185,10 @@ the gateway.
 - name: GP_LAUNCH_SCRIPTS
   value: {{ .Values.kernelspecs.launchScripts | default false | toString | title | quote }}
 {{- if .Values.kernelspecs.launchScripts }}
-# A folder that a script cannot make: in the image's own, below /tmp, it could leave configuration that is run when the
-# container starts again, before the token is out of reach.
+# No folder: in the image's own, below /tmp, a script could leave configuration that runs with the token when the
+# container starts again.
 - name: JUPYTER_CONFIG_DIR
-  value: /nonexistent
+  value: /dev/null
 {{- end }}
 - name: GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME
   value: {{ include "gateway-provisioners.kernels.serviceAccountName" . | quote }}
