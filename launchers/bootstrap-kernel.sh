@@ -193,7 +193,8 @@ exec_own() {
   exec -- "$REPLY" "${arguments[@]}"
 }
 
-# Enterprise Gateway sets the names with EG_.
+# Enterprise Gateway sets the names with EG_. KERNEL_LAUNCHERS_DIR is the image's or the kernelspec's: the gateway
+# drops a client's value.
 [[ ${BASH_SOURCE[0]} == */* ]] && here=${BASH_SOURCE[0]%/*} || here=.
 launchers_dir=${KERNEL_LAUNCHERS_DIR:-$here/kernel-launchers}
 language=${KERNEL_LANGUAGE:-}

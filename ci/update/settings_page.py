@@ -18,6 +18,7 @@ from gateway_provisioners.provisioners.engine_traits import (
     EngineTraits,
     KubernetesTraits,
 )
+from gateway_provisioners.provisioners.launch_script import KernelspecPrograms
 from gateway_provisioners.provisioners.launch_traits import (
     ClientPolicyTraits,
     KubernetesLaunchTraits,
@@ -46,7 +47,7 @@ SECTIONS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     (
         "Process",
         "Read by every process that starts kernels, the gateway or another.",
-        (EngineTraits, MessageLimits),
+        (EngineTraits, MessageLimits, KernelspecPrograms),
     ),
     (
         "Process, on Kubernetes",

@@ -4,6 +4,7 @@ set -euo pipefail
 fail() { echo "smoke test: $*" >&2; exit 1; }
 
 [[ "$(id -u):$(id -g)" == 1000:100 ]] || fail "the user is $(id)"
+[[ -x "$(command -v tini)" && ! -r "$(command -v tini)" ]] || fail "the user can read tini, and so its environment"
 python -m pip check
 jupyter-gateway --version
 python - <<'PYTHON'

@@ -101,6 +101,7 @@ of this name: more than one is a problem.
   "serviceAccounts" "client_service_accounts"
   "claims" "client_claims"
   "workingDir" "mirror_working_dirs"
+  "sparkOptions" "client_spark_options"
 -}}
 {{- if hasKey $ $key -}}
 {{- $_ := set $settings $setting (get $ $key) -}}

@@ -35,6 +35,7 @@ from gateway_provisioners.gateway.process import logs, tls
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
 from gateway_provisioners.gateway.process.malloc import return_freed_memory
 from gateway_provisioners.gateway.process.open_files import raise_open_files
+from gateway_provisioners.gateway.process.secrecy import hide_memory
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.settings import check_environment, from_env, one_of, whole_number
 
@@ -234,6 +235,7 @@ class GatewayApp(KernelGatewayApp):
 
     def prepare_process(self) -> None:
         """Set up what belongs to the whole process: its log and its memory."""
+        hide_memory()
         return_freed_memory()
         enable_pretty_logging()  # before the handlers get their filters
         logs.set_up(logging.getLogger(), self.log)

@@ -15,6 +15,11 @@ from gateway_provisioners.model.request.launch_request import SPARK_INIT_MODES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+NO_FOLDER = "/dev/null"
+"""The resource_dir of a kernelspec that has no folder, and so neither files nor a launch script of its own.
+
+A folder that cannot exist: the handlers that look for logos would take an empty name for the current one.
+"""
 DEFAULT_LAUNCH_TIMEOUT = 30
 DEFAULT_PORT_RANGE = "0..0"
 DEFAULT_UNAUTHORIZED_USERS = ("root",)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from gateway_provisioners.model.names import pod_name
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_marks
 from gateway_provisioners.model.request.launch_request import request_variables
 from gateway_provisioners.model.request.mailbox import mailbox_disk
 from gateway_provisioners.provisioners.base import RemoteProvisioner
+from gateway_provisioners.provisioners.http_errors import as_http_errors
 from gateway_provisioners.provisioners.kubernetes_services import KubernetesServices
-from gateway_provisioners.provisioners.launch_script import replaced_script, run_launch_script
+from gateway_provisioners.provisioners.launch_script import (
+    KernelspecPrograms,
+    replaced_script,
+    run_launch_script,
+)
 from gateway_provisioners.provisioners.launch_traits import KubernetesLaunchTraits
 from gateway_provisioners.provisioners.pod_options import pod_options
 from gateway_provisioners.provisioners.workload import Launch, Workload
@@ -19,6 +26,8 @@ from gateway_provisioners.provisioners.workload import Launch, Workload
 
 class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type: ignore[metaclass]
     """Runs a kernel in a Pod of the kernelspec's image."""
+
+    _has_own_script = False
 
     @property
     def services(self) -> KubernetesServices:
@@ -32,6 +41,19 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             "KERNEL_NAMESPACE": self.services.namespace,
             **_identity(self.service_account_name, self.run_as_user, self.run_as_group),
         }
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        kwargs = await super().pre_launch(**kwargs)
+        script = await asyncio.to_thread(replaced_script, self.kernel_spec)
+        self._has_own_script = script is not None
+        if script is not None:
+            # Not `self`, which the kernelspec configures.
+            programs = KernelspecPrograms(parent=self.parent)
+            with as_http_errors():
+                programs.check(
+                    f"Kernel {self._kernel_name!r} has a launch script of its own, {script}"
+                )
+        return kwargs
 
     async def create_workload(self, launch: Launch) -> Workload:
         spec = KernelPodSpec(
@@ -55,12 +77,13 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             owner=self.services.owner,
             **pod_options(self, launch.request),
         )
-        if await asyncio.to_thread(replaced_script, self.kernel_spec.argv):
+        if self._has_own_script:
             self.services.pods.refuse_beyond_quota(spec)
             return await self._run_own_script(spec, launch)
         return await self.services.pods.create(spec)
 
     async def _run_own_script(self, spec: KernelPodSpec, launch: Launch) -> Workload:
+        marks = build_marks(spec)
         variables = {**launch.request.environment, **spec.environment}
         environment = {
             **{name: value for name, value in variables.items() if name.startswith("KERNEL_")},
@@ -69,6 +92,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             "KERNEL_POD_NAME": spec.name,
             "KERNEL_IMAGE": self.image_name,
             "KERNEL_EXECUTOR_IMAGE": self.executor_image_name,
+            "KERNEL_POD_METADATA": json.dumps(marks),
         }
         values = {
             "kernel_id": launch.kernel_id,
@@ -79,7 +103,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
         pod = self.services.pods.expect(spec.name)
         try:
             await run_launch_script(self.kernel_spec.argv, values, environment)
-            await pod.mark(build_marks(spec))
+            await pod.mark(marks)
         except BaseException:
             pod.remove_soon()
             raise

@@ -69,6 +69,11 @@ class ClientPolicyTraits(LoggingConfigurable):
         False,
         "Start the kernel in the client's KERNEL_WORKING_DIR, which the image must have.",
     )
+    client_spark_options = from_env(
+        "GP_CLIENT_SPARK_OPTIONS",
+        False,
+        "Let clients add options to spark-submit in KERNEL_EXTRA_SPARK_OPTS, with which they can load code.",
+    )
 
     @property
     def client_policy(self) -> ClientPolicy:

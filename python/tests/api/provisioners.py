@@ -11,6 +11,8 @@ from tornado import web
 from ci.local_gateway_program import Launched
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.provisioners.contract import GatewayContract
+from gateway_provisioners.provisioners.http_errors import as_http_errors
+from gateway_provisioners.provisioners.launch_script import run_launch_script
 
 IMAGE_MISSING = LaunchFailed(
     "ImagePull", "Kernel 'x' did not start: its image acme/x:1 is nowhere."
@@ -103,3 +105,11 @@ class Unkillable(LocalProvisioner):
     async def send_signal(self, signum):
         if self.attempts or signum == signal.SIGINT:
             await super().send_signal(signum)
+
+
+class Scripted(LocalProvisioner):
+    """Runs the kernelspec's argv as a launch script."""
+
+    async def launch_kernel(self, cmd, **kwargs):
+        with as_http_errors():
+            await run_launch_script(cmd, {}, {"KERNEL_ID": self.kernel_id})

@@ -70,6 +70,14 @@ async def refused(gateway, **env):
             ),
         ),
         (
+            {"KERNEL_EXTRA_SPARK_OPTS": "--jars https://example.com/a.jar"},
+            403,
+            (
+                "KERNEL_EXTRA_SPARK_OPTS is not allowed: the administrator of this gateway chooses the "
+                "options of spark-submit (client_spark_options). Remove KERNEL_EXTRA_SPARK_OPTS from"
+            ),
+        ),
+        (
             {"KERNEL_VOLUMES": '[{"name": "x", "hostPath": {"path": "/"}}]'},
             403,
             "Volume 1 of KERNEL_VOLUMES is not allowed:",

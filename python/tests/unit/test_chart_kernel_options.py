@@ -136,7 +136,7 @@ def gateway_settings(policy, **options):
         for name in (
             *("MAX_CPUS", "MAX_MEMORY", "MAX_GPUS", "CLIENT_IDS", "PROHIBITED_UIDS"),
             *("PROHIBITED_GIDS", "CLIENT_SERVICE_ACCOUNTS", "CLIENT_CLAIMS"),
-            "MIRROR_WORKING_DIRS",
+            *("MIRROR_WORKING_DIRS", "CLIENT_SPARK_OPTIONS"),
         )
     }
 
@@ -151,6 +151,7 @@ POLICY = {
     "serviceAccounts": ["spark", "ml"],
     "claims": ["datasets", "home-{username}"],
     "workingDir": True,
+    "sparkOptions": True,
 }
 
 
@@ -166,6 +167,7 @@ def test_gateway_policy_reaches_the_environment(program):
         "CLIENT_SERVICE_ACCOUNTS": "",
         "CLIENT_CLAIMS": "",
         "MIRROR_WORKING_DIRS": "False",
+        "CLIENT_SPARK_OPTIONS": "False",
     }
     assert gateway_settings(POLICY, program=program) == {
         "MAX_CPUS": "2.5",
@@ -177,6 +179,7 @@ def test_gateway_policy_reaches_the_environment(program):
         "CLIENT_SERVICE_ACCOUNTS": "spark,ml",
         "CLIENT_CLAIMS": "datasets,home-{username}",
         "MIRROR_WORKING_DIRS": "True",
+        "CLIENT_SPARK_OPTIONS": "True",
     }
 
 
@@ -196,6 +199,7 @@ def test_kernel_policy_contains_only_overrides():
         "client_service_accounts": ["spark", "ml"],
         "client_claims": ["datasets", "home-{username}"],
         "mirror_working_dirs": True,
+        "client_spark_options": True,
     }
     assert settings.items() <= got.items()
     ClientPolicy(**settings)

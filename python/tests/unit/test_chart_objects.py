@@ -172,6 +172,7 @@ def test_gateways_environment():
         "GP_RESPONSE_PORT": "8877",
         "GP_OWNER_DEPLOYMENT": "gateway-gateway-provisioners",
         "GP_KERNELSPECS_CONFIGMAP": "gateway-gateway-provisioners-kernelspecs",
+        "GP_LAUNCH_SCRIPTS": "False",
         "GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME": "gateway-gateway-provisioners-kernel",
         "GP_LAUNCH_TIMEOUT": "30",
         "GP_UNSCHEDULABLE_GRACE": "0",
@@ -191,6 +192,7 @@ def test_gateways_environment():
         "GP_CLIENT_SERVICE_ACCOUNTS": "",
         "GP_CLIENT_CLAIMS": "",
         "GP_MIRROR_WORKING_DIRS": "False",
+        "GP_CLIENT_SPARK_OPTIONS": "False",
         "GP_LOG_LEVEL": "INFO",
         "JUPYTER_RUNTIME_DIR": "/run/jupyter",
     }

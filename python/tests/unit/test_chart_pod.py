@@ -107,6 +107,21 @@ def test_kernelspecs_from_an_image_are_copied_by_a_restricted_container():
     assert copy["resources"] == rendered.container["resources"]
 
 
+def test_programs_of_kernelspecs_need_the_value():
+    for value in (None, False):
+        env = render({"kernelspecs": {"existingClaim": "specs", "launchScripts": value}}).env
+        assert env["GP_LAUNCH_SCRIPTS"] == "False"
+        assert "JUPYTER_CONFIG_DIR" not in env
+    env = render({"kernelspecs": {"existingClaim": "specs", "launchScripts": True}}).env
+    assert env["GP_LAUNCH_SCRIPTS"] == "True"
+
+
+def test_launch_scripts_find_no_folder_for_configuration():
+    rendered = render({"kernelspecs": {"launchScripts": True}})
+    assert rendered.env["JUPYTER_CONFIG_DIR"] == "/dev/null"
+    assert rendered.container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
 def test_default_kernel_may_come_from_additional_kernelspecs():
     values = {"gateway": {"defaultKernel": "other"}, "kernelspecs": {"existingClaim": "specs"}}
     assert render(values).env["KG_DEFAULT_KERNEL_NAME"] == "other"

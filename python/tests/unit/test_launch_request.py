@@ -94,13 +94,6 @@ def test_other_variables_are_passed_on_and_hidden():
     assert "s3cret-value" not in repr(request)
 
 
-@pytest.mark.parametrize(
-    "name", ["KERNEL_ID", "RESPONSE_ADDRESS", "PUBLIC_KEY", "KERNEL_LAUNCH_KEY"]
-)
-def test_a_client_cannot_redirect_its_launcher(name):
-    assert name not in parse(**{name: "forged"}).environment
-
-
 def test_too_large_an_environment_is_refused_without_quoting_it():
     with pytest.raises(InvalidRequest) as refusal:
         parse(BIG="x" * (MAX_ENVIRONMENT_BYTES + 1))

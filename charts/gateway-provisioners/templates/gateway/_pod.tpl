@@ -182,6 +182,14 @@ the gateway.
 {{- end }}
 - name: GP_KERNELSPECS_CONFIGMAP
   value: {{ include "gateway-provisioners.kernels.configMapName" . | quote }}
+- name: GP_LAUNCH_SCRIPTS
+  value: {{ .Values.kernelspecs.launchScripts | default false | toString | title | quote }}
+{{- if .Values.kernelspecs.launchScripts }}
+# No folder: in the image's own, below /tmp, a script could leave configuration that runs with the token when the
+# container starts again.
+- name: JUPYTER_CONFIG_DIR
+  value: /dev/null
+{{- end }}
 - name: GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME
   value: {{ include "gateway-provisioners.kernels.serviceAccountName" . | quote }}
 - name: GP_LAUNCH_TIMEOUT
@@ -228,6 +236,8 @@ the gateway.
   value: {{ join "," $policy.client_claims | quote }}
 - name: GP_MIRROR_WORKING_DIRS
   value: {{ $policy.mirror_working_dirs | default false | toString | title | quote }}
+- name: GP_CLIENT_SPARK_OPTIONS
+  value: {{ $policy.client_spark_options | default false | toString | title | quote }}
 - name: GP_LOG_LEVEL
   value: {{ .Values.gateway.logLevel }}
 # Connection files contain kernels' keys, so they stay in memory.

@@ -107,7 +107,9 @@ def read_request(
         key: value for key, value in environment.items() if key.startswith("KERNEL_")
     }
     policy = ClientPolicy(
-        mirror_working_dirs=settings.mirror_working_dirs, gpu_resource=settings.gpu_resource
+        mirror_working_dirs=settings.mirror_working_dirs,
+        client_spark_options=True,  # by hand, the variables are the administrator's
+        gpu_resource=settings.gpu_resource,
     )
     request = parse_launch_request(kernel_variables, admin_settings=kernel_variables, policy=policy)
     return request, kernel_variables

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import TraitError, default
 
 from gateway_provisioners.gateway.kernels.culling import IDLE_TIMEOUT, MAX_LIFETIME
 from gateway_provisioners.gateway.process.health import Check
+from gateway_provisioners.model.kernelspec import NO_FOLDER
 from gateway_provisioners.settings import from_env, names
 
-# A directory without files: the handlers that look for logos would take an empty name for the current
-# directory.
-_NO_RESOURCES = os.devnull
 _SUFFIX = ".json"
 _TEXTS = ("display_name", "language", "mimetype", "interrupt_mode", "kernel_protocol_version")
 
@@ -96,6 +94,10 @@ class GatewayKernelSpecManager(KernelSpecManager):
             raise NoSuchKernel(kernel_name)
         return self._get_kernel_spec_by_name(name, directory)
 
+    def folder_of(self, kernel_name: str) -> str:
+        """Return the resource directory of a running kernel's kernelspec; "" if it is not known."""
+        return NO_FOLDER if kernel_name.lower() in self._watched else ""
+
     def _allowed_watched(self) -> dict[str, KernelSpec]:
         if not self.allowed_kernelspecs:
             return self._watched
@@ -133,12 +135,20 @@ class GatewayKernelSpecManager(KernelSpecManager):
         _check(model)
         known = {key: model[key] for key in (*_TEXTS, "argv", "env", "metadata") if key in model}
         try:
-            spec = KernelSpec(resource_dir=_NO_RESOURCES, **known)
+            spec = KernelSpec(resource_dir=NO_FOLDER, **known)
         except TraitError as error:
             raise _Unusable(str(error)) from error
         if not KernelProvisionerFactory.instance(parent=self.parent).is_provisioner_available(spec):
             raise _Unusable("its kernel provisioner is not installed here")
         return spec
+
+
+def runs_beside_gateway(spec: KernelSpec) -> bool:
+    """Return whether the kernels of a kernelspec whose provisioner is installed are child processes."""
+    factory = KernelProvisionerFactory.instance()
+    named = spec.metadata.get("kernel_provisioner", {})
+    name = named.get("provisioner_name", factory.default_provisioner_name)
+    return issubclass(factory.provisioners[name].load(), LocalProvisioner)
 
 
 def _check(model: Mapping[str, Any]) -> None:

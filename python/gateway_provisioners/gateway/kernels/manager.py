@@ -24,12 +24,14 @@ from gateway_provisioners.errors import GatewayProvisionersError, TooManyKernels
 from gateway_provisioners.gateway.failures import known_cause, summarize
 from gateway_provisioners.gateway.kernels.activity import ActivityWatch
 from gateway_provisioners.gateway.kernels.culling import Culler
+from gateway_provisioners.gateway.kernels.kernelspecs import runs_beside_gateway
 from gateway_provisioners.gateway.kernels.peers import NoPeers, Peers
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.process.open_files import max_zmq_sockets
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.gateway.websocket.offline_buffer import OfflineBuffer
+from gateway_provisioners.provisioners.launch_script import KernelspecPrograms
 from gateway_provisioners.settings import from_env
 
 # The pause before a channel tries again to reach a kernel that does not listen yet: 0MQ's own 100 ms
@@ -135,14 +137,18 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             the id.
 
         Raises:
-            TooManyKernels, KernelIdTaken, StartAbandoned, NoSuchKernel: no kernel was started.
+            TooManyKernels, KernelIdTaken, StartAbandoned, NoSuchKernel, LaunchFailed: no kernel was started.
         """
         if kernel_id is not None and kernel_id in self:
             return kernel_id
         if kernel_id in self._starts or kernel_id in self._pending_kernels:
             raise KernelIdTaken(f"Kernel {kernel_id} is being started or shut down.")
         name = (kernel_name or self.default_kernel_name).lower()
-        self.kernel_spec_manager.get_kernel_spec(name)
+        if runs_beside_gateway(self.kernel_spec_manager.get_kernel_spec(name)):
+            programs = KernelspecPrograms(parent=self)
+            programs.check(
+                f"Kernel {name!r} would be a process beside the gateway (local-provisioner)"
+            )
         self._refuse_beyond_limit()
         began = time.monotonic()
         self.metrics.start_requested(name)
@@ -282,6 +288,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             last_activity, started: when it was last in use and first started, in ISO 8601; "" if unknown.
             restore: gives a new provisioner the record of the other one.
         """
+        kernel_spec.resource_dir = self.kernel_spec_manager.folder_of(kernel_name)
         kernel, _, _ = self.pre_start_kernel(kernel_name, {"kernel_id": kernel_id})
         await kernel.adopt(kernel_id, kernel_spec, env, restore)
         self._kernels[kernel_id] = kernel

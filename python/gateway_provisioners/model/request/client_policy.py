@@ -34,6 +34,7 @@ class ClientPolicy:
         client_service_accounts: service accounts that they may choose.
         client_claims: PersistentVolumeClaims that they may mount; {username} stands for the user's label.
         mirror_working_dirs: whether kernels start in the directory that the client names.
+        client_spark_options: whether clients may add options to spark-submit.
         gpu_resource: the name of the GPU resource in this cluster.
 
     Raises:
@@ -49,6 +50,7 @@ class ClientPolicy:
     client_service_accounts: Sequence[str] = ()
     client_claims: Sequence[str] = ()
     mirror_working_dirs: bool = False
+    client_spark_options: bool = False
     gpu_resource: str = DEFAULT_GPU_RESOURCE
 
     def __post_init__(self) -> None:
@@ -134,6 +136,19 @@ class ClientPolicy:
                 refusal(name, value, allowed=allowed, setting="client_service_accounts")
             )
         return value
+
+    def check_spark_options(self, name: str, value: str) -> None:
+        """Check whether a client may set options of spark-submit, which may hold secrets.
+
+        Raises:
+            PolicyViolation: it may not.
+        """
+        if value and not self.client_spark_options:
+            msg = (
+                f"{name} is not allowed: the administrator of this gateway chooses the options of "
+                f"spark-submit (client_spark_options). Remove {name} from the kernel's environment."
+            )
+            raise PolicyViolation(msg)
 
     def claims_of(self, user: str) -> list[str]:
         """Return the claims that a user with this label may mount."""

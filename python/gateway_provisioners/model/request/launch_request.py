@@ -16,6 +16,7 @@ from gateway_provisioners.model.names import user_label
 from gateway_provisioners.model.quoting import quoted
 from gateway_provisioners.model.request.client_policy import ClientPolicy, refusal
 from gateway_provisioners.model.request.client_volumes import MOUNTS, VOLUMES, parse_client_volumes
+from gateway_provisioners.model.request.launcher_variables import NOT_FOR_CLIENTS, SPARK_OPTIONS
 from gateway_provisioners.model.request.mailbox import check_mailbox_variables
 from gateway_provisioners.model.request.quantity import parse_count, parse_limit, parse_quantity
 
@@ -26,25 +27,6 @@ SPARK_INIT_MODES = ("none", "lazy", "eager")
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-# The client's values are ignored.
-_SET_BY_GATEWAY = frozenset(
-    {
-        "KERNEL_ID",
-        "KERNEL_NAME",
-        "KERNEL_LANGUAGE",
-        "KERNEL_USERNAME",
-        "KERNEL_IMAGE",
-        "KERNEL_EXECUTOR_IMAGE",
-        "KERNEL_CLASS_NAME",
-        "KERNEL_GATEWAY_FEATURES",
-        "KERNEL_LAUNCH_KEY",
-        "KERNEL_MAX_MESSAGE_BYTES",
-        "KERNEL_TRANSPORT_ENCRYPTION",
-        "RESPONSE_ADDRESS",
-        "PUBLIC_KEY",
-        "PORT_RANGE",
-    }
-)
 _SETTINGS = frozenset(
     {
         "KERNEL_CPUS",
@@ -124,7 +106,8 @@ def parse_launch_request(
     """
     _refuse_admin_settings(environment, admin_settings)
     check_mailbox_variables(environment)
-    handled = _SET_BY_GATEWAY | _SETTINGS | {*_ALLOWED_BY_POLICY, *_ADMIN_ONLY}
+    policy.check_spark_options(SPARK_OPTIONS, environment.get(SPARK_OPTIONS, ""))
+    handled = NOT_FOR_CLIENTS | _SETTINGS | {*_ALLOWED_BY_POLICY, *_ADMIN_ONLY}
     username = environment.get("KERNEL_USERNAME") or DEFAULT_USERNAME
     volumes, mounts = parse_client_volumes(environment, policy.claims_of(user_label(username)))
     return LaunchRequest(
