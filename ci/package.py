@@ -46,7 +46,7 @@ def chart() -> None:
 
 def image_archives() -> None:
     """Copy the images' archives, and write a bill of materials beside each."""
-    for built in images.ensure([image.reference for image in IMAGES]):
+    for built in images.archives(IMAGES, release=True):
         stem = built.reference.replace("/", "-").replace(":", "-")
         shutil.copy(built.archive, DIST / f"{stem}.tar")
         bill = sbom.bill_of_materials(built.reference, built.archive)
