@@ -1,4 +1,4 @@
-"""Make what a release publishes, in dist/: wheel, sdist, chart, images, bills of materials, and the notes.
+"""Make what a release publishes, in dist/: wheel, sdist, chart, images, their bills and scans, and the notes.
 
 Run as ``python -m ci.package [PART ...]``. HELM_SIGN_KEY is the name of a key in the keyring HELM_KEYRING:
 with it, the chart's archive gets its provenance beside it.
@@ -14,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ci import images, sbom, scala_launcher
+from ci import images, sbom, scala_launcher, scan
 from ci.commands import UserError, exit_code, run
 from ci.paths import ROOT, version
 from ci.progress import say, step
@@ -53,6 +53,16 @@ def image_archives() -> None:
         (DIST / f"{stem}.cdx.json").write_text(bill)
 
 
+def scans() -> None:
+    """Look for known vulnerabilities in the images that were packaged, and write a report on each."""
+    archives = sorted(DIST.glob("elyra-*.tar"))
+    if not archives:
+        raise UserError(f"no image to scan is in {DIST}: package the part `images` first")
+    grype = scan.program()
+    for archive in archives:
+        scan.scan(grype, archive, archive.with_suffix(".grype.json"))
+
+
 def notes() -> None:
     """Write the changelog's section of this version."""
     (DIST / "release-notes.md").write_text(release_notes())
@@ -74,6 +84,7 @@ PARTS = {
     "distributions": distributions,
     "chart": chart,
     "images": image_archives,
+    "scans": scans,
     "notes": notes,
 }
 

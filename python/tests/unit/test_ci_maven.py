@@ -12,7 +12,7 @@ JAR, POM = "org/acme/tool/1/tool-1.jar", "org/acme/tool/1/tool-1.pom"
 
 @pytest.fixture
 def pom(tmp_path, monkeypatch):
-    """A project's pom.xml, with a list of what Maven has fetched for it, and all of it in a remote repository."""
+    """A project's pom.xml, with a list of what it needs, and a remote repository that has all of it."""
     remote = tmp_path / "remote"
     (remote / JAR).parent.mkdir(parents=True)
     (remote / JAR).write_bytes(b"jar")
@@ -49,7 +49,9 @@ def test_listed_artifacts_are_fetched_once(pom, monkeypatch):
 
 def test_an_artifact_with_another_checksum_is_not_used(pom, tmp_path):
     (tmp_path / "remote" / JAR).write_bytes(b"another jar")
-    with pytest.raises(UserError, match="tool-1.jar is not the file that maven.sha256 lists, and is"):
+    with pytest.raises(
+        UserError, match=r"tool-1\.jar is not the file that maven\.sha256 lists, and is"
+    ):
         maven.repository(pom)
     assert not (tmp_path / "cache/maven/repository" / JAR).exists()
 
@@ -61,7 +63,9 @@ def test_an_artifact_that_was_changed_in_the_cache_is_fetched_again(pom):
 
 def test_a_repository_that_cannot_be_reached_is_named(pom, tmp_path):
     (tmp_path / "remote" / POM).unlink()
-    with pytest.raises(UserError, match="tool-1.pom cannot be fetched: .*name it: GP_MAVEN_REPOSITORY"):
+    with pytest.raises(
+        UserError, match=r"tool-1\.pom cannot be fetched: .*name it: GP_MAVEN_REPOSITORY"
+    ):
         maven.repository(pom)
 
 
