@@ -2,6 +2,7 @@ import pytest
 
 from gateway_provisioners.model.container.task_status import (
     address,
+    container_name,
     exit_code,
     is_unschedulable,
     progress,
@@ -83,3 +84,9 @@ def test_the_address_on_an_overlay_network():
     assert address(task("running")) is None
     attached = {"NetworksAttachments": [{"Addresses": ["10.0.1.7/24"]}]}
     assert address({**task("running"), **attached}) == "10.0.1.7"
+
+
+def test_a_container_has_a_name_once_it_exists():
+    started = {**task("running", ContainerID="abc"), "Slot": 1, "ID": "task-id"}
+    assert container_name(started, "alice-1") == "alice-1.1.task-id"
+    assert not container_name(task("pending"), "alice-1")

@@ -43,9 +43,11 @@ def address(task: Mapping[str, Any]) -> str | None:
     return None
 
 
-def container_id(task: Mapping[str, Any]) -> str:
-    """The id of the task's container, or ""."""
-    return str((_status(task).get("ContainerStatus") or {}).get("ContainerID") or "")
+def container_name(task: Mapping[str, Any], service: str) -> str:
+    """The name that Swarm gives the container of a service's task, or "" before it has one."""
+    if not (_status(task).get("ContainerStatus") or {}).get("ContainerID"):
+        return ""
+    return f"{service}.{task['Slot']}.{task['ID']}"
 
 
 def is_unschedulable(task: Mapping[str, Any]) -> bool:
