@@ -30,7 +30,7 @@ def scan(grype: Path, archive: Path, report: Path) -> None:
     vulnerabilities; CommandError for any other failure.
     """
     outputs = ("--output=table", f"--output=json={report}")
-    environment = {**os.environ, "GRYPE_CHECK_FOR_APP_UPDATE": "false"}
+    environment = {**os.environ, "GRYPE_CHECK_FOR_APP_UPDATE": "false", "NO_COLOR": "1"}
     try:
         run(grype, f"docker-archive:{archive}", *_POLICY, *outputs, env=environment)
     except CommandError as error:
