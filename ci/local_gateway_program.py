@@ -29,8 +29,10 @@ from gateway_provisioners.gateway.app import GatewayApp
 from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
+from gateway_provisioners.model.features import GATEWAY_FEATURES
 from gateway_provisioners.provisioners.contract import GatewayContract
 from gateway_provisioners.provisioners.http_errors import as_http_errors
+from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 
 LAUNCHER = ROOT / "launchers/python/scripts/launch_ipykernel.py"
 
@@ -39,7 +41,7 @@ class Launched(GatewayContract, LocalProvisioner):
     """Starts kernels with the launcher, as in a pod, and so with a mailbox; each restart gets other ports."""
 
     outlives_process = True
-    mailbox_port: int | None = None
+    mailbox: MailboxEndpoint | None = None
     server: ResponseServer
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
@@ -48,7 +50,11 @@ class Launched(GatewayContract, LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         key = new_launch_key()
-        address = {"RESPONSE_ADDRESS": self.server.response_address, "KERNEL_LAUNCH_KEY": key}
+        address = {
+            "RESPONSE_ADDRESS": self.server.response_address,
+            "KERNEL_LAUNCH_KEY": key,
+            "KERNEL_GATEWAY_FEATURES": ",".join(GATEWAY_FEATURES),
+        }
         with self.server.expect(self.kernel_id, key) as expectation:
             environment = {**os.environ, **kwargs["env"], **address}
             # In a session of its own, as in a pod: the bench gives it another priority.
@@ -57,25 +63,29 @@ class Launched(GatewayContract, LocalProvisioner):
             )
             self.process, self.pid = process, process.pid
             arrival = await expectation.next_arrival()
-        return self.connect_to(arrival.connection_info)
+        return self.connect_to(arrival.connection_info, arrival.secret)
 
-    def connect_to(self, connection: ConnectionInfo) -> Any:
-        """Use the connection info that the launcher reported."""
+    def connect_to(self, connection: ConnectionInfo, secret: str | None) -> Any:
+        """Use the connection info and the key in force that the launcher reported."""
         self.connection = connection
-        self.mailbox_port = connection.mailbox_port
+        self.secret = secret
+        self.mailbox = MailboxEndpoint.of(connection, secret=secret, kernel_id=self.kernel_id)
         self.connection_info = cast("Any", connection.to_jupyter())
         return self.connection_info
 
     def adopt_from(self, other: Launched) -> None:
         """Take over a kernel that another provisioner started."""
         self.kernel_id, self.process, self.pid = other.kernel_id, other.process, other.pid
-        self.connect_to(other.connection)
+        self.connect_to(other.connection, other.secret)
 
 
 class Lying(Launched):
     """Its kernel's mailbox is the port of the variable LYING_MAILBOX_PORT, which may say anything."""
 
-    mailbox_port = property(lambda _self: int(os.environ["LYING_MAILBOX_PORT"]), lambda *_: None)
+    mailbox = property(
+        lambda _self: MailboxEndpoint(int(os.environ["LYING_MAILBOX_PORT"]), b"a key"),
+        lambda *_: None,
+    )
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         kwargs = await super().pre_launch(**kwargs)

@@ -65,6 +65,7 @@ def _fixed(label: str, length: int) -> bytes:
 
 
 LAUNCH_KEY = _fixed("launch key", 32)
+FRESH_KEY = _fixed("fresh key", 32)
 
 
 def _b64(data: bytes) -> str:
@@ -154,13 +155,16 @@ def _v2_blob(
     return _b64(_text(envelope))
 
 
-def _v2_report(name: str, info: dict[str, Any]) -> dict[str, Any]:
+def _v2_report(
+    name: str, info: dict[str, Any], *, key_in_force: bytes = LAUNCH_KEY
+) -> dict[str, Any]:
     nonce = _fixed(name, 12)
     blob = _v2_blob(_text(info), nonce=nonce)
     return {
         "name": name,
         "version": 2,
         "launch_key": _b64(LAUNCH_KEY),
+        "key_in_force": _b64(key_in_force),
         "nonce": _b64(nonce),
         "plaintext": _text(info).decode(),
         "ciphertext": json.loads(base64.b64decode(blob))["ciphertext"],
@@ -170,8 +174,8 @@ def _v2_report(name: str, info: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_features(features: object) -> dict[str, Any]:
-    return {**V2_PLAIN, "mailbox_port": 40007, "features": features}
+def _with_features(features: object, **fields: object) -> dict[str, Any]:
+    return {**V2_PLAIN, "mailbox_port": 40007, "features": features, **fields}
 
 
 def _line(
@@ -263,6 +267,14 @@ def _invalid_reports() -> dict[str, str]:
         "curve keys too short": dict.fromkeys(CURVE, "x" * 39),
         "curve keys are not Z85": dict.fromkeys(CURVE, "#" * 40),
     }
+    fresh_keys = {
+        "no fresh key": None,
+        "fresh key is a number": 5,
+        "fresh key of 16 bytes": _b64(_fixed("short", 16)),
+        "fresh key is not base64": "*" * 44,
+    }
+    for name, value in fresh_keys.items():
+        blobs[f"v2: {name}"] = v2_inside(_with_features(["fresh-key"], fresh_key=value))
     for name, change in wrong_fields.items():
         blobs[f"v1: {name}"] = v1_inside({**PLAIN, **change})
         blobs[f"v2: {name}"] = v2_inside({**V2_PLAIN, **change})
@@ -298,6 +310,7 @@ def _vectors() -> dict[str, Any]:
                 "kernel_id": KERNEL,
                 "connection_info": _b64(_hkdf(LAUNCH_KEY, KERNEL, PREFIX + "connection-info")),
                 "command": _b64(_hkdf(LAUNCH_KEY, KERNEL, PREFIX + "command")),
+                "mailbox": _b64(_hkdf(LAUNCH_KEY, KERNEL, PREFIX + "mailbox")),
             }
         ],
         "reports": [
@@ -322,6 +335,12 @@ def _vectors() -> dict[str, Any]:
                 "v2: features that are not names", _with_features(["", "A", 5, ["mailbox"]])
             ),
             _v2_report("v2: more features than are read", _with_features(MANY_FEATURES)),
+            _v2_report(
+                "v2: fresh key",
+                _with_features(["mailbox", "fresh-key"], fresh_key=_b64(FRESH_KEY)),
+                key_in_force=FRESH_KEY,
+            ),
+            _v2_report("v2: a key without the feature", _with_features(["state"], fresh_key=5)),
         ],
         "kernel_ids": KERNEL_IDS,
         "invalid_reports": {

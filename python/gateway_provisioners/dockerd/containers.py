@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from gateway_provisioners.aio import Backoff, KeyedWorker
@@ -75,8 +76,8 @@ class ContainerKernels(Kernels):
     async def adopt(self, name: str) -> LaunchedContainer:
         return LaunchedContainer(self, name, adopted=True)
 
-    def address(self, name: str) -> str | None:
-        return container_status.address(self.state(name) or {})
+    def addresses(self, name: str) -> Sequence[str]:
+        return container_status.addresses(self.state(name) or {})
 
     async def log(self, name: str) -> str:
         return await self._api.container_log(name, lines=LOG_LINES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway_provisioners.aio import Changes
@@ -52,8 +52,8 @@ class ContainerOperations(Protocol):
         """Call `listener` on each change; returns the function that ends that."""
 
     @abstractmethod
-    def address(self, name: str) -> str | None:
-        """The address on the containers' network, or None before it is known."""
+    def addresses(self, name: str) -> Sequence[str]:
+        """The addresses on its networks; [""] if it uses its host's, empty before they are known."""
 
     @abstractmethod
     async def log(self, name: str) -> str:
@@ -101,8 +101,9 @@ class LaunchedContainer:
         state = self._state
         return None if self._removing or state is None else self._kernels.end_cause(state)
 
-    async def wait_address(self) -> str:
-        return await self._changes.until(lambda: self._kernels.address(self.name))
+    async def wait_address(self, preferred: str = "") -> str:
+        known = await self._changes.until(lambda: self._kernels.addresses(self.name) or None)
+        return preferred if preferred in known else known[0]
 
     async def wait_gone(self) -> None:
         def gone() -> bool | None:

@@ -99,10 +99,12 @@ class ServiceKernels(Kernels):
             self._followed.discard(name)  # its service is gone
         return launched
 
-    def address(self, name: str) -> str | None:
+    def addresses(self, name: str) -> Sequence[str]:
         state = self.state(name) or {}
         # The address on a network of one node is known to that node only.
-        return task_status.address(state) or container_status.address(state.get(_CONTAINER) or {})
+        return task_status.addresses(state) or container_status.addresses(
+            state.get(_CONTAINER) or {}
+        )
 
     async def log(self, name: str) -> str:
         return await self._api.service_log(name, lines=LOG_LINES)
@@ -169,7 +171,7 @@ class ServiceKernels(Kernels):
     async def _container(self, name: str, task: Object) -> Object:
         """Inspect a task's container at this node's engine; empty if it runs on another node."""
         known: Object = (self._states.get(name) or {}).get(_CONTAINER) or {}
-        if container_status.address(known) and self.exit_code(task) is None:
+        if container_status.addresses(known) and self.exit_code(task) is None:
             return known
         # By name: the proxy of examples/docker lets no id through.
         container = task_status.container_name(task, name)

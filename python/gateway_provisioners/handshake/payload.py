@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.model.connection_info import ConnectionInfo
+from gateway_provisioners.model.features import FRESH_KEY
 
 LAUNCH_KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -132,8 +133,12 @@ def open_v1(envelope: V1Envelope, gateway_key: GatewayKey) -> tuple[str, Connect
     return kernel_id, ConnectionInfo.from_payload({**payload, "protocol": 1, "features": None})
 
 
-def open_v2(envelope: V2Envelope, launch_key: str) -> ConnectionInfo:
+def open_v2(envelope: V2Envelope, launch_key: str) -> tuple[ConnectionInfo, str]:
     """Authenticate and decrypt a version 2 payload.
+
+    Returns:
+        The connection info, and the key that authenticates commands from now on: the fresh one that
+        the launcher sent, in the form of a launch key, else the launch key.
 
     Raises:
         ProtocolError: it was not sealed with this launch's key, or its content is malformed.
@@ -144,7 +149,13 @@ def open_v2(envelope: V2Envelope, launch_key: str) -> ConnectionInfo:
     payload = _unseal(key, envelope.nonce, envelope.ciphertext, aad)
     if payload.get("kernel_id") != envelope.kernel_id:
         raise ProtocolError("the payload is for another kernel")
-    return ConnectionInfo.from_payload({**payload, "protocol": 2})
+    info = ConnectionInfo.from_payload({**payload, "protocol": 2})
+    return info, _fresh_key(payload) if FRESH_KEY in info.features else launch_key
+
+
+def mailbox_key(fresh_key: str, kernel_id: str) -> bytes:
+    """Return the key that signs attachments to the mailbox of a launcher with a fresh key."""
+    return _derive(fresh_key, kernel_id, b"mailbox")
 
 
 def parse_challenge(line: bytes) -> str:
@@ -211,6 +222,13 @@ def _kernel_id(payload: Mapping[str, Any]) -> str:
     if not isinstance(value, str) or not _KERNEL_ID.fullmatch(value):
         raise ProtocolError("the payload's kernel_id is missing or malformed")
     return value
+
+
+def _fresh_key(payload: Mapping[str, Any]) -> str:
+    key = _bytes(payload, "fresh_key")
+    if len(key) != LAUNCH_KEY_BYTES:
+        raise ProtocolError("the payload's fresh_key has the wrong length")
+    return _encode(key)
 
 
 def _nonce(envelope: Mapping[str, Any]) -> bytes:

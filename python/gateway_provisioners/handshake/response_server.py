@@ -18,7 +18,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from gateway_provisioners.errors import ConfigurationError, ProtocolError
@@ -30,8 +30,11 @@ _log = logging.getLogger(__name__)
 MAX_BYTES = 64 * 1024
 READ_SECONDS = 10.0
 MAX_CONNECTIONS = 512
-# Unauthenticated arrivals that one launch keeps: one per address, so that its own pod's has room.
-MAX_CLAIMS = 16
+# Unauthenticated arrivals that one launch keeps, one per address: until the address of its own pod is
+# known, each may be the right one. Each has about 2 KiB.
+MAX_CLAIMS = 1024
+# Those of all launches together.
+MAX_ALL_CLAIMS = 8192
 # SO_LINGER on, for 0 seconds: closing resets the connection (socket(7)).
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # RSA operations (1 ms each, in one thread) that wait per address and altogether.
@@ -51,11 +54,15 @@ class Arrival:
         peer_ip: the address it was sent from.
         protocol: 2 if the sender proved that it has the launch key; 1 if any process could have
             sent it, so that the caller must compare `peer_ip` with the kernel's address.
+        time: when it arrived, on the event loop's clock.
+        secret: authenticates commands to the launcher from now on; None with version 1.
     """
 
     connection_info: ConnectionInfo
     peer_ip: str
     protocol: int
+    time: float = 0.0
+    secret: str | None = field(default=None, repr=False)
 
 
 class Expectation:
@@ -64,6 +71,7 @@ class Expectation:
     def __init__(self, kernel_id: str, launch_key: str | None) -> None:
         self.kernel_id = kernel_id
         self._launch_key = launch_key
+        self._has_reported = False
         self._proven: Arrival | None = None
         self._claims: dict[str, Arrival] = {}
         self._arrived = asyncio.Event()
@@ -79,24 +87,36 @@ class Expectation:
             self._arrived.clear()
         return arrival
 
-    def open(self, envelope: payload.V2Envelope) -> ConnectionInfo:
-        """Authenticate a payload that claims to be this launch's.
+    @property
+    def claims(self) -> int:
+        """The number of unauthenticated arrivals that are kept."""
+        return len(self._claims)
+
+    def open(self, envelope: payload.V2Envelope, peer_ip: str) -> None:
+        """Authenticate a payload that claims to be this launch's, and keep it for `next_arrival`.
 
         Raises:
-            ProtocolError: it is not this launch's.
+            ProtocolError: it is not this launch's, or not its first.
         """
         if self._launch_key is None:
             raise ProtocolError("the launch has no launch key")
-        return payload.open_v2(envelope, self._launch_key)
+        info, secret = payload.open_v2(envelope, self._launch_key)
+        if self._has_reported:  # code in the kernel may have read the launch key
+            raise ProtocolError("the launch has already reported")
+        self._has_reported = True
+        now = asyncio.get_running_loop().time()
+        self._proven = Arrival(info, peer_ip, 2, now, secret)
+        self._arrived.set()
 
-    def add(self, arrival: Arrival) -> None:
-        """Keep an arrival for `next_arrival`."""
-        if arrival.protocol >= 2:
-            self._proven = arrival
-        elif arrival.peer_ip in self._claims or len(self._claims) < MAX_CLAIMS:
-            self._claims[arrival.peer_ip] = arrival
-        else:
-            _log.warning("Too many addresses claim to be kernel %s; ignored one", self.kernel_id)
+    def claim(self, info: ConnectionInfo, peer_ip: str) -> None:
+        """Keep unauthenticated connection info for `next_arrival`, once for each address.
+
+        Raises:
+            ProtocolError: too many addresses claim to be this kernel.
+        """
+        if peer_ip not in self._claims and len(self._claims) >= MAX_CLAIMS:
+            raise ProtocolError("too many addresses claim to be its kernel")
+        self._claims[peer_ip] = Arrival(info, peer_ip, 1, asyncio.get_running_loop().time())
         self._arrived.set()
 
 
@@ -280,8 +300,7 @@ class ResponseServer:
         envelope = payload.parse_envelope(blob)
         if isinstance(envelope, payload.V1Envelope):
             return self._open_v1(envelope, peer_ip)
-        expectation = self._expectation(envelope.kernel_id)
-        expectation.add(Arrival(expectation.open(envelope), peer_ip, 2))
+        self._expectation(envelope.kernel_id).open(envelope, peer_ip)
         return True
 
     def _expectation(self, kernel_id: str) -> Expectation:
@@ -309,10 +328,11 @@ class ResponseServer:
                 self._rsa, payload.open_v1, envelope, self._gateway_key
             )
             expectation = self._expectation(kernel_id)
+            if sum(each.claims for each in self._expected.values()) >= MAX_ALL_CLAIMS:
+                raise ProtocolError("too many claims are kept")  # noqa: TRY301
+            expectation.claim(info, peer_ip)
         except ProtocolError as error:
             self._ignore(peer_ip, error)
-        else:
-            expectation.add(Arrival(info, peer_ip, 1))
         finally:
             self._opening[peer_ip] -= 1
             if not self._opening[peer_ip]:

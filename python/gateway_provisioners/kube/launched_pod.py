@@ -61,11 +61,6 @@ class LaunchedPod:
         self._unsubscribe = pods.cache.subscribe(self._on_change, name=name)
 
     @property
-    def address(self) -> str | None:
-        """The pod's IP address, or None before it is known."""
-        return pod_status.pod_ip(self._pod)
-
-    @property
     def progress(self) -> str:
         return pod_status.progress(self._pod)
 
@@ -83,8 +78,9 @@ class LaunchedPod:
         if not self._pod:
             self._pod = manifest
 
-    async def wait_address(self) -> str:
-        return await self._changes.until(lambda: self.address)
+    async def wait_address(self, preferred: str = "") -> str:
+        known = await self._changes.until(lambda: pod_status.addresses(self._pod) or None)
+        return preferred if preferred in known else known[0]
 
     async def wait_gone(self) -> None:
         await self._changes.until(lambda: self._gone or pod_status.has_ended(self._pod) or None)

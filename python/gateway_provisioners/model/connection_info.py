@@ -6,16 +6,18 @@ import dataclasses
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway_provisioners.errors import ProtocolError
-from gateway_provisioners.model.features import parse_features
+from gateway_provisioners.model.features import FRESH_KEY, parse_features
 
 # ZeroMQ RFC 32; the position of a character is its value.
 _Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 _CURVE_KEY_CHARACTERS = 40
+# In stored connection info, the mailbox's port if the fresh key attaches to it.
+_KEYED_MAILBOX_PORT = "keyed_mailbox_port"
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,20 @@ class ConnectionInfo:
         info["key"] = self.key.encode()
         return info
 
+    @property
+    def ports(self) -> Sequence[int]:
+        """All ports that a gateway connects to."""
+        names = (each.name for each in dataclasses.fields(self) if each.name.endswith("_port"))
+        found = (getattr(self, name) for name in names)
+        return [port for port in found if port is not None]
+
     def to_json(self) -> str:
         """Return all of it, keys included, for a place that keeps secrets."""
-        return json.dumps(dataclasses.asdict(self))
+        value = dataclasses.asdict(self)
+        if FRESH_KEY in self.features:
+            # Gateways that do not know the feature cannot attach to the mailbox: they use the channels.
+            value[_KEYED_MAILBOX_PORT] = value.pop("mailbox_port")
+        return json.dumps(value)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> ConnectionInfo:
@@ -113,6 +126,8 @@ class ConnectionInfo:
             raise ProtocolError("the stored connection info is not valid JSON") from error
         if not isinstance(payload, Mapping):
             raise ProtocolError("the stored connection info is not a JSON object")
+        if _KEYED_MAILBOX_PORT in payload:
+            payload = {**payload, "mailbox_port": payload[_KEYED_MAILBOX_PORT]}
         return cls.from_payload(payload)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-GATEWAY_FEATURES: tuple[str, ...] = ()
+# The launcher's report carries a key that replaces the launch key.
+FRESH_KEY = "fresh-key"
+GATEWAY_FEATURES: tuple[str, ...] = (FRESH_KEY,)
 _MAX_ENTRIES = 32
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 

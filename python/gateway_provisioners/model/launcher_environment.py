@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_provisioners.model.features import GATEWAY_FEATURES
+from collections.abc import Sequence
 
 LAUNCH_KEY_VARIABLE = "KERNEL_LAUNCH_KEY"
 FEATURES_VARIABLE = "KERNEL_GATEWAY_FEATURES"
@@ -21,6 +21,7 @@ def launcher_environment(
     port_range: str,
     kernel_class_name: str | None = None,
     max_message_bytes: int | None = None,
+    features: Sequence[str] = (),
 ) -> dict[str, str]:
     """Build the variables that are not secret; the launch key is passed separately.
 
@@ -29,6 +30,7 @@ def launcher_environment(
         spark_init_mode: none, lazy or eager; None for the default.
         kernel_class_name: for Python, the class of the kernel.
         max_message_bytes: the largest message that the kernel may send; None for the default.
+        features: the names of what the gateway offers; they need a launch key.
     """
     environment = {
         "KERNEL_ID": kernel_id,
@@ -41,8 +43,8 @@ def launcher_environment(
         "PUBLIC_KEY": public_key,
         "PORT_RANGE": port_range,
     }
-    if GATEWAY_FEATURES:
-        environment[FEATURES_VARIABLE] = ",".join(GATEWAY_FEATURES)
+    if features:
+        environment[FEATURES_VARIABLE] = ",".join(features)
     if kernel_class_name:
         environment["KERNEL_CLASS_NAME"] = kernel_class_name
     if max_message_bytes is not None:

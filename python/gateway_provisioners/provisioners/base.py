@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -12,9 +13,14 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from gateway_provisioners.aio import within
-from gateway_provisioners.errors import ConfigurationError, GatewayProvisionersError, LaunchFailed
+from gateway_provisioners.errors import (
+    CommandFailed,
+    ConfigurationError,
+    GatewayProvisionersError,
+    LaunchFailed,
+)
+from gateway_provisioners.handshake import payload
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
-from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.message_limits import MessageLimits
 from gateway_provisioners.model.connection_info import ConnectionInfo
@@ -28,8 +34,13 @@ from gateway_provisioners.provisioners.contract import GatewayContract
 from gateway_provisioners.provisioners.engine_services import EngineServices
 from gateway_provisioners.provisioners.http_errors import as_http_errors
 from gateway_provisioners.provisioners.kernel_environment import kernel_environment
-from gateway_provisioners.provisioners.launch_outcome import first_of_connection_or_failure
+from gateway_provisioners.provisioners.launch_outcome import (
+    confirm_address,
+    first_of_report_or_failure,
+)
 from gateway_provisioners.provisioners.launch_traits import LaunchTraits
+from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
+from gateway_provisioners.provisioners.report_checks import check_encryption, check_ports
 from gateway_provisioners.provisioners.workload import Launch, Workload
 
 # How long a restart waits for the workload that it replaces.
@@ -57,6 +68,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         self._launch_key: str | None = None
         self._attempt = 0
         self._logged_end_of = ""
+        self._confirmation: asyncio.Task[None] | None = None
 
     # The members that a back end implements.
 
@@ -99,8 +111,12 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
     # jupyter_client's contract, and `GatewayContract`.
 
     @property
-    def mailbox_port(self) -> int | None:
-        return self._connection.mailbox_port if self._connection else None
+    def mailbox(self) -> MailboxEndpoint | None:
+        if self._connection is None:
+            return None
+        return MailboxEndpoint.of(
+            self._connection, secret=self._launch_key, kernel_id=self.kernel_id
+        )
 
     @property
     def has_process(self) -> bool:
@@ -168,17 +184,27 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
 
     async def _launch_workload(self, request: LaunchRequest) -> ConnectionInfo:
         response_server = await self._acquire_services()
-        self._launch_key = new_launch_key()
+        self._launch_key = payload.new_launch_key()
         with response_server.expect(self.kernel_id, self._launch_key) as expectation:
             launch = self._build_launch(request, response_server)
             self._workload = await self.create_workload(launch)
-            self._connection = await first_of_connection_or_failure(
+            report = await first_of_report_or_failure(
                 self._workload,
                 expectation,
                 timeout=launch.timeout,
                 unschedulable_grace=self.services.unschedulable_grace,
             )
-            self._check_encryption(self._connection)
+        self._connection = report.connection_info
+        self._launch_key = report.secret or self._launch_key
+        check_encryption(
+            self._connection,
+            required=self.transport_encryption == "required",
+            image=self.image_name,
+        )
+        check_ports(self._connection, self.port_range)
+        self._confirmation = asyncio.create_task(
+            confirm_address(self._workload, self.kernel_id, self._connection.ip)
+        )
         await self._workload.remember(self._record())
         await self._replace_predecessor()
         return self._connection
@@ -221,10 +247,18 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         try:
             await send_signal(endpoint, signum)
         except GatewayProvisionersError as error:
+            level = logging.INFO if shutting_down else logging.WARNING
+            self.log.log(
+                level, "Kernel %s did not take signal %s: %s", self.kernel_id, signum, error
+            )
             if not shutting_down:
                 with as_http_errors():
-                    raise
-            self.log.info("Kernel %s did not take signal %s: %s", self.kernel_id, signum, error)
+                    # The same for every cause: else a kernel's reports could use interrupts to find out what
+                    # answers at which port.
+                    raise CommandFailed(
+                        "The kernel did not take the signal. Try again, or restart it; the gateway's log has "
+                        "the cause."
+                    ) from None
 
     async def shutdown_requested(self, restart: bool = False) -> None:  # noqa: ARG002
         # The kernel has received its shutdown message. It can still clean up within the grace time, and
@@ -259,7 +293,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         Called by `KernelManager` after each shutdown; only here is `restart` reliable. A restart that did not
         wait would need the same resources twice, and fail on a quota for one kernel.
         """
-        workload, self._workload = self._workload, None
+        workload = self._take_workload()
         if workload is None:
             return
         if workload.exit_code() is None:
@@ -282,7 +316,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         self._forget_keys_of_earlier_attempt()
 
     async def release(self) -> None:
-        workload, self._workload = self._workload, None
+        workload = self._take_workload()
         if workload is not None:
             workload.release()
             await self._release_services()
@@ -359,15 +393,6 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             )
             raise ConfigurationError(msg)
 
-    def _check_encryption(self, connection: ConnectionInfo) -> None:
-        if self.transport_encryption == "required" and not connection.curve_publickey:
-            msg = (
-                "Encrypted channels are required (transport_encryption), but the launcher in the image "
-                f"{self.image_name!r} offers none. Rebuild the image with ipykernel 7.3 or later, or set "
-                "transport_encryption to 'auto'."
-            )
-            raise LaunchFailed("Unencrypted", msg)
-
     def _build_launch(self, request: LaunchRequest, response_server: ResponseServer) -> Launch:
         assert self._launch_key is not None  # noqa: S101
         environment = kernel_environment(
@@ -394,6 +419,13 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             secret_environment=secret,
         )
 
+    def _take_workload(self) -> Workload | None:
+        if self._confirmation is not None:
+            self._confirmation.cancel()
+            self._confirmation = None
+        workload, self._workload = self._workload, None
+        return workload
+
     def _record(self) -> KernelRecord:
         assert self._connection is not None  # noqa: S101
         assert self._launch_key is not None  # noqa: S101
@@ -408,7 +440,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         )
 
     async def _abandon_launch(self) -> None:
-        workload, self._workload = self._workload, None
+        workload = self._take_workload()
         self._connection = None
         if workload is not None:
             workload.remove_soon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 
 
 class GatewayContract:
@@ -16,8 +17,8 @@ class GatewayContract:
     """True if a gateway that starts later can find the kernel; read when this gateway stops."""
 
     @property
-    def mailbox_port(self) -> int | None:
-        """The port of the launcher's mailbox, or None; read whenever a client connects."""
+    def mailbox(self) -> MailboxEndpoint | None:
+        """The launcher's mailbox, or None if it has none; read whenever a client connects."""
         return None
 
     @property

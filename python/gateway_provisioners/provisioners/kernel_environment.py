@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jupyter_client.kernelspec import KernelSpec
 
+from gateway_provisioners.model.features import GATEWAY_FEATURES
 from gateway_provisioners.model.launcher_environment import launcher_environment
 from gateway_provisioners.model.request.launch_request import LaunchRequest
 
@@ -33,6 +34,7 @@ def kernel_environment(
             or _option(argv, _SPARK_MODE_OPTION),
             kernel_class_name=_option(argv, _CLASS_NAME_OPTION),
             max_message_bytes=max_message_bytes,
+            features=GATEWAY_FEATURES,
             **of_launch,
         ),
     }

@@ -1,4 +1,4 @@
-"""The outcome of a launch: the kernel's connection info, or the failure."""
+"""The outcome of a launch: the kernel's report, or the failure."""
 
 from __future__ import annotations
 
@@ -6,34 +6,38 @@ import asyncio
 import dataclasses
 import logging
 
-from gateway_provisioners.errors import LaunchFailed
-from gateway_provisioners.handshake.response_server import Expectation
-from gateway_provisioners.model.connection_info import ConnectionInfo
+from gateway_provisioners.errors import CommandFailed, LaunchFailed
+from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
+from gateway_provisioners.handshake.response_server import Arrival, Expectation
 from gateway_provisioners.provisioners.workload import Workload
 
 _log = logging.getLogger(__name__)
 
 
-async def first_of_connection_or_failure(
+async def first_of_report_or_failure(
     workload: Workload, expectation: Expectation, *, timeout: float, unschedulable_grace: float
-) -> ConnectionInfo:
-    """Wait for the connection info of the kernel in a workload.
+) -> Arrival:
+    """Wait for the report of the kernel in a workload.
 
     Args:
         timeout: seconds for the whole launch.
         unschedulable_grace: seconds to wait for a node to appear.
 
+    Returns:
+        The report, whose connection info has the engine's address; or, if it `may_precede_address`, that of
+        its sender, which `confirm_address` compares with the engine's.
+
     Raises:
         LaunchFailed: the engine or the launcher reports that it will not come, or it took too long.
     """
-    connection = asyncio.create_task(_connection(workload, expectation))
+    report = asyncio.create_task(_report(workload, expectation))
     failure = asyncio.create_task(workload.start_failure(unschedulable_grace=unschedulable_grace))
     try:
         done, _ = await asyncio.wait(
-            {connection, failure}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            {report, failure}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
         )
-        if connection in done:
-            return connection.result()
+        if report in done:
+            return report.result()
         if failure in done:
             found = failure.result()
         else:
@@ -43,20 +47,94 @@ async def first_of_connection_or_failure(
             found.log = await workload.log_tail()
         raise found
     finally:
-        connection.cancel()
+        report.cancel()
         failure.cancel()
 
 
-async def _connection(workload: Workload, expectation: Expectation) -> ConnectionInfo:
-    while True:
-        arrival = await expectation.next_arrival()
-        if arrival.protocol > 1:
-            return arrival.connection_info
-        # Version 1 proves nothing about its sender: only the workload's own address may speak for it.
-        if arrival.peer_ip == await workload.wait_address():
-            return dataclasses.replace(arrival.connection_info, ip=arrival.peer_ip)
+def may_precede_address(arrival: Arrival) -> bool:
+    """Return whether a report may be used before the engine has reported the workload's address.
+
+    An engine may report it a second later: a kubelet looks at its containers that often. Until then, the
+    gateway connects to a report's sender only, and only encrypted: whatever else listens at that address,
+    because it is shared, has not the key.
+    """
+    info = arrival.connection_info
+    return arrival.protocol > 1 and info.ip == arrival.peer_ip and info.curve_publickey is not None
+
+
+async def confirm_address(workload: Workload, kernel_id: str, address: str) -> None:
+    """End a kernel whose launcher reported from an address that is not its own, once that is known."""
+    known = await workload.wait_address(address)
+    if known not in (address, ""):
         _log.warning(
-            "Kernel %s: connection info from %s, which is not its own address, is ignored.",
-            expectation.kernel_id,
-            arrival.peer_ip,
+            "Kernel %s reported from the address %s, and its own is %s: it is ended.",
+            kernel_id,
+            address,
+            known,
         )
+        workload.remove_soon()
+
+
+async def _report(workload: Workload, expectation: Expectation) -> Arrival:
+    """Return the first report that is the workload's own, at the workload's own address.
+
+    A launcher is the kernel's user code as far as the gateway can know, and might name any address: the
+    gateway would connect there on its behalf.
+    """
+    address_known = asyncio.create_task(_time_of_address(workload))
+    try:
+        while True:
+            arrival = await expectation.next_arrival()
+            if may_precede_address(arrival):
+                return arrival
+            known_since = await address_known
+            is_authenticated = arrival.protocol > 1
+            claimed = arrival.connection_info.ip if is_authenticated else arrival.peer_ip
+            address = await workload.wait_address(claimed) or arrival.peer_ip
+            located = dataclasses.replace(
+                arrival, connection_info=dataclasses.replace(arrival.connection_info, ip=address)
+            )
+            if is_authenticated:
+                if claimed != address:
+                    _log.warning(
+                        "Kernel %s: its launcher reported the address %s, which is not the kernel's; the "
+                        "gateway uses %s.",
+                        expectation.kernel_id,
+                        claimed,
+                        address,
+                    )
+                return located
+            # Version 1 proves nothing about its sender: only the workload's own address may speak for it.
+            if arrival.peer_ip != address:
+                _ignore(arrival, expectation, "it came from an address that is not the kernel's")
+            elif arrival.time < known_since and not await _launcher_answers(located, expectation):
+                # The address may have been that of a workload that has ended since.
+                _ignore(arrival, expectation, "no launcher answers at its port")
+            else:
+                return located
+    finally:
+        address_known.cancel()
+
+
+async def _time_of_address(workload: Workload) -> float:
+    await workload.wait_address()
+    return asyncio.get_running_loop().time()
+
+
+async def _launcher_answers(arrival: Arrival, expectation: Expectation) -> bool:
+    info = arrival.connection_info
+    endpoint = CommandEndpoint(info.ip, info.comm_port, expectation.kernel_id, launch_key=None)
+    try:
+        await send_signal(endpoint, 0)
+    except CommandFailed:
+        return False
+    return True
+
+
+def _ignore(arrival: Arrival, expectation: Expectation, reason: str) -> None:
+    _log.warning(
+        "Kernel %s: a report of protocol version 1 from %s is ignored: %s.",
+        expectation.kernel_id,
+        arrival.peer_ip,
+        reason,
+    )

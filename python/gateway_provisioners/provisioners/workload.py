@@ -66,8 +66,15 @@ class Workload(Protocol):
         """Explain, in words, an end that this process did not cause; called once the kernel has ended."""
         ...
 
-    async def wait_address(self) -> str:
-        """Return its address as soon as that is known; called for reports of version 1 launchers."""
+    async def wait_address(self, preferred: str = "") -> str:
+        """Return its address as soon as that is known; called by a launch.
+
+        Args:
+            preferred: which of its addresses to return, if it has several and this is one of them.
+
+        Returns:
+            An IP address; "" if it has none of its own because it uses its host's.
+        """
         ...
 
     async def wait_gone(self) -> None:

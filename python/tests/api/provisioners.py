@@ -39,7 +39,7 @@ class Lasting(GatewayContract, LocalProvisioner):
 class LaunchedSlowly(Launched):
     """A restarted kernel is alive for a while before its address and keys are known; no mailbox."""
 
-    mailbox_port = property(lambda _self: None, lambda _self, _port: None)
+    mailbox = property(lambda _self: None, lambda _self, _endpoint: None)
     launches = 0
     lives: asyncio.Event
     go_on: asyncio.Event

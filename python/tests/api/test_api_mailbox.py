@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 
 import pytest_asyncio
 
@@ -321,8 +322,8 @@ class Proxy:
 async def test_a_broken_connection_to_the_pod_loses_nothing(chain):
     kernel_id = await chain.start()
     (provisioner,) = chain._provisioners
-    async with Proxy(provisioner.mailbox_port) as proxy:
-        provisioner.mailbox_port = proxy.port
+    async with Proxy(provisioner.mailbox.port) as proxy:
+        provisioner.mailbox = dataclasses.replace(provisioner.mailbox, port=proxy.port)
         async with connected(chain.gateway, kernel_id) as channels:
             request = await begin(
                 channels,

@@ -2,7 +2,6 @@ import asyncio
 import contextlib
 import functools
 import json
-import sys
 
 import pytest
 import pytest_asyncio
@@ -14,9 +13,7 @@ from ci import images
 from gateway_provisioners.handshake.command_client import CommandEndpoint
 from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
-
-# The launcher is not part of the package: it finds its modules beside its script.
-sys.path.append(str(LAUNCHERS / "python" / "scripts"))
+from gateway_provisioners.model.features import FRESH_KEY
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -65,18 +62,22 @@ def container_of_r(tmp_path_factory):
 
 
 class Kernel:
-    """A launcher that has reported."""
+    """A launcher that has reported.
+
+    `launch_key` was in its environment; `secret` is the key in force since its report.
+    """
 
     def __init__(self, started, launch_key, arrival):
         self.launched = started
         self.process = started.process
         self.launch_key = launch_key
+        self.secret = arrival.secret
         self.arrival = arrival
         self.info = arrival.connection_info
 
     @property
     def endpoint(self):
-        return CommandEndpoint("127.0.0.1", self.info.comm_port, KERNEL_ID, self.launch_key)
+        return CommandEndpoint("127.0.0.1", self.info.comm_port, KERNEL_ID, self.secret)
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +85,7 @@ async def launching(start, server, **options):
     """Start a launcher that has a launch key, and take its report."""
     key = new_launch_key()
     address = server.response_address, server.public_key
-    options["KERNEL_LAUNCH_KEY"] = key
+    options = {"KERNEL_LAUNCH_KEY": key, "KERNEL_GATEWAY_FEATURES": FRESH_KEY, **options}
     with (
         server.expect(KERNEL_ID, key) as expectation,
         start(*address, **options) as started,

@@ -1,8 +1,8 @@
 """A stand-in for the gateway's side of the mailbox port; as a program, one that can be killed.
 
 As a program: `mailbox_peer.py CONNECTION SESSION ACKNOWLEDGE CODE`, where CONNECTION is JSON of the
-connection info. It executes CODE, prints its request's id and each message's number, and acknowledges the
-first ACKNOWLEDGE of them.
+connection info and the mailbox's key. It executes CODE, prints its request's id and each message's number,
+and acknowledges the first ACKNOWLEDGE of them.
 """
 
 import hmac
@@ -31,7 +31,8 @@ class Peer:
         sock.connect(f"tcp://127.0.0.1:{info['mailbox_port']}")
         self.socket = sock
         content = json.dumps({"session": session, "features": ["unknown"]}).encode()
-        signature = hmac.new((key or info["key"]).encode(), b"attach" + content, "sha256")
+        key = key or bytes.fromhex(info["mailbox_key"])
+        signature = hmac.new(key, b"attach" + content, "sha256")
         sock.send_multipart([b"attach", signature.hexdigest().encode(), content])
 
     def welcome(self):

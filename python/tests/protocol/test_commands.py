@@ -92,7 +92,7 @@ async def test_silent_and_garbled_connections_delay_no_command(launch_once):
 async def test_replayed_command_is_refused(launch_once):
     async with connected(launch_once.endpoint) as (reader, writer):
         challenge = payload.parse_challenge(await read(reader.readline()))
-        line = payload.seal_command({"signum": 0}, launch_once.launch_key, KERNEL_ID, challenge)
+        line = payload.seal_command({"signum": 0}, launch_once.secret, KERNEL_ID, challenge)
         writer.write(line)
         assert await read(reader.readline())
     async with connected(launch_once.endpoint) as (reader, writer):
@@ -107,6 +107,22 @@ async def test_command_with_another_key_is_refused(launch_once):
     with pytest.raises(CommandFailed, match="closed"):
         await send_signal(forged, signal.SIGKILL)
     await send_signal(endpoint, 0)
+
+
+async def test_launch_key_is_worth_nothing_once_the_kernel_is_up(launch_once):
+    endpoint = launch_once.endpoint
+    assert launch_once.secret != launch_once.launch_key
+    known = CommandEndpoint(endpoint.ip, endpoint.port, KERNEL_ID, launch_once.launch_key)
+    with pytest.raises(CommandFailed, match="closed"):
+        await send_signal(known, signal.SIGKILL)
+    await send_signal(endpoint, 0)
+
+
+async def test_launch_key_serves_a_gateway_without_fresh_keys(launch):
+    async with launch(KERNEL_GATEWAY_FEATURES="other,fresh-keys") as kernel:
+        assert kernel.info.features == ("mailbox", "state")
+        assert kernel.secret == kernel.launch_key
+        await send_signal(kernel.endpoint, 0)
 
 
 async def test_reply_is_no_command(launch_once):

@@ -240,7 +240,8 @@ def test_a_launcher_that_prints_a_key(image):
     script = image.launchers / "python/scripts/launch_ipykernel.py"
     image.own_launcher(
         "chatty",
-        '#!/bin/sh\necho "my key is $KERNEL_LAUNCH_KEY"\n'
+        # Without a fresh key, the launch key is good for commands.
+        '#!/bin/sh\nunset KERNEL_GATEWAY_FEATURES\necho "my key is $KERNEL_LAUNCH_KEY"\n'
         f'exec python {script} --kernel-id "$KERNEL_ID" --response-address "$RESPONSE_ADDRESS"'
         ' --public-key "$PUBLIC_KEY" --port-range "$PORT_RANGE"\n',
     )

@@ -36,7 +36,7 @@ async def test_reports_authenticated_and_encrypted_channels(launch, tmp_path):
             "hmac-sha256",
         )
         assert info.kernel_name == "data_sci_py"
-        assert info.features == ("mailbox", "state")
+        assert info.features == ("mailbox", "state", "fresh-key")
         assert info.pid != kernel.process.pid
         async with client_of(info.to_jupyter()) as client:
             assert await value(client, "6 * 7") == "42"
@@ -46,7 +46,13 @@ async def test_reports_authenticated_and_encrypted_channels(launch, tmp_path):
         await kernel.launched.exit_code()
         log = kernel.launched.log()
         assert "is up, channels encrypted" in log
-        for secret in (info.key, info.curve_publickey, info.curve_secretkey, kernel.launch_key):
+        for secret in (
+            info.key,
+            info.curve_publickey,
+            info.curve_secretkey,
+            kernel.launch_key,
+            kernel.secret,
+        ):
             assert secret not in log
 
 

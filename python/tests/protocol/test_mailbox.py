@@ -9,15 +9,17 @@ import sys
 
 import mailbox_peer
 import pytest
-from launched import client_of, run
+from launched import KERNEL_ID, client_of, run
 from mailbox_peer import Peer, printed
 
+from gateway_provisioners.handshake import payload
 from timeouts import TIMEOUT_SECONDS, within_timeout
 
 
 def connection_of(kernel):
-    """The peer's connection info, for JSON."""
-    return dataclasses.asdict(kernel.info)
+    """The peer's connection info and the mailbox's key, for JSON."""
+    mailbox_key = payload.mailbox_key(kernel.secret, KERNEL_ID)
+    return {**dataclasses.asdict(kernel.info), "mailbox_key": mailbox_key.hex()}
 
 
 @contextlib.contextmanager
@@ -250,16 +252,29 @@ async def test_a_broken_connection_goes_on_where_it_was(launch_once):
     assert [m["number"] for m in resent] == [m["number"] for m in sent]
 
 
-async def test_attach_needs_the_key(launch_once):
+@pytest.mark.parametrize(
+    "key",
+    [lambda _: b"guessed", lambda kernel: kernel.info.key.encode()],
+    ids=["guess", "kernel's"],
+)
+async def test_attach_needs_the_key(launch_once, key):
     with peer(launch_once, "mine") as mine:
         await welcomed(mine)
-        with peer(launch_once, "mine", key="guessed") as forged:
+        with peer(launch_once, "mine", key=key(launch_once)) as forged:
             forged.socket.send_multipart([b"ack", b"1000"])
             forged.socket.send_multipart([b"detach"])
             forged.execute("print('forged')")
             messages = await until_idle(mine, mine.execute("print('still mine')"))
             assert printed(messages) == "still mine\n"
             assert not forged.socket.poll(0)
+
+
+async def test_a_gateway_without_fresh_keys_attaches_with_the_connections_key(launch):
+    async with launch(KERNEL_GATEWAY_FEATURES="") as kernel:
+        with peer(kernel, key=kernel.info.key.encode()) as connection:
+            await welcomed(connection)
+            messages = await until_idle(connection, connection.execute("print('attached')"))
+    assert printed(messages) == "attached\n"
 
 
 async def test_a_kernels_last_messages_arrive(launch):

@@ -12,6 +12,7 @@ from jupyter_client.manager import KernelManager
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket import mailbox_client
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection, Welcome
+from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 from timeouts import TIMEOUT_SECONDS, within_timeout
 
 
@@ -22,10 +23,9 @@ def launcher():
     router = context.socket(zmq.ROUTER)
     router.linger = 0
     kernel = KernelManager(ip="127.0.0.1")
-    kernel.session.key = b"key"
     port = router.bind_to_random_port("tcp://127.0.0.1")
     connection = MailboxConnection(
-        kernel, port, "session", Limits(), welcome_timeout=TIMEOUT_SECONDS
+        kernel, MailboxEndpoint(port, b"key"), "session", Limits(), welcome_timeout=TIMEOUT_SECONDS
     )
     try:
         yield router, connection

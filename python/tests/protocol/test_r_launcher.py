@@ -52,7 +52,7 @@ async def test_reports_and_executes(launch_r, server):
         }
         assert len(ports) == 6
         assert all(26000 <= port <= 27000 for port in ports)
-        assert info.features == ()
+        assert info.features == ("fresh-key",)
         async with client_of(info.to_jupyter()) as client:
             assert await printed(client, "cat(Sys.getpid())") == str(info.pid)
             assert await printed(client, "cat(ls())") == ""
@@ -161,6 +161,7 @@ async def test_sigterm_ends_everything(launch_r):
         log = kernel.launched.log()
         assert kernel.info.key not in log
         assert kernel.launch_key not in log
+        assert kernel.secret not in log
 
 
 async def test_stopping_the_listener_leaves_the_kernel(launch_r):
@@ -193,9 +194,13 @@ async def test_only_authenticated_commands_are_obeyed(launch_r):
             challenge = payload.parse_challenge(await read(reader.readline()))
         async with connected(kernel.endpoint) as (reader, writer):
             assert payload.parse_challenge(await read(reader.readline())) != challenge
-            line = payload.seal_command({"signum": 9}, kernel.launch_key, KERNEL_ID, challenge)
+            line = payload.seal_command({"signum": 9}, kernel.secret, KERNEL_ID, challenge)
             writer.write(line)
             assert await read(reader.read()) == b""
+        # The launch key is worth nothing once the kernel is up.
+        known = CommandEndpoint(endpoint.ip, endpoint.port, KERNEL_ID, kernel.launch_key)
+        with pytest.raises(CommandFailed, match="closed"):
+            await send_signal(known, signal.SIGKILL)
         forged = CommandEndpoint(endpoint.ip, endpoint.port, KERNEL_ID, payload.new_launch_key())
         with pytest.raises(CommandFailed, match="closed"):
             await send_signal(forged, signal.SIGKILL)

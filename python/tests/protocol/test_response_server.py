@@ -74,6 +74,28 @@ async def test_authenticated_report(server):
     assert key not in repr(expectation)
 
 
+async def test_second_report_with_the_launch_key_is_refused(server, caplog):
+    """Code in the kernel reads the launch key in /proc, but its launcher has reported."""
+    key = payload.new_launch_key()
+    caplog.set_level(logging.INFO)
+    with server.expect(KERNEL_ID, key) as expectation:
+        await send(server, report_v2(key, comm_port=61))
+        await send(server, report_v2(key, comm_port=62))
+        assert (await arrival_of(expectation)).connection_info.comm_port == 61
+        await send(server, report_v2(key, comm_port=63))
+        assert not expectation._arrived.is_set()
+    assert caplog.text.count("the launch has already reported") == 2
+
+
+async def test_fresh_key_replaces_the_launch_key(server):
+    key, fresh = payload.new_launch_key(), payload.new_launch_key()
+    with server.expect(KERNEL_ID, key) as expectation:
+        await send(server, report_v2(key, features=["fresh-key"], fresh_key=fresh))
+        arrival = await arrival_of(expectation)
+    assert arrival.secret == fresh
+    assert fresh not in repr(arrival)
+
+
 async def test_blob_in_pieces(server):
     key = payload.new_launch_key()
     with server.expect(KERNEL_ID, key) as expectation:
@@ -287,6 +309,28 @@ async def test_claims_of_one_launch_are_bounded(server, monkeypatch):
             "127.0.0.3",
             "127.0.0.4",
         ]
+
+
+@pytest.mark.attack(13)
+async def test_strangers_cannot_keep_a_launch_from_being_heard(server):
+    with server.expect(KERNEL_ID, None) as expectation:
+        for host in range(17):
+            await send(server, report_v1(server), f"127.0.1.{host + 1}")
+        await send(server, report_v1(server, comm_port=99), "127.0.0.2")
+        await asyncio.gather(*server._tasks)
+        arrivals = [await arrival_of(expectation) for _ in range(18)]
+    assert (arrivals[-1].peer_ip, arrivals[-1].connection_info.comm_port) == ("127.0.0.2", 99)
+
+
+async def test_claims_of_all_launches_are_bounded(server, monkeypatch):
+    monkeypatch.setattr(response_server, "MAX_ALL_CLAIMS", 2)
+    with server.expect(KERNEL_ID, None) as first, server.expect("another-kernel", None) as other:
+        for kernel_id in (KERNEL_ID, "another-kernel", KERNEL_ID):
+            await send(
+                server, report_v1(server, kernel_id=kernel_id), f"127.0.0.{first.claims + 2}"
+            )
+            await asyncio.gather(*server._tasks)
+        assert (first.claims, other.claims) == (1, 1)
 
 
 async def test_many_launches_at_once(server):

@@ -20,6 +20,7 @@ from gateway_provisioners.errors import CommandFailed
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 from gateway_provisioners.handshake.payload import new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
+from gateway_provisioners.model.features import FRESH_KEY
 from timeouts import TIMEOUT_SECONDS, within_timeout
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -51,6 +52,7 @@ async def lazy(scala_image, server, tmp_path_factory):
             server.response_address,
             server.public_key,
             KERNEL_LAUNCH_KEY=key,
+            KERNEL_GATEWAY_FEATURES=FRESH_KEY,
             KERNEL_NAME="scala",
             KERNEL_SPARK_CONTEXT_INIT_MODE="lazy",
             KERNEL_TRANSPORT_ENCRYPTION="auto",
@@ -65,7 +67,7 @@ async def lazy(scala_image, server, tmp_path_factory):
                 arrival=arrival,
                 info=info,
                 launch_key=key,
-                endpoint=CommandEndpoint("127.0.0.1", info.comm_port, KERNEL_ID, key),
+                endpoint=CommandEndpoint("127.0.0.1", info.comm_port, KERNEL_ID, arrival.secret),
                 client=client,
             )
 
@@ -184,6 +186,7 @@ async def test_the_end(lazy):
     assert f"kernel {KERNEL_ID} is up, channels not encrypted; reported to 127.0.0.1" in log
     assert lazy.info.key not in log
     assert lazy.launch_key not in log
+    assert lazy.arrival.secret not in log
 
 
 async def test_version_1_and_eager(scala_image, tmp_path):

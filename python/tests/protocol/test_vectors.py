@@ -43,11 +43,11 @@ def public_key(name):
 
 
 def decode(blob, rsa_key=None, launch_key=None):
-    """Any report, as the response server reads it."""
+    """Return the kernel's id, its connection info and the key in force of any report."""
     envelope = payload.parse_envelope(blob)
     if isinstance(envelope, payload.V1Envelope):
-        return payload.open_v1(envelope, payload.GatewayKey(private_key(rsa_key)))
-    return envelope.kernel_id, payload.open_v2(envelope, launch_key)
+        return *payload.open_v1(envelope, payload.GatewayKey(private_key(rsa_key))), None
+    return envelope.kernel_id, *payload.open_v2(envelope, launch_key)
 
 
 def launcher_key(entry):
@@ -67,8 +67,9 @@ def test_vectors_are_what_the_specification_says():
 
 @pytest.mark.parametrize("entry", named(VECTORS["reports"] + CAPTURED["reports"]))
 def test_gateway_reads_report(entry):
-    kernel_id, info = decode(entry["blob"].encode(), entry.get("rsa_key"), entry.get("launch_key"))
-    assert kernel_id == entry["kernel_id"]
+    keys = entry.get("rsa_key"), entry.get("launch_key")
+    kernel_id, info, key_in_force = decode(entry["blob"].encode(), *keys)
+    assert (kernel_id, key_in_force) == (entry["kernel_id"], entry.get("key_in_force"))
     assert info == ConnectionInfo.from_payload(
         {**entry["connection_info"], "protocol": entry["version"]}
     )
@@ -170,8 +171,10 @@ def test_invalid_kernel_id(kernel_id):
 
 def test_derived_keys():
     for entry in VECTORS["derived_keys"]:
-        for word in ("connection-info", "command"):
+        for word in ("connection-info", "command", "mailbox"):
             expected = base64.b64decode(entry[word.replace("-", "_")])
             derived = payload._derive(entry["launch_key"], entry["kernel_id"], word.encode())
             assert derived == expected
             assert launcher_key(entry)._derive(word.encode()) == expected
+        assert payload.mailbox_key(entry["launch_key"], entry["kernel_id"]) == expected
+        assert launcher_key(entry).mailbox_key == expected

@@ -108,7 +108,7 @@ for (id in unlist(vectors$kernel_ids$invalid)) {
 }
 
 for (entry in vectors$derived_keys) {
-  for (purpose in c("connection-info", "command")) {
+  for (purpose in c("connection-info", "command", "mailbox")) {
     derived <- launcher$derive(base64(entry$launch_key), entry$kernel_id, purpose)
     stopifnot(identical(derived, base64(entry[[gsub("-", "_", purpose)]])))
   }

@@ -75,6 +75,14 @@ def test_json_keeps_everything(keys):
     assert info.features == ("mailbox", "state")
 
 
+def test_gateways_that_cannot_attach_see_no_mailbox():
+    """An older gateway reads the same record, and uses the channels instead."""
+    info = ConnectionInfo.from_payload({**PAYLOAD, "features": ["mailbox", "fresh-key"]})
+    assert ConnectionInfo.from_json(info.to_json()) == info
+    assert info.mailbox_port == 40007
+    assert "mailbox_port" not in json.loads(info.to_json())
+
+
 def test_optional_fields():
     bare = {name: PAYLOAD[name] for name in (*PORTS, "ip", "key", "transport", "signature_scheme")}
     info = ConnectionInfo.from_payload(bare)

@@ -1,7 +1,7 @@
 import pytest
 
 from gateway_provisioners.model.container.status import (
-    address,
+    addresses,
     end_cause,
     exit_code,
     is_podman,
@@ -81,14 +81,24 @@ def test_progress():
     assert progress({"State": {"Status": "created"}}) == "Its container is still created."
 
 
-def test_the_address_is_known_once_a_network_has_one():
-    def on(*addresses):
-        networks = {str(at): {"IPAddress": ip} for at, ip in enumerate(addresses)}
+def test_addresses_are_known_once_a_network_has_one():
+    def on(*ips):
+        networks = {str(at): {"IPAddress": ip} for at, ip in enumerate(ips)}
         return {"NetworkSettings": {"Networks": networks}}
 
-    assert address({}) is None
-    assert address(on("")) is None
-    assert address(on("", "10.1.2.3")) == "10.1.2.3"
+    assert addresses({}) == []
+    assert addresses(on("")) == []
+    assert addresses(on("", "10.1.2.3")) == ["10.1.2.3"]
+    dual = {"IPAddress": "10.1.2.3", "GlobalIPv6Address": "fd00::3"}
+    assert addresses({"NetworkSettings": {"Networks": {"kernels": dual}}}) == [
+        "10.1.2.3",
+        "fd00::3",
+    ]
+
+
+def test_a_container_on_the_hosts_network_has_no_address_of_its_own():
+    networks = {"host": {"IPAddress": ""}}
+    assert addresses({"NetworkSettings": {"Networks": networks}}) == [""]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from api.lying_mailbox import GREETING, frame, lying_mailbox, welcome
 from gateway_provisioners.gateway.channels import pauses
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection, Welcome
+from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 
-KEY = b"the-key-of-the-connection-info"
+KEY = b"the-key-of-the-mailbox"
 GUARD_SECONDS = 60
 
 
@@ -57,7 +58,11 @@ class Client:
 
     def __init__(self, kernel, port, *, welcome_timeout=GUARD_SECONDS):
         self.connection = MailboxConnection(
-            kernel, port, "a-session", Limits(), welcome_timeout=welcome_timeout
+            kernel,
+            MailboxEndpoint(port, KEY),
+            "a-session",
+            Limits(),
+            welcome_timeout=welcome_timeout,
         )
         self.calls = asyncio.Queue()
         self.connection.on_broken = self.calls.put_nowait
@@ -114,7 +119,7 @@ async def client(kernel, launcher):
 async def test_attaches_with_a_signature_and_is_welcomed(launcher, client):
     kind, signature, content = await launcher.welcome(dropped=3, last=7)
     assert kind == b"attach"
-    assert json.loads(content) == {"session": "a-session", "features": []}
+    assert json.loads(content) == {"session": "a-session", "features": ["fresh-key"]}
     expected = hmac.new(KEY, b"attach" + content, hashlib.sha256).hexdigest()
     assert signature.decode() == expected
     assert await client.welcomed() == Welcome("idle", 3, ())

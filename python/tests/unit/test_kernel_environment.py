@@ -3,7 +3,7 @@
 import pytest
 from jupyter_client.kernelspec import KernelSpec
 
-from gateway_provisioners.model import launcher_environment
+from gateway_provisioners.model.features import GATEWAY_FEATURES
 from gateway_provisioners.model.request.launch_request import LaunchRequest
 from gateway_provisioners.provisioners.kernel_environment import kernel_environment
 
@@ -25,14 +25,9 @@ def test_the_spark_mode_of_the_client_comes_before_the_kernelspecs(asked_for, en
     assert environment(spec, spark_init_mode=asked_for)[MODE] == mode
 
 
-@pytest.mark.parametrize(
-    ("features", "variables"),
-    [((), {}), (("one", "two-2"), {"KERNEL_GATEWAY_FEATURES": "one,two-2"})],
-)
-def test_the_launcher_learns_the_gateways_features(monkeypatch, features, variables):
-    monkeypatch.setattr(launcher_environment, "GATEWAY_FEATURES", features)
+def test_the_launcher_learns_the_gateways_features():
     given = environment(KernelSpec(language="scala"))
-    assert {name: value for name, value in given.items() if "FEATURES" in name} == variables
+    assert given["KERNEL_GATEWAY_FEATURES"].split(",") == list(GATEWAY_FEATURES)
 
 
 def environment(spec, **request):

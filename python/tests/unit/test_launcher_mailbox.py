@@ -3,13 +3,9 @@
 import errno
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
-
-# The launcher is not part of the package: it finds its modules beside its script.
-sys.path.append(str(Path(__file__).parents[3] / "launchers" / "python" / "scripts"))
 
 from kernel_launcher import mailbox as mailboxes
 from kernel_launcher import messages

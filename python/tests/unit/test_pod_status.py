@@ -2,11 +2,11 @@ import pytest
 
 from gateway_provisioners.model.pod.api_refusal import creation_failure
 from gateway_provisioners.model.pod.status import (
+    addresses,
     end_cause,
     event_failure,
     exit_code,
     is_unschedulable,
-    pod_ip,
     progress,
     start_failure,
 )
@@ -131,8 +131,10 @@ def test_a_missing_volume_is_only_in_the_events():
 
 
 def test_addresses_and_progress():
-    assert pod_ip(RUNNING) == "10.244.0.7"
-    assert pod_ip(pod(phase="Pending")) is None
+    assert addresses(RUNNING) == ["10.244.0.7"]
+    dual = pod(podIP="10.244.0.7", podIPs=[{"ip": "10.244.0.7"}, {"ip": "fd00::7"}])
+    assert addresses(dual) == ["10.244.0.7", "fd00::7"]
+    assert addresses(pod(phase="Pending")) == []
     assert "launcher" in progress(RUNNING)
     assert "pulling" in progress(pod(state={"waiting": {"reason": "ContainerCreating"}}))
     assert "Insufficient cpu" in progress(UNSCHEDULABLE)

@@ -1,8 +1,11 @@
 """The life of one kernel, with workloads that only write down what is asked of them."""
 
 import asyncio
+import base64
 import contextlib
+import dataclasses
 import json
+import signal
 
 import pytest
 from jupyter_client.kernelspec import KernelSpec
@@ -14,11 +17,13 @@ from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.failures import GRACE_SECONDS, container_exited
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.provisioners.base import RemoteProvisioner
+from kernel_launcher import wire
 
 KERNEL_ID = "6ff4ba43-1e43-4f9e-b1a0-6ab9e4aa9e36"
+SECRET = base64.b64encode(bytes(32)).decode()
 PORTS = ("shell", "iopub", "stdin", "control", "hb", "comm")
 CONNECTION = ConnectionInfo(
-    ip="0.0.0.0",
+    ip="10.0.0.7",
     key="k3y",
     protocol=2,
     **{f"{name}_port": 5000 + position for position, name in enumerate(PORTS)},
@@ -36,6 +41,7 @@ class FakeWorkload:
         self.calls = []
         self.code = None
         self.failure = None
+        self.addresses = ["10.0.0.7"]
         self.gone = asyncio.Event()
         self.errors = {}
 
@@ -45,8 +51,8 @@ class FakeWorkload:
     def end_cause(self):
         return "It ran out of memory." if self.code == 137 else None
 
-    async def wait_address(self):
-        return "10.0.0.7"
+    async def wait_address(self, preferred=""):
+        return preferred if preferred in self.addresses else self.addresses[0]
 
     async def wait_gone(self):
         self.calls.append("wait_gone")
@@ -96,6 +102,7 @@ class FakeWorkload:
 class FakeServices:
     """An engine's services and, as its response server, launchers that report at once."""
 
+    kernel_id = KERNEL_ID
     outlives_process = True
     unschedulable_grace = 0
     response_address = "10.0.0.1:8877"
@@ -104,6 +111,7 @@ class FakeServices:
     def __init__(self):
         self.holders = 0
         self.launchers_report = True
+        self.arrival = Arrival(CONNECTION, "10.0.0.7", 2)
         self.waiting = asyncio.Event()
         self.expected = set()
 
@@ -130,7 +138,7 @@ class FakeServices:
         if not self.launchers_report:
             self.waiting.set()
             await asyncio.Event().wait()
-        return Arrival(CONNECTION, "10.0.0.7", 2)
+        return self.arrival
 
 
 class FakeProvisioner(RemoteProvisioner):
@@ -188,7 +196,7 @@ async def restart(provisioner):
 
 async def test_a_launch_stores_the_record_and_returns_the_connection_info(provisioner, services):
     info = await provisioner.start(GREETING="hello")
-    assert (info["ip"], info["shell_port"], info["key"]) == ("0.0.0.0", 5000, b"k3y")
+    assert (info["ip"], info["shell_port"], info["key"]) == ("10.0.0.7", 5000, b"k3y")
     [launch], [workload] = provisioner.launches, provisioner.workloads
     assert launch.attempt == 1
     assert launch.secret_environment["GREETING"] == "hello"
@@ -271,6 +279,55 @@ async def test_a_launch_that_is_cancelled_leaves_nothing(provisioner, services):
         await starting
     assert provisioner.workloads[0].calls == ["remove_soon", "release"]
     assert services.holders == 0
+
+
+async def closing(reader, writer):
+    writer.close()
+
+
+async def garbled(reader, writer):
+    writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+    writer.close()
+
+
+async def refusing(reader, writer):
+    """A launcher of the same kernel that does not do what it is asked to."""
+    challenge = wire.new_challenge()
+    writer.write(wire.challenge_line(challenge))
+    await reader.readline()
+    key = wire.LaunchKey(base64.b64decode(SECRET), KERNEL_ID)
+    writer.write(key.reply({"ok": False, "error": "10.96.0.1:443 is open"}, challenge))
+    writer.close()
+
+
+@pytest.mark.attack(10)
+async def test_a_failed_command_says_the_same_whatever_the_port_does(services, caplog):
+    messages = set()
+    for serve in (closing, garbled, refusing, None):
+        server = await asyncio.start_server(serve or closing, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        if serve is None:  # nothing listens
+            server.close()
+            await server.wait_closed()
+        connection = dataclasses.replace(CONNECTION, ip="127.0.0.1", comm_port=port)
+        services.arrival = Arrival(connection, "127.0.0.1", 2, secret=SECRET)
+        provisioner = FakeProvisioner(services, image_name="a/b:1", launch_timeout=30)
+        provisioner.next_workload = {"addresses": ["127.0.0.1"]}
+        await provisioner.start()
+        with pytest.raises(web.HTTPError) as failure:
+            await provisioner.send_signal(signal.SIGINT)
+        messages.add(failure.value.log_message)
+        await provisioner.release()
+        server.close()
+    [message] = messages
+    assert message.startswith("The kernel did not take the signal. Try again, or restart it;")
+    causes = (
+        "connection was closed",
+        "not valid JSON",
+        "10.96.0.1:443 is open",
+        "cannot be reached",
+    )
+    assert all(cause in caplog.text for cause in causes)
 
 
 async def test_the_client_can_extend_the_timeout_only(provisioner):

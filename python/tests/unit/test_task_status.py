@@ -1,7 +1,7 @@
 import pytest
 
 from gateway_provisioners.model.container.task_status import (
-    address,
+    addresses,
     container_name,
     exit_code,
     is_unschedulable,
@@ -80,10 +80,10 @@ def test_progress():
     assert "No node of the swarm" in progress(NO_NODE)
 
 
-def test_the_address_on_an_overlay_network():
-    assert address(task("running")) is None
+def test_the_addresses_on_an_overlay_network():
+    assert addresses(task("running")) == []
     attached = {"NetworksAttachments": [{"Addresses": ["10.0.1.7/24"]}]}
-    assert address({**task("running"), **attached}) == "10.0.1.7"
+    assert addresses({**task("running"), **attached}) == ["10.0.1.7"]
 
 
 def test_a_container_has_a_name_once_it_exists():

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_KERNEL_CLASS = "ipykernel.ipkernel.IPythonKernel"
 INIT_MODES = ("none", "lazy", "eager")
+# The feature of the wire protocol, offered by the gateway and then by this launcher.
+FRESH_KEY = "fresh-key"
 LAUNCH_KEY_BYTES = 32
 
 # Removed before user code runs: keys, and variables that only concern the launcher.
@@ -41,6 +43,7 @@ class Options:
     Attributes:
         response_host: name or address of the gateway's response server.
         launch_key: this launch's secret (32 bytes); None under a gateway that speaks version 1.
+        fresh_key_offered: whether the gateway accepts a fresh key in place of the launch key.
         port_range: lowest and highest port to use; (0, 0) leaves the choice to the system.
         transport_encryption: disabled, auto or required: CurveZMQ on the kernel's channels.
         mailbox_bytes: how much of the kernel's output is kept in memory for clients that are away.
@@ -54,6 +57,7 @@ class Options:
     response_port: int
     public_key: str
     launch_key: bytes | None = field(repr=False)
+    fresh_key_offered: bool
     port_range: tuple[int, int]
     init_mode: str
     kernel_class_name: str
@@ -137,6 +141,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         response_port=port,
         public_key=_public_key(given.public_key, required=launch_key is None),
         launch_key=launch_key,
+        fresh_key_offered=FRESH_KEY in environment.get("KERNEL_GATEWAY_FEATURES", "").split(","),
         port_range=_port_range(given.port_range, environment),
         init_mode="none" if given.cluster_type == "none" else init_mode,
         kernel_class_name=_class_name(given.kernel_class_name or DEFAULT_KERNEL_CLASS),

@@ -78,6 +78,7 @@ class Relay:
         mailbox_bytes: how much is kept in memory for clients that are away.
         mailbox_disk_bytes: how much more is kept on disk.
         max_message_bytes: larger messages of the kernel are replaced by a sentence.
+        mailbox_key: signs attachments to the mailbox.
         failed: called if the relay fails, in its thread.
 
     Raises:
@@ -91,11 +92,13 @@ class Relay:
         mailbox_bytes: int,
         mailbox_disk_bytes: int,
         max_message_bytes: int,
+        mailbox_key: bytes,
         failed: Callable[[LaunchError], None],
     ) -> None:
         self._info = info
         self._failed = failed
         self._max_message_bytes = max_message_bytes
+        self._mailbox_key = mailbox_key
         self._messages = Messages(info["key"])
         self._context = zmq.Context()
         self._execution = ExecutionState()
@@ -361,9 +364,10 @@ class Relay:
                 self._mailbox.detach(route)
 
     def _authenticated_session(self, frames: Sequence[bytes]) -> bytes | None:
-        if len(frames) != 2 or not hmac.compare_digest(
-            frames[0], self._messages.sign(b"attach", frames[1])
-        ):
+        if len(frames) != 2:
+            return None
+        signature = hmac.new(self._mailbox_key, b"attach" + frames[1], "sha256").hexdigest()
+        if not hmac.compare_digest(frames[0], signature.encode()):
             return None
         try:
             session = json.loads(frames[1])["session"]

@@ -8,6 +8,7 @@ kernel's exit code.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel_launcher import kernel, ports
 from kernel_launcher.errors import LAUNCH_FAILED, NO_RUNTIME, LaunchError
-from kernel_launcher.options import Options, parse
+from kernel_launcher.options import FRESH_KEY, Options, parse
 
 if TYPE_CHECKING:
     import socket
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from kernel_launcher.relay import Relay
     from kernel_launcher.wire import GatewayKey, LaunchKey
 
+PR_SET_DUMPABLE = 4  # linux/prctl.h
 LONGEST_SOCKET_PATH = 107  # unix(7): sun_path has 108 bytes, and the last one is 0
 PASSED_ON = (
     signal.SIGTERM,
@@ -142,6 +144,8 @@ class _Supervisor:
         self._exit_code: int | None = None
         self._failure: LaunchError | None = None
         self._report_failure: LaunchError | None = None
+        # Made after the fork, so that the kernel's process never had it.
+        self._fresh_key: LaunchKey | None = None
         self._selector = selectors.DefaultSelector()
         self._wakeup, wakeup = _nonblocking_pipe()
         self._reported, self._report_done = _nonblocking_pipe()
@@ -178,14 +182,18 @@ class _Supervisor:
             secret = self._options.launch_key
             launch_key = LaunchKey(secret, self._options.kernel_id) if secret else None
             key = launch_key or GatewayKey(self._options.public_key)
+            if launch_key and self._options.fresh_key_offered:
+                _close_memory()
+                self._fresh_key = LaunchKey.fresh(self._options.kernel_id)
         except ImportError as error:
             self._fail(LaunchError(NO_RUNTIME, f"the launcher cannot be loaded: {error}"))
             return None
         except LaunchError as error:
             self._fail(error)
             return None
+        command_key = self._fresh_key or launch_key
         threading.Thread(target=self._report, args=(key,), daemon=True).start()
-        return CommandListener(self._selector, self._comm_socket, launch_key, self._act)
+        return CommandListener(self._selector, self._comm_socket, command_key, self._act)
 
     def _report(self, key: LaunchKey | GatewayKey) -> None:
         """Wait for the kernel's channels and report them; runs in a thread of its own."""
@@ -231,9 +239,14 @@ class _Supervisor:
             self._options.mailbox_bytes,
             self._options.mailbox_disk_bytes,
             self._options.max_message_bytes,
+            self._fresh_key.mailbox_key if self._fresh_key else info["key"].encode(),
             self._relay_failed,
         )
-        return self._relay.connection_info
+        public = self._relay.connection_info
+        if not self._fresh_key:
+            return public
+        features = [*public["features"], FRESH_KEY]
+        return {**public, "features": features, "fresh_key": self._fresh_key.in_report}
 
     def _relay_failed(self, error: LaunchError) -> None:
         self._report_failure = error
@@ -292,6 +305,11 @@ class _Supervisor:
         except OSError:  # right after the fork there is no group yet
             os.kill(self._kernel_pid, signum)
         return True
+
+
+def _close_memory() -> None:
+    """Keep other processes of this user, the kernel's above all, from reading this process's memory."""
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
 
 
 def _nonblocking_pipe() -> tuple[int, int]:

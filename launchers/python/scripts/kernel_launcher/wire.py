@@ -17,6 +17,7 @@ from kernel_launcher.errors import BAD_PARAMETER, LaunchError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+SECRET_BYTES = 32
 CHALLENGE_BYTES = 16
 NONCE_BYTES = 12
 CONTEXT = b"gateway-provisioners v2 "
@@ -27,7 +28,7 @@ class WireError(Exception):
 
 
 class LaunchKey:
-    """Seals and opens messages of version 2 with a launch's secret.
+    """Seals and opens messages of version 2 with a launch's secret, or with the fresh key that replaces it.
 
     Args:
         secret: 32 bytes that only the gateway and this launch know.
@@ -38,6 +39,21 @@ class LaunchKey:
         self._secret = secret
         self._kernel_id = kernel_id.encode()
         self._command_key = self._derive(b"command")
+
+    @classmethod
+    def fresh(cls, kernel_id: str) -> LaunchKey:
+        """Make a key that is in no environment."""
+        return cls(os.urandom(SECRET_BYTES), kernel_id)
+
+    @property
+    def in_report(self) -> str:
+        """The value of the report's `fresh_key`."""
+        return _encode(self._secret)
+
+    @property
+    def mailbox_key(self) -> bytes:
+        """The key that signs attachments to the mailbox."""
+        return self._derive(b"mailbox")
 
     def connection_info(self, info: Mapping[str, Any]) -> bytes:
         """Seal the connection info for the gateway's response server."""

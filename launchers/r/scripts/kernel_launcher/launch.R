@@ -25,8 +25,13 @@ start <- function(options) {
   options$port_range <- usable_range(options$port_range)
   authenticated <- !is.null(options$launch_key)
   key <- if (authenticated) launch_key(options$launch_key, options$kernel_id) else gateway_key(options$public_key)
+  fresh_key <- if (authenticated && options$fresh_key_offered) random_bytes(LAUNCH_KEY_BYTES)
   comm <- listen(options$port_range)
-  serve_commands(comm$socket, if (authenticated) key)
+  if (!authenticated) {
+    serve_commands(comm$socket, NULL)
+  } else {
+    serve_commands(comm$socket, if (is.null(fresh_key)) key else launch_key(fresh_key, options$kernel_id))
+  }
   started <- start_kernel(options)
   prepare_spark(options$init_mode)
   report(options, key, c(
@@ -35,11 +40,19 @@ start <- function(options) {
     pid = Sys.getpid(),
     pgid = process("self")$group,
     comm_port = comm$port,
-    if (authenticated) list(features = list()) # neither a mailbox nor the command `state`
+    if (authenticated) offered_features(fresh_key)
   ))
   say(
     "kernel ", options$kernel_id, " is up, channels not encrypted; reported to ", options$response_host, ":",
     options$response_port, " with protocol version ", key$version
   )
   until_shut_down(started$kernel)
+}
+
+# The features in the report: neither a mailbox nor the command `state`.
+offered_features <- function(fresh_key) {
+  if (is.null(fresh_key)) {
+    return(list(features = list()))
+  }
+  list(features = list(FRESH_KEY), fresh_key = encode_base64(fresh_key, character = TRUE))
 }

@@ -9,6 +9,8 @@ PRIVATE_VARIABLES <- c(
   "JPY_PARENT_PID"
 )
 LAUNCH_KEY_BYTES <- 32L
+# The feature of the wire protocol, offered by the gateway and then by this launcher.
+FRESH_KEY <- "fresh-key"
 
 # Validate the launcher's command line.
 #
@@ -39,6 +41,7 @@ parse_options <- function(arguments) {
     response_port = address$port,
     public_key = parse_public_key(given[["public-key"]], required = is.null(launch_key)),
     launch_key = launch_key,
+    fresh_key_offered = FRESH_KEY %in% strsplit(own_variable("KERNEL_GATEWAY_FEATURES"), ",")[[1]],
     port_range = parse_port_range(given[["port-range"]]),
     init_mode = if (given[["cluster-type"]] == "none") "none" else init_mode,
     transport_encryption = parse_transport_encryption(given),

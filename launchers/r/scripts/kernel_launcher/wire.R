@@ -9,9 +9,11 @@ refuse <- function(...) {
   stop(structure(list(message = "not the protocol", call = NULL), class = c("wire_error", "error", "condition")))
 }
 
-# Functions that seal and open messages of version 2 with a launch's secret.
+# Functions that seal and open messages of version 2 with a launch's secret, or with the fresh key that
+# replaces it.
 launch_key <- function(secret, kernel_id) {
-  command <- gcm(derive(secret, kernel_id, "command"))
+  # The launch key itself may serve for the report only.
+  delayedAssign("command", gcm(derive(secret, kernel_id, "command")))
   list(
     version = 2L,
     # Seal the connection info for the gateway's response server.

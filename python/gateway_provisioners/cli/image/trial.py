@@ -30,6 +30,7 @@ from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
 from gateway_provisioners.handshake.response_server import Arrival, Expectation, ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.failures import GRACE_SECONDS
+from gateway_provisioners.model.features import GATEWAY_FEATURES
 from gateway_provisioners.model.kernelspec import DEFAULT_KERNEL_CLASS
 from gateway_provisioners.model.launcher_environment import (
     LAUNCH_KEY_VARIABLE,
@@ -116,6 +117,7 @@ async def try_kernel(
         public_key=server.public_key,
         port_range=f"{PORT_RANGE.start}..{PORT_RANGE.stop - 1}",
         kernel_class_name=DEFAULT_KERNEL_CLASS if language == "python" else None,
+        features=GATEWAY_FEATURES,
     )
     variables[LAUNCH_KEY_VARIABLE] = launch_key
     try:
@@ -197,11 +199,12 @@ class _Trial:
         self._protocol = arrival.protocol
         self._language = language
         self._launch_key = launch_key
+        self._secret = arrival.secret or launch_key
         self._endpoint = CommandEndpoint(
             ip=connection.ip,
             port=connection.comm_port,
             kernel_id=kernel_id,
-            launch_key=launch_key if arrival.protocol > 1 else None,
+            launch_key=self._secret if arrival.protocol > 1 else None,
         )
         self._timeout = timeout
         self._on_finding = on_finding
@@ -332,7 +335,7 @@ class _Trial:
         connection: ConnectionInfo = self._connection
         keys = [connection.key, connection.curve_secretkey]
         if self._protocol > 1:
-            keys.append(self._launch_key)
+            keys.append(self._secret)
         if any(key in output for key in keys if key):
             msg = "its log contains a key of the kernel, with which readers of the log can run code in it."
             raise TrialFailed(msg)

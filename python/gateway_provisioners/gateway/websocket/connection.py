@@ -31,6 +31,7 @@ from gateway_provisioners.gateway.websocket.rates import OutputRate
 from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
 from gateway_provisioners.gateway.websocket.too_large import request_in
 from gateway_provisioners.provisioners.contract import GatewayContract
+from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 from gateway_provisioners.settings import from_env
 
 # RFC 6455, 7.4.1, and IANA's registry: clients connect again after the first and the last.
@@ -98,7 +99,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def request_kernel_info(self) -> asyncio.Future[Any]:
         """Request the kernel's info, unless it has a mailbox: then clients connect even while it is busy."""
-        if self._mailbox_port is None:
+        if self._mailbox_endpoint is None:
             asked: asyncio.Future[Any] = super().request_kernel_info()
             return asked
         self._finish_kernel_info({})
@@ -148,14 +149,14 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self.session.key = self.kernel_manager.session.key
         if self._writer is not None:
             self._writer.verifies = self.kernel_manager.curve_publickey is None
-        port = self._mailbox_port
-        if port is None:
+        endpoint = self._mailbox_endpoint
+        if endpoint is None:
             self._mailbox = None
             self._create_streams()
             return
         mailbox = MailboxConnection(
             self.kernel_manager,
-            port,
+            endpoint,
             self.session.session,
             self._limits,
             welcome_timeout=self.kernel_info_timeout,
@@ -454,9 +455,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             losses.report(self.write_stderr, "no client was connected, and more came than is kept.")
 
     @property
-    def _mailbox_port(self) -> int | None:
+    def _mailbox_endpoint(self) -> MailboxEndpoint | None:
         provisioner = self.kernel_manager.provisioner
-        return provisioner.mailbox_port if isinstance(provisioner, GatewayContract) else None
+        return provisioner.mailbox if isinstance(provisioner, GatewayContract) else None
 
     async def _wait_welcome(self, mailbox: MailboxConnection) -> None:
         welcome = await mailbox.welcomed

@@ -20,6 +20,7 @@ from gateway_provisioners.gateway.channels.metered import MeteredConnection
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket.serialization import parsed_header
 from gateway_provisioners.model.features import GATEWAY_FEATURES, parse_features
+from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class MailboxConnection:
 
     Args:
         kernel: has the address and the keys.
-        port: the port of the mailbox.
+        endpoint: the mailbox.
         session: the client's session id.
         limits: bounds what is on its way.
         welcome_timeout: seconds that the launcher has for its first message.
@@ -97,7 +98,7 @@ class MailboxConnection:
     def __init__(
         self,
         kernel: KernelManager,
-        port: int,
+        endpoint: MailboxEndpoint,
         session: str,
         limits: Limits,
         *,
@@ -127,16 +128,16 @@ class MailboxConnection:
         self._acknowledgement: asyncio.TimerHandle | None = None
         self._cut_at = -1
         self._skipped = 0
-        self._attach_frames = _attach_frames(kernel.session.key, session)
+        self._attach_frames = _attach_frames(endpoint.key, session)
         self._loop = loop
         encrypted = kernel.curve_publickey is not None
-        self._meter = MeteredConnection(kernel.ip, port, limits, encrypted=encrypted)
+        self._meter = MeteredConnection(kernel.ip, endpoint.port, limits, encrypted=encrypted)
         self._meter.is_starved = self._is_starved
         self._meter.give_up = lambda: self.give_up()  # noqa: PLW0108 - set later
         self._meter.on_cut = self._was_cut
         self._meter.on_ended = lambda: self._break("it does not speak 0MQ")
         self._meter.on_sent = lambda: self.on_sent()  # noqa: PLW0108
-        self._name = f"{kernel.ip}:{port}"
+        self._name = f"{kernel.ip}:{endpoint.port}"
         self._socket = _socket(kernel, zmq.DEALER)
         # Reports each connection: 0MQ makes a new one after one has broken.
         self._connections = _socket(kernel, zmq.PAIR)

@@ -6,7 +6,7 @@ HostConfig, NetworkSettings. Comments name the differences of podman.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway_provisioners.errors import LaunchFailed
@@ -33,11 +33,17 @@ def exit_code(container: Mapping[str, Any]) -> int | None:
     return int(state.get("ExitCode", 0)) if state.get("Status") in _ENDED else None
 
 
-def address(container: Mapping[str, Any]) -> str | None:
-    """The container's address on its network, or None before it has one."""
+def addresses(container: Mapping[str, Any]) -> Sequence[str]:
+    """The container's addresses on its networks; [""] if it uses its host's, empty before it has any."""
     networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
-    found = [network["IPAddress"] for network in networks.values() if network.get("IPAddress")]
-    return str(found[0]) if found else None
+    if "host" in networks:
+        return [""]
+    found = (
+        network.get(kind)
+        for kind in ("IPAddress", "GlobalIPv6Address")
+        for network in networks.values()
+    )
+    return [str(address) for address in found if address]
 
 
 def start_failure(container: Mapping[str, Any]) -> LaunchFailed | None:

@@ -5,7 +5,7 @@ States are those of https://docs.docker.com/engine/swarm/how-swarm-mode-works/sw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway_provisioners.errors import LaunchFailed
@@ -35,12 +35,11 @@ def exit_code(task: Mapping[str, Any]) -> int | None:
     return EXIT_CODE_OF_LOST
 
 
-def address(task: Mapping[str, Any]) -> str | None:
-    """The task's address on an overlay network; None on a network of one node."""
-    for attachment in task.get("NetworksAttachments") or ():
-        if addresses := attachment.get("Addresses"):
-            return str(addresses[0]).partition("/")[0]
-    return None
+def addresses(task: Mapping[str, Any]) -> Sequence[str]:
+    """The task's addresses on overlay networks; empty on a network of one node."""
+    attachments = task.get("NetworksAttachments") or ()
+    found = (address for each in attachments for address in each.get("Addresses") or ())
+    return [str(address).partition("/")[0] for address in found]
 
 
 def container_name(task: Mapping[str, Any], service: str) -> str:

@@ -6,7 +6,7 @@ and pkg/kubelet/images/types.go); conditions and Event reasons are those of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway_provisioners.errors import LaunchFailed
@@ -49,9 +49,12 @@ _CONFIG_REASONS = frozenset(
 _UNBOUND_CLAIM = "unbound immediate PersistentVolumeClaims"
 
 
-def pod_ip(pod: Mapping[str, Any]) -> str | None:
-    """The Pod's address, once it has one."""
-    return _status(pod).get("podIP") or None
+def addresses(pod: Mapping[str, Any]) -> Sequence[str]:
+    """The Pod's addresses, one for each IP family; empty before it has any."""
+    status = _status(pod)
+    # Virtual kubelets may report only the first one.
+    found = [status.get("podIP"), *(each.get("ip") for each in status.get("podIPs") or ())]
+    return [address for address in dict.fromkeys(found) if address]
 
 
 def exit_code(pod: Mapping[str, Any]) -> int | None:

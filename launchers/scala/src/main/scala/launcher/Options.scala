@@ -10,6 +10,7 @@ import launcher.LaunchError.badParameter
   *
   * @param responseHost name or address of the gateway's response server
   * @param launchKey this launch's secret (32 bytes); None under a gateway that speaks version 1
+  * @param freshKeyOffered whether the gateway accepts a fresh key in place of the launch key
   * @param portRange lowest and highest port to use; (0, 0) leaves the choice to the system
   * @param initMode none, lazy or eager: when a SparkContext is made
   * @param toreeAssembly the jar of Apache Toree
@@ -24,6 +25,7 @@ final case class Options(
     responsePort: Int,
     publicKey: String,
     launchKey: Option[Array[Byte]],
+    freshKeyOffered: Boolean,
     portRange: (Int, Int),
     initMode: String,
     toreeAssembly: String,
@@ -38,6 +40,9 @@ final case class Options(
   */
 object Options {
   val LaunchKeyBytes = 32
+
+  /** The feature of the wire protocol, offered by the gateway and then by this launcher. */
+  val FreshKey = "fresh-key"
 
   /** Removed before user code runs: keys, and variables that only concern the launcher. */
   val PrivateVariables: Seq[String] = Seq(
@@ -96,6 +101,7 @@ object Options {
       responsePort = port,
       publicKey = publicKey(option("public-key", "PUBLIC_KEY", "EG_PUBLIC_KEY"), required = key.isEmpty),
       launchKey = key,
+      freshKeyOffered = variable("KERNEL_GATEWAY_FEATURES").exists(_.split(',').contains(FreshKey)),
       portRange = Some(option("port-range", "PORT_RANGE", "EG_PORT_RANGE"))
         .filter(_.nonEmpty)
         .map(portRange(_, environment))

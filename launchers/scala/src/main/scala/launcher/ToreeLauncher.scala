@@ -47,7 +47,12 @@ object ToreeLauncher {
       val info = connectionInfo(options, reserved)
       val file = writeConnectionFile(directory, options.kernelId, info)
       val kernel = KernelProcess.start(options, file, sys.env)
-      new Supervisor(options, kernel, commands, key).run { () =>
+      // Made here, so that it is in no environment.
+      val freshKey = options.launchKey.filter(_ => options.freshKeyOffered).map { _ =>
+        Wire.randomBytes(Options.LaunchKeyBytes)
+      }
+      val commandKey = freshKey.map(new LaunchKey(_, options.kernelId)).orElse(key)
+      new Supervisor(options, kernel, commands, commandKey).run { () =>
         checkChannels(info)
         reserved.foreach(_.close())
         info.put("kernel_id", options.kernelId)
@@ -56,7 +61,12 @@ object ToreeLauncher {
         info.put("comm_port", Int.box(Ports.number(commands)))
         if (key.isDefined) {
           info.put("protocol", Int.box(2))
-          info.put("features", new JsonArray) // neither a mailbox nor the command `state`
+          val features = new JsonArray // neither a mailbox nor the command `state`
+          freshKey.foreach { secret =>
+            features.add(Options.FreshKey)
+            info.put("fresh_key", Wire.encode(secret))
+          }
+          info.put("features", features)
         }
         Reporting.report(options, reportKey, info)
       }

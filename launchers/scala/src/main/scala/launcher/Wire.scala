@@ -22,7 +22,7 @@ sealed trait ReportKey {
   def report(info: Array[Byte]): Array[Byte]
 }
 
-/** Seals and opens messages of version 2 with a launch's secret.
+/** Seals and opens messages of version 2 with a launch's secret, or with the fresh key that replaces it.
   *
   * @param secret 32 bytes that only the gateway and this launch know
   * @param kernelId binds sealed messages to this kernel

@@ -26,6 +26,7 @@ class VectorsTest {
       val key = launchKey(entry)
       assertArrayEquals(bytes(entry, "connection_info"), key.derive("connection-info"))
       assertArrayEquals(bytes(entry, "command"), key.derive("command"))
+      assertArrayEquals(bytes(entry, "mailbox"), key.derive("mailbox"))
     }
 
   @Test def writesReportsOfVersion2(): Unit =

@@ -1,0 +1,54 @@
+"""The rules for a kernel's report, of which everything is what its launcher, or user code, has written."""
+
+from __future__ import annotations
+
+from gateway_provisioners.errors import LaunchFailed
+from gateway_provisioners.model.connection_info import ConnectionInfo
+from gateway_provisioners.model.kernelspec import DEFAULT_PORT_RANGE
+
+_LOWEST_PORT = 1024
+
+
+def check_encryption(connection: ConnectionInfo, *, required: bool, image: str) -> None:
+    """Check that encryption, where it is required, is there and authenticated.
+
+    Raises:
+        LaunchFailed: the launcher in `image` cannot do it.
+    """
+    if not required:
+        return
+    if connection.protocol == 1:
+        msg = (
+            "Encrypted channels are required (transport_encryption), but the launcher in the image "
+            f"{image!r} reports with version 1 of the wire protocol, which does not prove whose keys are "
+            "used. Run 'jupyter image-bootstrap install' in the image, or set transport_encryption to 'auto'."
+        )
+        raise LaunchFailed("Unencrypted", msg)
+    if not connection.curve_publickey:
+        msg = (
+            "Encrypted channels are required (transport_encryption), but the launcher in the image "
+            f"{image!r} offers none. Rebuild the image with ipykernel 7.3 or later, or set "
+            "transport_encryption to 'auto'."
+        )
+        raise LaunchFailed("Unencrypted", msg)
+
+
+def check_ports(connection: ConnectionInfo, port_range: str) -> None:
+    """Check that the gateway is asked to connect to ports of kernels only.
+
+    Args:
+        port_range: the administrator's, LOWEST..HIGHEST; 0..0 for any port that needs no privilege.
+
+    Raises:
+        LaunchFailed: a port is outside of it.
+    """
+    lowest, highest = _LOWEST_PORT, (1 << 16) - 1
+    if port_range != DEFAULT_PORT_RANGE:
+        lowest, highest = (int(port) for port in port_range.split(".."))
+    for port in connection.ports:
+        if not lowest <= port <= highest:
+            msg = (
+                f"Its launcher reported port {port}, which is not in the range {lowest}..{highest} "
+                "(port_range). Use an image whose launcher follows PORT_RANGE."
+            )
+            raise LaunchFailed("PortRange", msg)
