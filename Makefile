@@ -28,7 +28,7 @@ engine: env ## bring up a Docker engine for tests, without network access; or us
 	@$(python) -m ci.docker_engine up
 clean-engine: env ## take that engine down
 	@$(python) -m ci.docker_engine down
-images: env ## build the images: BUILDER=docker, podman or buildah, BASE_IMAGE=...
+images: env ## build the images: BUILDER=docker, podman or buildah, BASE_IMAGE=..., BASE_DIGEST=sha256:...
 	@$(python) -m ci.images
 check-image: env ## check an image as the gateway would start it: IMAGE=acme/data-sci-py:2.0 [LANGUAGE=python]
 	@$(python) -m ci.check_image $(IMAGE) $(LANGUAGE:%=--language=%)

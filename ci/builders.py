@@ -92,6 +92,14 @@ class Builder(ABC):
         """Return the id of the image; None when there is no such image."""
 
     @abstractmethod
+    def pull(self, reference: str) -> None:
+        """Get an image from its registry. Raises CommandError when that fails."""
+
+    @abstractmethod
+    def digests(self, reference: str) -> list[str]:
+        """Return the digests of an image in the registries that it came from; none if it was built here."""
+
+    @abstractmethod
     def remove(self, image: str) -> None:
         """Remove an image by its name or id, unless others are built on it."""
 
@@ -182,6 +190,13 @@ class Docker(Builder):
 
     def export(self, tag: str, archive: Path) -> None:
         self.cli("save", "--output", archive, tag)
+
+    def pull(self, reference: str) -> None:
+        self.cli("pull", "--quiet", reference)
+
+    def digests(self, reference: str) -> list[str]:
+        known = json.loads(self._inspect(reference, "{{json .RepoDigests}}") or "null") or []
+        return sorted({digest.rpartition("@")[2] for digest in known})
 
     def remove(self, image: str) -> None:
         try:
@@ -306,6 +321,13 @@ class Buildah(Builder):
 
     def export(self, tag: str, archive: Path) -> None:
         self._buildah("push", "--quiet", "--format=v2s2", tag, f"docker-archive:{archive}:{tag}")
+
+    def pull(self, reference: str) -> None:
+        self._buildah("pull", "--quiet", reference)
+
+    def digests(self, reference: str) -> list[str]:
+        digest = self._inspect(reference, "{{.FromImageDigest}}")
+        return [digest] if digest else []
 
     def remove(self, image: str) -> None:
         with suppress(CommandError):  # another image or a running container still uses it

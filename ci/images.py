@@ -1,7 +1,7 @@
 """Build the images with docker, podman or buildah, and keep each as an archive that a cluster can load.
 
 An image is built again only when its inputs have changed: its folder, our wheel, or its parent. Run as
-``python -m ci.images [REFERENCE ...]``; BUILDER and BASE_IMAGE choose how and on what.
+``python -m ci.images [REFERENCE ...]``; BUILDER, BASE_IMAGE and BASE_DIGEST choose how and on what.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, cast
 
-from ci import scala_launcher
+from ci import base_images, scala_launcher
 from ci.builders import Builder, find_builder
 from ci.commands import UserError, exit_code, run
 from ci.paths import ROOT, cache, version
@@ -31,9 +31,8 @@ from ci.progress import say, step
 from ci.registry_access import build_mounts
 from ci.rootfs import apt_sources, debian_root
 
-# The bases where they can be pulled; elsewhere, images of ours replace them.
-PUBLISHED_BASE = "jupyter/docker-stacks-foundation"
-PUBLISHED_DEBIAN = "debian:bookworm-slim"
+# The value of BASE_IMAGE for images of ours in place of published bases, where those cannot be pulled.
+STAND_IN = "foundation"
 PIP = "pip==26.3"
 OLD_ARCHIVES_KEPT = 1
 VERSION = version()
@@ -160,11 +159,21 @@ def _one_at_a_time() -> Iterator[None]:
 class ImageBuilds:
     """Builds images with one builder, each after the image that it is built on."""
 
-    def __init__(self, builder: Builder, base_image: str | None) -> None:
+    def __init__(self, builder: Builder, base_image: str | None, base_digest: str = "") -> None:
+        """``base_digest`` is the digest that the base must have; "" for any.
+
+        Raises UserError for a digest of the stand-in, which has none.
+        """
         self.builder = builder
         # buildah is chosen where neither docker nor podman is: rarely is there a registry either.
-        default = "foundation" if builder.name == "buildah" else PUBLISHED_BASE
+        default = STAND_IN if builder.name == "buildah" else base_images.FOUNDATION
         self.base = base_image or default
+        self.base_digest = base_digest
+        if base_digest and self.replaces_bases:
+            raise UserError(
+                "BASE_DIGEST is set, but the base is the stand-in, which is built here and has no digest in a"
+                " registry; unset it, or name a published base: BASE_IMAGE=..."
+            )
         self._tempdir = TemporaryDirectory(prefix="gateway-provisioners-images-")
 
     def close(self) -> None:
@@ -189,13 +198,30 @@ class ImageBuilds:
             return None
         if self.replaces_bases:
             return IMAGES[image.parent]
-        published = {FOUNDATION.reference: self.base, DEBIAN.reference: PUBLISHED_DEBIAN}
-        return published.get(image.parent) or IMAGES[image.parent]
+        if image.parent == FOUNDATION.reference:
+            return self._published_base
+        if image.parent == DEBIAN.reference:
+            return self._published_debian
+        return IMAGES[image.parent]
 
     @property
     def replaces_bases(self) -> bool:
         """True when images of ours replace published bases."""
-        return self.base == "foundation"
+        return self.base == STAND_IN
+
+    @cached_property
+    def _published_base(self) -> str:
+        return self._pinned(self.base, self.base_digest)
+
+    @cached_property
+    def _published_debian(self) -> str:
+        return self._pinned(base_images.DEBIAN)
+
+    def _pinned(self, reference: str, digest: str = "") -> str:
+        """Return how a build names a base, and print it, for BASE_DIGEST of later builds."""
+        found = base_images.pinned(self.builder, reference, digest)
+        say(f"Base image: {reference} is {found}")
+        return found
 
     def build_arguments(self, image: Image) -> dict[str, str]:
         """Return the values of those build arguments that the image's Dockerfile declares."""
@@ -309,7 +335,11 @@ def _image_builds(wanted: Sequence[Image]) -> Iterator[ImageBuilds]:
     with _one_at_a_time():
         if KERNEL_SCALA in wanted:
             scala_launcher.ensure()  # it becomes part of the wheel
-        builds = ImageBuilds(find_builder(os.environ.get("BUILDER")), os.environ.get("BASE_IMAGE"))
+        builds = ImageBuilds(
+            find_builder(os.environ.get("BUILDER")),
+            os.environ.get("BASE_IMAGE"),
+            os.environ.get("BASE_DIGEST", ""),
+        )
         try:
             yield builds
         finally:
@@ -343,12 +373,21 @@ def ensure(references: Sequence[str] = ()) -> list[Built]:
     return archives(wanted)
 
 
-def archives(wanted: Sequence[Image]) -> list[Built]:
+def archives(wanted: Sequence[Image], *, release: bool = False) -> list[Built]:
     """Build what has changed and return the archives of images.
 
-    Raises UserError for a machine that cannot build, CommandError when a build fails.
+    Args:
+        release: the images will be published, so a published base must be named by its digest.
+
+    Raises UserError for a machine that cannot build, and for a ``release`` on a base that is not pinned;
+    CommandError when a build fails.
     """
     with _image_builds(wanted) as builds:
+        if release and not builds.replaces_bases and not builds.base_digest:
+            raise UserError(
+                f"images of a release need the digest of their base, {builds.base}: set BASE_DIGEST="
+                "sha256:... to the one that you have checked; `make images` prints the one that it used"
+            )
         return [builds.archive(image) for image in wanted]
 
 

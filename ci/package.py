@@ -1,4 +1,4 @@
-"""Make what a release publishes, in dist/: wheel, sdist, chart, images, bills of materials, and the notes.
+"""Make what a release publishes, in dist/: wheel, sdist, chart, images, their bills and scans, and the notes.
 
 Run as ``python -m ci.package [PART ...]``. HELM_SIGN_KEY is the name of a key in the keyring HELM_KEYRING:
 with it, the chart's archive gets its provenance beside it.
@@ -14,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ci import images, sbom, scala_launcher
+from ci import images, sbom, scala_launcher, scan
 from ci.commands import UserError, exit_code, run
 from ci.paths import ROOT, version
 from ci.progress import say, step
@@ -46,11 +46,21 @@ def chart() -> None:
 
 def image_archives() -> None:
     """Copy the images' archives, and write a bill of materials beside each."""
-    for built in images.ensure([image.reference for image in IMAGES]):
+    for built in images.archives(IMAGES, release=True):
         stem = built.reference.replace("/", "-").replace(":", "-")
         shutil.copy(built.archive, DIST / f"{stem}.tar")
         bill = sbom.bill_of_materials(built.reference, built.archive)
         (DIST / f"{stem}.cdx.json").write_text(bill)
+
+
+def scans() -> None:
+    """Look for known vulnerabilities in the images that were packaged, and write a report on each."""
+    archives = sorted(DIST.glob("elyra-*.tar"))
+    if not archives:
+        raise UserError(f"no image to scan is in {DIST}: package the part `images` first")
+    grype = scan.program()
+    for archive in archives:
+        scan.scan(grype, archive, archive.with_suffix(".grype.json"))
 
 
 def notes() -> None:
@@ -74,6 +84,7 @@ PARTS = {
     "distributions": distributions,
     "chart": chart,
     "images": image_archives,
+    "scans": scans,
     "notes": notes,
 }
 

@@ -11,7 +11,7 @@ import json
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,7 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 DPKG = "var/lib/dpkg/status"
+OS_RELEASE = "usr/lib/os-release"
 PYTHON = re.compile(r"/[^/]+\.dist-info/METADATA$")
 R = re.compile(r"/R/(site-)?library/[^/]+/DESCRIPTION$")
 JAR = re.compile(r"\.jar$")
@@ -47,9 +48,11 @@ def bill_of_materials(reference: str, archive: Path) -> str:
 
 def packages(archive: Path) -> Iterator[PackageURL]:
     """Yield the packages in an image; one that several files describe comes more than once."""
-    for path, content in _files(archive).items():
+    files = _files(archive)
+    system = _assignments(files.pop(OS_RELEASE, b"").decode())
+    for path, content in files.items():
         if path == DPKG:
-            yield from _debian(content.decode())
+            yield from _debian(content.decode(), system)
         elif PYTHON.search(path):
             fields = _fields(content)
             yield PackageURL("pypi", name=fields["Name"].lower(), version=fields["Version"])
@@ -86,20 +89,31 @@ def _apply(layer: tarfile.TarFile, member: tarfile.TarInfo, found: dict[str, byt
 
 
 def _describes_package(path: str) -> bool:
-    return path == f"/{DPKG}" or any(pattern.search(path) for pattern in (PYTHON, R, JAR))
+    return path in {f"/{DPKG}", f"/{OS_RELEASE}"} or any(
+        pattern.search(path) for pattern in (PYTHON, R, JAR)
+    )
 
 
 def _fields(content: bytes) -> Message:
     return HeaderParser().parsestr(content.decode(errors="replace"))
 
 
-def _debian(status: str) -> Iterator[PackageURL]:
+def _assignments(text: str) -> dict[str, str]:
+    """The lines of the form NAME=VALUE or NAME="VALUE"."""
+    lines = (line.split("=", 1) for line in text.splitlines() if re.match(r"\w+=", line))
+    return {name: value.strip().strip('"') for name, value in lines}
+
+
+def _debian(status: str, system: Mapping[str, str]) -> Iterator[PackageURL]:
+    """Debian's packages, or Ubuntu's; scanners look for their vulnerabilities by the release."""
+    distribution = system.get("ID", "debian")
+    release = {"distro": f"{distribution}-{system['VERSION_ID']}"} if "VERSION_ID" in system else {}
     for paragraph in status.split("\n\n"):
         fields = HeaderParser().parsestr(paragraph)
         if fields["Status"] == "install ok installed":
             yield PackageURL(
-                *("deb", "debian", fields["Package"], fields["Version"]),
-                qualifiers={"arch": fields["Architecture"]},
+                *("deb", distribution, fields["Package"], fields["Version"]),
+                qualifiers={"arch": fields["Architecture"], **release},
             )
 
 
@@ -108,10 +122,8 @@ def _maven(stem: str, content: bytes) -> Iterator[PackageURL]:
     with zipfile.ZipFile(io.BytesIO(content)) as jar:
         inside = [jar.read(name).decode() for name in jar.namelist() if _POM.search(name)]
     for text in inside:
-        named = dict(line.split("=", 1) for line in text.splitlines() if re.match(r"\w+=", line))
-        yield PackageURL(
-            "maven", named["groupId"].strip(), named["artifactId"].strip(), named["version"].strip()
-        )
+        named = _assignments(text)
+        yield PackageURL("maven", named["groupId"], named["artifactId"], named["version"])
     if not inside:
         name, _, version = re.sub(r"-(\d)", r"@\1", stem, count=1).partition("@")
         yield PackageURL("generic", name=name, version=version or None)

@@ -1,10 +1,13 @@
 """Build the launcher of Scala kernels with Maven, for the wheel to take it from launchers/scala/lib.
 
-Run as ``python -m ci.scala_launcher``. It is built again only when its sources have changed.
+Run as ``python -m ci.scala_launcher``. It is built again only when its sources have changed. With
+``artifacts``, Maven runs online instead, and what it fetched is listed for ``ci.maven``, unless the
+list is current.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import shutil
 import sys
@@ -12,6 +15,7 @@ import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ci import maven
 from ci.commands import UserError, exit_code, run
 from ci.paths import ROOT, cache
 from ci.progress import step
@@ -53,7 +57,7 @@ def _toree() -> Path:
 
 
 def _inputs() -> str:
-    digest = hashlib.sha256(RUNTIME.read_bytes())
+    digest = hashlib.sha256(RUNTIME.read_bytes() + maven.CHECKSUMS.read_bytes())
     files = [PROJECT / "pom.xml", *(PROJECT / "src").rglob("*.scala")]
     for path in sorted([*files, *(ROOT / "launchers/protocol").glob("*.json")]):
         digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
@@ -71,21 +75,10 @@ def ensure() -> Path:
     """
     if _fresh():
         return JAR
-    if missing := [program for program in TOOLS if not shutil.which(program)]:
-        raise UserError(
-            "the launcher of Scala kernels is built with Maven and JDK 17, and"
-            f" {' and '.join(missing)} cannot be found; on Debian: apt-get install {' '.join(TOOLS.values())}"
-        )
-    assembly = _toree()
+    _require_tools()
+    repository, assembly = maven.repository(PROJECT / "pom.xml"), _toree()
     with step("Build the launcher of Scala kernels with Maven"):
-        arguments = ("--batch-mode", "--quiet", "--no-transfer-progress")
-        run(
-            "mvn",
-            *arguments,
-            f"--file={PROJECT}/pom.xml",
-            f"-Dtoree.assembly={assembly}",
-            "package",
-        )
+        _run_maven(repository, assembly, "--offline")
     JAR.parent.mkdir(exist_ok=True)
     partial = JAR.with_suffix(".partial")
     shutil.copyfile(PROJECT / "target/toree-launcher.jar", partial)
@@ -94,5 +87,47 @@ def ensure() -> Path:
     return JAR
 
 
+def list_artifacts() -> None:
+    """List what Maven needs, unless the list is current. Raises what ``ensure`` does."""
+    pom = PROJECT / "pom.xml"
+    if maven.is_current(pom):
+        return
+    _require_tools()
+    assembly = _toree()
+    with step("List the artifacts that Maven needs"), TemporaryDirectory() as folder:
+        repository = Path(folder) / "repository"
+        _run_maven(repository, assembly, "--strict-checksums")
+        maven.write_list(pom, repository)
+
+
+def _require_tools() -> None:
+    if missing := [program for program in TOOLS if not shutil.which(program)]:
+        raise UserError(
+            "the launcher of Scala kernels is built with Maven and JDK 17, and"
+            f" {' and '.join(missing)} cannot be found; on Debian: apt-get install {' '.join(TOOLS.values())}"
+        )
+
+
+def _run_maven(repository: Path, assembly: Path, *options: str) -> None:
+    run(
+        *("mvn", "--batch-mode", "--quiet", "--no-transfer-progress", *options),
+        f"--file={PROJECT}/pom.xml",
+        f"-Dmaven.repo.local={repository}",
+        # Not the user's, where a part of the compiler may be that was built from other artifacts.
+        f"-DsecondaryCacheDir={repository.with_name('zinc')}",
+        f"-Dtoree.assembly={assembly}",
+        "package",
+    )
+
+
+def main() -> int:
+    """Print the path of the jar, built if necessary; or list Maven's artifacts."""
+    parser = argparse.ArgumentParser(prog="python -m ci.scala_launcher", description=__doc__)
+    parser.add_argument("verb", nargs="?", choices=("jar", "artifacts"), default="jar")
+    if parser.parse_args().verb == "artifacts":
+        return exit_code(list_artifacts)
+    return exit_code(lambda: print(ensure()))
+
+
 if __name__ == "__main__":
-    sys.exit(exit_code(lambda: print(ensure())))
+    sys.exit(main())

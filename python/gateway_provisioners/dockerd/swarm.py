@@ -139,7 +139,7 @@ class ServiceKernels(Kernels):
             if state is None:
                 self._followed.discard(name)
             else:
-                state[_CONTAINER] = await self._container(state, self._states.get(name) or {})
+                state[_CONTAINER] = await self._container(name, state)
             if state != self._states.get(name):
                 self._learn(name, state)
 
@@ -168,12 +168,13 @@ class ServiceKernels(Kernels):
         self._list_now.clear()
         await self.relist()
 
-    async def _container(self, task: Object, before: Object) -> Object:
+    async def _container(self, name: str, task: Object) -> Object:
         """Inspect a task's container at this node's engine; empty if it runs on another node."""
-        known: Object = before.get(_CONTAINER) or {}
+        known: Object = (self._states.get(name) or {}).get(_CONTAINER) or {}
         if container_status.addresses(known) and self.exit_code(task) is None:
             return known
-        container = task_status.container_id(task)
+        # By name: the proxy of examples/docker lets no id through.
+        container = task_status.container_name(task, name)
         return (await self._api.inspect_container(container) or {}) if container else {}
 
 

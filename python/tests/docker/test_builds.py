@@ -2,14 +2,14 @@
 
 import sys
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
 
 from ci import check_image, images
 from ci.builders import Docker, Podman
-from ci.commands import CommandError
+from ci.commands import CommandError, UserError
 from ci.dockerd import Dockerd
 from ci.images import ImageBuilds
 from ci.podman_service import PodmanService
@@ -93,6 +93,21 @@ def test_a_build_that_fails_its_smoke_test_leaves_no_image(builder, built, tmp_p
     finally:
         builds.close()
     assert builder.image_id(broken.reference) is None
+
+
+def test_a_base_from_here_is_used_and_has_no_other_digest(builder, built, tmp_path):
+    (tmp_path / "Dockerfile").write_text("ARG BASE_IMAGE=none\nFROM ${BASE_IMAGE}\n")
+    (tmp_path / "smoke-test.sh").write_text("true\n")
+    base = images.FOUNDATION.reference
+    image = images.Image("gp-test/on-a-base:1", tmp_path, base)
+    for digest in ("", f"sha256:{'1' * 64}"):
+        builds = ImageBuilds(builder, base, digest)
+        try:
+            with pytest.raises(UserError, match="not the digest") if digest else nullcontext():
+                builds.build(image)
+        finally:
+            builds.close()
+    assert builder.image_id(image.reference)
 
 
 def test_a_kernel_of_it_runs_as_the_gateway_would_start_it(built, monkeypatch, capsys):

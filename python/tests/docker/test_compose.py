@@ -34,14 +34,19 @@ for method, path in (line.split() for line in sys.argv[1].splitlines()):
     print(connection.getresponse().status)
     connection.close()
 """
-PASSED_ON = ("GET /v1.41/info", "GET /containers/none/json", "DELETE /v1.41/containers/none")
-REFUSED = """
-POST /containers/none/exec
+KERNEL = f"alice-{uuid.UUID(int=1)}-1"
+PASSED_ON = (
+    "GET /v1.41/info",
+    f"GET /containers/{KERNEL}/json",
+    f"DELETE /v1.41/containers/{KERNEL}",
+)
+REFUSED = f"""
+POST /containers/{KERNEL}/exec
 POST /v1.41/exec/none/start
-POST /containers/none/attach
-POST /containers/none/update
-GET /containers/none/export
-GET /containers/none/archive?path=/
+POST /containers/{KERNEL}/attach
+POST /containers/{KERNEL}/update
+GET /containers/{KERNEL}/export
+GET /containers/{KERNEL}/archive?path=/
 GET /info/../volumes
 GET /volumes
 POST /volumes/create
@@ -52,6 +57,30 @@ DELETE /images/none
 POST /swarm/leave
 POST /v1.41/services/create
 """.strip().splitlines()
+# On a container that runs and is not a kernel, by its name as by its id.
+REFUSED_ON_OTHERS = """
+GET /containers/{0}/json
+GET /v1.41/containers/{0}/json
+GET /containers/{0}/logs?stdout=1
+PUT /containers/{0}/archive?path=/
+POST /containers/{0}/start
+POST /containers/{0}/stop
+DELETE /containers/{0}?force=1
+GET /containers/{0}%2Fjson
+GET /containers/{0}/json%3F
+GET /containers%2F{0}/json
+GET /containers/{1}/../{0}/json
+GET /containers/{1}%2F..%2F{0}/json
+GET /containers/./{0}/json
+GET /images/../containers/{0}/json
+GET /v1.41/../containers/{0}/json
+GET //containers/{0}/json
+DELETE /containers/{0};{1}
+POST /containers/create?name={0}
+POST /containers/create?n%61me={0}&name={1}
+POST /containers/create
+""".strip()
+SWARM_LISTS = ("GET /services", "GET /v1.41/tasks", "GET /secrets")
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +102,11 @@ def project(engine, gateway_images, tmp_path_factory):
         project.down()
     for kind in ("container", "network", "volume"):
         assert not engine.cli(kind, "ls", "--quiet", "--filter", f"name={project.name}")
+
+
+def ask_engine(engine, gateway, requests):
+    """The statuses of requests that are sent from the gateway's container to the engine."""
+    return engine.cli("exec", gateway["Id"], "python", "-c", ASK, "\n".join(requests)).split()
 
 
 def inspected(project, service):
@@ -100,10 +134,9 @@ async def test_the_gateway_has_a_part_of_the_engine_and_its_kernels_none(project
     assert gateway["HostConfig"]["ReadonlyRootfs"]
     assert gateway["HostConfig"]["CapDrop"] == proxy["HostConfig"]["CapDrop"] == ["ALL"]
     assert engine.cli("exec", gateway["Id"], "id", "-u") == "1000\n"
-    requests = "\n".join((*PASSED_ON, *REFUSED))
-    answers = engine.cli("exec", gateway["Id"], "python", "-c", ASK, requests).split()
-    assert answers[: len(PASSED_ON)] == ["200", "404", "404"]
-    assert set(answers[len(PASSED_ON) :]) == {"403"}, dict(zip(REFUSED, answers[3:], strict=True))
+    assert ask_engine(engine, gateway, PASSED_ON) == ["200", "404", "404"]
+    answers = ask_engine(engine, gateway, REFUSED)
+    assert set(answers) == {"403"}, dict(zip(REFUSED, answers, strict=True))
     # No program of the machine, and no kernel, can connect to it.
     assert set(proxy["NetworkSettings"]["Networks"]) == {"none"}
     async with (
@@ -112,6 +145,26 @@ async def test_the_gateway_has_a_part_of_the_engine_and_its_kernels_none(project
     ):
         code = "import os; print(os.getuid(), os.path.exists('/run/engine'))"
         assert (await kernel.execute(code)).text == "1000 False\n"
+
+
+@pytest.mark.attack(19)
+def test_the_engine_lets_the_gateway_touch_only_kernels(project, engine):
+    gateway, proxy = inspected(project, "gateway"), inspected(project, "engine")
+    names = [name for each in (gateway, proxy) for name in (each["Name"].strip("/"), each["Id"])]
+    requests = [
+        line for name in names for line in REFUSED_ON_OTHERS.format(name, KERNEL).splitlines()
+    ]
+    answers = ask_engine(engine, gateway, requests)
+    assert set(answers) == {"403"}, dict(zip(requests, answers, strict=True))
+    for service, before in (("gateway", gateway), ("engine", proxy)):
+        assert inspected(project, service)["State"]["StartedAt"] == before["State"]["StartedAt"]
+
+
+@pytest.mark.attack(19)
+def test_the_engine_shows_nothing_of_a_swarm_unless_that_is_allowed(project, engine):
+    gateway = inspected(project, "gateway")
+    with engine.swarm_network():  # else the engine itself would refuse
+        assert ask_engine(engine, gateway, SWARM_LISTS) == ["503"] * 3
 
 
 def test_a_project_needs_a_token(project):

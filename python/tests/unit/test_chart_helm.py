@@ -10,6 +10,8 @@ import pytest
 import yaml
 from chart_rendering import CHART, HELMS, RenderingFailed, executable, helm, render
 
+from gateway_provisioners import __version__
+
 EXERCISES = {path.stem: path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
 VALUES = {
     "default": {},
@@ -139,6 +141,31 @@ def test_notes_ask_for_the_networks_of_proxies(notes, route):
     assert advice in notes(route)
     assert advice not in notes({**route, "gateway": {"trustedProxies": ["10.0.0.0/8"]}})
     assert advice not in notes()
+
+
+def test_notes_say_where_unpublished_images_would_be_pulled_from(notes):
+    text = notes({"kernels": {"custom": {"image": "acme/data-sci-py:2.0"}}})
+    head, _, steps = text.partition("This project has not published them there.")
+    assert "pull them from docker.io, because neither their names nor global.imageRegistry" in head
+    assert re.findall(r"^  (\S+/\S+)$", head, re.MULTILINE) == [
+        f"elyra/gateway:{__version__}",
+        f"elyra/kernel-py:{__version__}",
+    ]
+    assert steps
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"global": {"imageRegistry": "registry.example.com"}},
+        {
+            "gateway": {"image": {"repository": "registry.example.com/elyra/gateway"}},
+            "kernels": {"python3": {"image": "registry.example.com/elyra/kernel-py:1.0.0"}},
+        },
+    ],
+)
+def test_notes_are_silent_about_images_with_a_registry(notes, values):
+    assert "docker.io" not in notes(values)
 
 
 def test_notes_respect_tls_and_the_kernels_namespace(notes):

@@ -3,12 +3,13 @@
 import contextlib
 import io
 import json
+import re
 import tarfile
 from dataclasses import replace
 
 import pytest
 
-from ci import images
+from ci import base_images, images
 from ci.builders import Builder
 from ci.commands import CommandError, UserError
 from ci.images import Image, ImageBuilds
@@ -28,6 +29,8 @@ class FakeBuilder(Builder):
         self.mounts = []
         self.uncached = []
         self.failing = set()
+        self.pulled = []
+        self.known_digests = []
 
     def build(self, context, tag, inputs, build_args, mounts, *, cached=True):
         self.mounts.append(mounts)
@@ -56,6 +59,12 @@ class FakeBuilder(Builder):
 
     def shell(self, tag, folder):
         return contextlib.nullcontext([tag, str(folder)])
+
+    def pull(self, reference):
+        self.pulled.append(reference)
+
+    def digests(self, reference):
+        return self.known_digests
 
     def export(self, tag, archive):
         layer = io.BytesIO()
@@ -116,8 +125,8 @@ def builder():
     return FakeBuilder()
 
 
-def archive(builder, image, base_image="foundation"):
-    builds = ImageBuilds(builder, base_image)
+def archive(builder, image, base_image="foundation", base_digest=""):
+    builds = ImageBuilds(builder, base_image, base_digest)
     try:
         return builds.archive(image)
     finally:
@@ -201,13 +210,87 @@ def test_another_base_image_replaces_ours(world, builder):
 
 
 @pytest.mark.parametrize(
-    ("name", "base"), [("buildah", "foundation"), ("docker", images.PUBLISHED_BASE)]
+    ("name", "base"), [("buildah", "foundation"), ("docker", base_images.FOUNDATION)]
 )
 def test_the_published_base_is_the_default_where_it_can_be_pulled(builder, name, base):
     builder.name = name
     builds = ImageBuilds(builder, None)
     builds.close()
     assert builds.base == base
+
+
+DIGEST = f"sha256:{'1' * 64}"
+OTHER_DIGEST = f"sha256:{'2' * 64}"
+
+
+def test_a_build_uses_the_digest_of_its_base_and_prints_it(world, builder, capsys):
+    builder.known_digests = [DIGEST]
+    first = archive(builder, world["a/leaf:2"], base_image="other:5000/base:3")
+    assert builder.pulled == ["other:5000/base:3"]
+    assert builder.arguments[0] == {"BASE_IMAGE": f"other:5000/base@{DIGEST}"}
+    assert f"Base image: other:5000/base:3 is other:5000/base@{DIGEST}\n" in capsys.readouterr().out
+    builder.known_digests = [OTHER_DIGEST]
+    assert archive(builder, world["a/leaf:2"], "other:5000/base:3").archive != first.archive
+
+
+def test_a_base_is_pulled_by_the_digest_that_is_required(world, builder):
+    builder.known_digests = [DIGEST]
+    archive(builder, world["a/middle:1"], "other/base:3", DIGEST)
+    assert builder.pulled == [f"other/base@{DIGEST}"]
+    assert builder.arguments == [{"BASE_IMAGE": f"other/base@{DIGEST}"}]
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [([OTHER_DIGEST], f"has the digest {OTHER_DIGEST}"), ([], "was built here: it has no digest")],
+)
+def test_a_base_with_another_digest_is_refused(world, builder, known, words):
+    builder.images["other/base:3"] = ("id", None)
+    builder.known_digests = known
+    with pytest.raises(UserError, match=f"is not the digest of other/base:3: .*{words}"):
+        archive(builder, world["a/middle:1"], "other/base:3", DIGEST)
+    assert builder.built == []
+
+
+@pytest.mark.parametrize(
+    ("base", "digest", "words"),
+    [
+        ("other/base:3", "sha256:12", "BASE_DIGEST=sha256:12 must have the form sha256:"),
+        ("foundation", DIGEST, "the base is the stand-in, which is built here"),
+    ],
+)
+def test_an_unusable_digest_is_refused(world, builder, base, digest, words):
+    with pytest.raises(UserError, match=words):
+        archive(builder, world["a/middle:1"], base, digest)
+    assert builder.pulled == builder.built == []
+
+
+@pytest.mark.parametrize("base_image", ["other/base:3", "foundation"])
+def test_a_release_needs_the_digest_of_a_published_base(world, builder, monkeypatch, base_image):
+    monkeypatch.setattr(images, "find_builder", lambda _: builder)
+    monkeypatch.setenv("BASE_IMAGE", base_image)
+    monkeypatch.delenv("BASE_DIGEST", raising=False)
+    wanted = [world["a/middle:1"]]
+    if base_image == "foundation":
+        assert images.archives(wanted, release=True)
+        return
+    with pytest.raises(UserError, match="need the digest of their base, other/base:3: set BASE_D"):
+        images.archives(wanted, release=True)
+    builder.known_digests = [DIGEST]
+    monkeypatch.setenv("BASE_DIGEST", DIGEST)
+    assert images.archives(wanted, release=True)
+
+
+@pytest.mark.parametrize(
+    "dockerfile",
+    [*images.ROOT.glob("images/*/Dockerfile"), *images.ROOT.glob("examples/**/Dockerfile")],
+    ids=lambda path: path.parent.name,
+)
+def test_dockerfiles_name_their_base_by_registry_and_date(dockerfile):
+    named = re.findall(r"^(?:ARG BASE_IMAGE=|FROM )([^\s$]+)", dockerfile.read_text(), re.MULTILINE)
+    assert named
+    published = {name for name in named if not name.startswith("elyra/")}
+    assert published <= {"scratch", base_images.FOUNDATION, base_images.DEBIAN}
 
 
 def test_a_build_argument_is_an_input(world, builder, monkeypatch):

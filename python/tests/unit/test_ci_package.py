@@ -89,6 +89,13 @@ def test_packages_of_every_kind_are_found(image):
     ]
 
 
+def test_debian_packages_are_named_after_the_images_own_release(image):
+    ubuntu = b'NAME="Ubuntu"\nID=ubuntu\nVERSION_ID="24.04"\n'
+    archive = image({"usr/lib/os-release": ubuntu}, {"var/lib/dpkg/status": DPKG.encode()})
+    [package] = found(archive)
+    assert package == "pkg:deb/ubuntu/libc6@2.36-9%2Bdeb12u10?arch=amd64&distro=ubuntu-24.04"
+
+
 def test_upper_layers_replace_and_take_away(image):
     lower = {
         "lib/a-1.dist-info/METADATA": metadata("a", "1"),

@@ -2,6 +2,7 @@ import pytest
 
 from gateway_provisioners.model.container.task_status import (
     addresses,
+    container_name,
     exit_code,
     is_unschedulable,
     progress,
@@ -83,3 +84,9 @@ def test_the_addresses_on_an_overlay_network():
     assert addresses(task("running")) == []
     attached = {"NetworksAttachments": [{"Addresses": ["10.0.1.7/24"]}]}
     assert addresses({**task("running"), **attached}) == ["10.0.1.7"]
+
+
+def test_a_container_has_a_name_once_it_exists():
+    started = {**task("running", ContainerID="abc"), "Slot": 1, "ID": "task-id"}
+    assert container_name(started, "alice-1") == "alice-1.1.task-id"
+    assert not container_name(task("pending"), "alice-1")

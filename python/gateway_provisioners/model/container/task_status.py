@@ -42,9 +42,11 @@ def addresses(task: Mapping[str, Any]) -> Sequence[str]:
     return [str(address).partition("/")[0] for address in found]
 
 
-def container_id(task: Mapping[str, Any]) -> str:
-    """The id of the task's container, or ""."""
-    return str((_status(task).get("ContainerStatus") or {}).get("ContainerID") or "")
+def container_name(task: Mapping[str, Any], service: str) -> str:
+    """The name that Swarm gives the container of a service's task, or "" before it has one."""
+    if not (_status(task).get("ContainerStatus") or {}).get("ContainerID"):
+        return ""
+    return f"{service}.{task['Slot']}.{task['ID']}"
 
 
 def is_unschedulable(task: Mapping[str, Any]) -> bool:
