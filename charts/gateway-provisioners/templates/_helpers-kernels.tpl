@@ -142,6 +142,7 @@ equal the provisioner's defaults are omitted.
   "port_range" "0..0"
   "image_pull_policy" "IfNotPresent"
   "transport_encryption" "auto"
+  "oldest_protocol" 1
   "gpu_resource" "nvidia.com/gpu"
 -}}
 {{- $settings := dict
@@ -150,7 +151,7 @@ equal the provisioner's defaults are omitted.
   "image_pull_secrets" $kernel.pullSecrets
 -}}
 {{- range list
-  "affinity" "envFrom" "gpuResource" "nodeSelector" "podTemplate" "portRange" "priorityClassName" "resources"
+  "affinity" "envFrom" "gpuResource" "nodeSelector" "oldestProtocol" "podTemplate" "portRange" "priorityClassName" "resources"
   "runtimeClassName" "serviceAccountName" "tolerations" "transportEncryption" "unauthorizedUsers" "volumeMounts"
   "volumes"
 -}}

@@ -40,7 +40,11 @@ from gateway_provisioners.provisioners.launch_outcome import (
 )
 from gateway_provisioners.provisioners.launch_traits import LaunchTraits
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
-from gateway_provisioners.provisioners.report_checks import check_encryption, check_ports
+from gateway_provisioners.provisioners.report_checks import (
+    check_encryption,
+    check_ports,
+    check_protocol,
+)
 from gateway_provisioners.provisioners.workload import Launch, Workload
 
 # How long a restart waits for the workload that it replaces.
@@ -196,6 +200,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             )
         self._connection = report.connection_info
         self._launch_key = report.secret or self._launch_key
+        check_protocol(self._connection, oldest=self.oldest_protocol, image=self.image_name)
         check_encryption(
             self._connection,
             required=self.transport_encryption == "required",

@@ -126,6 +126,14 @@ class LaunchTraits(ClientPolicyTraits):
         "required (other kernels do not start).",
         values=("disabled", "auto", "required"),
     )
+    oldest_protocol = from_env(
+        "GP_OLDEST_PROTOCOL",
+        1,
+        "The oldest version of the wire protocol that the launcher may report with: 1, which does not prove "
+        "who reports, or 2.",
+        values=(1, 2),
+        parse=int,
+    )
     run_as_user = Int(1000, allow_none=True, help="Numeric user id; null: the image's.").tag(
         config=True
     )

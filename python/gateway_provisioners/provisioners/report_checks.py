@@ -9,6 +9,21 @@ from gateway_provisioners.model.kernelspec import DEFAULT_PORT_RANGE
 _LOWEST_PORT = 1024
 
 
+def check_protocol(connection: ConnectionInfo, *, oldest: int, image: str) -> None:
+    """Check that the launcher proved, where that is required, that it is the one of this launch.
+
+    Raises:
+        LaunchFailed: the launcher in `image` is too old.
+    """
+    if connection.protocol < oldest:
+        msg = (
+            f"The launcher in the image {image!r} reports with version {connection.protocol} of the wire "
+            f"protocol, and {oldest} is required (oldest_protocol). Run 'jupyter image-bootstrap install' in "
+            "the image."
+        )
+        raise LaunchFailed("ProtocolVersion", msg)
+
+
 def check_encryption(connection: ConnectionInfo, *, required: bool, image: str) -> None:
     """Check that encryption, where it is required, is there and authenticated.
 

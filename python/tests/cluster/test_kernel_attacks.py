@@ -61,7 +61,7 @@ with socket.create_connection((host, int(port))) as report:
 
 
 async def connection_info(namespace, kernel_id):
-    """What the gateway stored about a kernel."""
+    """Return what the gateway stored about a kernel."""
     [secret] = await namespace.objects("secrets", kernel_id)
     record = json.loads(base64.b64decode(secret["data"]["kernel.json"]))
     return json.loads(record["connection_info"])

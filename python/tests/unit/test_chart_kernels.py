@@ -170,6 +170,7 @@ FULL = {
     "launchTimeout": 90,
     "portRange": "40000..42000",
     "transportEncryption": "required",
+    "oldestProtocol": 2,
     "authorizedUsers": ["alice"],
     "unauthorizedUsers": ["bob"],
     "podTemplate": {"spec": {"runtimeClassName": "gvisor"}},
@@ -191,6 +192,7 @@ def test_defaults_apply_to_every_kernel():
             "tolerations": FULL["tolerations"],
             "port_range": "40000..42000",
             "transport_encryption": "required",
+            "oldest_protocol": 2,
             "authorized_users": ["alice"],
             "unauthorized_users": ["bob"],
             "pod_template": {"spec": {"runtimeClassName": "gvisor"}},
@@ -226,6 +228,7 @@ def test_kernel_undoes_defaults_with_empty_values():
         "pullSecrets": [],
         "tolerations": [],
         "transportEncryption": "auto",
+        "oldestProtocol": 1,
         "authorizedUsers": [],
         "unauthorizedUsers": [],
     }

@@ -13,7 +13,11 @@ from gateway_provisioners.provisioners.launch_outcome import (
     confirm_address,
     first_of_report_or_failure,
 )
-from gateway_provisioners.provisioners.report_checks import check_encryption, check_ports
+from gateway_provisioners.provisioners.report_checks import (
+    check_encryption,
+    check_ports,
+    check_protocol,
+)
 
 KERNEL_ID = "6ff4ba43-1e43-4f9e-b1a0-6ab9e4aa9e36"
 OWN = "10.0.0.7"
@@ -225,6 +229,14 @@ def test_required_encryption_is_authenticated(changes, words):
         check_encryption(connection, required=True, image="acme/x:1")
     assert failure.value.reason == "Unencrypted"
     check_encryption(connection, required=False, image="acme/x:1")
+
+
+@pytest.mark.attack(12)
+def test_version_1_is_refused_where_version_2_is_required():
+    with pytest.raises(LaunchFailed, match="reports with version 1 of the wire protocol, and 2 is"):
+        check_protocol(INFO, oldest=2, image="acme/x:1")
+    check_protocol(INFO, oldest=1, image="acme/x:1")
+    check_protocol(dataclasses.replace(INFO, protocol=2), oldest=2, image="acme/x:1")
 
 
 def test_authenticated_encryption_is_enough():
