@@ -24,16 +24,18 @@ class ClientPolicyTraits(LoggingConfigurable):
         "GP_MAX_CPUS",
         "",
         "The most that clients may ask for in KERNEL_CPUS and KERNEL_CPUS_LIMIT, such as 4 or 500m; "
-        "empty: no limit.",
+        "empty: the kernel's own limit, if it has one.",
     )
     max_memory = from_env(
         "GP_MAX_MEMORY",
         "",
         "The most that clients may ask for in KERNEL_MEMORY and KERNEL_MEMORY_LIMIT, such as 16Gi; "
-        "empty: no limit.",
+        "empty: the kernel's own limit, if it has one.",
     )
     max_gpus = from_env(
-        "GP_MAX_GPUS", "", "The most that clients may ask for in KERNEL_GPUS; empty: no limit."
+        "GP_MAX_GPUS",
+        "",
+        "The most that clients may ask for in KERNEL_GPUS; empty: as many as the kernel has itself.",
     )
     gpu_resource = Unicode(
         DEFAULT_GPU_RESOURCE, help="The resource that KERNEL_GPUS counts, as nodes offer it."
@@ -126,6 +128,9 @@ class LaunchTraits(ClientPolicyTraits):
         "required (other kernels do not start).",
         values=("disabled", "auto", "required"),
     )
+    resources = Dict(
+        help="Requests and limits of the kernel's container, as Kubernetes writes them."
+    ).tag(config=True)
     run_as_user = Int(1000, allow_none=True, help="Numeric user id; null: the image's.").tag(
         config=True
     )
@@ -150,7 +155,6 @@ class KubernetesLaunchTraits(LaunchTraits):
     image_pull_secrets = List(
         Unicode(), help="Names of Secrets, in the kernels' namespace, that may pull the image."
     ).tag(config=True)
-    resources = Dict(help="Requests and limits of the kernel's container.").tag(config=True)
     node_selector = Dict(help="Labels of the nodes that may run it.").tag(config=True)
     tolerations = List(Dict(), help="Taints that it tolerates, as in a Pod's spec.").tag(
         config=True
@@ -182,9 +186,6 @@ class DockerLaunchTraits(LaunchTraits):
         ("Always", "IfNotPresent", "Never"),
         "IfNotPresent",
         help="When the engine pulls the image; a swarm's nodes decide for themselves.",
-    ).tag(config=True)
-    resources = Dict(
-        help="Requests and limits of the kernel's container, as Kubernetes writes them."
     ).tag(config=True)
     volumes = List(
         Unicode(),

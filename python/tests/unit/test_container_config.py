@@ -24,7 +24,9 @@ from gateway_provisioners.model.request.launch_request import parse_launch_reque
 KERNEL_ID = "0f2f4c7e-6f9c-4f0e-8a55-1f6c4a5e0b11"
 IMAGE = {"Config": {"Entrypoint": None, "Cmd": ["bootstrap-kernel.sh"], "User": "1000"}}
 # All that an administrator can leave to clients.
-GENEROUS = ClientPolicy(client_ids=True, client_claims=["data"], mirror_working_dirs=True)
+GENEROUS = ClientPolicy(
+    max_gpus="9", client_ids=True, client_claims=["data"], mirror_working_dirs=True
+)
 VARIABLES = [
     "KERNEL_USERNAME",
     "KERNEL_CPUS",

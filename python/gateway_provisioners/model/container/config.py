@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from gateway_provisioners.model.container.secrets_script import (
@@ -35,6 +36,7 @@ _SERVICE_SECRETS_PATH = f"/run/secrets/{_SERVICE_SECRET}"
 _DEFAULT_COMMAND = ("/usr/local/bin/bootstrap-kernel.sh",)
 
 _NANO = 10**9
+_MAX_CPU_SHARES = 2**18  # the Linux kernel's
 
 
 @dataclass(frozen=True)
@@ -124,15 +126,15 @@ def build_container(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> di
         "Mounts": [dict(mount) for mount in kernel.mounts],
     }
     if "cpu" in limits:
-        host["NanoCpus"] = int(limits["cpu"] * _NANO)
+        host["NanoCpus"] = ceil(limits["cpu"] * _NANO)
     if "cpu" in requests:  # the weight when CPUs are short, computed as a kubelet does
-        host["CpuShares"] = max(2, int(requests["cpu"] * 1024))
+        host["CpuShares"] = min(max(2, int(requests["cpu"] * 1024)), _MAX_CPU_SHARES)
     if "memory" in limits:
         # Memory and swap together: with free swap the limit would have no effect.
-        host["Memory"] = host["MemorySwap"] = int(limits["memory"])
+        host["Memory"] = host["MemorySwap"] = ceil(limits["memory"])
     if "memory" in requests:
-        host["MemoryReservation"] = int(requests["memory"])
-    if gpus := int(limits.get(kernel.gpu_resource, 0)):
+        host["MemoryReservation"] = ceil(requests["memory"])
+    if gpus := ceil(limits.get(kernel.gpu_resource, 0)):
         host["DeviceRequests"] = [{"Count": gpus, "Capabilities": [["gpu"]]}]
     first, *others = command_with_file(_SECRETS_PATH, image_command(image))
     container: dict[str, Any] = {
@@ -184,7 +186,7 @@ def build_service(
     if kernel.working_dir:
         container["Dir"] = kernel.working_dir
     reservations = _service_amounts(requests)
-    if gpus := int(limits.get(kernel.gpu_resource, 0)):
+    if gpus := ceil(limits.get(kernel.gpu_resource, 0)):
         reservations["GenericResources"] = [
             {"DiscreteResourceSpec": {"Kind": "NVIDIA-GPU", "Value": gpus}}
         ]
@@ -234,6 +236,7 @@ def _images_user(image: Mapping[str, Any]) -> str:
     return str((image.get("Config") or {}).get("User") or "").partition(":")[0]
 
 
+# Rounded up by those who call it: to an engine 0 means no limit.
 def _amounts(kernel: KernelContainerSpec) -> tuple[dict[str, Any], dict[str, Any]]:
     def of(kind: str) -> dict[str, Any]:
         amounts = kernel.resources.get(kind, {})
@@ -245,7 +248,7 @@ def _amounts(kernel: KernelContainerSpec) -> tuple[dict[str, Any], dict[str, Any
 def _service_amounts(amounts: Mapping[str, Any]) -> dict[str, Any]:
     named: dict[str, Any] = {}
     if "cpu" in amounts:
-        named["NanoCPUs"] = int(amounts["cpu"] * _NANO)
+        named["NanoCPUs"] = ceil(amounts["cpu"] * _NANO)
     if "memory" in amounts:
-        named["MemoryBytes"] = int(amounts["memory"])
+        named["MemoryBytes"] = ceil(amounts["memory"])
     return named
