@@ -141,7 +141,9 @@ async def test_a_kernels_own_limits_are_the_maximum(add_pod_kernel):
         ):
             answer = await refused(gateway, **wish)
             assert (answer.status, answer.reason) == (403, "PolicyViolation")
-            assert f"more than clients may request for this kernel: at most {most}" in answer.message
+            assert (
+                f"more than clients may request for this kernel: at most {most}" in answer.message
+            )
 
 
 @pytest.mark.parametrize(
