@@ -195,6 +195,21 @@ class DockerLaunchTraits(LaunchTraits):
     container_template = Dict(
         help="A patch on the body of the container's or service's creation, merged last."
     ).tag(config=True)
+    pids_limit = from_env(
+        "GP_PIDS_LIMIT",
+        4096,
+        "On Docker, how many processes and threads a kernel's container may have; 0: no limit.",
+    )
+    log_max_bytes = from_env(
+        "GP_LOG_MAX_BYTES",
+        10 * 2**20,
+        "On Docker, the size of one file of a container's log, if the engine keeps it in files; 0: the "
+        "engine's own setting.",
+        unit="bytes",
+    )
+    log_max_files = from_env(
+        "GP_LOG_MAX_FILES", 3, "On Docker, how many of these files the engine keeps.", min=1
+    )
     constraints = List(
         Unicode(), help="Which nodes of a swarm may run it, as in node.labels.disk==ssd."
     ).tag(config=True)

@@ -39,7 +39,7 @@ MAXIMA = st.fixed_dictionaries(
 )
 
 
-def a_spec(resources):
+def a_spec(resources, **bounds):
     return KernelContainerSpec(
         name="ada-1",
         instance="gateway",
@@ -50,6 +50,7 @@ def a_spec(resources):
         environment={},
         secret_environment={},
         resources=resources,
+        **bounds,
     )
 
 
@@ -86,9 +87,42 @@ def test_no_wish_of_a_client_lifts_a_limit(wishes, maxima):
     assert 0 <= reserved.get("MemoryBytes", 0) <= ceil(most("requests", "memory", "max_memory"))
     assert host.get("MemoryReservation", 0) == reserved.get("MemoryBytes", 0)
     assert 2 <= host.get("CpuShares", 2) <= 2**18
-    # No request is no GPU; a negative count would be all of them.
+    # Without a request there are no GPUs; a negative count would mean all of them.
     counts = [each["Count"] for each in host.get("DeviceRequests", [])]
     assert counts == [
         each["DiscreteResourceSpec"]["Value"] for each in reserved.get("GenericResources", [])
     ]
     assert all(0 < count <= most("limits", DEFAULT_GPU_RESOURCE, "max_gpus") for count in counts)
+
+
+def test_fractions_of_a_unit_in_a_kernelspec_are_rounded_up():
+    spec = a_spec({"limits": {"cpu": "0.1n", "memory": "0.5", DEFAULT_GPU_RESOURCE: "0.1"}})
+    host = build_container(spec, {})["HostConfig"]
+    assert (host["NanoCpus"], host["Memory"], host["DeviceRequests"][0]["Count"]) == (1, 1, 1)
+    limits = build_service(spec, {}, secret_id="abc")["TaskTemplate"]["Resources"]["Limits"]
+    assert (limits["NanoCPUs"], limits["MemoryBytes"]) == (1, 1)
+
+
+@pytest.mark.parametrize("driver", ["journald", "none", "fluentd"])
+def test_log_drivers_without_files_get_no_size(driver):
+    """They would refuse it."""
+    assert "LogConfig" not in build_container(a_spec({}), {}, log_driver=driver)["HostConfig"]
+    service = build_service(a_spec({}), {}, secret_id="abc", log_driver=driver)
+    assert "LogDriver" not in service["TaskTemplate"]
+
+
+def test_bounds_of_processes_and_logs_can_be_set_and_taken_away():
+    spec = a_spec({}, pids_limit=100, log_max_bytes=5000, log_max_files=1)
+    host = build_container(spec, {}, log_driver="local")["HostConfig"]
+    assert host["PidsLimit"] == 100
+    assert host["LogConfig"] == {"Type": "local", "Config": {"max-size": "5000", "max-file": "1"}}
+    host = build_container(a_spec({}, pids_limit=0, log_max_bytes=0), {})["HostConfig"]
+    assert not {"PidsLimit", "LogConfig"} & host.keys()
+
+
+def test_a_log_driver_of_the_administrators_patch_keeps_its_own_options():
+    own = {"Type": "journald", "Name": "journald"}
+    patch = {"HostConfig": {"LogConfig": own}, "TaskTemplate": {"LogDriver": own}}
+    assert build_container(a_spec({}, patch=patch), {})["HostConfig"]["LogConfig"] == own
+    service = build_service(a_spec({}, patch=patch), {}, secret_id="abc")
+    assert service["TaskTemplate"]["LogDriver"] == own
