@@ -21,6 +21,7 @@ from gateway_provisioners.provisioners.engine_traits import (
 from gateway_provisioners.provisioners.launch_script import KernelspecPrograms
 from gateway_provisioners.provisioners.launch_traits import (
     ClientPolicyTraits,
+    DockerLaunchTraits,
     KubernetesLaunchTraits,
     LaunchTraits,
 )
@@ -61,7 +62,7 @@ SECTIONS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
             "Defaults for all kernelspecs of a process. A kernelspec sets its own, by the trait's name, in "
             "`metadata.kernel_provisioner.config`."
         ),
-        (LaunchTraits, KubernetesLaunchTraits),
+        (LaunchTraits, KubernetesLaunchTraits, DockerLaunchTraits),
     ),
     (
         "What clients may ask for",

@@ -39,7 +39,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- if has (include "gateway-provisioners.gateway.serviceAccountName" .) ($gateway.clientPolicy.serviceAccounts | default list) -}}
 {{- $problems = append $problems "gateway.clientPolicy.serviceAccounts: this includes the gateway's ServiceAccount, which would give users all rights of the gateway; remove it" -}}
 {{- end -}}
-{{- $problems = concat $problems (include "gateway-provisioners.problems.ids" (dict "where" "gateway" "policy" $gateway.clientPolicy) | fromJsonArray) -}}
+{{- $problems = concat $problems (include "gateway-provisioners.problems.clientPolicy" (dict "where" "gateway" "policy" $gateway.clientPolicy) | fromJsonArray) -}}
 {{- range include "gateway-provisioners.gateway.env" . | fromYamlArray -}}
 {{- if hasKey $gateway.extraEnv .name -}}
 {{- $problems = append $problems (printf "gateway.extraEnv.%s: the chart sets this variable from another value; use that value" .name) -}}
@@ -152,8 +152,13 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- toJson $problems -}}
 {{- end -}}
 
-{{- define "gateway-provisioners.problems.ids" -}}
+{{- define "gateway-provisioners.problems.clientPolicy" -}}
 {{- $problems := list -}}
+{{- range .policy.claims | default list -}}
+{{- if not (replace "{username}" "" .) -}}
+{{- $problems = append $problems (printf "%s.clientPolicy.claims: %s lets users mount any claim that has their name, whatever it is for; write for example home-{username}" $.where .) -}}
+{{- end -}}
+{{- end -}}
 {{- range $key := list "prohibitedUids" "prohibitedGids" -}}
 {{- range get $.policy $key | default list -}}
 {{- $bounds := include "gateway-provisioners.number" . | splitList "-" -}}
@@ -169,7 +174,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- $problems := list -}}
 {{- $where := .where -}}
 {{- $kernel := .kernel -}}
-{{- $problems = concat $problems (include "gateway-provisioners.problems.ids" (dict "where" $where "policy" $kernel.clientPolicy) | fromJsonArray) -}}
+{{- $problems = concat $problems (include "gateway-provisioners.problems.clientPolicy" (dict "where" $where "policy" $kernel.clientPolicy) | fromJsonArray) -}}
 {{- range $kernel.authorizedGroups -}}
 {{- if not (hasKey $.root.Values.userGroups .) -}}
 {{- $problems = append $problems (printf "%s.authorizedGroups: group %q does not exist; add it to userGroups" $where .) -}}

@@ -68,6 +68,16 @@ class DockerApi:
         await self._docker.close()
 
     @property
+    def info(self) -> Mapping[str, Any]:
+        """The engine's `docker info` when the connection was made."""
+        return self._info
+
+    @property
+    def log_driver(self) -> str:
+        """The engine's own log driver; "" for podman, which does not name it."""
+        return str(self._info.get("LoggingDriver") or "")
+
+    @property
     def is_podman(self) -> bool:
         """True for podman, which has the same API, but no swarm."""
         return container_status.is_podman(self._info)

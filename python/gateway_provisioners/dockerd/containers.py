@@ -57,8 +57,8 @@ class ContainerKernels(Kernels):
                 spec.image, pull_policy=spec.image_pull_policy, timeout=spec.pull_timeout
             )
             refuse_root(spec, image)
-            config = build_container(spec, image)
-            if self._api.is_podman and (failure := container_status.podman_would_ignore(config)):
+            config = build_container(spec, image, log_driver=self._api.log_driver)
+            if failure := container_status.would_be_ignored(config, self._api.info):
                 raise failure
             await self._api.create_container(spec.name, config)
             await self._api.put_archive(spec.name, secrets_archive(spec))

@@ -23,6 +23,7 @@ from gateway_provisioners.model.container import task_status
 from gateway_provisioners.model.container.config import (
     NAME_LABEL,
     KernelContainerSpec,
+    asks_for_storage,
     build_service,
     labels,
     secrets_file,
@@ -75,11 +76,16 @@ class ServiceKernels(Kernels):
     async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
         if self._api.is_podman:
             raise container_status.podman_has_no_swarm()
+        if asks_for_storage(spec):
+            raise container_status.storage_unlimited("services of a Swarm have no such limit.")
         with self._cleanup_on_failure(spec) as launched:
             image = await self._api.image(spec.image) or {}
             refuse_root(spec, image)
             secret_id = await self._api.create_secret(spec.name, secrets_file(spec), labels(spec))
-            await self._api.create_service(build_service(spec, image, secret_id=secret_id))
+            service = build_service(
+                spec, image, secret_id=secret_id, log_driver=self._api.log_driver
+            )
+            await self._api.create_service(service)
         self._followed.add(spec.name)
         self._list_now.set()
         return launched

@@ -153,6 +153,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
                 self._environment,
                 admin_settings=self.admin_settings(),
                 policy=self.client_policy,
+                kernel_limits=self.resources.get("limits") or {},
             )
             check_user(
                 self._request.username,

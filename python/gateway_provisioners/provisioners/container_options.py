@@ -28,6 +28,9 @@ def container_options(settings: DockerLaunchTraits, request: LaunchRequest) -> d
             *parse_volumes(volumes),
             *client_mounts(request.volumes, request.volume_mounts),
         ],
+        "pids_limit": settings.pids_limit,
+        "log_max_bytes": settings.log_max_bytes,
+        "log_max_files": settings.log_max_files,
         "constraints": settings.constraints,
         "patch": settings.container_template,
     }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gateway_provisioners.dockerd.kernels import Kernels
 from gateway_provisioners.model.container.config import KernelContainerSpec
 from gateway_provisioners.model.names import pod_name
+from gateway_provisioners.model.request.mailbox import mailbox_disk
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 from gateway_provisioners.provisioners.container_options import container_options
 from gateway_provisioners.provisioners.docker_services import DockerServices
@@ -41,7 +42,10 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
             kernel_name=launch.kernel_name,
             username=request.username,
             image=self.image_name,
-            environment=launch.environment,
+            environment={
+                **launch.environment,
+                **mailbox_disk(self.resources, {**request.environment, **launch.environment}),
+            },
             secret_environment=launch.secret_environment,
             attempt=launch.attempt,
             network=self.services.network,

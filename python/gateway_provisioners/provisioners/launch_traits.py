@@ -24,16 +24,18 @@ class ClientPolicyTraits(LoggingConfigurable):
         "GP_MAX_CPUS",
         "",
         "The most that clients may ask for in KERNEL_CPUS and KERNEL_CPUS_LIMIT, such as 4 or 500m; "
-        "empty: no limit.",
+        "empty: the kernel's own limit, if it has one.",
     )
     max_memory = from_env(
         "GP_MAX_MEMORY",
         "",
         "The most that clients may ask for in KERNEL_MEMORY and KERNEL_MEMORY_LIMIT, such as 16Gi; "
-        "empty: no limit.",
+        "empty: the kernel's own limit, if it has one.",
     )
     max_gpus = from_env(
-        "GP_MAX_GPUS", "", "The most that clients may ask for in KERNEL_GPUS; empty: no limit."
+        "GP_MAX_GPUS",
+        "",
+        "The most that clients may ask for in KERNEL_GPUS; empty: as many as the kernel has itself.",
     )
     gpu_resource = Unicode(
         DEFAULT_GPU_RESOURCE, help="The resource that KERNEL_GPUS counts, as nodes offer it."
@@ -134,6 +136,9 @@ class LaunchTraits(ClientPolicyTraits):
         values=(1, 2),
         parse=int,
     )
+    resources = Dict(
+        help="Requests and limits of the kernel's container, as Kubernetes writes them."
+    ).tag(config=True)
     run_as_user = Int(1000, allow_none=True, help="Numeric user id; null: the image's.").tag(
         config=True
     )
@@ -158,7 +163,6 @@ class KubernetesLaunchTraits(LaunchTraits):
     image_pull_secrets = List(
         Unicode(), help="Names of Secrets, in the kernels' namespace, that may pull the image."
     ).tag(config=True)
-    resources = Dict(help="Requests and limits of the kernel's container.").tag(config=True)
     node_selector = Dict(help="Labels of the nodes that may run it.").tag(config=True)
     tolerations = List(Dict(), help="Taints that it tolerates, as in a Pod's spec.").tag(
         config=True
@@ -191,9 +195,6 @@ class DockerLaunchTraits(LaunchTraits):
         "IfNotPresent",
         help="When the engine pulls the image; a swarm's nodes decide for themselves.",
     ).tag(config=True)
-    resources = Dict(
-        help="Requests and limits of the kernel's container, as Kubernetes writes them."
-    ).tag(config=True)
     volumes = List(
         Unicode(),
         help="Mounts, each SOURCE:TARGET[:ro]; SOURCE is a path on the engine's host or a volume's name; "
@@ -202,6 +203,21 @@ class DockerLaunchTraits(LaunchTraits):
     container_template = Dict(
         help="A patch on the body of the container's or service's creation, merged last."
     ).tag(config=True)
+    pids_limit = from_env(
+        "GP_PIDS_LIMIT",
+        4096,
+        "On Docker, how many processes and threads a kernel's container may have; 0: no limit.",
+    )
+    log_max_bytes = from_env(
+        "GP_LOG_MAX_BYTES",
+        10 * 2**20,
+        "On Docker, the size of one file of a container's log, if the engine keeps it in files; 0: the "
+        "engine's own setting.",
+        unit="bytes",
+    )
+    log_max_files = from_env(
+        "GP_LOG_MAX_FILES", 3, "On Docker, how many of these files the engine keeps.", min=1
+    )
     constraints = List(
         Unicode(), help="Which nodes of a swarm may run it, as in node.labels.disk==ssd."
     ).tag(config=True)

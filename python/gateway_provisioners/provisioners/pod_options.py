@@ -35,6 +35,8 @@ def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dic
         "service_account_name": request.service_account_name or settings.service_account_name,
         "run_as_user": settings.run_as_user if uid is None else uid,
         "run_as_group": settings.run_as_group if gid is None else gid,
+        # Not the client's: the files of a shared volume would change their group with each client.
+        "fs_group": settings.run_as_group,
         "working_dir": request.working_dir,
         "patch": settings.pod_template,
     }

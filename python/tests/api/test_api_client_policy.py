@@ -48,7 +48,7 @@ async def refused(gateway, **env):
             "KERNEL_GPUS='2' is more than clients may request for this kernel: at most 1 (max_gpus).",
         ),
         ({"KERNEL_MEMORY": "16 Gi"}, 400, "KERNEL_MEMORY='16 Gi' is not a valid quantity;"),
-        ({"KERNEL_MEMORY_LIMIT": "0"}, 400, "KERNEL_MEMORY_LIMIT='0': Kubernetes treats"),
+        ({"KERNEL_MEMORY_LIMIT": "0"}, 400, "KERNEL_MEMORY_LIMIT='0' is too small for a limit;"),
         ({"KERNEL_UID": "0"}, 403, "KERNEL_UID='0' is not allowed:"),
         ({"KERNEL_UID": "0x0"}, 400, "KERNEL_UID='0x0' is not a valid id;"),
         ({"KERNEL_UID": " 0"}, 400, "KERNEL_UID=' 0' is not a valid id;"),
@@ -128,6 +128,22 @@ async def test_a_kernelspec_can_have_its_own_policy(add_pod_kernel, monkeypatch)
         assert answer.message == (
             "KERNEL_UID=999 is not allowed; prohibited ids: 0-999 (prohibited_uids)."
         )
+
+
+async def test_a_kernels_own_limits_are_the_maximum(add_pod_kernel):
+    add_pod_kernel(resources={"limits": {"cpu": 2, "memory": "1Gi"}}, max_cpus="3")
+    async with running_gateway() as gateway:
+        for wish, most in (
+            ({"KERNEL_MEMORY_LIMIT": "512Gi"}, "1Gi, the kernel's own limit."),
+            ({"KERNEL_MEMORY": "2Gi"}, "1Gi, the kernel's own limit."),
+            ({"KERNEL_CPUS_LIMIT": "64"}, "3 (max_cpus)."),
+            ({"KERNEL_GPUS": "8"}, "0, the kernel's own limit."),
+        ):
+            answer = await refused(gateway, **wish)
+            assert (answer.status, answer.reason) == (403, "PolicyViolation")
+            assert (
+                f"more than clients may request for this kernel: at most {most}" in answer.message
+            )
 
 
 @pytest.mark.parametrize(

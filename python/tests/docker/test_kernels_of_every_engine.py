@@ -8,6 +8,26 @@ from kernel_host import EVERY_ENGINE
 
 from timeouts import within_timeout
 
+FORK_BOMB = """
+import os, signal
+children = []
+try:
+    while len(children) < 1000:
+        children.append(os.fork())
+        if not children[-1]:
+            signal.pause()
+except OSError as error:
+    print(error.strerror)
+finally:
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+"""
+# ipykernel keeps the container's own standard output in a copy of its descriptor.
+ENDLESS_LOG = """
+import os, sys
+print(sum(os.write(sys.stdout._original_stdstream_copy, b"spam " * 99 + b"spam\\n") for _ in range(10_000)))
+"""
 BUSY_LOOP = "begun = True\nprint(begun)\nwhile True: pass"
 
 
@@ -65,6 +85,29 @@ async def test_five_kernels_at_once(host):
             return (await kernel.run(f"print({number} ** 2)"))[1]
 
     assert await asyncio.gather(*map(use, range(5))) == [f"{n**2}\n" for n in range(5)]
+
+
+@pytest.mark.attack(19)
+async def test_a_fork_bomb_takes_no_more_than_its_own_processes(host):
+    async with host.kernel(pids_limit=100) as kernel:
+        assert (await kernel.run(FORK_BOMB))[1] == "Resource temporarily unavailable\n"
+        assert (await kernel.run("print(6 * 7)"))[1] == "42\n"
+
+
+@pytest.mark.attack(19)
+async def test_an_endless_log_takes_no_more_than_its_files(host):
+    async with host.kernel(log_max_bytes=100_000, log_max_files=2) as kernel:
+        assert (await kernel.run(ENDLESS_LOG))[1] == "5000000\n"
+        [container] = host.containers()
+        kept = host.engine.cli("logs", container["Id"])
+        assert "spam spam" in kept
+        assert len(kept) < 200_000
+
+
+async def test_storage_that_this_engine_cannot_limit(host):
+    refusal = await host.refusal(resources={"limits": {"ephemeral-storage": "1Gi"}})
+    assert "The engine cannot limit the kernel's storage: " in refusal
+    assert "Remove ephemeral-storage from the limits" in refusal
 
 
 async def test_a_command_that_is_not_there(host):

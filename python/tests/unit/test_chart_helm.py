@@ -127,6 +127,43 @@ def test_notes_never_show_the_token(notes):
     assert not re.search(r"[A-Za-z0-9]{48}", notes())
 
 
+LIMITED = {"resources": {"limits": {"memory": "2Gi", "cpu": 2}}}
+BOUNDED = {"gateway": {"maxKernels": 100}, "resourceQuota": {"pods": 110}}
+
+
+def without_limit(text):
+    """Return the items in the list of what has no limit."""
+    _, _, listed = text.partition("NO LIMIT is set on the following.")
+    return [line.strip(" -") for line in listed.splitlines() if line.startswith("  - ")]
+
+
+def test_notes_say_what_has_no_limit(notes):
+    memory, cpus = (
+        "The memory of a kernel of: ",
+        "The CPUs that clients may request for a kernel of: ",
+    )
+    assert without_limit(notes()) == [
+        f"{memory}python3.",
+        f"{cpus}python3.",
+        "The number of kernels, of one user too.",
+        "The total of all kernels.",
+    ]
+    assert without_limit(notes({**BOUNDED, "kernelDefaults": LIMITED})) == []
+    ranged = [{"type": "Container", "max": {"cpu": 4}}, {"type": "Pod", "max": {"memory": "8Gi"}}]
+    assert without_limit(notes({**BOUNDED, "limitRange": ranged})) == [f"{memory}python3."]
+    r = {"enabled": True, "profiles": {"large": LIMITED}, "clientPolicy": {"maxCpus": 0.5}}
+    kernels = {"python3": LIMITED, "r": r}
+    assert without_limit(notes({**BOUNDED, "kernels": kernels})) == [f"{memory}r."]
+    policy = {"maxKernelsPerUser": 3, "clientPolicy": {"maxCpus": 0.5}}
+    kernels = {"python3": {"clientPolicy": {"maxCpus": ""}}, "r": r}
+    assert without_limit(notes({"gateway": policy, "kernels": kernels})) == [
+        f"{memory}python3, r.",
+        f"{cpus}python3.",
+        "The number of kernels.",
+        "The total of all kernels.",
+    ]
+
+
 def test_notes_of_a_stopped_gateway_without_kernels(notes):
     text = notes({"gateway": {"replicas": 0}, "kernels": {"python3": {"enabled": False}}})
     assert "no kernel yet" in text

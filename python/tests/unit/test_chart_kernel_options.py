@@ -250,6 +250,10 @@ GATEWAY_ACCOUNT = "gateway-gateway-provisioners-gateway"
             "kernels.custom.clientPolicy.prohibitedGids: 999-0 must begin with the lower id; write 0-999",
         ),
         (
+            {"clientPolicy": {"claims": ["datasets", "{username}"]}},
+            "kernels.custom.clientPolicy.claims: {username} lets users mount any claim that has their name",
+        ),
+        (
             {"profiles": {"large": {"image": "No Image"}}},
             'kernels.custom.profiles.large.image: "No Image" is not a valid image name',
         ),
@@ -273,6 +277,13 @@ def test_reversed_ranges_of_ids_are_refused():
         "gateway.clientPolicy.prohibitedUids: 999-0 must begin with the lower id; write 0-999"
         in output
     )
+
+
+def test_claims_that_are_a_users_name_alone_are_refused():
+    """A user could be called like the claim of anything else."""
+    output = refusal({"gateway": {"clientPolicy": {"claims": ["{username}{username}"]}}})
+    assert "gateway.clientPolicy.claims: {username}{username} lets users mount any claim" in output
+    assert "write for example home-{username}" in output
 
 
 def test_kernels_with_the_same_name_are_refused():

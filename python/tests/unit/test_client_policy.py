@@ -2,6 +2,7 @@
 
 import unicodedata
 from fractions import Fraction
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -31,8 +32,14 @@ NUMBERS = st.decimals(min_value=0, max_value=10**9, places=3).map(lambda d: f"{d
 QUANTITIES = st.tuples(NUMBERS | st.integers(0, 10**12).map(str), st.sampled_from(list(SUFFIXES)))
 
 
-def parse(policy, **environment):
-    return parse_launch_request(environment, admin_settings=IN_FORCE, policy=policy)
+# A kernelspec's: numbers as well as text, as JSON has them.
+KERNEL_LIMITS = {"cpu": 2, "memory": "4Gi", "nvidia.com/gpu": 1}
+
+
+def parse(policy, kernel_limits=MappingProxyType({}), **environment):
+    return parse_launch_request(
+        environment, admin_settings=IN_FORCE, policy=policy, kernel_limits=kernel_limits
+    )
 
 
 @given(QUANTITIES)
@@ -41,6 +48,7 @@ def test_a_quantity_is_the_number_that_kubernetes_reads(quantity):
     assert amount(number + suffix) == Fraction(number) * SUFFIXES[suffix]
 
 
+@pytest.mark.attack(17)
 @given(QUANTITIES, QUANTITIES)
 def test_maxima_compare_numbers_and_not_spellings(asked, most):
     policy = ClientPolicy(max_memory="".join(most))
@@ -79,14 +87,64 @@ def test_a_refusal_names_the_maximum(name, value, setting, most):
         f"{name}='{value}' is more than clients may request for this kernel: at most {most} ({setting})."
     )
     assert refusal.value.http_status == 403
-    parse(ClientPolicy(), **{name: value})
+    parse(ClientPolicy(max_gpus="2"), **{name: value})
 
 
-@pytest.mark.parametrize("nothing", ["0", "0Gi", "0.000", "0e3"])
-@pytest.mark.parametrize("name", ["KERNEL_MEMORY_LIMIT", "KERNEL_CPUS_LIMIT"])
-def test_a_limit_of_zero_is_refused(name, nothing):
-    with pytest.raises(InvalidRequest, match="no limit"):
-        parse(ClientPolicy(max_memory="1Gi", max_cpus="1"), **{name: nothing})
+@pytest.mark.attack(17)
+@pytest.mark.parametrize(
+    ("name", "value", "setting", "most"),
+    [
+        ("KERNEL_CPUS", "2001m", "max_cpus", "2"),
+        ("KERNEL_CPUS_LIMIT", "64", "max_cpus", "2"),
+        ("KERNEL_MEMORY", "4097Mi", "max_memory", "4Gi"),
+        ("KERNEL_MEMORY_LIMIT", "512Gi", "max_memory", "4Gi"),
+        ("KERNEL_GPUS", "2", "max_gpus", "1"),
+        ("KERNEL_GPUS_LIMIT", "8", "max_gpus", "1"),
+    ],
+)
+def test_limits_of_the_kernel_itself_bound_its_clients(name, value, setting, most):
+    with pytest.raises(PolicyViolation) as refusal:
+        parse(ClientPolicy(), KERNEL_LIMITS, **{name: value})
+    assert str(refusal.value) == (
+        f"{name}='{value}' is more than clients may request for this kernel: at most {most}, the kernel's "
+        f"own limit. An administrator can allow more with {setting}."
+    )
+    assert refusal.value.http_status == 403
+    parse(ClientPolicy(), KERNEL_LIMITS, **{name: most})
+    parse(ClientPolicy(**{setting: value}), KERNEL_LIMITS, **{name: value})
+
+
+@pytest.mark.attack(17)
+def test_gpus_of_a_kernel_without_any_are_refused():
+    with pytest.raises(PolicyViolation, match=r"at most 0, the kernel's own limit\. .* max_gpus\."):
+        parse(ClientPolicy(), KERNEL_GPUS="1")
+    assert parse(ClientPolicy(), KERNEL_GPUS="0").resources == {"limits": {"nvidia.com/gpu": "0"}}
+
+
+def test_without_any_limit_clients_may_ask_for_any_cpus_and_memory():
+    for none in ({}, {"cpu": 0, "memory": "0"}):  # engines read 0 as no limit
+        parse(ClientPolicy(), none, KERNEL_CPUS_LIMIT="64", KERNEL_MEMORY="512Gi")
+
+
+def test_a_limit_of_the_kernel_that_cannot_be_read_bounds_all_the_same():
+    with pytest.raises(ConfigurationError, match=r"own limit, which bounds KERNEL_MEMORY, .*'4GB'"):
+        parse(ClientPolicy(), {"memory": "4GB"}, KERNEL_MEMORY="1Gi")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "smallest"),
+    [
+        *(("KERNEL_MEMORY_LIMIT", each, "6Mi") for each in ("0", "0Gi", "0.5", "1", "6291455")),
+        *(("KERNEL_CPUS_LIMIT", each, "10m") for each in ("0", "0.000", "0e3", "0.1n", "9.9m")),
+    ],
+)
+def test_a_limit_that_no_engine_would_enforce_is_refused(name, value, smallest):
+    with pytest.raises(InvalidRequest) as refusal:
+        parse(ClientPolicy(max_memory="1Gi", max_cpus="1"), **{name: value})
+    assert (
+        str(refusal.value) == f"{name}='{value}' is too small for a limit; use at least {smallest}."
+    )
+    parse(ClientPolicy(), **{name: smallest})
 
 
 @given(st.text(max_size=12))
@@ -121,6 +179,7 @@ ZERO_LIKE = [
 ]
 
 
+@pytest.mark.attack(17)
 @pytest.mark.parametrize("name", ["KERNEL_UID", "KERNEL_GID"])
 @pytest.mark.parametrize("value", ZERO_LIKE)
 @pytest.mark.parametrize("policy", [ClientPolicy(), OPEN])
@@ -223,10 +282,12 @@ def test_a_mirrored_working_directory_is_an_absolute_path(path):
 
 
 def test_gpus_are_requested_as_the_configured_resource():
-    request = parse(ClientPolicy(gpu_resource="amd.com/gpu"), KERNEL_GPUS="1")
+    policy = ClientPolicy(gpu_resource="amd.com/gpu")
+    request = parse(policy, {"amd.com/gpu": "1"}, KERNEL_GPUS="1")
     assert request.resources == {"limits": {"amd.com/gpu": "1"}}
 
 
+@pytest.mark.attack(17)
 @pytest.mark.parametrize(
     "setting",
     [
@@ -235,6 +296,8 @@ def test_gpus_are_requested_as_the_configured_resource():
         {"prohibited_uids": ["root"]},
         {"prohibited_gids": ["999-0"]},
         {"max_memory": "-1"},
+        {"client_claims": ["datasets", "{username}"]},
+        {"client_claims": ["{username}{username}"]},
     ],
 )
 def test_an_invalid_setting_is_refused(setting):

@@ -24,7 +24,10 @@ from gateway_provisioners.model.request.launch_request import parse_launch_reque
 KERNEL_ID = "0f2f4c7e-6f9c-4f0e-8a55-1f6c4a5e0b11"
 IMAGE = {"Config": {"Entrypoint": None, "Cmd": ["bootstrap-kernel.sh"], "User": "1000"}}
 # All that an administrator can leave to clients.
-GENEROUS = ClientPolicy(client_ids=True, client_claims=["data"], mirror_working_dirs=True)
+GENEROUS = ClientPolicy(
+    max_gpus="9", client_ids=True, client_claims=["data"], mirror_working_dirs=True
+)
+LOG_OPTIONS = {"max-size": "10485760", "max-file": "3"}
 VARIABLES = [
     "KERNEL_USERNAME",
     "KERNEL_CPUS",
@@ -89,14 +92,19 @@ def spec_of(environment):
 
 def test_the_whole_container():
     resources = {
-        "limits": {"cpu": "1500m", "memory": "1Gi", "nvidia.com/gpu": "2"},
+        "limits": {
+            "cpu": "1500m",
+            "memory": "1Gi",
+            "nvidia.com/gpu": "2",
+            "ephemeral-storage": "10Gi",
+        },
         "requests": {"cpu": "0.25", "memory": "512Mi"},
     }
     mount = {"Type": "volume", "Source": "data", "Target": "/data", "ReadOnly": True}
     spec = a_spec(
         resources=resources, mounts=[mount], working_dir="/data", network="kernels", attempt=2
     )
-    built = build_container(spec, IMAGE)
+    built = build_container(spec, IMAGE, log_driver="json-file")
     assert built.pop("Cmd")[-1:] == ["bootstrap-kernel.sh"]
     assert built == {
         "Image": "acme/data-sci-py:2.0",
@@ -126,6 +134,9 @@ def test_the_whole_container():
             "MemorySwap": 2**30,
             "MemoryReservation": 2**29,
             "DeviceRequests": [{"Count": 2, "Capabilities": [["gpu"]]}],
+            "StorageOpt": {"size": "10737418240"},
+            "PidsLimit": 4096,
+            "LogConfig": {"Type": "json-file", "Config": LOG_OPTIONS},
         },
     }
 
@@ -143,7 +154,7 @@ def test_the_whole_service():
         network="kernels",
         constraints=["node.labels.disk==ssd"],
     )
-    built = build_service(spec, IMAGE, secret_id="abc")
+    built = build_service(spec, IMAGE, secret_id="abc", log_driver="json-file")
     container = built["TaskTemplate"]["ContainerSpec"]
     assert container.pop("Command")[3:] == [
         "/run/secrets/kernel-environment",
@@ -176,12 +187,13 @@ def test_the_whole_service():
                 "Dir": "/data",
             },
             "Resources": {
-                "Limits": {"NanoCPUs": 1_500_000_000, "MemoryBytes": 2**30},
+                "Limits": {"NanoCPUs": 1_500_000_000, "MemoryBytes": 2**30, "Pids": 4096},
                 "Reservations": {"NanoCPUs": 250_000_000, "GenericResources": [gpus]},
             },
             "RestartPolicy": {"Condition": "none"},
             "Placement": {"Constraints": ["node.labels.disk==ssd"]},
             "Networks": [{"Target": "kernels"}],
+            "LogDriver": {"Name": "json-file", "Options": LOG_OPTIONS},
         },
         "Mode": {"Replicated": {"Replicas": 1}},
         "EndpointSpec": {"Mode": "dnsrr"},

@@ -5,12 +5,12 @@ from gateway_provisioners.model.container.status import (
     end_cause,
     exit_code,
     is_podman,
-    podman_would_ignore,
     progress,
     refusal,
     reports_oom,
     start_failure,
     with_likely_oom,
+    would_be_ignored,
 )
 
 RUNNING = {"State": {"Status": "running", "ExitCode": 0}}
@@ -70,10 +70,29 @@ def test_killed_with_memory_limit_counts_as_oom_on_old_podman():
 
 
 def test_podman_would_ignore_a_gpu():
+    podman = {"BuildahVersion": "1.28.2"}
     gpu = {"HostConfig": {"DeviceRequests": [{"Count": 1, "Capabilities": [["gpu"]]}]}}
-    assert podman_would_ignore(gpu).reason == "ContainerCannotRun"
-    assert podman_would_ignore({"HostConfig": {}}) is None
-    assert podman_would_ignore({"HostConfig": {"DeviceRequests": [{"Driver": "cdi"}]}}) is None
+    assert would_be_ignored(gpu, podman).reason == "ContainerCannotRun"
+    assert would_be_ignored(gpu, {}) is None
+    assert would_be_ignored({"HostConfig": {}}, podman) is None
+    other = {"HostConfig": {"DeviceRequests": [{"Driver": "cdi"}]}}
+    assert would_be_ignored(other, podman) is None
+
+
+def test_an_engine_that_cannot_limit_storage_is_refused_in_words():
+    limited = {"HostConfig": {"StorageOpt": {"size": "1073741824"}}}
+    snapshotter = {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+    overlay = {"DriverStatus": [["Backing Filesystem", "xfs"]]}
+    assert would_be_ignored(limited, overlay) is None
+    assert would_be_ignored({"HostConfig": {}}, snapshotter) is None
+    message = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
+    for failure in (
+        would_be_ignored(limited, snapshotter),
+        refusal(500, message, image="a/b:1", network="bridge"),
+    ):
+        assert failure.reason == "ContainerCannotRun"
+        assert "The engine cannot limit the kernel's storage: " in failure.message
+        assert "Remove ephemeral-storage" in failure.message
 
 
 def test_progress():

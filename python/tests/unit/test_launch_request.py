@@ -12,7 +12,9 @@ ADMINISTRATORS = {"KERNEL_UID": "1000", "KERNEL_NAMESPACE": "kernels"}
 
 
 def parse(**environment):
-    return parse_launch_request(environment, admin_settings=ADMINISTRATORS)
+    return parse_launch_request(
+        environment, admin_settings=ADMINISTRATORS, kernel_limits={"nvidia.com/gpu": 2}
+    )
 
 
 def test_resources_become_requests_and_limits():

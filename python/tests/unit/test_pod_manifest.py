@@ -76,6 +76,7 @@ def test_the_whole_pod():
                 "runAsUser": 1000,
                 "runAsGroup": 100,
                 "fsGroup": 100,
+                "fsGroupChangePolicy": "OnRootMismatch",
             },
             "containers": [
                 {

@@ -144,7 +144,7 @@ def test_the_clients_choices_replace_the_kernelspecs():
     spec = pod(request, **settings)["spec"]
     assert spec["serviceAccountName"] == "spark"
     assert spec["securityContext"]["runAsUser"] == 2000
-    assert spec["securityContext"]["runAsGroup"] == spec["securityContext"]["fsGroup"] == 3000
+    assert spec["securityContext"]["runAsGroup"] == 3000
     (container,) = spec["containers"]
     assert [volume["name"] for volume in spec["volumes"]] == ["scratch", "client-1"]
     assert container["volumeMounts"] == [{"name": "client-1", "mountPath": "/data"}]
@@ -154,3 +154,16 @@ def test_the_clients_choices_replace_the_kernelspecs():
         "limits": {"amd.com/gpu": "1"},
     }
     assert pod(LaunchRequest(), **settings)["spec"]["securityContext"]["runAsUser"] == 1000
+
+
+def test_a_clients_group_does_not_become_that_of_the_volumes():
+    def groups(gid, **settings):
+        context = pod(LaunchRequest(run_as_group=gid), **settings)["spec"]["securityContext"]
+        names = ("runAsGroup", "supplementalGroups", "fsGroup", "fsGroupChangePolicy")
+        return tuple(context.get(name) for name in names)
+
+    assert groups(None) == (100, None, 100, "OnRootMismatch")
+    assert groups(100) == (100, None, 100, "OnRootMismatch")
+    assert groups(3000) == (3000, [3000], 100, "OnRootMismatch")
+    assert groups(3000, run_as_group=None) == (3000, [3000], None, None)
+    assert groups(None, run_as_group=None) == (None, None, None, None)

@@ -22,6 +22,7 @@ from gateway_provisioners.model.request.launch_request import (
     LaunchRequest,
     parse_launch_request,
 )
+from gateway_provisioners.model.request.quantity import MAX_COUNT
 from gateway_provisioners.provisioners.launch_traits import LaunchTraits
 
 Settings = TypeVar("Settings", bound=LaunchTraits)
@@ -107,8 +108,10 @@ def read_request(
         key: value for key, value in environment.items() if key.startswith("KERNEL_")
     }
     policy = ClientPolicy(
+        # By hand, the variables are the administrator's.
+        max_gpus=str(MAX_COUNT),
         mirror_working_dirs=settings.mirror_working_dirs,
-        client_spark_options=True,  # by hand, the variables are the administrator's
+        client_spark_options=True,
         gpu_resource=settings.gpu_resource,
     )
     request = parse_launch_request(kernel_variables, admin_settings=kernel_variables, policy=policy)

@@ -10,6 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway_provisioners.model.container.limits import (
+    STORAGE,
+    container_limits,
+    log_options,
+    service_resources,
+)
 from gateway_provisioners.model.container.secrets_script import (
     archive,
     command_with_file,
@@ -19,7 +25,6 @@ from gateway_provisioners.model.container.secrets_script import (
 from gateway_provisioners.model.failures import GRACE_SECONDS
 from gateway_provisioners.model.patch import apply_patch
 from gateway_provisioners.model.request.client_policy import DEFAULT_GPU_RESOURCE
-from gateway_provisioners.model.request.quantity import amount
 
 COMPONENT_LABEL = "component"
 COMPONENT = "kernel"
@@ -51,6 +56,9 @@ class KernelContainerSpec:
         gpu_resource: the name of a GPU in `resources`.
         run_as_user, run_as_group: numeric ids, or None to use the image's.
         mounts: as in the API's HostConfig.Mounts.
+        pids_limit: of processes and threads; 0 for none.
+        log_max_bytes, log_max_files: the size of one file of the log, 0 for the engine's own setting, and how
+            many the engine keeps.
         constraints: Swarm's, for the nodes that may run it.
         patch: the administrator's patch on the body of the API request.
     """
@@ -73,6 +81,9 @@ class KernelContainerSpec:
     run_as_group: int | None = 100
     working_dir: str | None = None
     mounts: Sequence[Mapping[str, Any]] = ()
+    pids_limit: int = 4096
+    log_max_bytes: int = 10 * 2**20
+    log_max_files: int = 3
     constraints: Sequence[str] = ()
     patch: Mapping[str, Any] = field(default_factory=dict)
 
@@ -109,31 +120,28 @@ def runs_as_root(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> bool:
     return user in {"", "root"} or (user.isdecimal() and int(user) == 0)
 
 
-def build_container(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> dict[str, Any]:
+def build_container(
+    kernel: KernelContainerSpec, image: Mapping[str, Any], *, log_driver: str = ""
+) -> dict[str, Any]:
     """The body of a container's creation.
 
     Args:
         image: the inspected image.
+        log_driver: the engine's own; "" if it is not known.
     """
-    limits, requests = _amounts(kernel)
     host: dict[str, Any] = {
         "NetworkMode": kernel.network,
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges"],
         "RestartPolicy": {"Name": "no"},
         "Mounts": [dict(mount) for mount in kernel.mounts],
+        **container_limits(kernel.resources, gpu_resource=kernel.gpu_resource),
     }
-    if "cpu" in limits:
-        host["NanoCpus"] = int(limits["cpu"] * _NANO)
-    if "cpu" in requests:  # the weight when CPUs are short, computed as a kubelet does
-        host["CpuShares"] = max(2, int(requests["cpu"] * 1024))
-    if "memory" in limits:
-        # Memory and swap together: with free swap the limit would have no effect.
-        host["Memory"] = host["MemorySwap"] = int(limits["memory"])
-    if "memory" in requests:
-        host["MemoryReservation"] = int(requests["memory"])
-    if gpus := int(limits.get(kernel.gpu_resource, 0)):
-        host["DeviceRequests"] = [{"Count": gpus, "Capabilities": [["gpu"]]}]
+    if kernel.pids_limit:
+        host["PidsLimit"] = kernel.pids_limit
+    options = _log_options(kernel, log_driver)
+    if options and "LogConfig" not in (kernel.patch.get("HostConfig") or {}):
+        host["LogConfig"] = {"Type": log_driver, "Config": options}
     first, *others = command_with_file(_SECRETS_PATH, image_command(image))
     container: dict[str, Any] = {
         "Image": kernel.image,
@@ -152,15 +160,19 @@ def build_container(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> di
 
 
 def build_service(
-    kernel: KernelContainerSpec, image: Mapping[str, Any], *, secret_id: str
+    kernel: KernelContainerSpec,
+    image: Mapping[str, Any],
+    *,
+    secret_id: str,
+    log_driver: str = "",
 ) -> dict[str, Any]:
     """The body of a Swarm service's creation: one task that is never started again.
 
     Args:
         image: the inspected image; empty where this node does not have it.
         secret_id: the id of the Swarm secret `kernel.name`, which holds `secrets_file`.
+        log_driver: the engine's own; "" if it is not known.
     """
-    limits, requests = _amounts(kernel)
     container: dict[str, Any] = {
         "Image": kernel.image,
         "Labels": labels(kernel),
@@ -183,26 +195,32 @@ def build_service(
         container["User"] = user
     if kernel.working_dir:
         container["Dir"] = kernel.working_dir
-    reservations = _service_amounts(requests)
-    if gpus := int(limits.get(kernel.gpu_resource, 0)):
-        reservations["GenericResources"] = [
-            {"DiscreteResourceSpec": {"Kind": "NVIDIA-GPU", "Value": gpus}}
-        ]
+    task: dict[str, Any] = {
+        "ContainerSpec": container,
+        "Resources": service_resources(
+            kernel.resources, gpu_resource=kernel.gpu_resource, pids_limit=kernel.pids_limit
+        ),
+        "RestartPolicy": {"Condition": "none"},
+        "Placement": {"Constraints": list(kernel.constraints)},
+        "Networks": [{"Target": kernel.network}],
+    }
+    options = _log_options(kernel, log_driver)
+    if options and "LogDriver" not in (kernel.patch.get("TaskTemplate") or {}):
+        task["LogDriver"] = {"Name": log_driver, "Options": options}
     service = {
         "Name": kernel.name,
         "Labels": labels(kernel),
-        "TaskTemplate": {
-            "ContainerSpec": container,
-            "Resources": {"Limits": _service_amounts(limits), "Reservations": reservations},
-            "RestartPolicy": {"Condition": "none"},
-            "Placement": {"Constraints": list(kernel.constraints)},
-            "Networks": [{"Target": kernel.network}],
-        },
+        "TaskTemplate": task,
         "Mode": {"Replicated": {"Replicas": 1}},
         # Kernels are reached at the addresses of their tasks; a virtual address would not work.
         "EndpointSpec": {"Mode": "dnsrr"},
     }
     return apply_patch(service, kernel.patch)
+
+
+def asks_for_storage(kernel: KernelContainerSpec) -> bool:
+    """Return whether the kernelspec limits the container's storage."""
+    return STORAGE in kernel.resources.get("limits", {})
 
 
 def secrets_file(kernel: KernelContainerSpec) -> bytes:
@@ -234,18 +252,5 @@ def _images_user(image: Mapping[str, Any]) -> str:
     return str((image.get("Config") or {}).get("User") or "").partition(":")[0]
 
 
-def _amounts(kernel: KernelContainerSpec) -> tuple[dict[str, Any], dict[str, Any]]:
-    def of(kind: str) -> dict[str, Any]:
-        amounts = kernel.resources.get(kind, {})
-        return {resource: amount(str(text)) for resource, text in amounts.items()}
-
-    return of("limits"), of("requests")
-
-
-def _service_amounts(amounts: Mapping[str, Any]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    if "cpu" in amounts:
-        named["NanoCPUs"] = int(amounts["cpu"] * _NANO)
-    if "memory" in amounts:
-        named["MemoryBytes"] = int(amounts["memory"])
-    return named
+def _log_options(kernel: KernelContainerSpec, driver: str) -> dict[str, str]:
+    return log_options(driver, max_bytes=kernel.log_max_bytes, max_files=kernel.log_max_files)

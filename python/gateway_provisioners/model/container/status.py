@@ -25,6 +25,7 @@ from gateway_provisioners.model.failures import (
 _ENDED = frozenset({"exited", "dead", "removing", "stopped"})
 
 _FIRST_PODMAN_THAT_REPORTS_OOM = 5
+_SNAPSHOTTER = "io.containerd.snapshotter.v1"
 
 
 def exit_code(container: Mapping[str, Any]) -> int | None:
@@ -109,6 +110,8 @@ def refusal(status: int, message: str, *, image: str, network: str) -> LaunchFai
             f"The engine has no network {network!r}: {sentence(message)} "
             "Create it, or correct GP_DOCKER_NETWORK.",
         )
+    if "storage-opt" in lower or "storage option" in lower:
+        return storage_unlimited(message)
     if "mount" in lower:
         return volume_missing(message)
     return container_cannot_run(message)
@@ -122,13 +125,27 @@ def podman_has_no_swarm() -> LaunchFailed:
     )
 
 
-def podman_would_ignore(config: Mapping[str, Any]) -> LaunchFailed | None:
-    """The failure of a container whose creation asks podman for GPUs; None for any other."""
-    requests = (config.get("HostConfig") or {}).get("DeviceRequests") or ()
-    if not any(request.get("Capabilities") for request in requests):
-        return None
-    return container_cannot_run(
-        "the Docker API of podman gives no GPUs to containers. Ask for none, or use another engine."
+def would_be_ignored(config: Mapping[str, Any], info: Mapping[str, Any]) -> LaunchFailed | None:
+    """The failure of a container for which the engine with this `docker info` would ignore a setting."""
+    host = config.get("HostConfig") or {}
+    requests = host.get("DeviceRequests") or ()
+    if is_podman(info) and any(request.get("Capabilities") for request in requests):
+        return container_cannot_run(
+            "the Docker API of podman gives no GPUs to containers. Ask for none, or use another engine."
+        )
+    # containerd stores the images of newer engines; no option of a container reaches it.
+    if host.get("StorageOpt") and ["driver-type", _SNAPSHOTTER] in (info.get("DriverStatus") or ()):
+        return storage_unlimited("it stores containers with a snapshotter of containerd.")
+    return None
+
+
+def storage_unlimited(cause: str) -> LaunchFailed:
+    """The engine cannot limit the storage of a container."""
+    return LaunchFailed(
+        "ContainerCannotRun",
+        f"The engine cannot limit the kernel's storage: {sentence(cause)} Remove ephemeral-storage from the "
+        "limits in the kernelspec's resources, or use an engine that can: overlay2 on XFS, mounted with "
+        "pquota.",
     )
 
 

@@ -49,6 +49,7 @@ class KernelPodSpec:
         pod_fields: fields of the Pod's spec that are copied as they are; those without a value are not.
         env_from, volumes, volume_mounts: as in a Pod.
         run_as_user, run_as_group: numeric ids, or None to use the image's.
+        fs_group: the group of volumes, which Kubernetes gives to all files that are in them; or None.
         owner: an ownerReference; Kubernetes deletes the Pod with the owner. Or None.
         patch: the administrator's patch on the Pod.
     """
@@ -74,6 +75,7 @@ class KernelPodSpec:
     service_account_name: str = ""
     run_as_user: int | None = 1000
     run_as_group: int | None = 100
+    fs_group: int | None = 100
     working_dir: str | None = None
     owner: Mapping[str, Any] | None = None
     patch: Mapping[str, Any] = field(default_factory=dict)
@@ -125,7 +127,12 @@ def build_pod(kernel: KernelPodSpec) -> dict[str, Any]:
         security_context["runAsUser"] = kernel.run_as_user
     if kernel.run_as_group is not None:
         security_context["runAsGroup"] = kernel.run_as_group
-        security_context["fsGroup"] = kernel.run_as_group
+        if kernel.run_as_group != kernel.fs_group:
+            security_context["supplementalGroups"] = [kernel.run_as_group]
+    if kernel.fs_group is not None:
+        security_context["fsGroup"] = kernel.fs_group
+        # Without this, each start would go through all files of a shared volume.
+        security_context["fsGroupChangePolicy"] = "OnRootMismatch"
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE_SECONDS,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gateway_provisioners.errors import ConfigurationError, InvalidRequest, PolicyViolation
 from gateway_provisioners.model.quoting import quoted
@@ -28,7 +29,8 @@ class ClientPolicy:
     """The values that clients may ask for.
 
     Attributes:
-        max_cpus, max_memory, max_gpus: the maximum of each, as a quantity; "" for no limit.
+        max_cpus, max_memory, max_gpus: the maximum of each, as a quantity; "" for the kernel's own limit.
+            A kernel without a limit of its own has no maximum for CPUs and memory, and 0 for GPUs.
         client_ids: whether clients may choose the user and group id.
         prohibited_uids, prohibited_gids: ids that they may not choose, such as 0 or 0-999.
         client_service_accounts: service accounts that they may choose.
@@ -61,6 +63,13 @@ class ClientPolicy:
                 except ConfigurationError as error:
                     msg = f"The setting {setting} cannot be read: {error}"
                     raise ConfigurationError(msg) from error
+        for claim in self.client_claims:
+            if not claim.replace(USER_PLACEHOLDER, ""):
+                msg = (
+                    f"The setting client_claims contains {claim!r}, so that a user's name could name any"
+                    f" volume; write for example home-{USER_PLACEHOLDER}."
+                )
+                raise ConfigurationError(msg)
         for setting in ("prohibited_uids", "prohibited_gids"):
             for value in getattr(self, setting):
                 if not _ID_RANGE.fullmatch(value):
@@ -77,21 +86,34 @@ class ClientPolicy:
                     )
                     raise ConfigurationError(msg)
 
-    def check_amount(self, name: str, value: str, setting: str) -> None:
+    def check_amount(self, name: str, value: str, setting: str, *, kernels_own: Any) -> None:
         """Check that a quantity is not above the maximum.
 
         Args:
             name: the client's variable.
             setting: which maximum: max_cpus, max_memory or max_gpus.
+            kernels_own: the limit in the kernelspec, which is the maximum unless the setting has one; or
+                None.
 
         Raises:
             PolicyViolation: it is.
+            ConfigurationError: the kernel's own limit cannot be read.
         """
-        maximum = getattr(self, setting)
-        if maximum and amount(value) > amount(maximum):
+        beyond = f"{name}={quoted(value)} is more than clients may request for this kernel: at most"
+        if maximum := getattr(self, setting):
+            if amount(value) > amount(maximum):
+                raise PolicyViolation(f"{beyond} {maximum} ({setting}).")
+            return
+        try:
+            own = amount(str(kernels_own or 0))
+        except ConfigurationError as error:
+            msg = f"The kernel's own limit, which bounds {name}, cannot be read: {error}"
+            raise ConfigurationError(msg) from error
+        # To engines a limit of 0 CPUs or bytes means none; 0 GPUs are 0.
+        if amount(value) > own and (own or setting == "max_gpus"):
             msg = (
-                f"{name}={quoted(value)} is more than clients may request for this kernel: at most {maximum}"
-                f" ({setting})."
+                f"{beyond} {kernels_own or 0}, the kernel's own limit. An administrator can allow more with"
+                f" {setting}."
             )
             raise PolicyViolation(msg)
 

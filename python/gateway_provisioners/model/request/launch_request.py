@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from gateway_provisioners.errors import InvalidRequest, PolicyViolation
@@ -18,7 +19,12 @@ from gateway_provisioners.model.request.client_policy import ClientPolicy, refus
 from gateway_provisioners.model.request.client_volumes import MOUNTS, VOLUMES, parse_client_volumes
 from gateway_provisioners.model.request.launcher_variables import NOT_FOR_CLIENTS, SPARK_OPTIONS
 from gateway_provisioners.model.request.mailbox import check_mailbox_variables
-from gateway_provisioners.model.request.quantity import parse_count, parse_limit, parse_quantity
+from gateway_provisioners.model.request.quantity import (
+    parse_count,
+    parse_cpu_limit,
+    parse_memory_limit,
+    parse_quantity,
+)
 
 DEFAULT_USERNAME = "jovyan"
 MAX_ENVIRONMENT_BYTES = 512 * 1024  # a Secret holds 1 MiB, and ours contains more than this
@@ -44,9 +50,9 @@ _GPU = "gpu"
 # Each variable's place in a container's resources, its parser, and the setting of its maximum.
 _RESOURCES = {
     "KERNEL_CPUS": ("requests", "cpu", parse_quantity, "max_cpus"),
-    "KERNEL_CPUS_LIMIT": ("limits", "cpu", parse_limit, "max_cpus"),
+    "KERNEL_CPUS_LIMIT": ("limits", "cpu", parse_cpu_limit, "max_cpus"),
     "KERNEL_MEMORY": ("requests", "memory", parse_quantity, "max_memory"),
-    "KERNEL_MEMORY_LIMIT": ("limits", "memory", parse_limit, "max_memory"),
+    "KERNEL_MEMORY_LIMIT": ("limits", "memory", parse_memory_limit, "max_memory"),
     # Extended resources cannot be overcommitted: a request alone is refused by the API.
     "KERNEL_GPUS": ("limits", _GPU, parse_count, "max_gpus"),
     "KERNEL_GPUS_LIMIT": ("limits", _GPU, parse_count, "max_gpus"),
@@ -91,6 +97,7 @@ def parse_launch_request(
     *,
     admin_settings: Mapping[str, str],
     policy: ClientPolicy = ClientPolicy(),  # noqa: B008 - frozen
+    kernel_limits: Mapping[str, Any] = MappingProxyType({}),
 ) -> LaunchRequest:
     """Check a client's environment.
 
@@ -99,6 +106,7 @@ def parse_launch_request(
         admin_settings: the value in force of each administrator's setting (KERNEL_UID: "1000").
             A client may repeat it.
         policy: what else clients may choose.
+        kernel_limits: the kernel's own limits, by resource.
 
     Raises:
         InvalidRequest: a value is malformed.
@@ -112,7 +120,7 @@ def parse_launch_request(
     volumes, mounts = parse_client_volumes(environment, policy.claims_of(user_label(username)))
     return LaunchRequest(
         username=username,
-        resources=_resources(environment, policy),
+        resources=_resources(environment, policy, kernel_limits),
         launch_timeout=_launch_timeout(environment),
         spark_init_mode=_spark_init_mode(environment),
         working_dir=_working_dir(environment) if policy.mirror_working_dirs else None,
@@ -137,13 +145,15 @@ def request_variables(
     return variables
 
 
-def _resources(environment: Mapping[str, str], policy: ClientPolicy) -> dict[str, dict[str, str]]:
+def _resources(
+    environment: Mapping[str, str], policy: ClientPolicy, kernel_limits: Mapping[str, Any]
+) -> dict[str, dict[str, str]]:
     resources: dict[str, dict[str, str]] = {}
     for name, (kind, known, parse, setting) in _RESOURCES.items():
         if value := environment.get(name):
             resource = policy.gpu_resource if known is _GPU else known
             resources.setdefault(kind, {})[resource] = parse(name, value)
-            policy.check_amount(name, value, setting)
+            policy.check_amount(name, value, setting, kernels_own=kernel_limits.get(resource))
     return resources
 
 

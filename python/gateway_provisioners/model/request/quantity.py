@@ -17,7 +17,11 @@ _QUANTITY = re.compile(
     r"([eE](?P<exponent>[+-]?[0-9]{1,2})|(?P<suffix>[numkMGTPE]|[KMGTPE]i))?"
 )
 _NOT_VALID = "is not a valid quantity; use for example 2, 500m, 1.5 or 4Gi."
+MAX_COUNT = 999_999
 _COUNT = re.compile(r"[0-9]{1,6}")
+# The smallest CPU limit of the Linux kernel: 1 ms of every 100 ms. 0 would mean no limit to every engine.
+_SMALLEST_CPU_LIMIT = "10m"
+_SMALLEST_MEMORY_LIMIT = "6Mi"  # Docker's; a kernel needs more in any case
 _SUFFIXES = {
     **{suffix: Fraction(1000) ** power for power, suffix in enumerate("num", start=-3)},
     **{suffix: Fraction(1000) ** power for power, suffix in enumerate("kMGTPE", start=1)},
@@ -51,14 +55,27 @@ def parse_quantity(name: str, value: str) -> str:
     return value
 
 
-def parse_limit(name: str, value: str) -> str:
-    """Return `value` if it is a CPU or memory quantity that can be a limit.
+def parse_cpu_limit(name: str, value: str) -> str:
+    """Return `value` if it is a quantity that engines enforce as a CPU limit.
 
     Raises:
-        InvalidRequest: it is not a valid quantity, or 0.
+        InvalidRequest: it is not a valid quantity, or too small.
     """
-    if amount(parse_quantity(name, value)) == 0:
-        msg = f"{name}={quoted(value)}: Kubernetes treats a limit of 0 as no limit; use a limit above 0."
+    return _parse_limit(name, value, smallest=_SMALLEST_CPU_LIMIT)
+
+
+def parse_memory_limit(name: str, value: str) -> str:
+    """Return `value` if it is a quantity that engines enforce as a memory limit.
+
+    Raises:
+        InvalidRequest: it is not a valid quantity, or too small.
+    """
+    return _parse_limit(name, value, smallest=_SMALLEST_MEMORY_LIMIT)
+
+
+def _parse_limit(name: str, value: str, *, smallest: str) -> str:
+    if amount(parse_quantity(name, value)) < amount(smallest):
+        msg = f"{name}={quoted(value)} is too small for a limit; use at least {smallest}."
         raise InvalidRequest(msg)
     return value
 
@@ -70,6 +87,6 @@ def parse_count(name: str, value: str) -> str:
         InvalidRequest: it is not.
     """
     if not _COUNT.fullmatch(value):
-        msg = f"{name}={quoted(value)} must be a whole number from 0 to 999999."
+        msg = f"{name}={quoted(value)} must be a whole number from 0 to {MAX_COUNT}."
         raise InvalidRequest(msg)
     return value
