@@ -1,5 +1,5 @@
 {{- /*
-Peers in NetworkPolicies.
+Peers and rules in NetworkPolicies.
 */ -}}
 
 {{- /* The gateway's pods, as a peer in the kernels' namespace. */ -}}
@@ -24,4 +24,98 @@ namespaceSelector:
   matchLabels:
     kubernetes.io/metadata.name: {{ include "gateway-provisioners.kernels.namespace" . | quote }}
 {{- end }}
+{{- end -}}
+
+{{- /* The egress rules of kernels besides the gateway and DNS, as a YAML list. */ -}}
+{{- define "gateway-provisioners.kernels.egress" -}}
+{{- $policy := .Values.networkPolicy.kernels -}}
+{{- $rules := list -}}
+{{- if kindIs "string" $policy.egress -}}
+{{- $rules = include (printf "gateway-provisioners.kernels.egress.%s" $policy.egress) . | fromYamlArray -}}
+{{- else -}}
+{{- $rules = $policy.egress | default list -}}
+{{- end -}}
+{{- $identity := $policy.cloudIdentity | default "none" -}}
+{{- if and (eq $identity "none") (hasKey (.Values.kernelServiceAccount.annotations | default dict) "iam.gke.io/gcp-service-account") -}}
+{{- $identity = "gke" -}}
+{{- end -}}
+{{- $identities := include "gateway-provisioners.kernels.egress.identities" . | fromYaml -}}
+{{- concat $rules ($policy.extraEgress | default list) (get $identities $identity | default list) | toYaml -}}
+{{- end -}}
+
+{{- /*
+Everything except the addresses from which clouds serve metadata and the node's credentials: the link-local ones of
+most (AWS's other services, such as ECS and EKS Pod Identity, included), Azure's wire server, Alibaba's and Oracle's, and in
+IPv6 those of AWS and Google.
+*/ -}}
+{{- define "gateway-provisioners.kernels.egress.anywhere" -}}
+- to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        except:
+          - 169.254.0.0/16
+          - 168.63.129.16/32
+          - 100.100.100.200/32
+          - 192.0.0.192/32
+    - ipBlock:
+        cidr: ::/0
+        except:
+          - fe80::/10
+          - fd00:ec2::/32
+          - fd20:ce::254/128
+    # With some network plugins, an ipBlock does not match pods.
+    - namespaceSelector: {}
+{{- end -}}
+
+{{- /*
+Public addresses. Left out are those of private networks and of providers (RFC 1918 and 6598), link-local, multicast and
+reserved ones, which some clusters give to pods, and a public one at which Azure serves metadata. All public IPv6
+addresses are in 2000::/3.
+*/ -}}
+{{- define "gateway-provisioners.kernels.egress.internetOnly" -}}
+- to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        except:
+          - 10.0.0.0/8
+          - 100.64.0.0/10
+          - 127.0.0.0/8
+          - 168.63.129.16/32
+          - 169.254.0.0/16
+          - 172.16.0.0/12
+          - 192.0.0.0/24
+          - 192.168.0.0/16
+          - 198.18.0.0/15
+          - 224.0.0.0/3
+    - ipBlock:
+        cidr: 2000::/3
+{{- end -}}
+
+{{- /*
+The services that give pods credentials of their own, by `cloudIdentity`. Of GKE's metadata server some networks see the
+address on the node, others the one that the pod connects to.
+https://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity
+https://docs.aws.amazon.com/eks/latest/userguide/pod-id-agent-setup.html
+*/ -}}
+{{- define "gateway-provisioners.kernels.egress.identities" -}}
+gke:
+  - to:
+      - ipBlock:
+          cidr: 169.254.169.252/32
+    ports:
+      - {port: 987, protocol: TCP}
+      - {port: 988, protocol: TCP}
+  - to:
+      - ipBlock:
+          cidr: 169.254.169.254/32
+    ports:
+      - {port: 80, protocol: TCP}
+eks-pod-identity:
+  - to:
+      - ipBlock:
+          cidr: 169.254.170.23/32
+      - ipBlock:
+          cidr: fd00:ec2::23/128
+    ports:
+      - {port: 80, protocol: TCP}
 {{- end -}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from gateway_provisioners.dockerd.api import DockerApi
@@ -50,6 +50,11 @@ class DockerEngine:
     def fresh(self) -> bool:
         """True if the known states are up to date: the stream of events is not broken."""
         return self._events.fresh
+
+    def follow_addresses(self, listener: Callable[[str, Sequence[str]], None]) -> None:
+        """Call `listener` with a workload's name and addresses: for each one now, and on each change."""
+        self.containers.follow_addresses(listener)
+        self.services.follow_addresses(listener)
 
     async def start(self) -> None:
         """Begin to follow the engine; returns when the kernels' containers are known.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from gateway_provisioners.aio import Background, Listeners
 from gateway_provisioners.dockerd.api import DockerApi
@@ -38,6 +38,7 @@ class Kernels(ContainerOperations):
         self._keep = keep
         self._states: dict[str, Object] = {}
         self._listeners: Listeners[str, Callable[[], None]] = Listeners()
+        self._address_listeners: list[Callable[[str, Sequence[str]], None]] = []
 
     async def stop(self) -> None:
         """Stop following, after the removals under way; kernels stay untouched."""
@@ -108,6 +109,12 @@ class Kernels(ContainerOperations):
     def subscribe(self, name: str, listener: Callable[[], None]) -> Callable[[], None]:
         return self._listeners.add(name, listener)
 
+    def follow_addresses(self, listener: Callable[[str, Sequence[str]], None]) -> None:
+        """Call `listener` with a workload's name and addresses: for each one now, and on each change."""
+        self._address_listeners.append(listener)
+        for name in self._states:
+            listener(name, self._present_addresses(name))
+
     def remove_soon(self, name: str, *, grace_seconds: int) -> None:
         self._background.begin(
             f"remove {name}", lambda: self.remove(name, grace_seconds=grace_seconds)
@@ -123,6 +130,14 @@ class Kernels(ContainerOperations):
             self._states[name] = state
         for listener in self._listeners.of(name):
             listener()
+        for report_addresses in self._address_listeners:
+            report_addresses(name, self._present_addresses(name))
+
+    def _present_addresses(self, name: str) -> Sequence[str]:
+        state = self._states.get(name)
+        if state is None or self.exit_code(state) is not None:
+            return ()  # a task that has ended keeps them in its state
+        return self.addresses(name)
 
 
 def refuse_root(spec: KernelContainerSpec, image: Object) -> None:

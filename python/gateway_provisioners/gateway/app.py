@@ -28,6 +28,7 @@ from gateway_provisioners.gateway.http.handlers import RefusalHandler
 from gateway_provisioners.gateway.http.personality import GatewayPersonality
 from gateway_provisioners.gateway.http.ports import listen
 from gateway_provisioners.gateway.http.probes import probe_server
+from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.kernels.sessions import GatewaySessionManager
@@ -112,6 +113,12 @@ class GatewayApp(KernelGatewayApp):
         False,
         "Serve without a token: only where nothing but trusted clients can connect.",
     )
+    allow_kernels = from_env(
+        "GP_ALLOW_KERNELS",
+        False,
+        "Let kernels connect to the gateway as its clients. Otherwise it closes connections from their pods "
+        "and containers unread.",
+    )
     allowed_origins: list[str] = from_env(
         "GP_ALLOWED_ORIGINS",
         [],
@@ -170,6 +177,7 @@ class GatewayApp(KernelGatewayApp):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.health = HealthChecks()
+        self.kernel_addresses = KernelAddresses()
         self.serving = asyncio.Event()
         self._stopping = asyncio.Event()
         self._backend: Backend | None = None
@@ -303,6 +311,7 @@ class GatewayApp(KernelGatewayApp):
             self.web_app,
             refusal=RefusalHandler,
             is_known=self.identity_provider.is_known,
+            kernels=self._closed_to(),
             proxies=proxies,
             max_buffer_bytes=self.kernel_manager.limits.messages.to_kernel,
             xheaders=self.trust_xheaders,
@@ -321,10 +330,13 @@ class GatewayApp(KernelGatewayApp):
             raise
 
     def _listen_for_probes(self) -> None:
-        self._probes = probe_server(self.health, self.kernel_manager.metrics)
+        self._probes = probe_server(self.health, self.kernel_manager.metrics, self._closed_to())
         self.health_port = listen(
             self._probes, self.ip, self.health_port, "Set KG_HEALTH_PORT to a free port."
         )
+
+    def _closed_to(self) -> KernelAddresses:
+        return KernelAddresses() if self.allow_kernels else self.kernel_addresses
 
     def _proxies(self) -> tuple[Network, ...]:
         if self.trusted_proxies and self.trust_xheaders:
@@ -348,7 +360,9 @@ class GatewayApp(KernelGatewayApp):
     async def _attach(self, backend: Backend) -> bool:
         """Attach the back end; return False if the gateway was asked to stop before that was done."""
         attaching = asyncio.create_task(
-            backend.attach(self.kernel_manager, self.kernel_spec_manager, self.health)
+            backend.attach(
+                self.kernel_manager, self.kernel_spec_manager, self.health, self.kernel_addresses
+            )
         )
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({attaching, stopping}, return_when=asyncio.FIRST_COMPLETED)

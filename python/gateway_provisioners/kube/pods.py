@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from gateway_provisioners.aio import Background
@@ -37,6 +37,7 @@ from gateway_provisioners.model.pod.manifest import (
     open_gate_patch,
     read_record,
 )
+from gateway_provisioners.model.pod.status import own_addresses
 
 _log = logging.getLogger(__name__)
 
@@ -179,6 +180,19 @@ class KernelPods:
             names.discard(name)
             if not names:
                 del self._names_by_kernel[kernel_id]
+
+    def follow_addresses(self, listener: Callable[[str, Sequence[str]], None]) -> None:
+        """Call `listener` with a pod's name and addresses: for each one now, and on each change.
+
+        These are the kernel pods of the whole namespace, those of other gateways as well.
+        """
+
+        def on_change(change: str, pod: Object) -> None:
+            listener(pod["metadata"]["name"], () if change == "DELETED" else own_addresses(pod))
+
+        self.cache.subscribe(on_change)
+        for pod in self.cache.objects.values():
+            on_change("ADDED", pod)
 
     async def find(self, kernel_id: str) -> None:
         """Ask the API itself for the pods of a kernel that the watch may not have reported yet.

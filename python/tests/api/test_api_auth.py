@@ -10,7 +10,7 @@ from gateway_provisioners.errors import ConfigurationError
 
 SESSION = "/api/sessions/3f0e6a44-7b0a-4a55-9f4a-7b9c3b7d2a11"
 KERNEL = "/api/kernels/3f0e6a44-7b0a-4a55-9f4a-7b9c3b7d2a10"
-OPEN = {"/healthz", "/readyz", "/metrics"}
+OPEN = {"/healthz", "/metrics"}
 ROUTES = [
     ("GET", "/api"),
     ("GET", "/api/kernels"),
@@ -29,6 +29,7 @@ ROUTES = [
     ("GET", SESSION),
     ("PATCH", SESSION),
     ("DELETE", SESSION),
+    ("GET", "/readyz"),
     ("GET", "/no/such/page"),
 ]
 
@@ -76,7 +77,7 @@ async def test_the_token_may_be_in_the_header_or_in_the_query(gateway, scheme):
 
 async def test_probes_have_a_port_of_their_own_without_the_token(gateway):
     async with aiohttp.ClientSession() as session:
-        for path in OPEN:
+        for path in (*OPEN, "/readyz"):
             async with session.get(gateway.probes.url + path) as response:
                 assert response.status == 200
         async with session.get(f"{gateway.probes.url}/api/kernels") as response:
@@ -87,10 +88,9 @@ async def test_port_of_clients_names_the_port_of_probes(gateway):
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{gateway.url}/healthz") as response:
             assert (response.status, await response.read()) == (200, b"")
-        for path in ("/readyz", "/metrics"):
-            async with session.get(gateway.url + path) as response:
-                assert response.status == 404
-                assert f"port {gateway.app.health_port}" in (await response.json())["message"]
+        async with session.get(f"{gateway.url}/metrics") as response:
+            assert response.status == 404
+            assert f"port {gateway.app.health_port}" in (await response.json())["message"]
 
 
 async def test_a_browsers_preflight_needs_no_token():

@@ -305,3 +305,34 @@ async def test_address_that_cannot_be_used_is_named(traits, words):
     with pytest.raises(ConfigurationError, match=words):
         async with running_gateway(**traits):
             pass
+
+
+async def test_no_answer_names_the_servers_software(gateway):
+    kernel_id = await gateway.client.start("local")
+    upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    channels = f"/api/kernels/{kernel_id}/channels"
+    close = "Connection: close"
+    requests = {
+        200: head("GET", close),
+        201: head("POST", close, "Content-Length: 2") + b"{}",
+        304: head("GET", close, "If-None-Match: *", path="/api/kernelspecs"),
+        400: head("POST", close, "Content-Length: 1") + b"{",
+        401: head("GET", close, token=""),
+        404: head("GET", close, path="/no/such/page"),
+        405: head("NONSENSE"),
+        413: head("POST", f"Content-Length: {MAX_BODY_BYTES + 1}"),
+        414: head("GET", path="/" + "x" * 10_000),
+    }
+    for expected, request in requests.items():
+        answer = await ask(gateway, request)
+        assert status(answer) == expected
+        assert b"\r\nserver:" not in answer.lower()
+    for path in ("/healthz", "/readyz", "/metrics", "/no/such/page"):
+        answer = await ask(gateway, head("GET", close, path=path), gateway.app.health_port)
+        assert b"\r\nserver:" not in answer.lower()
+    async with connection(gateway) as (reader, writer):
+        writer.write(head("GET", *upgrade, key, path=channels))
+        answer = await within_timeout(reader.readuntil(b"\r\n\r\n"))
+        assert status(answer) == 101
+        assert b"\r\nserver:" not in answer.lower()

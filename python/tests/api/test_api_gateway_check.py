@@ -1,11 +1,18 @@
 """The program of `helm test`: its output for a gateway that works, and for each failure."""
 
+import contextlib
+import logging
+
 import pytest
+import pytest_asyncio
 
 from api.certificates import write_certificate
 from api.provisioners import IMAGE_MISSING, Failing
 from api.running import TOKEN, running_gateway
 from gateway_provisioners.cli.chart.gateway_check import CheckFailed, check
+from gateway_provisioners.gateway.process.health import Check
+from gateway_provisioners.handshake.payload import GatewayKey
+from gateway_provisioners.handshake.response_server import ResponseServer
 
 
 def environment(gateway, **changes):
@@ -24,16 +31,78 @@ async def test_each_step_that_works_is_printed(capsys):
         ]
 
 
-async def test_certificate_validation_can_be_turned_off(tmp_path, capsys):
-    write_certificate(tmp_path, "gateway.example.com")
-    files = {"certfile": str(tmp_path / "tls.crt"), "keyfile": str(tmp_path / "tls.key")}
+@contextlib.asynccontextmanager
+async def gateway_with_tls(folder):
+    """Run a gateway whose certificate does not name the address at which it is reached."""
+    write_certificate(folder, "gateway.example.com")
+    files = {"certfile": str(folder / "tls.crt"), "keyfile": str(folder / "tls.key")}
     async with running_gateway(**files) as gateway:
-        url = gateway.url.replace("http:", "https:")
-        https = environment(gateway, JUPYTER_GATEWAY_URL=url)
-        with pytest.raises(CheckFailed, match=f"^{url} cannot be reached: .*certificate"):
-            await check(https)
-        await check({**https, "JUPYTER_GATEWAY_VALIDATE_CERT": "false"})
+        url = gateway.url.replace("http://127.0.0.1", "https://localhost")
+        yield environment(gateway, JUPYTER_GATEWAY_URL=url)
+
+
+async def test_the_gateways_own_certificate_is_enough(tmp_path, capsys):
+    async with gateway_with_tls(tmp_path) as https:
+        # In the file of a certificate that another authority issued, the chain follows.
+        chain = tmp_path / "chain.crt"
+        (tmp_path / "ca").mkdir()
+        write_certificate(tmp_path / "ca", "ca.example.com")
+        own, issuer = (tmp_path / "tls.crt").read_text(), (tmp_path / "ca/tls.crt").read_text()
+        chain.write_text(f"a comment\n{own}{issuer}")
+        await check({**https, "GATEWAY_CERTIFICATE": str(chain)})
     assert "1 + 1 gives 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("trusted", ["nothing", "another", "the chain's other certificates"])
+async def test_a_server_that_cannot_be_verified_gets_no_token(tmp_path, caplog, trusted):
+    caplog.set_level(logging.DEBUG)
+    other = tmp_path / "other"
+    other.mkdir()
+    write_certificate(other, "gateway.example.com")
+    file = other / "tls.crt"
+    async with gateway_with_tls(tmp_path) as https:
+        if trusted == "the chain's other certificates":
+            file.write_text(file.read_text() + (tmp_path / "tls.crt").read_text())
+        variables = {} if trusted == "nothing" else {"GATEWAY_CERTIFICATE": str(file)}
+        words = (
+            f"^{https['JUPYTER_GATEWAY_URL']} does not get the token: its certificate cannot be "
+        )
+        with pytest.raises(CheckFailed, match=words):
+            await check({**https, **variables})
+    assert "GET /api/kernelspecs" not in caplog.text
+
+
+@pytest_asyncio.fixture
+async def response_server(gateway):
+    """A gateway's port where kernels report, as its readiness shows it."""
+    server = ResponseServer("127.0.0.1", 0, 0, GatewayKey.generate())
+    await server.start()
+    gateway.app.health.add("response server", lambda: Check(True, server.response_address))
+    yield server
+    await server.stop()
+
+
+async def test_policies_that_are_not_enforced_are_a_warning(gateway, response_server, capsys):
+    await check(environment(gateway, NETWORK_POLICIES="wanted"))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("warning  network: NetworkPolicies are not enforced in this cluster: ")
+    assert response_server.response_address in last
+
+
+async def test_policies_that_are_required_must_be_enforced(gateway, response_server):
+    with pytest.raises(CheckFailed, match=r"^NetworkPolicies are not enforced in this cluster: "):
+        await check(environment(gateway, NETWORK_POLICIES="required"))
+    assert await gateway.client.kernels() == {}
+
+
+async def test_policies_that_are_enforced_are_reported(gateway, response_server, capsys):
+    await response_server.stop()
+    await check(environment(gateway, NETWORK_POLICIES="required"))
+    last = capsys.readouterr().out.splitlines()[-1]
+    address = response_server.response_address
+    assert last == (
+        f"ok       network: NetworkPolicies are enforced: only kernels can connect to {address}"
+    )
 
 
 async def test_a_kernel_that_does_not_start_fails_with_the_reason(add_provisioner):

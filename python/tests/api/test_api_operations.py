@@ -10,7 +10,7 @@ from traitlets import TraitError
 
 from api.conftest import kernel_json
 from api.provisioners import Failing, Lasting, Slow
-from api.running import running_gateway
+from api.running import TOKEN, running_gateway
 from api.test_api_attacks_clients import connect
 from ci.gateway_client import Refused
 from gateway_provisioners.errors import ConfigurationError
@@ -45,9 +45,18 @@ async def kernelspecs_of(gateway):
 
 
 async def readiness_of(gateway):
-    url = f"{gateway.probes.url}/readyz"
-    async with aiohttp.ClientSession() as session, session.get(url) as response:
-        return response.status, await response.json()
+    """Return the status and the checks; to clients without the token the details are not shown."""
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{gateway.probes.url}/readyz") as response:
+            status, probed = response.status, await response.json()
+        headers = {"Authorization": f"token {TOKEN}"}
+        async with session.get(f"{gateway.url}/readyz", headers=headers) as response:
+            assert response.status == status
+            known = await response.json()
+    checks = known["checks"].items()
+    assert probed["checks"] == {name: {"ok": check["ok"]} for name, check in checks}
+    assert probed["ok"] == known["ok"] == (status == 200)
+    return status, known
 
 
 async def test_an_added_kernelspec_is_listed_at_once(gateway):
@@ -82,7 +91,7 @@ async def test_a_kernelspec_of_the_configmap_has_no_files(gateway, path):
     assert refused.value.status in (403, 404)
 
 
-async def test_readiness_names_the_part_that_is_not_ready(gateway):
+async def test_readiness_names_the_part_that_is_not_ready(gateway, caplog):
     assert (await readiness_of(gateway))[0] == 200
     state = Check(ok=False, detail="the watch of pods is broken")
     gateway.app.health.add("pods", lambda: state)
@@ -92,6 +101,8 @@ async def test_readiness_names_the_part_that_is_not_ready(gateway):
     assert body["checks"]["kernelspecs"]["ok"]
     state = Check(ok=True)
     assert (await readiness_of(gateway))[0] == 200
+    assert caplog.text.count("Not ready: pods: the watch of pods is broken") == 1
+    assert caplog.text.count("Ready again: pods") == 1
 
 
 async def test_readiness_waits_for_the_kernelspecs(gateway):

@@ -138,6 +138,9 @@ async def test_release_from_installation_to_removal(helm, administrator):
     await helm.install("first")
     said = await helm("test", "first", f"--timeout={TIMEOUT_SECONDS}s")
     assert "python3: 1 + 1 gives 2" in said
+    assert (
+        "network: NetworkPolicies are" in said
+    )  # enforced, or not: this release does not require it
     first_token = await token(namespace, "first")
     first_pods = await gateway_pods(namespace, "first")
     async with gateway(namespace, "first") as client:

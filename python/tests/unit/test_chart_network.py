@@ -1,5 +1,7 @@
 """Network access: NetworkPolicies, Ingress, HTTPRoute, TLS, CORS."""
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 from chart_rendering import chart_values, render
 
@@ -65,16 +67,127 @@ def test_kernels_always_have_dns(egress):
     }
 
 
-def test_kernels_can_connect_anywhere_except_node_credentials():
-    _, kernels = policies()
-    _report, _dns, anywhere = kernels["egress"]
-    blocks = [peer["ipBlock"] for peer in anywhere["to"] if "ipBlock" in peer]
-    assert {block["cidr"]: block["except"] for block in blocks} == {
-        "0.0.0.0/0": ["169.254.169.254/32"],
-        "::/0": ["fd00:ec2::254/128"],
-    }
+def egress(**kernels):
+    """Return the rules of kernels besides the gateway and DNS."""
+    return policies({"networkPolicy": {"kernels": kernels}})[1]["egress"][2:]
+
+
+def lets_through(rules, address, port=443):
+    """Return whether one of these rules lets a connection to an address outside the cluster through."""
+    ip = ip_address(address)
+    blocks = [
+        peer["ipBlock"]
+        for rule in rules
+        if "ports" not in rule or port in [each["port"] for each in rule["ports"]]
+        for peer in rule["to"]
+        if "ipBlock" in peer
+    ]
+    return any(
+        ip in ip_network(block["cidr"])
+        and not any(ip in ip_network(network) for network in block.get("except", ()))
+        for block in blocks
+    )
+
+
+METADATA = {
+    "the node's, of most clouds": "169.254.169.254",
+    "GKE's metadata server": "169.254.169.252",
+    "ECS credentials": "169.254.170.2",
+    "EKS Pod Identity": "169.254.170.23",
+    "EKS Pod Identity, IPv6": "fd00:ec2::23",
+    "AWS, IPv6": "fd00:ec2::254",
+    "Google, IPv6": "fd20:ce::254",
+    "any link-local one, IPv6": "fe80::a9fe:a9fe",
+    "Azure's wire server": "168.63.129.16",
+    "Alibaba": "100.100.100.200",
+    "Oracle": "192.0.0.192",
+    "a cache of DNS on the node": "169.254.20.10",
+}
+PRIVATE = [
+    *("10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.1.1"),
+    *("100.64.0.1", "100.127.255.254", "198.18.0.1", "224.0.0.1", "240.0.0.1", "127.0.0.1"),
+    *("fd00::1", "fc00::1", "ff02::1", "::1", "::ffff:10.0.0.1", "64:ff9b:1::a00:1"),
+]
+PUBLIC = [
+    *("1.1.1.1", "9.255.255.255", "11.0.0.1", "172.15.255.255", "172.32.0.1", "192.169.0.1"),
+    *("100.63.255.255", "100.128.0.1", "198.17.0.1", "198.20.0.1", "223.255.255.254"),
+    *("2606:4700::1111", "2a00:1450::1"),
+]
+
+
+@pytest.mark.parametrize("preset", ["anywhere", "internetOnly"])
+@pytest.mark.attack(18)
+@pytest.mark.parametrize("address", METADATA.values(), ids=METADATA)
+def test_no_preset_lets_kernels_reach_metadata(address, preset):
+    rules = egress(egress=preset)
+    assert not any(lets_through(rules, address, port) for port in (80, 443, 988))
+
+
+def test_kernels_can_connect_anywhere_else_by_default():
+    [anywhere] = egress()
+    assert all(lets_through([anywhere], address) for address in [*PRIVATE, *PUBLIC])
     assert {"namespaceSelector": {}} in anywhere["to"]
     assert "ports" not in anywhere
+
+
+def test_kernels_can_be_limited_to_the_internet():
+    [public] = egress(egress="internetOnly")
+    assert [a for a in PRIVATE if lets_through([public], a)] == []
+    assert [a for a in PUBLIC if not lets_through([public], a)] == []
+    assert all(peer.keys() == {"ipBlock"} for peer in public["to"])
+
+
+@pytest.mark.parametrize("preset", ["anywhere", "internetOnly"])
+def test_exceptions_lie_within_their_block(preset):
+    """The API refuses others."""
+    for peer in egress(egress=preset)[0]["to"]:
+        block = peer.get("ipBlock", {"cidr": "::/0"})
+        for network in block.get("except", ()):
+            assert ip_network(network).subnet_of(ip_network(block["cidr"]))
+
+
+@pytest.mark.parametrize("base", ["internetOnly", [], None])
+def test_rules_can_be_added_to_a_preset_or_a_list(base):
+    database = {"to": [{"ipBlock": {"cidr": "10.20.0.0/16"}}], "ports": [{"port": 5432}]}
+    values = {"networkPolicy": {"kernels": {"egress": base, "extraEgress": [database]}}}
+    _, kernels = policies(values)
+    assert kernels["egress"][-1] == database
+    assert len(kernels["egress"]) == (4 if base else 3)
+
+
+GKE = {("169.254.169.252", 987), ("169.254.169.252", 988), ("169.254.169.254", 80)}
+EKS = {("169.254.170.23", 80), ("fd00:ec2::23", 80)}
+ANNOTATION = {"kernelServiceAccount": {"annotations": {"iam.gke.io/gcp-service-account": "a@b"}}}
+
+
+@pytest.mark.parametrize(
+    ("values", "opened"),
+    [
+        ({}, set()),
+        ({"cloudIdentity": None}, set()),
+        ({"cloudIdentity": "gke"}, GKE),
+        ({"cloudIdentity": "gke", "egress": []}, GKE),
+        ({"cloudIdentity": "eks-pod-identity"}, EKS),
+        ({"cloudIdentity": "eks-pod-identity", "egress": "internetOnly"}, EKS),
+    ],
+)
+def test_cloud_identity_opens_no_more_than_it_needs(values, opened):
+    rules = egress(**values)
+    candidates = {(a, port) for a in METADATA.values() for port in (22, 80, 443, 987, 988)}
+    assert {each for each in candidates if lets_through(rules, *each)} == opened
+
+
+def test_the_annotation_of_gke_implies_its_cloud_identity():
+    _, kernels = policies(ANNOTATION)
+    assert lets_through(kernels["egress"][2:], "169.254.169.252", 988)
+    other = {"networkPolicy": {"kernels": {"cloudIdentity": "eks-pod-identity"}}}
+    _, kernels = policies({**ANNOTATION, **other})
+    assert not lets_through(kernels["egress"][2:], "169.254.169.252", 988)
+
+
+def test_kernels_are_clients_of_the_gateway_on_request_only():
+    assert render().env["GP_ALLOW_KERNELS"] == "False"
+    assert render({"gateway": {"allowKernels": True}}).env["GP_ALLOW_KERNELS"] == "True"
 
 
 def test_kernel_egress_can_be_limited_to_gateway_and_dns():
@@ -180,6 +293,34 @@ def test_tls_with_an_existing_secret():
     assert rendered.env["KG_KEYFILE"] == f"{mount['mountPath']}/tls.key"
     assert rendered.one("Service")["spec"]["ports"][0]["appProtocol"] == "https"
     assert not list(rendered.all("Certificate"))
+
+
+def test_helm_test_gets_the_certificate_to_verify_without_its_key():
+    def tester(values):
+        return next(pod for pod in render(values).all("Pod"))["spec"]
+
+    spec = tester(TLS)
+    [container], [volume] = spec["containers"], spec["volumes"]
+    items = [{"key": "tls.crt", "path": "tls.crt"}]
+    assert volume["secret"] == {"secretName": "certificate", "items": items}
+    [mount] = container["volumeMounts"]
+    certificate = {"name": "GATEWAY_CERTIFICATE", "value": f"{mount['mountPath']}/tls.crt"}
+    assert certificate in container["env"]
+    without_tls = tester({})
+    assert "volumes" not in without_tls
+    assert "GATEWAY_CERTIFICATE" not in {
+        each["name"] for each in without_tls["containers"][0]["env"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [({}, "wanted"), ({"required": True}, "required"), ({"enabled": False}, None)],
+)
+def test_helm_test_tries_policies_where_there_are_any(policy, expected):
+    pod = next(render({"networkPolicy": policy}).all("Pod"))
+    env = {each["name"]: each.get("value") for each in pod["spec"]["containers"][0]["env"]}
+    assert env.get("NETWORK_POLICIES") == expected
 
 
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])

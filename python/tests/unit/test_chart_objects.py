@@ -151,6 +151,7 @@ def test_gateways_environment():
         },
         "KG_LIST_KERNELS": "True",
         "KG_HEALTH_PORT": "8889",
+        "GP_ALLOW_KERNELS": "False",
         "GP_TRUSTED_PROXIES": "",
         "GP_CLIENT_BUFFER_BYTES": "1048576",
         "GP_BUFFER_BYTES": "100663296",

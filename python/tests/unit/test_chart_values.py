@@ -222,6 +222,14 @@ REFUSED_BY_SCHEMA = [
     ({"gateway": {"healthPort": 8877}}, "at '/gateway/healthPort'"),
     ({"gateway": {"healthPort": 80}}, "at '/gateway/healthPort': minimum"),
     ({"gateway": {"trustedProxies": ["ingress"]}}, "at '/gateway/trustedProxies/0'"),
+    (
+        {"networkPolicy": {"kernels": {"egress": "internetonly"}}},
+        "at '/networkPolicy/kernels/egress': 'internetonly' does not match pattern",
+    ),
+    (
+        {"networkPolicy": {"kernels": {"cloudIdentity": "irsa"}}},
+        "at '/networkPolicy/kernels/cloudIdentity': value must be one of 'none', 'gke', 'eks-pod-identity'",
+    ),
     ({"gateway": {"clientBufferBytes": 1000}}, "minimum: got 1,000, want 65,536"),
     (
         {"gateway": {"maxMessageBytes": {"toKernel": 1}}},

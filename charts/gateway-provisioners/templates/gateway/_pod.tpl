@@ -119,6 +119,8 @@ the gateway.
   value: "0"
 - name: KG_HEALTH_PORT
   value: {{ int .Values.gateway.healthPort | quote }}
+- name: GP_ALLOW_KERNELS
+  value: {{ .Values.gateway.allowKernels | toString | title | quote }}
 - name: GP_TRUSTED_PROXIES
   value: {{ join "," .Values.gateway.trustedProxies | quote }}
 - name: GP_CLIENT_BUFFER_BYTES

@@ -1,7 +1,9 @@
 """`helm test`: start the default kernel through the gateway's Service, run code in it, shut it down.
 
-Reads the variables that a Jupyter server would: JUPYTER_GATEWAY_URL, JUPYTER_GATEWAY_AUTH_TOKEN,
-JUPYTER_GATEWAY_VALIDATE_CERT, and KERNEL_* for the kernel.
+Reads variables that a Jupyter server would, JUPYTER_GATEWAY_URL and JUPYTER_GATEWAY_AUTH_TOKEN, and KERNEL_*
+for the kernel. GATEWAY_CERTIFICATE is a PEM file that begins with the gateway's certificate; without it, the
+certificate must be one that this machine trusts for the URL's host. NETWORK_POLICIES is `wanted` or
+`required` where NetworkPolicies should keep this process from the port to which kernels report.
 """
 
 from __future__ import annotations
@@ -9,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import sys
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
@@ -23,6 +27,9 @@ from gateway_provisioners.cli.snippets import SNIPPETS
 
 # Longer than a gateway waits for a launch: its own error message says more than a timeout here would.
 TIMEOUT_SECONDS = 600
+# What a NetworkPolicy does not let through is dropped without an answer.
+_CONNECT_SECONDS = 5
+_END_OF_CERTIFICATE = "-----END CERTIFICATE-----\n"
 
 
 class CheckFailed(Exception):
@@ -32,11 +39,11 @@ class CheckFailed(Exception):
 class GatewayClient:
     """The parts of a gateway's client that the check needs: HTTP API and websockets."""
 
-    def __init__(self, url: str, token: str, *, validate_cert: bool) -> None:
+    def __init__(self, url: str, token: str, certificate: Path | None = None) -> None:
         self._url = url.rstrip("/")
         self._options: dict[str, Any] = {
             "headers": {"Authorization": f"token {token}"},
-            "validate_cert": validate_cert,
+            "ssl_options": None if certificate is None else _trusting_only(certificate),
             "connect_timeout": 20,
             "request_timeout": TIMEOUT_SECONDS,
         }
@@ -49,6 +56,12 @@ class GatewayClient:
             response = await AsyncHTTPClient().fetch(request)
         except HTTPError as error:
             raise CheckFailed(f"{method} {path}: {error.code} {_reason(error)}") from error
+        except ssl.SSLCertVerificationError as error:
+            msg = (
+                f"{self._url} does not get the token: its certificate cannot be verified: "
+                f"{error.verify_message}. If it has just been renewed, try again in a few minutes"
+            )
+            raise CheckFailed(msg) from error
         except OSError as error:
             raise CheckFailed(f"{self._url} cannot be reached: {error}") from error
         return json.loads(response.body or "null")
@@ -65,6 +78,16 @@ class GatewayClient:
                 " Proxies in front of the gateway must forward websockets"
             )
             raise CheckFailed(msg) from error
+
+
+def _trusting_only(certificate: Path) -> ssl.SSLContext:
+    """Return a context for servers with the first certificate of a file, whatever names it has."""
+    first, end, _chain = certificate.read_text().partition(_END_OF_CERTIFICATE)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # its issuer need not be known
+    context.load_verify_locations(cadata=first + end)
+    return context
 
 
 def _reason(error: HTTPError) -> str:
@@ -116,8 +139,10 @@ async def check(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECO
         CheckFailed: a step does not work.
     """
     url = environment["JUPYTER_GATEWAY_URL"]
-    validate = environment.get("JUPYTER_GATEWAY_VALIDATE_CERT", "true").lower() != "false"
-    gateway = GatewayClient(url, environment["JUPYTER_GATEWAY_AUTH_TOKEN"], validate_cert=validate)
+    certificate = environment.get("GATEWAY_CERTIFICATE")
+    gateway = GatewayClient(
+        url, environment["JUPYTER_GATEWAY_AUTH_TOKEN"], Path(certificate) if certificate else None
+    )
     listed = await gateway.request("GET", "/api/kernelspecs")
     names = ", ".join(sorted(listed["kernelspecs"]))
     if not names:
@@ -140,6 +165,40 @@ async def check(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECO
     finally:
         await gateway.request("DELETE", f"/api/kernels/{kernel['id']}")
     say(name, "its pod is removed")
+    if policies := environment.get("NETWORK_POLICIES"):
+        await _check_policies(gateway, is_required=policies == "required")
+
+
+async def _check_policies(gateway: GatewayClient, *, is_required: bool) -> None:
+    """Try to connect where only kernels may.
+
+    Raises:
+        CheckFailed: that works, although the policies are required.
+    """
+    readiness = await gateway.request("GET", "/readyz")
+    address = readiness["checks"]["response server"]["detail"]
+    if not await _is_open(address):
+        say("network", f"NetworkPolicies are enforced: only kernels can connect to {address}")
+        return
+    problem = (
+        f"NetworkPolicies are not enforced in this cluster: this pod can connect to {address}, where only "
+        "kernels may, and every pod can connect to kernels. Use a network plugin that enforces them"
+    )
+    if is_required:
+        raise CheckFailed(f"{problem}, or set networkPolicy.required to false")
+    say("network", problem, Level.WARNING)
+
+
+async def _is_open(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        _reader, writer = await within(
+            _CONNECT_SECONDS, asyncio.open_connection(host.strip("[]"), int(port))
+        )
+    except (OSError, asyncio.TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def _answer(gateway: GatewayClient, kernel_id: str, code: str) -> str:

@@ -11,6 +11,7 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from gateway_provisioners.aio import Backoff, retry
 from gateway_provisioners.errors import EngineError, GatewayProvisionersError
+from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
@@ -29,8 +30,9 @@ class Backend(Protocol):
         kernels: GatewayKernelManager,
         kernelspecs: GatewayKernelSpecManager,
         health: HealthChecks,
+        addresses: KernelAddresses,
     ) -> None:
-        """Begin to follow the engine, and take over the kernels that run there.
+        """Begin to follow the engine, take over the kernels that run there, and report their addresses.
 
         Raises:
             ConfigurationError: the engine cannot be reached, or refuses.

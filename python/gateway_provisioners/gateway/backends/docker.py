@@ -18,6 +18,7 @@ from gateway_provisioners.gateway.backends.base import (
     retry_while_unavailable,
 )
 from gateway_provisioners.gateway.failures import summarize
+from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.kernels.peers import NoPeers
@@ -40,9 +41,11 @@ class DockerBackend(NoPeers):
         kernels: GatewayKernelManager,
         kernelspecs: GatewayKernelSpecManager,  # noqa: ARG002 - they are on disk
         health: HealthChecks,
+        addresses: KernelAddresses,
     ) -> None:
         try:
             await retry_while_unavailable(self._services.acquire)
+            self._services.engine.follow_addresses(addresses.report)
             health.add("engine", self._check_engine)
             health.add("response server", lambda: check_response_server(self._services))
             self._annotations = AnnotationWriter(self._store)

@@ -11,6 +11,7 @@ from gateway_provisioners.gateway.backends.base import (
     retry_while_unavailable,
 )
 from gateway_provisioners.gateway.backends.reconciler import Reconciler
+from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
@@ -40,9 +41,11 @@ class KubernetesBackend:
         kernels: GatewayKernelManager,
         kernelspecs: GatewayKernelSpecManager,
         health: HealthChecks,
+        addresses: KernelAddresses,
     ) -> None:
         try:
             await retry_while_unavailable(self._services.acquire)
+            self._services.pods.follow_addresses(addresses.report)
             health.add("pods", self._check_pods)
             health.add("response server", lambda: check_response_server(self._services))
             await self._follow_kernelspecs(kernelspecs)

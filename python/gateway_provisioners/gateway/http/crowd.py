@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from gateway_provisioners.model.addresses import read_address
+
 Connection = TypeVar("Connection")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -89,7 +91,7 @@ def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Networ
         if not _is_in(address, proxies):
             break
         try:
-            address = str(_read(candidate.strip()))
+            address = str(read_address(candidate.strip()))
         except ValueError:
             break
     return address
@@ -97,7 +99,7 @@ def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Networ
 
 def _is_in(address: str, networks: Sequence[Network]) -> bool:
     try:
-        ip = _read(address)
+        ip = read_address(address)
     except ValueError:
         return False
     return any(ip in network for network in networks)
@@ -105,15 +107,9 @@ def _is_in(address: str, networks: Sequence[Network]) -> bool:
 
 def _group(address: str) -> str:
     try:
-        ip = _read(address)
+        ip = read_address(address)
     except ValueError:
         return address
     if ip.version == 4:
         return str(ip)
     return str(ipaddress.ip_network((ip, _IPV6_PREFIX), strict=False))
-
-
-def _read(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Read an address, without the zone of a link-local one; an IPv4 address may be written as IPv6."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    return (ip.version == 6 and ip.ipv4_mapped) or ip

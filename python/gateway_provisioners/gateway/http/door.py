@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import copy
+import logging
 import socket
-import ssl
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from http.client import responses
 from typing import Any
@@ -15,8 +14,13 @@ from tornado import httputil, iostream, web
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 
+from gateway_provisioners.gateway.http.answers import Answer, LastAnswer
 from gateway_provisioners.gateway.http.crowd import Crowd, Network, client_address
+from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
+from gateway_provisioners.model.addresses import Address, read_address
 from gateway_provisioners.model.request.launch_request import MAX_ENVIRONMENT_BYTES
+
+_log = logging.getLogger(__name__)
 
 # The largest body is an environment, whose JSON is longer than the environment itself.
 MAX_BODY_BYTES = 2 * MAX_ENVIRONMENT_BYTES
@@ -28,10 +32,6 @@ STRANGER_SECONDS = 75
 # The same for one that has: more than load balancers keep an unused connection, some of them 600 seconds.
 IDLE_SECONDS = 620
 BODY_SECONDS = 15
-# After an answer that comes before the body, so much of the body is read, and dropped: many clients read the
-# answer only after they have sent it, and would lose the answer if the connection were reset.
-MAX_DROPPED_BYTES = 32 * 2**20
-DROP_SECONDS = 5
 # What the kernel's TCP may hold of what a client has not read, beyond what is in transit: its buffer would
 # grow to several MiB, which count as memory of the gateway's container. SO_SNDBUF would bound what is in
 # transit as well, and so slow down clients that are far away.
@@ -46,6 +46,7 @@ class Server(HTTPServer):
         refusal: the handler of requests that are not let in; a subclass of `Refusal`.
         is_known: returns whether a request shows a credential. The bodies of all others are not kept: the
             application answers them without, and refuses those that need a credential.
+        kernels: whose connections are closed before anything of them is read.
         proxies: whose X-Forwarded-For counts.
         max_buffer_bytes: the largest message of a websocket.
     """
@@ -56,6 +57,7 @@ class Server(HTTPServer):
         *,
         refusal: type[Refusal],
         is_known: Callable[[httputil.HTTPServerRequest], bool],
+        kernels: KernelAddresses,
         proxies: Sequence[Network] = (),
         max_buffer_bytes: int = 2**20,
         **kwargs: Any,
@@ -76,6 +78,12 @@ class Server(HTTPServer):
         self._refusal = refusal
         self._is_known = is_known
         self._proxies = proxies
+        self._kernels = kernels
+        kernels.subscribe(self._close_those_of_kernels)
+        # Those of websockets as well, which tornado's own list of connections lacks.
+        self._peers: weakref.WeakKeyDictionary[iostream.IOStream, Address] = (
+            weakref.WeakKeyDictionary()
+        )
         self._crowd: Crowd[iostream.IOStream] = Crowd(lambda stream: stream.close())
 
     @classmethod
@@ -87,11 +95,30 @@ class Server(HTTPServer):
         return Server
 
     def handle_stream(self, stream: iostream.IOStream, address: Any) -> None:
-        """Serve a new connection."""
+        """Serve a new connection, unless it is a kernel's."""
+        peer = read_address(str(address[0]))
+        if peer in self._kernels:
+            self._close(stream, peer)
+            return
+        self._peers[stream] = peer
         if isinstance(stream.socket, socket.socket):
             stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT_BYTES)
         self._crowd.admit(stream, str(address[0]))
         super().handle_stream(stream, address)
+
+    def _close_those_of_kernels(self) -> None:
+        """Close the connections that a kernel has opened before its address was known."""
+        for stream, peer in list(self._peers.items()):
+            if peer in self._kernels and not stream.closed():
+                self._close(stream, peer)
+
+    def _close(self, stream: iostream.IOStream, peer: Address) -> None:
+        _log.info(
+            "Closed a connection of a kernel, from %s: kernels may not use the gateway unless "
+            "GP_ALLOW_KERNELS is set.",
+            peer,
+        )
+        stream.close()
 
     def on_close(self, server_conn: object) -> None:
         """Forget a connection."""
@@ -196,7 +223,7 @@ class _Request(httputil.HTTPMessageDelegate):
             return self._refuse(_TOO_LARGE)
         if not known and _has_body(headers):
             return self._answer_without_body(start_line, headers)
-        self._target = self._new_target(self._connection)
+        self._target = self._new_target(Answer(self._connection))
         return self._target.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -218,7 +245,7 @@ class _Request(httputil.HTTPMessageDelegate):
             self._target.on_connection_close()
 
     async def _refuse(self, error: web.HTTPError) -> None:
-        answer = _LastAnswer(self._connection)
+        answer = LastAnswer(self._connection)
         self._request.connection = answer
         self._server.refuse(self._request, error)
         await answer.sent()
@@ -226,60 +253,11 @@ class _Request(httputil.HTTPMessageDelegate):
     async def _answer_without_body(
         self, start_line: httputil.RequestStartLine, headers: httputil.HTTPHeaders
     ) -> None:
-        answer = _LastAnswer(self._connection)
+        answer = LastAnswer(self._connection)
         target = self._new_target(answer)
         target.headers_received(start_line, headers)
         target.finish()
         await answer.sent()
-
-
-class _LastAnswer(httputil.HTTPConnection):
-    """The connection of a request that is answered before its body is there: it closes after the answer."""
-
-    def __init__(self, connection: HTTP1Connection) -> None:
-        self.context = connection.context
-        self._connection = connection
-        self._finished = asyncio.Event()
-
-    def write_headers(
-        self,
-        start_line: httputil.RequestStartLine | httputil.ResponseStartLine,
-        headers: httputil.HTTPHeaders,
-        chunk: bytes | None = None,
-    ) -> asyncio.Future[None]:
-        headers["Connection"] = "close"
-        return self._connection.write_headers(start_line, headers, chunk)
-
-    def write(self, chunk: bytes) -> asyncio.Future[None]:
-        return self._connection.write(chunk)
-
-    def finish(self) -> None:
-        self._finished.set()
-
-    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        self._connection.set_close_callback(callback)
-
-    async def sent(self) -> None:
-        """Wait until the answer is sent, drop what comes meanwhile, and close the connection."""
-        stream = self._connection.stream
-        deadline = asyncio.get_running_loop().call_later(DROP_SECONDS, self._give_up)
-        try:
-            await self._finished.wait()
-            with contextlib.suppress(OSError):  # also tornado's StreamClosedError
-                await stream.write(b"")  # when all before it is written
-                if not (stream.closed() or isinstance(stream.socket, ssl.SSLSocket)):
-                    stream.socket.shutdown(socket.SHUT_WR)
-                dropped = 0
-                while dropped < MAX_DROPPED_BYTES:
-                    dropped += len(await stream.read_bytes(2**16, partial=True))
-                    await asyncio.sleep(0)  # what has arrived is read without waiting
-        finally:
-            deadline.cancel()
-            self._connection.close()
-
-    def _give_up(self) -> None:
-        self._connection.stream.close()
-        self._finished.set()
 
 
 _TOO_LARGE = web.HTTPError(

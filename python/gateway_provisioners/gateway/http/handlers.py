@@ -24,6 +24,7 @@ from gateway_provisioners.gateway.failures import describe, known_cause, summari
 from gateway_provisioners.gateway.http.access_log import request_summary
 from gateway_provisioners.gateway.http.door import Refusal
 from gateway_provisioners.gateway.http.start_request import UnknownKernel, parse_start_request
+from gateway_provisioners.gateway.process.health import HealthChecks
 from gateway_provisioners.gateway.websocket.connection import (
     TRY_AGAIN_LATER,
     GatewayWebsocketConnection,
@@ -212,6 +213,16 @@ class SessionRootHandler(GatewayHandlerMixin, session_handlers.SessionRootHandle
     async def get(self) -> None:
         _require_listing(self)
         await super().get()
+
+
+class ReadinessHandler(GatewayHandlerMixin, web.RequestHandler):
+    """`/readyz` for clients with the token: with a detail for each check."""
+
+    def initialize(self, checks: HealthChecks) -> None:
+        self._health_checks = checks
+
+    def get(self) -> None:
+        self._health_checks.answer(self, with_details=True)
 
 
 class RefusalHandler(Refusal, GatewayHandlerMixin, JupyterHandler):

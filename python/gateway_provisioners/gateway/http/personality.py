@@ -39,10 +39,10 @@ class GatewayPersonality(LoggingConfigurable):
     def create_request_handlers(self) -> list[tuple[Any, ...]]:
         """Return the routes below the base URL; the first two need no token."""
         app: Any = self.parent
-        moved = {"health_port": app.health_port}
         routes: list[tuple[Any, ...]] = [
             (r"/healthz", HealthHandler),
-            (r"/(?:readyz|metrics)", MovedHandler, moved),
+            (r"/metrics", MovedHandler, {"health_port": app.health_port}),
+            (r"/readyz", handlers.ReadinessHandler, {"checks": app.health}),
             (r"/api", _with_token(base_handlers.APIVersionHandler)),
         ]
         for module in (kernel_handlers, spec_handlers, resource_handlers, session_handlers):

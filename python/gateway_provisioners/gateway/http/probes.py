@@ -5,11 +5,12 @@ from __future__ import annotations
 from tornado import web
 
 from gateway_provisioners.gateway.http.door import Refusal, Server
+from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.gateway.process.health import HealthChecks, HealthHandler, ReadyHandler
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics, MetricsHandler
 
 
-def probe_server(checks: HealthChecks, metrics: GatewayMetrics) -> Server:
+def probe_server(checks: HealthChecks, metrics: GatewayMetrics, kernels: KernelAddresses) -> Server:
     """Return the server; its requests need no token, have no bodies and are not logged."""
     application = web.Application(
         [
@@ -19,4 +20,4 @@ def probe_server(checks: HealthChecks, metrics: GatewayMetrics) -> Server:
         ],
         log_function=lambda _handler: None,
     )
-    return Server(application, refusal=Refusal, is_known=lambda _request: False)
+    return Server(application, refusal=Refusal, is_known=lambda _request: False, kernels=kernels)

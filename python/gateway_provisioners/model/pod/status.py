@@ -57,6 +57,16 @@ def addresses(pod: Mapping[str, Any]) -> Sequence[str]:
     return [address for address in dict.fromkeys(found) if address]
 
 
+def own_addresses(pod: Mapping[str, Any]) -> Sequence[str]:
+    """The addresses that the Pod has, and shares with nothing else.
+
+    A Pod on its node's network has the node's, and one that has ended may have lost its own to another.
+    """
+    if (pod.get("spec") or {}).get("hostNetwork") or has_ended(pod):
+        return []
+    return addresses(pod)
+
+
 def exit_code(pod: Mapping[str, Any]) -> int | None:
     """The kernel's exit code, or None while the Pod may be alive.
 

@@ -13,7 +13,7 @@ from host_network import CLUSTER_PROGRAM
 from ci.commands import run
 from timeouts import TIMEOUT_SECONDS
 
-# Whatever is not let through is dropped without an answer.
+# What is not let through is dropped without an answer; to some addresses there is no route either.
 PROBE = """
 import socket
 try:
@@ -21,7 +21,34 @@ try:
     print("open")
 except TimeoutError:
     print("silence")
+except OSError as error:
+    print(error)
 """
+REQUEST = """
+import socket
+connection = socket.create_connection(({address!r}, {port}), timeout=20)
+try:
+    connection.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")
+    print(connection.recv(100)[:12].decode() or "closed")
+except ConnectionError:
+    print("closed")
+"""
+HTTPS = """
+import ssl, urllib.error, urllib.request
+context = ssl._create_unverified_context()
+try:
+    print(urllib.request.urlopen({url!r}, context=context, timeout=3).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+except OSError:
+    print("silence")
+"""
+# With the cloud's names of them in docs/operate.md; the last one stands for all link-local ones in IPv6.
+METADATA = [
+    *("169.254.169.254", "169.254.169.252", "169.254.170.2", "169.254.170.23", "168.63.129.16"),
+    *("100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
+    "fe80::a9fe:a9fe%eth0",
+]
 LISTENING_PORTS = """
 for line in open("/proc/net/tcp").readlines()[1:]:
     address, _, state = line.split()[1:4]
@@ -52,9 +79,20 @@ class Pod:
         self._execute = execute
 
     async def reaches(self, other, port):
-        said = await self._execute(PROBE.format(address=other.address, port=port))
-        assert said.strip() in {"open", "silence"}, said
-        return said.strip() == "open"
+        said = await self.try_to_reach(other.address, port)
+        assert said in {"open", "silence"}, said
+        return said == "open"
+
+    async def try_to_reach(self, address, port):
+        """Return `open`, `silence` or the reason why there is no connection."""
+        return (await self._execute(PROBE.format(address=address, port=port))).strip()
+
+    async def request(self, address, port):
+        """Return the beginning of the answer to an HTTP request, or `closed`."""
+        return (await self._execute(REQUEST.format(address=address, port=port))).strip()
+
+    async def https_status(self, url):
+        return (await self._execute(HTTPS.format(url=url))).strip()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -65,6 +103,7 @@ async def release(chart, metadata_server):
         "except": ["169.254.169.254/32", f"{metadata_server.address}/32"],
     }
     policies = {
+        "required": True,
         "kernels": {"egress": [{"to": [{"ipBlock": anywhere}]}]},
         # Kernels, in the place of Prometheus.
         "gateway": {"metricsFrom": [{"podSelector": {"matchLabels": {"component": "kernel"}}}]},
@@ -127,8 +166,14 @@ async def kernel_pod(namespace, channels):
 
     [pod] = await namespace.objects("pods", channels.kernel_id)
     kernel = Pod(pod["status"]["podIP"], execute)
+    kernel.node = pod["status"]["hostIP"]
     kernel.port = int((await execute(LISTENING_PORTS)).split()[0])
     return kernel
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def service_address(release):
+    return (await release.service_url()).removeprefix("http://").rpartition(":")[0]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -137,6 +182,7 @@ async def gateway_pod(release, namespace):
     return await pod_of(namespace, pod["metadata"]["name"])
 
 
+@pytest.mark.attack(18)
 async def test_only_the_gateway_reaches_a_kernel(
     kernel, gateway, gateway_pod, stranger, release, namespace
 ):
@@ -160,6 +206,41 @@ async def test_every_pod_reaches_the_gateway(gateway_pod, stranger):
     assert await stranger.reaches(gateway_pod, 8888)
 
 
+@pytest.mark.attack(18)
+async def test_a_kernel_is_no_client_of_the_gateway(kernel, gateway_pod, stranger, service_address):
+    for address, port in ((service_address, 8888), (gateway_pod.address, 8888)):
+        assert await kernel.request(address, port) == "closed"
+        assert await stranger.request(address, port) == "HTTP/1.1 200"
+    assert await kernel.request(gateway_pod.address, 8889) == "closed"
+    assert await kernel.reaches(gateway_pod, 8877)
+
+
+@pytest.mark.attack(18)
+async def test_no_metadata_address_answers_a_kernel(kernel):
+    """Here none exists: test_chart_network.py proves the rules, and this the same on a cloud."""
+    said = [await kernel.try_to_reach(address, 80) for address in METADATA]
+    assert "open" not in said
+
+
+@pytest.mark.attack(18)
+async def test_api_server_and_kubelet_give_a_kernel_nothing(kernel):
+    """The kubelet of a pod's own node can always be reached, with any NetworkPolicy."""
+    refused = {"401", "403", "silence"}
+    assert await kernel.https_status("https://kubernetes.default.svc/api/v1/secrets") in refused
+    for path in ("pods", "runningpods/", "configz"):
+        assert await kernel.https_status(f"https://{kernel.node}:10250/{path}") in refused
+
+
+async def test_helm_test_sees_that_policies_are_enforced(cluster, release, namespace):
+    said = await asyncio.to_thread(
+        run,
+        cluster.helm,
+        *(f"--kubeconfig={cluster.kubeconfig}", f"--namespace={namespace.name}"),
+        *("test", release.release, f"--timeout={TIMEOUT_SECONDS}s"),
+    )
+    assert "network: NetworkPolicies are enforced" in said
+
+
 async def test_only_chosen_peers_reach_the_port_without_a_token(kernel, gateway_pod, stranger):
     assert await kernel.reaches(gateway_pod, 8889)
     assert not await stranger.reaches(gateway_pod, 8889)
@@ -174,3 +255,20 @@ async def test_a_kernel_reaches_all_but_what_is_excepted(kernel, stranger, metad
 async def test_a_kernel_resolves_names(kernel):
     code = 'import socket; print(socket.gethostbyname("kubernetes.default.svc.cluster.local"))'
     assert (await kernel._execute(code)).count(".") == 3
+
+
+async def test_a_kernel_of_the_preset_for_the_internet(
+    release, namespace, stranger, service_address
+):
+    """It reaches no pod; with a rule and the gateway's consent, it is a client of the gateway."""
+    gateways = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "gateway"}}}
+    rule = {"to": [gateways], "ports": [{"port": 8888, "protocol": "TCP"}]}
+    policies = {"kernels": {"egress": "internetOnly", "extraEgress": [rule]}}
+    await release.upgrade(
+        {"gateway": {**SLOW_NODE_VALUES, "allowKernels": True}, "networkPolicy": policies}
+    )
+    async with release.gateway() as client, client.kernel() as channels:
+        kernel = await kernel_pod(namespace, channels)
+        assert not await kernel.reaches(stranger, PORT)
+        assert await kernel.try_to_reach(METADATA[0], 80) != "open"
+        assert await kernel.request(service_address, 8888) == "HTTP/1.1 200"

@@ -78,8 +78,10 @@ async def survive_an_outage(direct, namespace, probes):
             # Long enough for the restarter and the watch to look, again and again.
             await asyncio.sleep(OUTAGE_SECONDS)
             assert kernel.kernel_id in await direct.kernels()
-            with pytest.raises(Refused) as unready:
+            with pytest.raises(Refused):
                 await probes.request("GET", "/readyz")
+            with pytest.raises(Refused) as unready:
+                await direct.request("GET", "/readyz")
             assert "watch" in str(unready.value)
         finally:
             await asyncio.to_thread(run, CLUSTER_PROGRAM, "start", "kube-apiserver")
