@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from gateway_provisioners.aio import Background
-from gateway_provisioners.errors import ClusterError, KernelBusy, TooManyKernels
+from gateway_provisioners.errors import (
+    ClusterError,
+    KernelBusy,
+    PolicyViolation,
+    TooManyKernels,
+)
 from gateway_provisioners.kube.api import JSON_PATCH, Collection, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.launched_pod import LaunchedPod
@@ -31,6 +36,7 @@ from gateway_provisioners.model.pod.manifest import (
     COMPONENT,
     COMPONENT_LABEL,
     KernelPodSpec,
+    account_of,
     build_pod,
     build_secret,
     label_value,
@@ -48,16 +54,25 @@ class KernelPods:
         instance: the kernels' value of the label app.kubernetes.io/instance.
         process: the name of this process, which it writes where it changes a pod's state.
         quota: the number of kernels that may run.
+        prohibited_account: the ServiceAccount that no kernel may have, or "".
     """
 
     def __init__(
-        self, api: KubeApi, namespace: str, *, instance: str, process: str, quota: KernelQuota
+        self,
+        api: KubeApi,
+        namespace: str,
+        *,
+        instance: str,
+        process: str,
+        quota: KernelQuota,
+        prohibited_account: str = "",
     ) -> None:
         self.api = api
         self.namespace = namespace
         self.instance = instance
         self.process = process
         self.quota = quota
+        self._prohibited_account = prohibited_account
         self.cache = ObjectCache("pods", self._collection())
         self._names_by_kernel: defaultdict[str, set[str]] = defaultdict(set)
         self.cache.subscribe(self._index)
@@ -91,14 +106,17 @@ class KernelPods:
 
         Raises:
             KernelBusy: another gateway restarts the same kernel.
+            PolicyViolation: its ServiceAccount is the gateway's.
             TooManyKernels: it would exceed the quota; nothing is left behind.
             LaunchFailed: the API refused; nothing is left behind.
         """
+        manifest = build_pod(spec)
+        self._refuse_account(manifest)
         self.refuse_beyond_quota(spec)
         pod = LaunchedPod(self, spec.name)
         refusal = self._refusal_when_seen(spec)
         try:
-            manifest = await self.api.create_pod(self.namespace, build_pod(spec))
+            manifest = await self.api.create_pod(self.namespace, manifest)
             pod.seen(manifest)
             await self.api.create_secret(self.namespace, build_secret(spec, manifest))
             _raise_if_refused(await refusal)
@@ -119,6 +137,13 @@ class KernelPods:
         finally:
             refusal.cancel()
         return pod
+
+    def _refuse_account(self, manifest: Object) -> None:
+        if self._prohibited_account and account_of(manifest) == self._prohibited_account:
+            raise PolicyViolation(
+                "The kernel would get the ServiceAccount of the gateway, and so all rights of the gateway. "
+                "Ask the administrator for another one in its kernelspec."
+            )
 
     def refuse_beyond_quota(self, spec: KernelPodSpec) -> None:
         """Check that one more kernel may run, as far as the watch knows.

@@ -179,6 +179,7 @@ def test_gateways_environment():
         "GP_SHUTDOWN_KERNELS_ON_EXIT": "False",
         "GP_LEASE": "gateway-gateway-provisioners-leader",
         "GP_GATEWAY_POD": {"fieldRef": {"fieldPath": "metadata.name"}},
+        "GP_GATEWAY_SERVICE_ACCOUNT": {"fieldRef": {"fieldPath": "spec.serviceAccountName"}},
         "GP_GATEWAY_SELECTOR": "app.kubernetes.io/component=gateway,"
         "app.kubernetes.io/instance=gateway,app.kubernetes.io/name=gateway-provisioners",
         "GP_INSTANCE": "gateway-gateway-provisioners",

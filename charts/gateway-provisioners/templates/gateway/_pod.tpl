@@ -171,6 +171,10 @@ the gateway.
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+- name: GP_GATEWAY_SERVICE_ACCOUNT
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.serviceAccountName
 - name: GP_GATEWAY_SELECTOR
   value: {{ include "gateway-provisioners.gateway.selector" . | quote }}
 - name: GP_INSTANCE
