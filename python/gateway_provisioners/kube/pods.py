@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
 from gateway_provisioners.aio import Background
@@ -17,6 +19,7 @@ from gateway_provisioners.errors import (
 )
 from gateway_provisioners.kube.api import JSON_PATCH, Collection, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
+from gateway_provisioners.kube.finder import Finder
 from gateway_provisioners.kube.launched_pod import LaunchedPod
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
@@ -39,7 +42,6 @@ from gateway_provisioners.model.pod.manifest import (
     account_of,
     build_pod,
     build_secret,
-    label_value,
     open_gate_patch,
     read_record,
 )
@@ -83,10 +85,10 @@ class KernelPods:
             ),
         )
         self._removals = Background()
+        self._finder = Finder(self._learn_of)
 
-    def _collection(self, **more_labels: str) -> Collection:
-        labels = {COMPONENT_LABEL: COMPONENT, **more_labels}
-        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+    def _collection(self, *conditions: str) -> Collection:
+        selector = ",".join([f"{COMPONENT_LABEL}={COMPONENT}", *conditions])
         return self.api.collection("Pod", self.namespace, label_selector=selector)
 
     async def start(self) -> None:
@@ -97,6 +99,7 @@ class KernelPods:
 
     async def stop(self) -> None:
         """Stop following, after the removals under way; kernels stay untouched."""
+        await self._finder.stop()
         await self._removals.finish()
         await self.cache.stop()
         await self.warnings.stop()
@@ -211,10 +214,14 @@ class KernelPods:
         Raises:
             ClusterError: it did not answer.
         """
-        if label := label_value(kernel_id):
-            found, _ = await self._collection(**{KERNEL_ID_LABEL: label}).list()
-            for pod in found:
-                self.cache.learn(pod)
+        with contextlib.suppress(ValueError):
+            if kernel_id == str(uuid.UUID(kernel_id)):  # as the ids of all kernels
+                await self._finder.find(kernel_id)
+
+    async def _learn_of(self, kernel_ids: Iterable[str]) -> None:
+        found, _ = await self._collection(f"{KERNEL_ID_LABEL} in ({','.join(kernel_ids)})").list()
+        for pod in found:
+            self.cache.learn(pod)
 
     async def record(self, name: str) -> KernelRecord | None:
         """Read the record that `LaunchedPod.remember` stored for the pod `name`, or None.

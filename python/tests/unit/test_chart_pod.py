@@ -73,7 +73,9 @@ def test_extra_config_is_merged_in_name_order_and_changes_restart():
 def test_new_token_restarts_and_its_annotation_does_not_reveal_it():
     tokens = ("correct-horse-battery-staple", "correct-horse-battery-stapler")
     first, second, elsewhere = (
-        render({"gateway": {"auth": {"token": token}}}, namespace=namespace).pod["metadata"]["annotations"]
+        render({"gateway": {"auth": {"token": token}}}, namespace=namespace).pod["metadata"][
+            "annotations"
+        ]
         for token, namespace in ((tokens[0], "a"), (tokens[1], "a"), (tokens[0], "b"))
     )
     assert first != second

@@ -77,7 +77,9 @@ async def test_no_kernel_gets_the_gateways_account(settings):
     """A pod template of a kernelspec on a volume is not known to the chart."""
     pods = KernelPods(
         *(Api(), "kernels"),
-        **{"instance": "ours", "process": "a", "quota": KernelQuota()},
+        instance="ours",
+        process="a",
+        quota=KernelQuota(),
         prohibited_account="gateway",
     )
     with pytest.raises(PolicyViolation, match="ServiceAccount of the gateway"):
