@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import re
 from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,7 @@ from jupyter_client.jsonutil import json_default
 from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_server.auth.decorator import allow_unauthenticated, authorized
 from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.kernelspecs import handlers as resource_handlers
 from jupyter_server.services.kernels import handlers as kernel_handlers
 from jupyter_server.services.sessions import handlers as session_handlers
 from jupyter_server.utils import url_escape, url_path_join
@@ -32,6 +34,7 @@ from gateway_provisioners.gateway.websocket.websocket_protocol import BoundedWeb
 
 _log = logging.getLogger(__name__)
 
+_LOGO = re.compile(r"logo-[\w.-]*\.(?:png|svg|jpe?g|gif|webp|ico)", re.IGNORECASE | re.ASCII)
 # The name and the path of a notebook, and those of a kernel.
 _LONGEST_BODY = 64 * 1024
 
@@ -212,6 +215,27 @@ class SessionRootHandler(GatewayHandlerMixin, session_handlers.SessionRootHandle
     async def get(self) -> None:
         _require_listing(self)
         await super().get()
+
+
+class KernelSpecResourceHandler(
+    GatewayHandlerMixin, resource_handlers.KernelSpecResourceHandler
+):
+    """Serves the logos of kernelspecs, and no other file.
+
+    A page or a script among them would act in the name of the client whose server passes it on, as
+    JupyterLab's does.
+    """
+
+    @web.authenticated
+    @authorized
+    async def get(self, kernel_name: str, path: str, include_body: bool = True) -> None:
+        if not _LOGO.fullmatch(path):
+            raise web.HTTPError(404, "Only the logos of a kernelspec are served.")
+        await super().get(kernel_name, path, include_body=include_body)
+
+    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - the same for all
+        """Keep scripts in an SVG from running."""
+        self.set_header("Content-Security-Policy", "sandbox")
 
 
 class RefusalHandler(Refusal, GatewayHandlerMixin, JupyterHandler):
