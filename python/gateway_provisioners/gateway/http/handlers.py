@@ -6,7 +6,7 @@ import inspect
 import json
 import logging
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
@@ -25,7 +25,12 @@ from gateway_provisioners.errors import PolicyViolation
 from gateway_provisioners.gateway.failures import describe, known_cause, summarize
 from gateway_provisioners.gateway.http.access_log import request_summary
 from gateway_provisioners.gateway.http.door import Refusal
-from gateway_provisioners.gateway.http.start_request import UnknownKernel, parse_start_request
+from gateway_provisioners.gateway.http.start_request import (
+    StartRequest,
+    UnknownKernel,
+    parse_session_request,
+    parse_start_request,
+)
 from gateway_provisioners.gateway.websocket.connection import (
     TRY_AGAIN_LATER,
     GatewayWebsocketConnection,
@@ -62,7 +67,12 @@ class GatewayHandlerMixin(CORSMixin):
             await kernels.peers.find(kernel_id)
 
     def get_json_body(self) -> Any:
-        """Return the body of a request that has no environment, and so is small.
+        """Return the body of a request that is small."""
+        self.require_small_body()
+        return super().get_json_body()
+
+    def require_small_body(self) -> None:
+        """Check the length of a body.
 
         Raises:
             HTTPError: it is large: to parse it would keep the event loop.
@@ -71,7 +81,6 @@ class GatewayHandlerMixin(CORSMixin):
             raise web.HTTPError(
                 413, f"The body of this request has more than {_LONGEST_BODY} bytes."
             )
-        return super().get_json_body()
 
     @allow_unauthenticated
     def options(self, *_args: Any, **_kwargs: Any) -> None:
@@ -110,7 +119,39 @@ class GatewayHandlerMixin(CORSMixin):
         return request_summary(self)
 
 
-class MainKernelHandler(GatewayHandlerMixin, kernel_handlers.MainKernelHandler):
+class StartingHandlerMixin(GatewayHandlerMixin):
+    """Starts kernels for clients, under the same rules wherever they ask."""
+
+    def parse(self, parser: Callable[..., StartRequest]) -> StartRequest:
+        """Check the body of a request."""
+        return parser(
+            self.request.body,
+            known_names=lambda: self.kernel_spec_manager.find_kernel_specs().keys(),
+            default_name=self.kernel_manager.default_kernel_name,
+            forced_name=self.settings["forced_kernel_name"],
+            client_variables=self.settings["client_variables"],
+        )
+
+    async def start(self, wanted: StartRequest) -> str:
+        """Start a kernel; returns its id."""
+        await self._find_kernel(wanted.kernel_id)
+        try:
+            kernel_id: str = await self.kernel_manager.start_kernel(
+                kernel_name=wanted.name,
+                kernel_id=wanted.kernel_id,
+                path=wanted.path,
+                env=dict(wanted.environment),
+            )
+        except NoSuchKernel as error:
+            msg = (
+                f"The kernel {wanted.name!r} cannot be started: its kernel provisioner is not installed in "
+                f"this gateway. Ask the administrator to install it."
+            )
+            raise UnknownKernel(msg) from error
+        return kernel_id
+
+
+class MainKernelHandler(StartingHandlerMixin, kernel_handlers.MainKernelHandler):
     """Starts and lists kernels.
 
     Replaces jupyter_kernel_gateway's, which swaps the kernel manager's `start_kernel` during a start, so
@@ -127,33 +168,12 @@ class MainKernelHandler(GatewayHandlerMixin, kernel_handlers.MainKernelHandler):
     @authorized
     async def post(self) -> None:
         """Start a kernel from `{"name": ..., "env": {...}}`; the answer is 201 and its model."""
-        manager = self.kernel_manager
-        wanted = parse_start_request(
-            self.request.body,
-            known_names=lambda: self.kernel_spec_manager.find_kernel_specs().keys(),
-            default_name=manager.default_kernel_name,
-            forced_name=self.settings["forced_kernel_name"],
-            client_variables=self.settings["client_variables"],
-        )
-        await self._find_kernel(wanted.kernel_id)
-        try:
-            kernel_id = await manager.start_kernel(
-                kernel_name=wanted.name,
-                kernel_id=wanted.kernel_id,
-                path=wanted.path,
-                env=dict(wanted.environment),
-            )
-        except NoSuchKernel as error:
-            msg = (
-                f"The kernel {wanted.name!r} cannot be started: its kernel provisioner is not installed in "
-                f"this gateway. Ask the administrator to install it."
-            )
-            raise UnknownKernel(msg) from error
+        kernel_id = await self.start(self.parse(parse_start_request))
         self.set_header(
             "Location", url_path_join(self.base_url, "api", "kernels", url_escape(kernel_id))
         )
         self.set_status(201)
-        self.finish(json.dumps(manager.kernel_model(kernel_id), default=json_default))
+        self.finish(json.dumps(self.kernel_manager.kernel_model(kernel_id), default=json_default))
 
 
 class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocketHandler):
@@ -207,7 +227,7 @@ class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocke
             self.on_pong(b"")
 
 
-class SessionRootHandler(GatewayHandlerMixin, session_handlers.SessionRootHandler):
+class SessionRootHandler(StartingHandlerMixin, session_handlers.SessionRootHandler):
     """Starts and lists sessions."""
 
     @web.authenticated
@@ -216,10 +236,25 @@ class SessionRootHandler(GatewayHandlerMixin, session_handlers.SessionRootHandle
         _require_listing(self)
         await super().get()
 
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Start a kernel for a notebook, unless it has one; the answer is 201 and the session's model.
 
-class KernelSpecResourceHandler(
-    GatewayHandlerMixin, resource_handlers.KernelSpecResourceHandler
-):
+        Upstream starts it without an environment, under the name that the client wants.
+        """
+        self.require_small_body()
+        wanted = self.parse(parse_session_request)
+        session = self.session_manager.of_notebook(wanted.path)
+        if session is None:
+            kernel_id = await self.start(wanted)
+            session = self.session_manager.add(wanted.path, kernel_id)
+        self.set_header("Location", url_path_join(self.base_url, "api", "sessions", session["id"]))
+        self.set_status(201)
+        self.finish(json.dumps(session, default=json_default))
+
+
+class KernelSpecResourceHandler(GatewayHandlerMixin, resource_handlers.KernelSpecResourceHandler):
     """Serves the logos of kernelspecs, and no other file.
 
     A page or a script among them would act in the name of the client whose server passes it on, as
