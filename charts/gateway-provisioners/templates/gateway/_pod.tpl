@@ -12,8 +12,8 @@
 
 {{- /*
 The process reads the token and its configuration once, so changes to them must restart it. A generated
-token does not change, and a token in an existingSecret is not visible here. Annotations are no secrets: the
-token's is of a slow hash (scrypt), salted with the release, and cut, so that no token can be guessed from it.
+token does not change, and a token in an existingSecret is not visible here. Annotations are less secret than Secrets:
+the token's is a slow hash (scrypt) with the release as its salt, and cut, so that guessing a token from it is in vain.
 */ -}}
 {{- define "gateway-provisioners.gateway.podAnnotations" -}}
 {{- $annotations := merge (deepCopy .Values.gateway.podAnnotations) .Values.commonAnnotations -}}
