@@ -62,7 +62,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- end -}}
 {{- $own := include "gateway-provisioners.gateway.volumes" . | fromYaml -}}
 {{- range $gateway.extraVolumes -}}
-{{- if has .name (list "tmp" "runtime" "tls" "config" "kernelspecs") -}}
+{{- if has .name (list "tmp" "runtime" "api-token" "tls" "config" "kernelspecs") -}}
 {{- $problems = append $problems (printf "gateway.extraVolumes: the chart already has a volume %q; use another name" .name) -}}
 {{- end -}}
 {{- end -}}
@@ -202,6 +202,13 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- $gateway := include "gateway-provisioners.gateway.serviceAccountName" .root -}}
 {{- if eq $kernel.serviceAccountName $gateway -}}
 {{- $problems = append $problems (printf "%s.serviceAccountName: this is the gateway's ServiceAccount, which would give users all rights of the gateway; use another one" $where) -}}
+{{- end -}}
+{{- $template := get $kernel.podTemplate "spec" | default dict -}}
+{{- /* Kubernetes has an old and a new name for it. */ -}}
+{{- range $key := list "serviceAccountName" "serviceAccount" -}}
+{{- if eq (get $template $key | default "") $gateway -}}
+{{- $problems = append $problems (printf "%s.podTemplate.spec.%s: this is the gateway's ServiceAccount, which would give users all rights of the gateway; use another one" $where $key) -}}
+{{- end -}}
 {{- end -}}
 {{- if has $gateway ($kernel.clientPolicy.serviceAccounts | default list) -}}
 {{- $problems = append $problems (printf "%s.clientPolicy.serviceAccounts: this includes the gateway's ServiceAccount, which would give users all rights of the gateway; remove it" $where) -}}

@@ -85,6 +85,19 @@ class KubeApi:
             self._core.patch_namespaced_pod, name, namespace, patch, _content_type=content_type
         )
 
+    async def annotate_through_status(
+        self, namespace: str, name: str, annotations: Mapping[str, str | None]
+    ) -> Object:
+        """Set annotations of a Pod with the right to patch `pods/status`, which cannot change its spec."""
+        patch = {"metadata": {"annotations": dict(annotations)}}
+        return await _object(
+            self._core.patch_namespaced_pod_status,
+            name,
+            namespace,
+            patch,
+            _content_type=MERGE_PATCH,
+        )
+
     async def delete_pod(self, namespace: str, name: str, *, grace_seconds: int) -> None:
         """Begin to delete a Pod, which is gone when its containers have ended. If not found: status 404."""
         await _object(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
-from gateway_provisioners.model.pod.kernel_state import annotation, annotations_patch
+from gateway_provisioners.model.pod.kernel_state import annotation
 
 _PROCESS_ANNOTATION = "gateway-provisioners/process"
 _ENDED_PHASES = frozenset({"Failed", "Succeeded"})
@@ -44,8 +44,10 @@ class Gateways:
         """
         if self._cache is None:
             return
-        patch = annotations_patch({_PROCESS_ANNOTATION: self.process})
-        await self._api.patch_pod(self._namespace, self._own_pod, patch)
+        # RBAC cannot limit a right to this pod. This one does not let a gateway change images of others.
+        await self._api.annotate_through_status(
+            self._namespace, self._own_pod, {_PROCESS_ANNOTATION: self.process}
+        )
         self._cache.start()
         await self._cache.wait_synced()
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import uuid
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 
 from gateway_provisioners.aio import Background
-from gateway_provisioners.errors import ClusterError, KernelBusy, TooManyKernels
+from gateway_provisioners.errors import (
+    ClusterError,
+    KernelBusy,
+    PolicyViolation,
+    TooManyKernels,
+)
 from gateway_provisioners.kube.api import JSON_PATCH, Collection, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
+from gateway_provisioners.kube.finder import Finder
 from gateway_provisioners.kube.launched_pod import LaunchedPod
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
@@ -31,9 +39,9 @@ from gateway_provisioners.model.pod.manifest import (
     COMPONENT,
     COMPONENT_LABEL,
     KernelPodSpec,
+    account_of,
     build_pod,
     build_secret,
-    label_value,
     open_gate_patch,
     read_record,
 )
@@ -49,16 +57,25 @@ class KernelPods:
         instance: the kernels' value of the label app.kubernetes.io/instance.
         process: the name of this process, which it writes where it changes a pod's state.
         quota: the number of kernels that may run.
+        prohibited_account: the ServiceAccount that no kernel may have, or "".
     """
 
     def __init__(
-        self, api: KubeApi, namespace: str, *, instance: str, process: str, quota: KernelQuota
+        self,
+        api: KubeApi,
+        namespace: str,
+        *,
+        instance: str,
+        process: str,
+        quota: KernelQuota,
+        prohibited_account: str = "",
     ) -> None:
         self.api = api
         self.namespace = namespace
         self.instance = instance
         self.process = process
         self.quota = quota
+        self._prohibited_account = prohibited_account
         self.cache = ObjectCache("pods", self._collection())
         self._names_by_kernel: defaultdict[str, set[str]] = defaultdict(set)
         self.cache.subscribe(self._index)
@@ -69,10 +86,10 @@ class KernelPods:
             ),
         )
         self._removals = Background()
+        self._finder = Finder(self._learn_of)
 
-    def _collection(self, **more_labels: str) -> Collection:
-        labels = {COMPONENT_LABEL: COMPONENT, **more_labels}
-        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+    def _collection(self, *conditions: str) -> Collection:
+        selector = ",".join([f"{COMPONENT_LABEL}={COMPONENT}", *conditions])
         return self.api.collection("Pod", self.namespace, label_selector=selector)
 
     async def start(self) -> None:
@@ -83,6 +100,7 @@ class KernelPods:
 
     async def stop(self) -> None:
         """Stop following, after the removals under way; kernels stay untouched."""
+        await self._finder.stop()
         await self._removals.finish()
         await self.cache.stop()
         await self.warnings.stop()
@@ -92,14 +110,17 @@ class KernelPods:
 
         Raises:
             KernelBusy: another gateway restarts the same kernel.
+            PolicyViolation: its ServiceAccount is the gateway's.
             TooManyKernels: it would exceed the quota; nothing is left behind.
             LaunchFailed: the API refused; nothing is left behind.
         """
+        manifest = build_pod(spec)
+        self._refuse_account(manifest)
         self.refuse_beyond_quota(spec)
         pod = LaunchedPod(self, spec.name)
         refusal = self._refusal_when_seen(spec)
         try:
-            manifest = await self.api.create_pod(self.namespace, build_pod(spec))
+            manifest = await self.api.create_pod(self.namespace, manifest)
             pod.seen(manifest)
             await self.api.create_secret(self.namespace, build_secret(spec, manifest))
             _raise_if_refused(await refusal)
@@ -120,6 +141,13 @@ class KernelPods:
         finally:
             refusal.cancel()
         return pod
+
+    def _refuse_account(self, manifest: Object) -> None:
+        if self._prohibited_account and account_of(manifest) == self._prohibited_account:
+            raise PolicyViolation(
+                "The kernel would get the ServiceAccount of the gateway, and so all rights of the gateway. "
+                "Ask the administrator for another one in its kernelspec."
+            )
 
     def refuse_beyond_quota(self, spec: KernelPodSpec) -> None:
         """Check that one more kernel may run, as far as the watch knows.
@@ -200,10 +228,14 @@ class KernelPods:
         Raises:
             ClusterError: it did not answer.
         """
-        if label := label_value(kernel_id):
-            found, _ = await self._collection(**{KERNEL_ID_LABEL: label}).list()
-            for pod in found:
-                self.cache.learn(pod)
+        with contextlib.suppress(ValueError):
+            if kernel_id == str(uuid.UUID(kernel_id)):  # as the ids of all kernels
+                await self._finder.find(kernel_id)
+
+    async def _learn_of(self, kernel_ids: Iterable[str]) -> None:
+        found, _ = await self._collection(f"{KERNEL_ID_LABEL} in ({','.join(kernel_ids)})").list()
+        for pod in found:
+            self.cache.learn(pod)
 
     async def record(self, name: str) -> KernelRecord | None:
         """Read the record that `LaunchedPod.remember` stored for the pod `name`, or None.

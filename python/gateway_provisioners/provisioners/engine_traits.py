@@ -89,6 +89,11 @@ class KubernetesTraits(EngineTraits):
         compute=lambda traits: traits.namespace,
         default_text="the kernels' namespace",
     )
+    gateway_service_account = from_env(
+        "GP_GATEWAY_SERVICE_ACCOUNT",
+        "",
+        "The ServiceAccount of these pods, which no kernel in their namespace may have.",
+    )
     gateway_lease = from_env(
         "GP_LEASE",
         "",

@@ -79,6 +79,9 @@ class KubernetesServices(EngineServices, KubernetesTraits):
             instance=self.instance,
             process=self.process,
             quota=KernelQuota(self.max_kernels_of_release, self.max_kernels_per_user),
+            prohibited_account=(
+                self.gateway_service_account if self.namespace == self.gateway_namespace else ""
+            ),
         )
         await self._pods.start()
 

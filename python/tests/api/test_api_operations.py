@@ -91,6 +91,51 @@ async def test_a_kernelspec_of_the_configmap_has_no_files(gateway, path):
     assert refused.value.status in (403, 404)
 
 
+@pytest.fixture
+def folder(jupyter_dirs, add_kernelspec):
+    """The folder of a kernelspec whose author is hostile."""
+    add_kernelspec("hostile")
+    return jupyter_dirs / "hostile"
+
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+async def response_to(gateway, method, path):
+    url, headers = f"{gateway.url}{path}", {"Authorization": f"token {TOKEN}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.request(method, url) as response,
+    ):
+        await response.read()
+        return response
+
+
+@pytest.mark.parametrize(
+    "name", ["kernel.json", "page.html", "logo-page.html", "logo-x.svg.html", "kernel.js", "logo-"]
+)
+async def test_files_that_are_no_logos_are_not_served(gateway, folder, name):
+    if name != "kernel.json":
+        (folder / name).write_text(SCRIPT)
+    for method in ("GET", "HEAD"):
+        response = await response_to(gateway, method, f"/kernelspecs/hostile/{name}")
+        assert response.status == 404
+        assert "script" not in await response.text()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("logo-64x64.png", "image/png"), ("logo-svg.svg", "image/svg+xml")]
+)
+async def test_logos_are_served_as_images_that_run_no_scripts(gateway, folder, name, kind):
+    (folder / name).write_text(SCRIPT)
+    resources = (await kernelspecs_of(gateway))["hostile"]["resources"]
+    for method in ("GET", "HEAD"):
+        response = await response_to(gateway, method, resources[name.rpartition(".")[0]])
+        assert (response.status, response.content_type) == (200, kind)
+        assert response.headers["Content-Security-Policy"] == "sandbox"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
 async def test_readiness_names_the_part_that_is_not_ready(gateway, caplog):
     assert (await readiness_of(gateway))[0] == 200
     state = Check(ok=False, detail="the watch of pods is broken")

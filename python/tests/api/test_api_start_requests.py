@@ -148,6 +148,66 @@ async def test_sessions_start_kernels_under_the_same_rules(monkeypatch):
         assert (caught.value.status, caught.value.reason) == (403, "TooManyKernels")
 
 
+SESSION = {"path": "a.ipynb", "type": "notebook", "name": ""}
+
+
+async def session_of(gateway, **kernel):
+    return await gateway.client.request("POST", "/api/sessions", {**SESSION, "kernel": kernel})
+
+
+async def test_sessions_start_the_forced_kernel_too():
+    async with running_gateway(force_kernel_name="local") as gateway:
+        session = await session_of(gateway, name="other")
+        assert session["kernel"]["name"] == "local"
+
+
+async def test_kernel_of_a_session_has_the_environment_of_its_client(gateway):
+    session = await session_of(gateway, name="local", env={"KERNEL_USERNAME": "alice"})
+    async with gateway.client.channels(session["kernel"]["id"]) as channels:
+        code = "import os; print(os.environ['KERNEL_USERNAME'])"
+        assert (await channels.execute(code)).text == "alice\n"
+
+
+async def test_notebook_keeps_its_session_while_the_kernel_runs(gateway):
+    first = await session_of(gateway, name="local")
+    assert await session_of(gateway, name="local") == first
+    await gateway.client.delete(first["kernel"]["id"])
+    assert (await session_of(gateway, name="local"))["kernel"]["id"] != first["kernel"]["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        ({**SESSION, "kernel": {"name": "nope\n" * 1000}}, 404, "UnknownKernel"),
+        ({**SESSION, "kernel": {"env": {"PATH": "/tmp"}}}, 403, "PolicyViolation"),
+        ({**SESSION, "kernel": {"env": []}}, 400, "InvalidRequest"),
+        ({**SESSION, "kernel": "local"}, 400, "InvalidRequest"),
+        ({**SESSION, "path": ""}, 400, "InvalidRequest"),
+        ({**SESSION, "path": 5}, 400, "InvalidRequest"),
+        ({"notebook": "a.ipynb"}, 400, "InvalidRequest"),
+        ([], 400, "InvalidRequest"),
+    ],
+)
+async def test_session_that_makes_no_sense_is_refused(gateway, body, status, reason):
+    with pytest.raises(Refused) as caught:
+        await gateway.client.request("POST", "/api/sessions", body)
+    assert (caught.value.status, caught.value.reason) == (status, reason)
+    assert len(caught.value.message) < 300
+
+
+async def test_a_kernel_cannot_be_given_any_number_of_sessions(gateway):
+    first = await session_of(gateway, name="local")
+    body = {"path": "b", "kernel": {"kernel_id": first["kernel"]["id"]}}
+    second = await gateway.client.request("POST", "/api/sessions", body)
+    assert second["kernel"]["id"] != first["kernel"]["id"]
+
+
+async def test_session_of_a_client_of_old_is_known_by_its_notebook(gateway):
+    body = {"notebook": {"path": "old.ipynb"}, "kernel": {"name": "local"}}
+    session = await gateway.client.request("POST", "/api/sessions", body)
+    assert session["notebook"]["path"] == "old.ipynb"
+
+
 async def test_sessions_of_kernels_that_ended_are_not_listed(gateway):
     body = {"path": "a.ipynb", "type": "notebook", "name": "", "kernel": {"name": "local"}}
     session = await gateway.client.request("POST", "/api/sessions", body)

@@ -11,6 +11,7 @@ from command_peer import connection
 from launched import KERNEL_ID
 
 from gateway_provisioners.errors import ConfigurationError
+from gateway_provisioners.gateway.process.logs import MOST_RECORDS, FloodFilter
 from gateway_provisioners.handshake import payload, response_server
 from gateway_provisioners.handshake.response_server import ResponseServer
 from kernel_launcher import wire
@@ -384,3 +385,47 @@ async def test_address_of_another_host(gateway_key):
     writer.close()
     await writer.wait_closed()
     await server.stop()
+
+
+@pytest.mark.attack(20)
+async def test_flood_of_reports_leaves_every_other_turn_of_the_loop_to_others(server, monkeypatch):
+    """Counted in turns of the event loop: of all that came at once, one report is read in each."""
+    turn = 0
+    read = []
+    loop = asyncio.get_running_loop()
+    real = payload.parse_envelope
+
+    def next_turn():
+        nonlocal turn, handle
+        turn += 1
+        handle = loop.call_soon(next_turn)
+
+    def parse_envelope(blob):
+        read.append(turn)
+        return real(blob)
+
+    monkeypatch.setattr(payload, "parse_envelope", parse_envelope)
+    handle = loop.call_soon(next_turn)
+    blob, key = USELESS["of another shape"](), payload.new_launch_key()
+    with server.expect(KERNEL_ID, key) as expectation:
+        await asyncio.gather(*(send(server, blob, f"127.0.1.{each}") for each in range(1, 101)))
+        await send(server, report_v2(key))
+        assert (await arrival_of(expectation)).peer_ip == "127.0.0.1"
+    handle.cancel()
+    assert len(read) == 101
+    assert len(set(read)) == len(read)
+
+
+@pytest.mark.attack(20)
+async def test_flood_from_many_addresses_is_a_bounded_number_of_log_lines(server, caplog):
+    """Each address may be logged a few times, and all of them together as often as any other record."""
+    caplog.set_level(logging.INFO)
+    caplog.handler.addFilter(flood := FloodFilter(now=lambda: 0.0))
+    blob = report_v2(payload.new_launch_key(), "another-kernel")
+    with server.expect(KERNEL_ID, payload.new_launch_key()):
+        for round_ in range(3):
+            sources = [f"127.0.{1 + each // 200}.{1 + each % 200}" for each in range(200)]
+            await asyncio.gather(*(send(server, blob, source) for source in sources))
+            assert len(server._due) == 200, round_
+    caplog.handler.removeFilter(flood)
+    assert sum("Ignored a payload" in text for text in caplog.messages) == MOST_RECORDS

@@ -242,6 +242,14 @@ GATEWAY_ACCOUNT = "gateway-gateway-provisioners-gateway"
             "kernels.custom.serviceAccountName: this is the gateway's ServiceAccount",
         ),
         (
+            {"podTemplate": {"spec": {"serviceAccountName": GATEWAY_ACCOUNT}}},
+            "kernels.custom.podTemplate.spec.serviceAccountName: this is the gateway's ServiceAccount",
+        ),
+        (
+            {"podTemplate": {"spec": {"serviceAccount": GATEWAY_ACCOUNT}}},
+            "kernels.custom.podTemplate.spec.serviceAccount: this is the gateway's ServiceAccount",
+        ),
+        (
             {"clientPolicy": {"serviceAccounts": [GATEWAY_ACCOUNT]}},
             "kernels.custom.clientPolicy.serviceAccounts: this includes the gateway's ServiceAccount",
         ),

@@ -64,6 +64,7 @@ def test_role_grants_exactly_what_the_gateway_needs():
             "resourceNames": ["gateway-gateway-provisioners-leader"],
             "verbs": ["get", "update"],
         },
+        {"apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"]},
         {
             "apiGroups": ["apps"],
             "resources": ["deployments"],
@@ -85,15 +86,28 @@ def test_role_is_bound_only_to_the_gateway_account():
     ]
 
 
-def test_only_the_gateway_pod_gets_a_service_account_token():
-    rendered = render()
+def test_only_the_gateways_container_gets_a_service_account_token():
+    side = {"extraContainers": [{"name": "side", "image": "side:1"}]}
+    rendered = render({"gateway": side, "kernelspecs": {"image": "specs:1"}})
     accounts = list(rendered.all("ServiceAccount"))
     assert len(accounts) == 2
     assert all(account["automountServiceAccountToken"] is False for account in accounts)
-    assert rendered.pod["spec"]["automountServiceAccountToken"] is True
+    spec = rendered.pod["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    [volume] = [each for each in spec["volumes"] if "projected" in each]
+    token, ca = volume["projected"]["sources"]
+    assert token == {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
+    assert ca["configMap"]["name"] == "kube-root-ca.crt"
+    mounts = {
+        (container["name"], mount["mountPath"])
+        for container in spec["containers"] + spec["initContainers"]
+        for mount in container.get("volumeMounts", ())
+        if mount["name"] == volume["name"]
+    }
+    assert mounts == {("gateway", "/var/run/secrets/kubernetes.io/serviceaccount")}
     kernels = rendered.env["GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME"]
     assert kernels == "gateway-gateway-provisioners-kernel"
-    assert kernels != rendered.pod["spec"]["serviceAccountName"]
+    assert kernels != spec["serviceAccountName"]
 
 
 def test_existing_accounts_and_roles():
@@ -131,13 +145,15 @@ def test_pod_meets_pod_security_restricted():
         "capabilities": {"drop": ["ALL"]},
     }
     assert {"hostNetwork", "hostPID", "hostIPC", "initContainers"}.isdisjoint(spec)
-    assert all(set(volume) == {"name", "emptyDir"} for volume in spec["volumes"])
+    kinds = {kind for volume in spec["volumes"] for kind in volume.keys() - {"name"}}
+    assert kinds == {"emptyDir", "projected"}
     assert all("hostPort" not in port for port in rendered.container["ports"])
 
 
 def test_writable_paths_are_mounted():
     rendered = render()
-    mounted = {item["mountPath"] for item in rendered.container["volumeMounts"]}
+    mounts = rendered.container["volumeMounts"]
+    mounted = {item["mountPath"] for item in mounts if not item.get("readOnly")}
     assert mounted == {"/tmp", rendered.env["JUPYTER_RUNTIME_DIR"]}
 
 
@@ -165,6 +181,7 @@ def test_gateways_environment():
         "GP_SHUTDOWN_KERNELS_ON_EXIT": "False",
         "GP_LEASE": "gateway-gateway-provisioners-leader",
         "GP_GATEWAY_POD": {"fieldRef": {"fieldPath": "metadata.name"}},
+        "GP_GATEWAY_SERVICE_ACCOUNT": {"fieldRef": {"fieldPath": "spec.serviceAccountName"}},
         "GP_GATEWAY_SELECTOR": "app.kubernetes.io/component=gateway,"
         "app.kubernetes.io/instance=gateway,app.kubernetes.io/name=gateway-provisioners",
         "GP_INSTANCE": "gateway-gateway-provisioners",

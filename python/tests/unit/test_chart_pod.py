@@ -1,5 +1,7 @@
 """Options of the gateway's pod, image registries, common labels and annotations, extra objects."""
 
+import hashlib
+
 import pytest
 from chart_rendering import chart_values, render
 
@@ -68,6 +70,21 @@ def test_extra_config_is_merged_in_name_order_and_changes_restart():
     assert len(checksums) == 2
 
 
+def test_new_token_restarts_and_its_annotation_does_not_reveal_it():
+    tokens = ("correct-horse-battery-staple", "correct-horse-battery-stapler")
+    first, second, elsewhere = (
+        render({"gateway": {"auth": {"token": token}}}, namespace=namespace).pod["metadata"][
+            "annotations"
+        ]
+        for token, namespace in ((tokens[0], "a"), (tokens[1], "a"), (tokens[0], "b"))
+    )
+    assert first != second
+    assert first != elsewhere, "the same token in two releases does not look the same"
+    digest = hashlib.sha256(tokens[0].encode()).hexdigest()
+    assert digest[:8] not in str(first)
+    assert len(first["checksum/token"]) == 8
+
+
 def test_extra_containers_and_volumes_follow_the_charts_own():
     extra = {
         "extraContainers": [{"name": "side", "image": "a"}],
@@ -78,9 +95,9 @@ def test_extra_containers_and_volumes_follow_the_charts_own():
     spec = render({"gateway": extra}).pod["spec"]
     assert [each["name"] for each in spec["containers"]] == ["gateway", "side"]
     assert spec["initContainers"] == extra["extraInitContainers"]
-    assert [each["name"] for each in spec["volumes"]] == ["tmp", "runtime", "scratch"]
+    assert [each["name"] for each in spec["volumes"]] == ["tmp", "runtime", "api-token", "scratch"]
     mounts = spec["containers"][0]["volumeMounts"]
-    assert [each["name"] for each in mounts] == ["tmp", "runtime", "scratch"]
+    assert [each["name"] for each in mounts] == ["tmp", "runtime", "api-token", "scratch"]
 
 
 def test_kernelspecs_volume_is_mounted_where_jupyter_looks():

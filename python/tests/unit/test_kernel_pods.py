@@ -1,9 +1,13 @@
 """The index of pods by kernel, as the watch reports them."""
 
+from dataclasses import replace
+
 import pytest
 
+from gateway_provisioners.errors import PolicyViolation
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.pod.admission import KernelQuota
+from gateway_provisioners.model.pod.manifest import KernelPodSpec
 
 
 class Api:
@@ -45,3 +49,38 @@ def test_a_kernel_is_unknown_when_its_last_pod_is_gone(pods):
     pods.cache._changed("DELETED", second)
     assert pods.kernel_ids() == set()
     assert names(pods, "a") == []
+
+
+KERNEL = KernelPodSpec(
+    name="a-1",
+    namespace="kernels",
+    instance="ours",
+    kernel_id="a",
+    kernel_name="python3",
+    username="alice",
+    image="image",
+    environment={},
+    secret_environment={},
+)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"service_account_name": "gateway"},
+        {"patch": {"spec": {"serviceAccountName": "gateway"}}},
+        {"patch": {"spec": {"serviceAccount": "gateway"}}},
+        {"patch": {"spec": {"serviceAccountName": None, "serviceAccount": "gateway"}}},
+    ],
+)
+async def test_no_kernel_gets_the_gateways_account(settings):
+    """A pod template of a kernelspec on a volume is not known to the chart."""
+    pods = KernelPods(
+        *(Api(), "kernels"),
+        instance="ours",
+        process="a",
+        quota=KernelQuota(),
+        prohibited_account="gateway",
+    )
+    with pytest.raises(PolicyViolation, match="ServiceAccount of the gateway"):
+        await pods.create(replace(KERNEL, **settings))

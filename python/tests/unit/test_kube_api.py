@@ -1,9 +1,18 @@
-"""Errors of the client library as ClusterError. Nothing is sent anywhere."""
+"""The client library's errors as ClusterError, and its token. Nothing leaves this machine."""
+
+import ssl
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from kubernetes.aio import client
+from kubernetes.aio.config import incluster_config
 
+from api.certificates import write_certificate
 from gateway_provisioners.errors import ClusterError
+from gateway_provisioners.kube import api as kube_api
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.model.pod.api_refusal import creation_failure
 
@@ -33,3 +42,53 @@ async def test_a_server_that_does_not_exist(api):
     with pytest.raises(ClusterError) as refusal:
         await api.create_pod("kernels", {"spec": {"containers": []}})
     assert refusal.value.status == 0
+
+
+class Clock(datetime):
+    """The client library's clock, which the test sets."""
+
+    time = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+    @classmethod
+    def now(cls):
+        return cls.time
+
+
+async def test_renewed_token_of_the_service_account_is_used(tmp_path, monkeypatch):
+    """The kubelet renews it before its hour is over, in the file that the chart mounts."""
+    write_certificate(tmp_path, "kubernetes.default.svc")
+    token = tmp_path / "token"
+    seen = []
+
+    async def answer(request):
+        seen.append(request.headers["Authorization"].lower())
+        return web.json_response({"items": [], "metadata": {"resourceVersion": "1"}})
+
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    server = TestServer(app, scheme="https")
+    await server.start_server(ssl=tls)
+    try:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+        assert incluster_config.SERVICE_TOKEN_FILENAME.startswith(
+            "/var/run/secrets/kubernetes.io/serviceaccount/"
+        )
+        for module in (incluster_config, kube_api):
+            monkeypatch.setattr(module, "SERVICE_TOKEN_FILENAME", str(token))
+        monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "tls.crt"))
+        clock = SimpleNamespace(datetime=Clock, timedelta=timedelta)
+        monkeypatch.setattr(incluster_config, "datetime", clock)
+        token.write_text("first")
+        api = await KubeApi.connect()
+        pods = api.collection("Pod", "kernels", label_selector="a=b")
+        await pods.list()
+        token.write_text("second")
+        Clock.time += timedelta(minutes=2)
+        await pods.list()
+        await api.close()
+    finally:
+        await server.close()
+    assert seen == ["bearer first", "bearer second"]

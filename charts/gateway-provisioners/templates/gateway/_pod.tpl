@@ -12,7 +12,8 @@
 
 {{- /*
 The process reads the token and its configuration once, so changes to them must restart it. A generated
-token does not change, and a token in an existingSecret is not visible here.
+token does not change, and a token in an existingSecret is not visible here. Annotations are less secret than Secrets:
+the token's is a slow hash (scrypt) with the release as its salt, and cut, so that guessing a token from it is in vain.
 */ -}}
 {{- define "gateway-provisioners.gateway.podAnnotations" -}}
 {{- $annotations := merge (deepCopy .Values.gateway.podAnnotations) .Values.commonAnnotations -}}
@@ -20,7 +21,7 @@ token does not change, and a token in an existingSecret is not visible here.
 {{- $_ := set $annotations "checksum/config" (include "gateway-provisioners.gateway.config" . | sha256sum) -}}
 {{- end -}}
 {{- with .Values.gateway.auth.token -}}
-{{- $_ := set $annotations "checksum/token" (sha256sum .) -}}
+{{- $_ := set $annotations "checksum/token" (derivePassword 1 "long" . $.Release.Name $.Release.Namespace | sha256sum | trunc 8) -}}
 {{- end -}}
 {{- toJson $annotations -}}
 {{- end -}}
@@ -58,6 +59,18 @@ volumes:
     emptyDir:
       medium: Memory
       sizeLimit: 16Mi
+  # What automountServiceAccountToken would mount into all containers, the operator's own included.
+  - name: api-token
+    projected:
+      sources:
+        - serviceAccountToken:
+            path: token
+            expirationSeconds: 3600
+        - configMap:
+            name: kube-root-ca.crt
+            items:
+              - key: ca.crt
+                path: ca.crt
   {{- with include "gateway-provisioners.gateway.tlsSecretName" . }}
   - name: tls
     secret:
@@ -83,6 +96,9 @@ volumeMounts:
     mountPath: /tmp
   - name: runtime
     mountPath: /run/jupyter
+  - name: api-token
+    mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+    readOnly: true
   {{- if include "gateway-provisioners.gateway.tlsSecretName" . }}
   # The directory and not its files, which would not be updated on renewal.
   - name: tls
@@ -157,6 +173,10 @@ the gateway.
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+- name: GP_GATEWAY_SERVICE_ACCOUNT
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.serviceAccountName
 - name: GP_GATEWAY_SELECTOR
   value: {{ include "gateway-provisioners.gateway.selector" . | quote }}
 - name: GP_INSTANCE

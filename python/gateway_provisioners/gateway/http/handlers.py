@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-from collections.abc import Awaitable
+import re
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +14,7 @@ from jupyter_client.jsonutil import json_default
 from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_server.auth.decorator import allow_unauthenticated, authorized
 from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.kernelspecs import handlers as resource_handlers
 from jupyter_server.services.kernels import handlers as kernel_handlers
 from jupyter_server.services.sessions import handlers as session_handlers
 from jupyter_server.utils import url_escape, url_path_join
@@ -23,7 +25,12 @@ from gateway_provisioners.errors import PolicyViolation
 from gateway_provisioners.gateway.failures import describe, known_cause, summarize
 from gateway_provisioners.gateway.http.access_log import request_summary
 from gateway_provisioners.gateway.http.door import Refusal
-from gateway_provisioners.gateway.http.start_request import UnknownKernel, parse_start_request
+from gateway_provisioners.gateway.http.start_request import (
+    StartRequest,
+    UnknownKernel,
+    parse_session_request,
+    parse_start_request,
+)
 from gateway_provisioners.gateway.process.health import HealthChecks
 from gateway_provisioners.gateway.websocket.connection import (
     TRY_AGAIN_LATER,
@@ -33,6 +40,7 @@ from gateway_provisioners.gateway.websocket.websocket_protocol import BoundedWeb
 
 _log = logging.getLogger(__name__)
 
+_LOGO = re.compile(r"logo-[\w.-]*\.(?:png|svg|jpe?g|gif|webp|ico)", re.IGNORECASE | re.ASCII)
 # The name and the path of a notebook, and those of a kernel.
 _LONGEST_BODY = 64 * 1024
 
@@ -60,7 +68,12 @@ class GatewayHandlerMixin(CORSMixin):
             await kernels.peers.find(kernel_id)
 
     def get_json_body(self) -> Any:
-        """Return the body of a request that has no environment, and so is small.
+        """Return the body of a request that is small."""
+        self.require_small_body()
+        return super().get_json_body()
+
+    def require_small_body(self) -> None:
+        """Check the length of a body.
 
         Raises:
             HTTPError: it is large: to parse it would keep the event loop.
@@ -69,7 +82,6 @@ class GatewayHandlerMixin(CORSMixin):
             raise web.HTTPError(
                 413, f"The body of this request has more than {_LONGEST_BODY} bytes."
             )
-        return super().get_json_body()
 
     @allow_unauthenticated
     def options(self, *_args: Any, **_kwargs: Any) -> None:
@@ -108,7 +120,39 @@ class GatewayHandlerMixin(CORSMixin):
         return request_summary(self)
 
 
-class MainKernelHandler(GatewayHandlerMixin, kernel_handlers.MainKernelHandler):
+class StartingHandlerMixin(GatewayHandlerMixin):
+    """Starts kernels for clients, under the same rules wherever they ask."""
+
+    def parse(self, parser: Callable[..., StartRequest]) -> StartRequest:
+        """Check the body of a request."""
+        return parser(
+            self.request.body,
+            known_names=lambda: self.kernel_spec_manager.find_kernel_specs().keys(),
+            default_name=self.kernel_manager.default_kernel_name,
+            forced_name=self.settings["forced_kernel_name"],
+            client_variables=self.settings["client_variables"],
+        )
+
+    async def start(self, wanted: StartRequest) -> str:
+        """Start a kernel; returns its id."""
+        await self._find_kernel(wanted.kernel_id)
+        try:
+            kernel_id: str = await self.kernel_manager.start_kernel(
+                kernel_name=wanted.name,
+                kernel_id=wanted.kernel_id,
+                path=wanted.path,
+                env=dict(wanted.environment),
+            )
+        except NoSuchKernel as error:
+            msg = (
+                f"The kernel {wanted.name!r} cannot be started: its kernel provisioner is not installed in "
+                f"this gateway. Ask the administrator to install it."
+            )
+            raise UnknownKernel(msg) from error
+        return kernel_id
+
+
+class MainKernelHandler(StartingHandlerMixin, kernel_handlers.MainKernelHandler):
     """Starts and lists kernels.
 
     Replaces jupyter_kernel_gateway's, which swaps the kernel manager's `start_kernel` during a start, so
@@ -125,33 +169,12 @@ class MainKernelHandler(GatewayHandlerMixin, kernel_handlers.MainKernelHandler):
     @authorized
     async def post(self) -> None:
         """Start a kernel from `{"name": ..., "env": {...}}`; the answer is 201 and its model."""
-        manager = self.kernel_manager
-        wanted = parse_start_request(
-            self.request.body,
-            known_names=lambda: self.kernel_spec_manager.find_kernel_specs().keys(),
-            default_name=manager.default_kernel_name,
-            forced_name=self.settings["forced_kernel_name"],
-            client_variables=self.settings["client_variables"],
-        )
-        await self._find_kernel(wanted.kernel_id)
-        try:
-            kernel_id = await manager.start_kernel(
-                kernel_name=wanted.name,
-                kernel_id=wanted.kernel_id,
-                path=wanted.path,
-                env=dict(wanted.environment),
-            )
-        except NoSuchKernel as error:
-            msg = (
-                f"The kernel {wanted.name!r} cannot be started: its kernel provisioner is not installed in "
-                f"this gateway. Ask the administrator to install it."
-            )
-            raise UnknownKernel(msg) from error
+        kernel_id = await self.start(self.parse(parse_start_request))
         self.set_header(
             "Location", url_path_join(self.base_url, "api", "kernels", url_escape(kernel_id))
         )
         self.set_status(201)
-        self.finish(json.dumps(manager.kernel_model(kernel_id), default=json_default))
+        self.finish(json.dumps(self.kernel_manager.kernel_model(kernel_id), default=json_default))
 
 
 class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocketHandler):
@@ -205,7 +228,7 @@ class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocke
             self.on_pong(b"")
 
 
-class SessionRootHandler(GatewayHandlerMixin, session_handlers.SessionRootHandler):
+class SessionRootHandler(StartingHandlerMixin, session_handlers.SessionRootHandler):
     """Starts and lists sessions."""
 
     @web.authenticated
@@ -213,6 +236,42 @@ class SessionRootHandler(GatewayHandlerMixin, session_handlers.SessionRootHandle
     async def get(self) -> None:
         _require_listing(self)
         await super().get()
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Start a kernel for a notebook, unless it has one; the answer is 201 and the session's model.
+
+        Upstream starts it without an environment, under the name that the client wants.
+        """
+        self.require_small_body()
+        wanted = self.parse(parse_session_request)
+        session = self.session_manager.of_notebook(wanted.path)
+        if session is None:
+            kernel_id = await self.start(wanted)
+            session = self.session_manager.add(wanted.path, kernel_id)
+        self.set_header("Location", url_path_join(self.base_url, "api", "sessions", session["id"]))
+        self.set_status(201)
+        self.finish(json.dumps(session, default=json_default))
+
+
+class KernelSpecResourceHandler(GatewayHandlerMixin, resource_handlers.KernelSpecResourceHandler):
+    """Serves the logos of kernelspecs, and no other file.
+
+    A page or a script among them would act in the name of the client whose server passes it on, as
+    JupyterLab's does.
+    """
+
+    @web.authenticated
+    @authorized
+    async def get(self, kernel_name: str, path: str, include_body: bool = True) -> None:
+        if not _LOGO.fullmatch(path):
+            raise web.HTTPError(404, "Only the logos of a kernelspec are served.")
+        await super().get(kernel_name, path, include_body=include_body)
+
+    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - the same for all
+        """Keep scripts in an SVG from running."""
+        self.set_header("Content-Security-Policy", "sandbox")
 
 
 class ReadinessHandler(GatewayHandlerMixin, web.RequestHandler):

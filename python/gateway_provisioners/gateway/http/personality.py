@@ -21,6 +21,7 @@ from gateway_provisioners.settings import from_env
 _REPLACEMENTS: Mapping[type, type] = {
     kernel_handlers.MainKernelHandler: handlers.MainKernelHandler,
     kernel_handlers.KernelWebsocketHandler: handlers.KernelWebsocketHandler,
+    resource_handlers.KernelSpecResourceHandler: handlers.KernelSpecResourceHandler,
     session_handlers.SessionRootHandler: handlers.SessionRootHandler,
 }
 

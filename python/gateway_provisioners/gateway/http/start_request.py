@@ -1,11 +1,12 @@
-"""The parser of the body of `POST /api/kernels`: pure, no I/O."""
+"""The parser of the bodies of `POST /api/kernels` and `POST /api/sessions`: pure, no I/O."""
 
 from __future__ import annotations
 
 import re
 import uuid
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,7 +27,22 @@ class _Body(msgspec.Struct):
     env: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_body = msgspec.json.Decoder(_Body | None)
+class _Notebook(msgspec.Struct):
+    """The same of a notebook, as clients of old send it: one of the two is its path."""
+
+    name: msgspec.Raw = msgspec.Raw(b"null")
+    path: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _SessionBody(msgspec.Struct):
+    """The same of a session; `kernel` is the body of a start request."""
+
+    path: msgspec.Raw = msgspec.Raw(b"null")
+    notebook: msgspec.Raw = msgspec.Raw(b"null")
+    kernel: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
 class UnknownKernel(GatewayProvisionersError):
@@ -54,17 +70,19 @@ class StartRequest:
 
 
 def parse_start_request(
-    body: bytes,
+    body: bytes | msgspec.Raw,
     *,
     known_names: Callable[[], Collection[str]],
     default_name: str,
     forced_name: str,
     client_variables: Collection[str],
+    what: str = "The body of the request",
 ) -> StartRequest:
     """Check the body of a start request.
 
     Args:
         body: a JSON object, or empty.
+        what: its name in messages.
         known_names: returns the names of the kernelspecs.
         default_name: the kernelspec for a request that names none.
         forced_name: the kernelspec for all requests, or "".
@@ -75,7 +93,7 @@ def parse_start_request(
         PolicyViolation: it sets a variable that clients may not set.
         UnknownKernel: it names a kernelspec that does not exist.
     """
-    fields = _fields(body)
+    fields = _fields(body, _Body, what)
     name = forced_name or _optional_text(fields.name, "name") or default_name
     names = known_names()
     if name.lower() not in names:
@@ -89,15 +107,35 @@ def parse_start_request(
     )
 
 
-def _fields(body: bytes) -> _Body:
-    if not body.strip():
-        return _Body()
+def parse_session_request(body: bytes, **options: Any) -> StartRequest:
+    """Check the body of a request for a session: the kernel to start, and the notebook's path.
+
+    Args:
+        options: those of `parse_start_request`, whose errors this raises.
+    """
+    fields = _fields(body, _SessionBody, "The body of the request")
+    notebook = _fields(fields.notebook, _Notebook, "`notebook`")
+    path = (
+        _optional_text(fields.path, "path")
+        or _optional_text(notebook.path, "path")
+        or _optional_text(notebook.name, "name")
+    )
+    if not path:
+        raise InvalidRequest("`path` is missing: a session is that of a notebook.")
+    kernel = parse_start_request(fields.kernel, what="`kernel`", **options)
+    # With an id of the client's choice, one kernel could have any number of sessions.
+    return replace(kernel, path=path, kernel_id=None)
+
+
+def _fields(body: bytes | msgspec.Raw, kind: type[_Struct], what: str) -> _Struct:
+    if not bytes(body).strip():
+        return kind()
     try:
-        return _body.decode(body) or _Body()
+        return msgspec.json.decode(body, type=kind | None) or kind()
     except msgspec.ValidationError as error:
-        raise InvalidRequest("The body of the request is not a JSON object.") from error
+        raise InvalidRequest(f"{what} is not a JSON object.") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest("The body of the request is not JSON.") from error
+        raise InvalidRequest(f"{what} is not JSON.") from error
 
 
 def _optional_text(value: msgspec.Raw, key: str) -> str | None:

@@ -149,6 +149,12 @@ def build_pod(kernel: KernelPodSpec) -> dict[str, Any]:
     return _with_text_quantities(apply_patch(pod, kernel.patch))
 
 
+def account_of(pod: Mapping[str, Any]) -> str:
+    """Return the ServiceAccount that a Pod gets; Kubernetes has an old and a new name of the field."""
+    spec = pod["spec"]
+    return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
+
+
 def _with_text_quantities(pod: dict[str, Any]) -> dict[str, Any]:
     """`pod` with amounts that are numbers as text, the one form that every client library takes."""
     spec = dict(pod["spec"])
