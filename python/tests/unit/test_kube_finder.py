@@ -106,7 +106,9 @@ async def test_look_ups_end_with_the_process(server, finder):
     assert second.cancelled()
 
 
-@pytest.mark.parametrize("kernel_id", ["kernel", "a-b-c-d-e", f"{uuid.uuid4()}".upper(), "a,b)"])
+@pytest.mark.parametrize(
+    "kernel_id", ["kernel", "a-b-c-d-e", "988FE644-3448-48D9-9D9B-99A4FCFB7E15", "a,b)"]
+)
 async def test_what_is_not_an_id_costs_no_request(kernel_id):
     class Api:
         def collection(self, *_kind_and_namespace, **_selectors):
