@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +70,7 @@ def test_reports(gateway_key, blob):
             payload.open_v2(envelope, LAUNCH_KEY)
 
 
+@pytest.mark.attack(16)
 @given(st.integers(), st.integers(0, 255))
 def test_no_single_byte_can_be_changed(position, mask):
     blob = bytearray(LAUNCHER.connection_info(INFO))

@@ -250,6 +250,7 @@ async def test_a_broken_connection_goes_on_where_it_was(launch_once):
     assert [m["number"] for m in resent] == [m["number"] for m in sent]
 
 
+@pytest.mark.attack(7)
 async def test_attach_needs_the_key(launch_once):
     with peer(launch_once, "mine") as mine:
         await welcomed(mine)

@@ -41,6 +41,7 @@ def test_a_quantity_is_the_number_that_kubernetes_reads(quantity):
     assert amount(number + suffix) == Fraction(number) * SUFFIXES[suffix]
 
 
+@pytest.mark.attack(17)
 @given(QUANTITIES, QUANTITIES)
 def test_maxima_compare_numbers_and_not_spellings(asked, most):
     policy = ClientPolicy(max_memory="".join(most))
@@ -121,6 +122,7 @@ ZERO_LIKE = [
 ]
 
 
+@pytest.mark.attack(17)
 @pytest.mark.parametrize("name", ["KERNEL_UID", "KERNEL_GID"])
 @pytest.mark.parametrize("value", ZERO_LIKE)
 @pytest.mark.parametrize("policy", [ClientPolicy(), OPEN])

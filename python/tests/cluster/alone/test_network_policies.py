@@ -137,6 +137,7 @@ async def gateway_pod(release, namespace):
     return await pod_of(namespace, pod["metadata"]["name"])
 
 
+@pytest.mark.attack(18)
 async def test_only_the_gateway_reaches_a_kernel(
     kernel, gateway, gateway_pod, stranger, release, namespace
 ):
@@ -165,6 +166,7 @@ async def test_only_chosen_peers_reach_the_port_without_a_token(kernel, gateway_
     assert not await stranger.reaches(gateway_pod, 8889)
 
 
+@pytest.mark.attack(18)
 async def test_a_kernel_reaches_all_but_what_is_excepted(kernel, stranger, metadata_server):
     assert await kernel.reaches(stranger, PORT)
     assert await stranger.reaches(metadata_server, PORT)
