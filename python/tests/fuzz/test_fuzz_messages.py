@@ -241,9 +241,7 @@ def test_activity(many):
     clock = itertools.count()
     kernel = SimpleNamespace(kernel_id="an-id", execution_state="idle", last_activity=0)
     subscriber = Subscriber()
-    watch = ActivityWatch(
-        kernel, lambda kind: kind is not None, lambda: next(clock), subscriber
-    )
+    watch = ActivityWatch(kernel, lambda kind: kind is not None, lambda: next(clock), subscriber)
     for frames in many:
         watch.follow(frames)
         assert kernel.execution_state in STATES
@@ -262,9 +260,9 @@ def zmtp(size, flags=0):
     return bytes([flags, size]) + b"x" * size
 
 
-streams = st.lists(
-    st.tuples(st.integers(0, 300), st.sampled_from([0, 1, 4, 5])), max_size=9
-).map(lambda sizes: GREETING + b"".join(zmtp(*each) for each in sizes))
+streams = st.lists(st.tuples(st.integers(0, 300), st.sampled_from([0, 1, 4, 5])), max_size=9).map(
+    lambda sizes: GREETING + b"".join(zmtp(*each) for each in sizes)
+)
 
 
 @given((streams | spoiled(streams) | st.binary(max_size=200)).flatmap(cut))
