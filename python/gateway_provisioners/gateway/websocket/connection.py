@@ -200,6 +200,10 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         """Disconnect from the kernel and from the client."""
         if self._outbox is not None:
             self._outbox.close()
+        elif self not in self._open_sockets:
+            # The client has left before it was connected; upstream takes back what `connect` would have done.
+            self.multi_kernel_manager.notify_connect(self.kernel_id)
+            self._open_sockets.add(self)
         if self._mailbox is not None:
             # A client without a session id of its own cannot come back for its messages.
             can_return = self.websocket_handler.get_argument("session_id", None)
