@@ -200,10 +200,6 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         """Disconnect from the kernel and from the client."""
         if self._outbox is not None:
             self._outbox.close()
-        elif self not in self._open_sockets:
-            # The client has left before it was connected; upstream takes back what `connect` would have done.
-            self.multi_kernel_manager.notify_connect(self.kernel_id)
-            self._open_sockets.add(self)
         if self._mailbox is not None:
             # A client without a session id of its own cannot come back for its messages.
             can_return = self.websocket_handler.get_argument("session_id", None)
@@ -215,6 +211,13 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         if self._mailbox is not None and self.kernel_id in self.multi_kernel_manager:
             self.multi_kernel_manager.stop_buffering(self.kernel_id)  # the launcher buffers
         self._activity.set()
+
+    def abandon(self) -> None:
+        """Forget a client that has left before it was connected, and so has nothing to disconnect."""
+        if self._open_sessions.get(self.session_key) is self.websocket_handler:
+            del self._open_sessions[self.session_key]
+        if self.kernel_info_channel is not None and not self.kernel_info_channel.closed():
+            self.kernel_info_channel.close()
 
     # From the client to the kernel.
 
