@@ -1,4 +1,4 @@
-"""What engines say about workloads is understood in every form that their API can take."""
+"""The parsers of what engines say about workloads understand every form of their APIs."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What launchers and gateways send each other is decoded or refused, whatever the bytes are."""
+"""Reports, commands and replies are decoded or refused, whatever the bytes are."""
 
 import base64
 import contextlib
@@ -128,7 +128,7 @@ def test_reports_of_version_1(gateway_key, info):
 
 @given(spoiled_json(INFO))
 def test_sealed_content(content):
-    """Whoever has the launch key may seal any bytes with it."""
+    """A launch key seals any bytes."""
     original = wire._json
     wire._json = lambda value: content if "protocol" in value else original(value)
     try:

@@ -199,7 +199,7 @@ def test_messages_of_clients_with_buffers(data):
 
 @given(altered(MESSAGE).map(dumped))
 def test_messages_of_clients_mean_the_same(data):
-    """What the gateway takes from a message is what any reader of JSON sees there."""
+    """The gateway reads a message as any reader of JSON does."""
     try:
         message = serialization.from_json(data, text=True)
     except ProtocolError:

@@ -1,4 +1,4 @@
-"""What clients ask for is parsed or refused in a few words, whatever it is."""
+"""Requests of clients are parsed or refused in a few words, whatever is in them."""
 
 import contextlib
 import json
