@@ -54,7 +54,7 @@ soak() {
 
 case ${1:-} in
   "") suites "not release" ;;
-  fast) at_once --hypothesis-profile=fast -m "not slow and not release" tests/unit tests/api tests/protocol ;;
+  fast) at_once --hypothesis-profile=fast -m "not slow and not release" tests/unit tests/api tests/protocol tests/fuzz ;;
   all)
     suites ""
     soak

@@ -195,8 +195,11 @@ def open_reply(line: bytes, launch_key: str, kernel_id: str, challenge: str) -> 
 
 
 def _derive(launch_key: str, kernel_id: str, purpose: bytes) -> bytes:
-    derivation = HKDF(SHA256(), 32, salt=kernel_id.encode(), info=_CONTEXT + purpose)
-    return derivation.derive(base64.b64decode(launch_key))
+    try:
+        salt, secret = kernel_id.encode(), base64.b64decode(launch_key)
+    except ValueError:  # of a record that was changed
+        raise ProtocolError("the launch's own key or kernel id is malformed") from None
+    return HKDF(SHA256(), 32, salt=salt, info=_CONTEXT + purpose).derive(secret)
 
 
 def _unseal(key: bytes, nonce: bytes, ciphertext: bytes, aad: bytes) -> dict[str, Any]:

@@ -77,7 +77,9 @@ class ConnectionInfo:
             key=_text(payload, "key", r"[!-~]{1,1024}"),
             transport=_text(payload, "transport", "tcp"),
             signature_scheme=_text(payload, "signature_scheme", r"hmac-[a-z0-9_-]{1,32}"),
-            kernel_name=_text(payload, "kernel_name", r"[^\x00-\x1f\x7f]{0,256}", default=""),
+            kernel_name=_text(
+                payload, "kernel_name", r"[^\x00-\x1f\x7f\ud800-\udfff]{0,256}", default=""
+            ),
             pid=_pid(payload),
             curve_publickey=curve[0],
             curve_secretkey=curve[1],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from gateway_provisioners.errors import ProtocolError
@@ -55,6 +56,15 @@ class StoredKernel:
         ):
             raise ProtocolError("The stored kernel is malformed.")
         return kernel
+
+
+def read_time(text: str) -> datetime | None:
+    """Return a stored time in ISO 8601; None if it is empty, malformed or without a time zone."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def figures(messages):
     return sum(m["msg_type"] == "display_data" for m in messages)
 
 
+@pytest.mark.attack(5)
 @PROTOCOLS
 async def test_clients_that_do_not_read_take_no_memory_of_others(gateway, kernel):
     async with gateway.client.kernel(kernel) as other:
@@ -194,6 +195,7 @@ for n in range(300):
 """
 
 
+@pytest.mark.attack(5)
 async def test_progress_that_clients_do_not_read_takes_no_memory(gateway):
     async with gateway.client.kernel("local") as other:
         for _ in range(2):

@@ -55,6 +55,7 @@ for frames in ([b"status"], [b"<IDS|MSG>"], [b"status", b"<IDS|MSG>", b"", b"{}"
 """
 
 
+@pytest.mark.attack(3)
 @BOTH
 async def test_large_output_without_a_client_takes_no_memory(gateway, kernel):
     kernel_id = await gateway.client.start(kernel)
@@ -68,6 +69,7 @@ async def test_large_output_without_a_client_takes_no_memory(gateway, kernel):
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.attack(3)
 async def test_large_output_becomes_a_sentence_and_the_cell_goes_on(gateway):
     async with gateway.client.kernel("launched") as channels:
         for size in (200 * 2**20, 33 * 2**20):
@@ -76,6 +78,7 @@ async def test_large_output_becomes_a_sentence_and_the_cell_goes_on(gateway):
             assert result.text.endswith("after it\n")
 
 
+@pytest.mark.attack(3)
 async def test_large_output_of_a_kernel_without_a_mailbox_is_named(gateway):
     async with gateway.client.kernel("local") as channels:
         result = await channels.execute(LARGE.format(size=40 * 2**20))
@@ -83,6 +86,7 @@ async def test_large_output_of_a_kernel_without_a_mailbox_is_named(gateway):
         assert (await channels.execute("1")).status == "ok"
 
 
+@pytest.mark.attack(3)
 @BOTH
 async def test_message_of_many_large_frames_takes_no_memory(gateway, kernel):
     async with gateway.client.kernel(kernel) as channels:
@@ -94,6 +98,7 @@ async def is_idle(gateway, kernel_id):
     return (await gateway.client.kernels())[kernel_id]["execution_state"] == "idle"
 
 
+@pytest.mark.attack(4)
 @BOTH
 async def test_nonsense_in_status_messages_is_not_followed(gateway, kernel):
     async with gateway.client.kernel(kernel) as channels:
@@ -118,6 +123,7 @@ def launcher_of(kernel_pid):
     return int(Path(f"/proc/{kernel_pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@pytest.mark.attack(6)
 async def test_stopped_launcher_holds_its_own_client_back_alone(gateway):
     kernel_id = await gateway.client.start("launched")
     client = await connect(gateway, kernel_id)
@@ -144,6 +150,7 @@ async def send_many(client, count, size):
         await client.ask("y" * size)
 
 
+@pytest.mark.attack(6)
 async def test_client_of_a_kernel_that_restarts_is_held_back(gateway):
     """A restart of a kernel that is stopped takes as long as the gateway waits for its end."""
     kernel_id = await gateway.client.start("launched")
@@ -161,6 +168,7 @@ async def test_client_of_a_kernel_that_restarts_is_held_back(gateway):
     await restart
 
 
+@pytest.mark.attack(5)
 async def test_endless_output_reaches_its_reader_and_leaves_others_alone(gateway):
     kernel_id = await gateway.client.start("launched")
     client = await connect(gateway, kernel_id)

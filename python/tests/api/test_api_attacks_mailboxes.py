@@ -76,6 +76,7 @@ def complaints(gateway):
     return gateway.log().count("was disconnected: ")
 
 
+@pytest.mark.attack(7)
 async def test_mailbox_that_lies_is_disconnected_with_one_line(gateway, mailbox):
     async with gateway.client.kernel("launched") as other:
         kernel_id = await gateway.client.start("lying")
@@ -92,6 +93,7 @@ async def test_mailbox_that_lies_is_disconnected_with_one_line(gateway, mailbox)
     assert counted in await gateway.metrics()
 
 
+@pytest.mark.attack(7)
 async def test_mailbox_that_does_not_speak_0mq_takes_no_memory(gateway, mailbox):
     async with gateway.client.kernel("launched") as other:
         kernel_id = await gateway.client.start("lying")
@@ -102,6 +104,7 @@ async def test_mailbox_that_does_not_speak_0mq_takes_no_memory(gateway, mailbox)
         await client._websocket.close()
 
 
+@pytest.mark.attack(7)
 @pytest.mark.parametrize(
     "frames",
     [
@@ -122,6 +125,7 @@ async def test_endless_frames_take_no_memory(gateway, mailbox, frames):
         await gateway.client.delete(kernel_id)
 
 
+@pytest.mark.attack(7)
 async def test_mailbox_that_does_not_wait_for_acknowledgements(gateway, mailbox):
     """300 MiB of output, and numbers that go back: malformed outputs are dropped, and logged once."""
     numbers = [*range(1, 200), *range(100), 10**17, *range(200, 400)]
@@ -136,6 +140,7 @@ async def test_mailbox_that_does_not_wait_for_acknowledgements(gateway, mailbox)
     assert gateway.log().count("malformed message") == 1
 
 
+@pytest.mark.attack(5)
 async def test_mailbox_of_a_client_that_does_not_read_is_held_back(gateway, mailbox):
     async with gateway.client.kernel("launched") as other:
         kernel_id = await gateway.client.start("lying")
@@ -150,6 +155,7 @@ async def test_mailbox_of_a_client_that_does_not_read_is_held_back(gateway, mail
         client._transport.abort()
 
 
+@pytest.mark.attack(7)
 async def test_mailbox_that_never_welcomes_does_not_delay_the_stop(gateway, mailbox):
     kernel_id = await gateway.client.start("lying")
     mailbox.tell([])

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 
+import pytest
 import pytest_asyncio
 
 from ci.local_gateway import MOST_MEBIBYTES, gateway_process
@@ -31,6 +32,7 @@ FORGED = "\nforged\rforged\x1b[2J\u2028forged"
 LINE = re.compile(r"\[[DIWEC] [-\d]+ \d\d:\d\d:\d\d[^\]]*\] |  ")
 
 
+@pytest.mark.attack(1)
 async def test_distinct_methods_leave_the_metrics_as_they_are(gateway):
     before = len(await gateway.metrics())
     async with contextlib.AsyncExitStack() as stack:
@@ -42,6 +44,7 @@ async def test_distinct_methods_leave_the_metrics_as_they_are(gateway):
     assert gateway.log().count("\n") < 300
 
 
+@pytest.mark.attack(2)
 async def test_bodies_without_an_end_are_not_kept(gateway):
     head = b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n\r\n"
     async with contextlib.AsyncExitStack() as stack:
@@ -50,6 +53,7 @@ async def test_bodies_without_an_end_are_not_kept(gateway):
         assert await gateway.client.kernels() == {}
 
 
+@pytest.mark.attack(2)
 async def test_unfinished_headers_make_room_for_users(gateway):
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(6000):
@@ -58,6 +62,7 @@ async def test_unfinished_headers_make_room_for_users(gateway):
             assert (await channels.execute("print(1)")).text == "1\n"
 
 
+@pytest.mark.attack(20)
 async def test_log_has_one_short_line_for_each_record(gateway):
     """Names, ids, paths and logs hold line breaks, escape sequences, and a lot of text."""
     url = f"{gateway.url}/api/kernels"
@@ -87,6 +92,7 @@ async def test_log_has_one_short_line_for_each_record(gateway):
         assert len(line) < 1200
 
 
+@pytest.mark.attack(20)
 async def test_flood_of_refused_requests_is_a_bounded_number_of_lines(gateway):
     request = b"GET /api/kernels HTTP/1.1\r\nHost: x\r\n\r\n"
     reader, writer = await asyncio.open_connection(*gateway.address)

@@ -34,6 +34,7 @@ ROUTES = [
 ]
 
 
+@pytest.mark.attack(15)
 async def test_every_route_is_known_to_these_tests(gateway):
     """A route that is added must be added to ROUTES, or be open on purpose."""
     rules = gateway.app.web_app.wildcard_router.rules
@@ -43,6 +44,7 @@ async def test_every_route_is_known_to_these_tests(gateway):
         assert rule in first, rule.matcher.regex.pattern
 
 
+@pytest.mark.attack(15)
 @pytest.mark.parametrize("wrong", ["", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "é"])
 async def test_every_route_needs_the_token(gateway, wrong):
     async with aiohttp.ClientSession(headers={"Authorization": f"token {wrong}"}) as session:
@@ -56,6 +58,7 @@ async def test_every_route_needs_the_token(gateway, wrong):
         assert refused.value.status == 401
 
 
+@pytest.mark.attack(15)
 async def test_a_wrong_token_does_not_reach_a_running_kernel(gateway):
     kernel_id = await gateway.client.start("local")
     async with aiohttp.ClientSession() as session:
@@ -116,6 +119,7 @@ async def test_the_operator_can_allow_unauthenticated_access(monkeypatch):
         assert await gateway.client.kernels() == {}
 
 
+@pytest.mark.attack(15)
 async def test_the_token_is_never_logged(gateway, caplog, monkeypatch):
     caplog.set_level(logging.DEBUG)
     kernel_id = await gateway.client.start("local")

@@ -146,6 +146,7 @@ async def test_a_kernels_own_limits_are_the_maximum(add_pod_kernel):
             )
 
 
+@pytest.mark.attack(17)
 @pytest.mark.parametrize(
     "value", ["0", "00", "0999", "999", "+0", "-0", "0\n", "0x0", "0e0", "4294967296"]
 )
@@ -156,6 +157,7 @@ async def test_no_spelling_of_a_prohibited_id_starts_a_kernel(add_pod_kernel, va
             assert (await refused(gateway, **{name: value})).status in {400, 403}
 
 
+@pytest.mark.attack(17)
 async def test_no_spelling_of_an_amount_exceeds_the_maximum(add_pod_kernel):
     add_pod_kernel(max_memory="1Gi", max_cpus="1")
     async with running_gateway() as gateway:
@@ -166,6 +168,7 @@ async def test_no_spelling_of_an_amount_exceeds_the_maximum(add_pod_kernel):
             assert (await refused(gateway, KERNEL_CPUS=value)).status in {400, 403}
 
 
+@pytest.mark.attack(17)
 async def test_prohibited_ids_in_reverse_order_refuse_every_start(add_pod_kernel):
     add_pod_kernel(client_ids=True, prohibited_uids=["999-0"])
     async with running_gateway() as gateway:

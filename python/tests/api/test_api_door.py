@@ -47,6 +47,7 @@ def status(answer):
     return int(answer.split()[1])
 
 
+@pytest.mark.attack(1)
 async def test_unknown_methods_are_refused_and_make_no_series(gateway):
     before = len((await gateway.probes.request("GET", "/metrics")).splitlines())
     for number in range(100):
@@ -65,6 +66,7 @@ async def test_long_path_is_refused(gateway):
     assert status(answer) == 414
 
 
+@pytest.mark.attack(2)
 @pytest.mark.parametrize("length", ["104857600", "9" * 5000])
 async def test_large_body_is_refused_in_words_before_it_is_read(gateway, length, caplog):
     answer = await ask(gateway, head("POST", f"Content-Length: {length}"))
@@ -73,6 +75,7 @@ async def test_large_body_is_refused_in_words_before_it_is_read(gateway, length,
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.attack(2)
 @pytest.mark.parametrize("length", ["104857600", "9" * 5000, "1000", "1, 2", "-1"])
 async def test_token_is_asked_for_before_the_body_is_read(gateway, length, caplog):
     answer = await ask(gateway, head("POST", f"Content-Length: {length}", token=""))
@@ -81,6 +84,7 @@ async def test_token_is_asked_for_before_the_body_is_read(gateway, length, caplo
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.attack(2)
 async def test_token_is_asked_for_before_chunks_are_read(gateway):
     answer = await ask(gateway, head("POST", "Transfer-Encoding: chunked", token=""))
     assert status(answer) == 401
@@ -189,6 +193,7 @@ async def test_little_of_what_a_client_does_not_read_waits_in_the_kernel(gateway
             assert unsent == 128 * 1024
 
 
+@pytest.mark.attack(2)
 async def test_body_of_a_stranger_is_not_kept(gateway, monkeypatch):
     kept = []
     monkeypatch.setattr(
@@ -211,6 +216,7 @@ async def test_largest_environment_fits(gateway):
         assert response.status != 413
 
 
+@pytest.mark.attack(2)
 async def test_silent_connections_make_room_for_others(gateway, monkeypatch):
     async with contextlib.AsyncExitStack() as stack:
         silent = [

@@ -128,6 +128,7 @@ async def test_a_kernel_outlives_its_gateways_container(project):
         # Kernels that are left are removed with the project.
 
 
+@pytest.mark.attack(19)
 async def test_the_gateway_has_a_part_of_the_engine_and_its_kernels_none(project, engine):
     gateway, proxy = inspected(project, "gateway"), inspected(project, "engine")
     assert "docker.sock" not in json.dumps(gateway["Mounts"])

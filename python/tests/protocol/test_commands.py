@@ -74,6 +74,7 @@ async def test_unknown_commands_are_answered(launch_once, unknown):
     assert reply == {"ok": False, "error": "unknown command"}
 
 
+@pytest.mark.attack(20)
 async def test_silent_and_garbled_connections_delay_no_command(launch_once):
     async with contextlib.AsyncExitStack() as stack:
         # More than the launcher keeps: the oldest ones of the busiest address go.
@@ -89,6 +90,7 @@ async def test_silent_and_garbled_connections_delay_no_command(launch_once):
             await send_signal(launch_once.endpoint, 0)
 
 
+@pytest.mark.attack(16)
 async def test_replayed_command_is_refused(launch_once):
     async with connected(launch_once.endpoint) as (reader, writer):
         challenge = payload.parse_challenge(await read(reader.readline()))
@@ -101,6 +103,7 @@ async def test_replayed_command_is_refused(launch_once):
         assert await read(reader.read()) == b""
 
 
+@pytest.mark.attack(16)
 async def test_command_with_another_key_is_refused(launch_once):
     endpoint = launch_once.endpoint
     forged = CommandEndpoint(endpoint.ip, endpoint.port, KERNEL_ID, payload.new_launch_key())
@@ -125,11 +128,13 @@ async def test_launch_key_serves_a_gateway_without_fresh_keys(launch):
         await send_signal(kernel.endpoint, 0)
 
 
+@pytest.mark.attack(16)
 async def test_reply_is_no_command(launch_once):
     assert await refuses_replies(launch_once.endpoint)
     await send_signal(launch_once.endpoint, 0)
 
 
+@pytest.mark.attack(16)
 async def test_command_of_version_1_is_refused(launch_once):
     endpoint = launch_once.endpoint
     await send_signal(CommandEndpoint(endpoint.ip, endpoint.port, KERNEL_ID, None), signal.SIGKILL)

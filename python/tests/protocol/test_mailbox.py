@@ -252,6 +252,7 @@ async def test_a_broken_connection_goes_on_where_it_was(launch_once):
     assert [m["number"] for m in resent] == [m["number"] for m in sent]
 
 
+@pytest.mark.attack(7)
 @pytest.mark.parametrize(
     "key",
     [lambda _: b"guessed", lambda kernel: kernel.info.key.encode()],

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from launched import LAUNCHERS
 
 RUNNER = Path(__file__).with_name("vectors.R")
 
 
+@pytest.mark.attack(16)
 def test_vectors(container_of_r, vectors, captured):
     said = container_of_r.rscript(RUNNER, container_of_r.share(LAUNCHERS / "protocol"))
     names = {

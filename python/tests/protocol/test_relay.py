@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 import psutil
+import pytest
 import zmq
 import zmq.asyncio
 from command_peer import command
@@ -205,6 +206,7 @@ for origin in (b"c", b"m"):
         assert await value(client, "1 + 1") == "2"
 
 
+@pytest.mark.attack(5)
 async def test_subscriber_that_does_not_read_keeps_a_bounded_number_of_bytes(launch):
     async with launch(KERNEL_MAX_MESSAGE_BYTES=str(2**20)) as kernel:
         context = zmq.asyncio.Context()

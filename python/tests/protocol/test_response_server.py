@@ -109,6 +109,7 @@ async def test_blob_in_pieces(server):
         assert (await arrival_of(expectation)).protocol == 2
 
 
+@pytest.mark.attack(12)
 async def test_unauthenticated_report_comes_with_its_address(server):
     """Version 1 proves nothing: every claim is handed on, what is proven goes first."""
     key = payload.new_launch_key()
@@ -130,6 +131,7 @@ async def test_unauthenticated_report_comes_with_its_address(server):
     ]
 
 
+@pytest.mark.attack(12)
 async def test_a_version_1_report_cannot_claim_version_2(server):
     with server.expect(KERNEL_ID, None) as expectation:
         await send(server, report_v1(server, protocol=2))
@@ -137,6 +139,7 @@ async def test_a_version_1_report_cannot_claim_version_2(server):
     assert (arrival.protocol, arrival.connection_info.protocol) == (1, 1)
 
 
+@pytest.mark.attack(12)
 async def test_forged_reports_are_rejected(server, caplog):
     caplog.set_level(logging.DEBUG)
     key, other_key = payload.new_launch_key(), payload.new_launch_key()
@@ -208,6 +211,7 @@ async def test_endless_peers_are_disconnected(server):
         await closed(reader)
 
 
+@pytest.mark.attack(20)
 async def test_many_connections_of_one_peer_are_dropped_first(server, monkeypatch):
     monkeypatch.setattr(response_server, "MAX_CONNECTIONS", 8)
     key = payload.new_launch_key()
@@ -254,6 +258,7 @@ USELESS = {
 }
 
 
+@pytest.mark.attack(20)
 @pytest.mark.parametrize("useless", USELESS)
 async def test_flood_of_useless_reports_is_not_read_and_not_logged(
     server, monkeypatch, caplog, useless
@@ -271,6 +276,7 @@ async def test_flood_of_useless_reports_is_not_read_and_not_logged(
     assert 0 < lines <= response_server.BURST + 1
 
 
+@pytest.mark.attack(13)
 async def test_flood_of_claims_leaves_room_for_others(server, monkeypatch):
     """RSA takes time, so one address gets a few operations at a time, and the rest is dropped."""
     opened = []
@@ -296,6 +302,7 @@ async def test_flood_of_claims_leaves_room_for_others(server, monkeypatch):
     assert len(opened) == response_server.MAX_OPENING_PER_PEER + 1
 
 
+@pytest.mark.attack(13)
 async def test_claims_of_one_launch_are_bounded(server, monkeypatch):
     monkeypatch.setattr(response_server, "MAX_CLAIMS", 3)
     key = payload.new_launch_key()

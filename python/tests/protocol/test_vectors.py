@@ -75,6 +75,7 @@ def test_gateway_reads_report(entry):
     )
 
 
+@pytest.mark.attack(16)
 @pytest.mark.parametrize("name", VECTORS["invalid_reports"]["blobs"])
 def test_gateway_rejects_report(name):
     invalid = VECTORS["invalid_reports"]
@@ -132,6 +133,7 @@ def test_reply(entry, monkeypatch):
     assert line.endswith(b"\n")
 
 
+@pytest.mark.attack(16)
 @pytest.mark.parametrize("name", VECTORS["invalid_commands"]["lines"])
 def test_launcher_rejects_command(name):
     invalid = VECTORS["invalid_commands"]
@@ -139,6 +141,7 @@ def test_launcher_rejects_command(name):
         launcher_key(invalid).open_command(invalid["lines"][name].encode(), invalid["challenge"])
 
 
+@pytest.mark.attack(16)
 @pytest.mark.parametrize(
     "name", sorted({*VECTORS["invalid_commands"]["lines"]} - {"sealed as a reply"})
 )

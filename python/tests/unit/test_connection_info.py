@@ -131,6 +131,7 @@ def test_pid_as_the_scala_launcher_sends_it():
         ("signature_scheme", ""),
         ("signature_scheme", "hmac-"),
         ("kernel_name", "a\nb"),
+        ("kernel_name", "\ud800"),
         ("pid", 0),
         ("pid", "x"),
         ("pid", 1 << 31),

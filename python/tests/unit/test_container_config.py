@@ -243,6 +243,7 @@ def test_an_administrators_patch_comes_last():
         (None, "0:100", True),
         (None, "00", True),
         (None, "1000:0", False),
+        (None, "9" * 5000, False),
         (None, "jovyan", False),
     ],
 )

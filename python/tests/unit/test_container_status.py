@@ -50,6 +50,7 @@ def test_the_cause_of_an_end():
         ({"ServerVersion": "4.3.1", "BuildahVersion": "1.28.2"}, True, False),
         ({"ServerVersion": "5.0.0", "BuildahVersion": "1.35.0"}, True, True),
         ({"ServerVersion": "main", "BuildahVersion": "1.35.0"}, True, True),
+        ({"ServerVersion": "9" * 5000, "BuildahVersion": "1.35.0"}, True, True),
     ],
 )
 def test_old_podman_does_not_report_oom(info, podman, reports):

@@ -74,6 +74,7 @@ def test_any_answer_shows_that_the_kernel_has_started():
     assert watched.kernel.execution_state == "idle"
 
 
+@pytest.mark.attack(4)
 @pytest.mark.parametrize(
     "state",
     [
@@ -96,6 +97,7 @@ def test_hostile_state_changes_nothing_and_the_next_one_is_followed(state, caplo
     assert watched.kernel.execution_state == "idle"
 
 
+@pytest.mark.attack(4)
 @pytest.mark.parametrize(
     "frames",
     [
@@ -126,6 +128,7 @@ def test_malformed_frames_change_no_state_and_are_logged_once(frames, caplog):
     assert watched.kernel.execution_state == "busy"
 
 
+@pytest.mark.attack(4)
 def test_nonsense_in_between_does_not_freeze_the_activity():
     watched = Watched()
     times = []

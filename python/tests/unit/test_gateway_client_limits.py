@@ -80,6 +80,14 @@ def test_header_of_a_large_json_message_is_found(content_first):
     assert request_in(kept, v1=False, text=True) == ("control", header)
 
 
+def test_few_places_for_a_header_are_read():
+    """Each is read to the end of what is nested in it, and a client can write thousands."""
+    header = b'"header": {"msg_id": "i", "msg_type": "execute_request"}'
+    expected = ("shell", {"msg_id": "i", "msg_type": "execute_request"})
+    assert request_in(b'{"header":{' * 9 + header, v1=False, text=True) == expected
+    assert request_in(b'{"header":{' * 99 + header, v1=False, text=True) == ("shell", {})
+
+
 @pytest.mark.parametrize("message", [b"", b"\xff" * 100, b"{", b'{"header": {"msg_id": 1'])
 def test_header_that_cannot_be_found_is_empty(message):
     for v1 in (True, False):

@@ -26,6 +26,7 @@ def lines(log):
     return log.stream.getvalue().splitlines()
 
 
+@pytest.mark.attack(20)
 @pytest.mark.parametrize("separator", ["\n", "\r", "\x1b[2J", "\x85", "\u2028", "\x00", "\x0b"])
 def test_record_is_one_line_whatever_is_in_it(log, separator):
     log.warning("User %s may not", f"alice{separator}[I] forged")
@@ -39,6 +40,7 @@ def test_text_in_other_scripts_is_left_alone(log):
     assert lines(log) == ["[W] User Zoë 山田"]
 
 
+@pytest.mark.attack(20)
 def test_long_message_is_cut(log):
     log.warning("%s", "x" * 20_000_000)
     [line] = lines(log)

@@ -122,6 +122,15 @@ def test_a_state_changes_only_from_what_it_was():
     ]
 
 
+@pytest.mark.parametrize("text", ["", "x", "-1", "\u0663", "9" * 5000])
+def test_numbers_that_make_no_sense_do_not_count(text):
+    pod = a_pod(
+        annotations={"gateway-provisioners/attempt": text, connected_annotation(ALIVE): text}
+    )
+    assert read_state(pod).attempt == 1
+    assert connections_elsewhere(pod, own="own", is_alive=lambda _: True) == 0
+
+
 def test_connections_of_other_living_processes_count():
     counts = {"own": "1", ALIVE: "2", GONE: "4"}
     pod = a_pod(annotations={connected_annotation(name): count for name, count in counts.items()})

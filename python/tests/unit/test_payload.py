@@ -94,3 +94,12 @@ def test_reprs_show_no_bytes():
         payload.V2Envelope("a-kernel", b"hush", b"hush"),
     )
     assert "hush" not in repr(envelopes)
+
+
+@pytest.mark.parametrize(
+    ("launch_key", "kernel_id"), [("s3cr3t", "k"), ("\u00e9", "k"), ("AAAA", "\ud800")]
+)
+def test_key_of_a_record_that_was_changed_is_malformed(launch_key, kernel_id):
+    with pytest.raises(ProtocolError, match="malformed") as error:
+        payload.seal_command({}, launch_key, kernel_id, "challenge")
+    assert launch_key not in str(error.value)

@@ -3,7 +3,7 @@
 import pytest
 from kernel_records import stored_kernel
 
-from gateway_provisioners.model.recovery import plan_recovery
+from gateway_provisioners.model.recovery import plan_recovery, read_time
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,13 @@ def test_newer_kernels_are_neither_adopted_nor_removed(
 ):
     plan = plan_recovery(stored, existing, newer=newer)
     assert (plan.adopt, plan.forget, plan.remove) == (set(adopt), set(forget), set(remove))
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-01-01T00:00:00", "9" * 5000])
+def test_stored_time_that_makes_no_sense_is_unknown(text):
+    """Times with and without a time zone cannot be compared."""
+    assert read_time(text) is None
+
+
+def test_stored_time_is_read():
+    assert read_time("2026-01-01T00:00:00+00:00").isoformat() == "2026-01-01T00:00:00+00:00"

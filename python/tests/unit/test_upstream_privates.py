@@ -60,6 +60,7 @@ PRIVATES = {
         "_close_future",
         "_finish_kernel_info",
         "_kernel_info_future",
+        "_open_sessions",
         "_open_sockets",
         "_send_status_message",
     },

@@ -29,6 +29,10 @@ Settings = TypeVar("Settings", bound=LaunchTraits)
 
 # Enterprise Gateway and Gateway Provisioners spell an option --x as --PREFIX.x.
 _OLDER_PREFIXES = ("RemoteProcessProxy", "RemoteProvisioner")
+# What reading a kernel.json raises, which may be any JSON.
+_MALFORMED = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, TraitError),
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -83,12 +87,18 @@ def read_kernelspec(
         return KernelSpecFolder(
             name=folder.name,
             language=content["language"].lower(),
-            environment=content.get("env", {}),
+            environment=_texts(content.get("env", {})),
             settings=settings(**{name: config[name] for name in known}),
         )
-    except (OSError, ValueError, LookupError, TypeError, TraitError) as error:
+    except _MALFORMED as error:
         msg = f"{path} is not a valid kernelspec of the {provisioner}: {error}"
         raise ConfigurationError(msg) from error
+
+
+def _texts(env: Mapping[str, object]) -> dict[str, str]:
+    if not all(isinstance(value, str) for value in env.values()):
+        raise TypeError("a value of env is not a string")
+    return {name: str(value) for name, value in env.items()}
 
 
 def read_request(

@@ -181,6 +181,27 @@ class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocke
     """Connects a client to its kernel."""
 
     connection: GatewayWebsocketConnection | None
+    _is_open = False
+    _has_left = False
+
+    async def pre_get(self) -> None:
+        """Prepare the connection to the kernel, unless the client leaves meanwhile."""
+        await super().pre_get()
+        if self._has_left and self.connection is not None:
+            self.connection.abandon()
+            raise web.Finish
+
+    async def open(self, kernel_id: str) -> None:
+        """Connect to the kernel."""
+        self._is_open = True
+        await super().open(kernel_id)
+
+    def on_close(self) -> None:
+        """Disconnect from the kernel; upstream would fail where there is no connection yet."""
+        if self._is_open:
+            super().on_close()
+        else:
+            self._has_left = True
 
     def get_websocket_protocol(self, *args: Any) -> Any:
         """Return the websocket's protocol, whose messages are bounded."""

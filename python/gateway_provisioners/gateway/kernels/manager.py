@@ -31,6 +31,7 @@ from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.process.open_files import max_zmq_sockets
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.gateway.websocket.offline_buffer import OfflineBuffer
+from gateway_provisioners.model.recovery import read_time
 from gateway_provisioners.provisioners.launch_script import KernelspecPrograms
 from gateway_provisioners.settings import from_env
 
@@ -296,10 +297,10 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel.execution_state = "unknown"
         kernel.reason = ""
         await self._finish_kernel_start(kernel_id)
-        if last_activity:
-            kernel.last_activity = datetime.fromisoformat(last_activity)
-        if started:
-            kernel.started = datetime.fromisoformat(started)
+        if (active_at := read_time(last_activity)) is not None:
+            kernel.last_activity = active_at
+        if (started_at := read_time(started)) is not None:
+            kernel.started = started_at
         kernel.probe_state()
         self.initialize_culler()
         self.log.info("Kernel %s, which was already running, was taken over.", kernel_id)

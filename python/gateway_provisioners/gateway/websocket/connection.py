@@ -213,6 +213,13 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             self.multi_kernel_manager.stop_buffering(self.kernel_id)  # the launcher buffers
         self._activity.set()
 
+    def abandon(self) -> None:
+        """Forget a client that has left before it was connected, and so has nothing to disconnect."""
+        if self._open_sessions.get(self.session_key) is self.websocket_handler:
+            del self._open_sessions[self.session_key]
+        if self.kernel_info_channel is not None and not self.kernel_info_channel.closed():
+            self.kernel_info_channel.close()
+
     # From the client to the kernel.
 
     def handle_incoming_message(self, incoming_msg: str | bytes) -> None:

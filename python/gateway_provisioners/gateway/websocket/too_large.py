@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import struct
@@ -13,6 +14,8 @@ from gateway_provisioners.gateway.websocket.serialization import parsed_header
 _HEADER = re.compile(r'"header"\s*:\s*(?=\{)')
 _CHANNEL = re.compile(r'"channel"\s*:\s*"(shell|control|stdin)"')
 _MOST_OFFSETS = 10_000
+# Each place that looks like a header is read, perhaps to the message's end: a client can write thousands.
+_MOST_HEADERS = 16
 
 
 def request_in(message: bytes, *, v1: bool, text: bool) -> tuple[str, Mapping[str, Any]]:
@@ -43,7 +46,7 @@ def _in_v1(message: bytes) -> tuple[str, Mapping[str, Any]]:
 
 def _in_json(words: str) -> Mapping[str, Any]:
     decoder = json.JSONDecoder()
-    for found in _HEADER.finditer(words):
+    for found in itertools.islice(_HEADER.finditer(words), _MOST_HEADERS):
         try:
             _, end = decoder.raw_decode(words, found.end())
         except (ValueError, RecursionError):

@@ -117,7 +117,7 @@ def runs_as_root(kernel: KernelContainerSpec, image: Mapping[str, Any]) -> bool:
     if kernel.run_as_user is not None:
         return kernel.run_as_user == 0
     user = _images_user(image)
-    return user in {"", "root"} or (user.isdecimal() and int(user) == 0)
+    return user == "root" or not user.strip("0")
 
 
 def build_container(

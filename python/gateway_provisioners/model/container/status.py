@@ -6,6 +6,7 @@ HostConfig, NetworkSettings. Comments name the differences of podman.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,8 +68,8 @@ def is_podman(info: Mapping[str, Any]) -> bool:
 
 def reports_oom(info: Mapping[str, Any]) -> bool:
     """Return whether that engine reports OOMKilled: podman before 5 always reports false."""
-    major = str(info.get("ServerVersion", "")).partition(".")[0]
-    is_old = major.isdecimal() and int(major) < _FIRST_PODMAN_THAT_REPORTS_OOM
+    version = re.match(r"([0-9]{1,9})(\.|$)", str(info.get("ServerVersion", "")))
+    is_old = version is not None and int(version[1]) < _FIRST_PODMAN_THAT_REPORTS_OOM
     return not (is_podman(info) and is_old)
 
 

@@ -7,6 +7,7 @@ another process finishes the work.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,7 +92,7 @@ def read_state(pod: Mapping[str, Any]) -> PodState:
         name=pod["metadata"]["name"],
         state=annotation(pod, STATE_ANNOTATION),
         operator=annotation(pod, OPERATOR_ANNOTATION),
-        attempt=int(attempt) if attempt.isdecimal() else 1,
+        attempt=_number(attempt, otherwise=1),
         ended=exit_code(pod) is not None,
     )
 
@@ -150,9 +151,14 @@ def connections_elsewhere(
     count = 0
     for name, value in annotations.items():
         process = name.removeprefix(_CONNECTED_PREFIX)
-        if process not in (name, own) and is_alive(process) and value.isdecimal():
-            count += int(value)
+        if process not in (name, own) and is_alive(process):
+            count += _number(value, otherwise=0)
     return count
+
+
+def _number(text: str, *, otherwise: int) -> int:
+    """Read a number that anything with access to the pod may have written."""
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else otherwise
 
 
 def _path(annotation_name: str) -> str:

@@ -246,6 +246,7 @@ async def test_only_chosen_peers_reach_the_port_without_a_token(kernel, gateway_
     assert not await stranger.reaches(gateway_pod, 8889)
 
 
+@pytest.mark.attack(18)
 async def test_a_kernel_reaches_all_but_what_is_excepted(kernel, stranger, metadata_server):
     assert await kernel.reaches(stranger, PORT)
     assert await stranger.reaches(metadata_server, PORT)

@@ -282,6 +282,22 @@ def test_broken_kernelspec(kernelspec, capsys, change_config):
     assert all("is not a valid kernelspec of the kubernetes-provisioner" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"language": 5}, {"env": []}, {"env": "A=b"}, {"env": {"A": 1}}, {"metadata": []}]
+)
+def test_kernelspec_with_fields_of_other_types(kernelspec, capsys, changes):
+    file = kernelspec / "kernel.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    assert launch_kubernetes.main(ARGUMENTS, kernelspec=kernelspec) == 1
+    assert "is not a valid kernelspec" in capsys.readouterr().err
+
+
+def test_deeply_nested_kernelspec(kernelspec, capsys):
+    (kernelspec / "kernel.json").write_text("[" * 100_000)
+    assert launch_kubernetes.main(ARGUMENTS, kernelspec=kernelspec) == 1
+    assert "is not a valid kernelspec" in capsys.readouterr().err
+
+
 def test_kernelspec_without_an_image(kernelspec, capsys, change_config):
     change_config(image_name="")
     assert launch_kubernetes.main(ARGUMENTS, kernelspec=kernelspec) == 1

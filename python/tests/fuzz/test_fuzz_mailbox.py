@@ -1,0 +1,177 @@
+"""Both ends of the mailbox port go on, or disconnect the other one, whatever it sends."""
+
+import asyncio
+from types import SimpleNamespace
+
+import zmq.asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from api.lying_mailbox import lying_mailbox, message
+from fuzz.hostile import altered, dumped, odd_texts, shaped_frames
+from gateway_provisioners.gateway.process.limits import Limits
+from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection
+from kernel_launcher import mailbox as mailboxes
+from kernel_launcher.mailbox import Mailbox
+from kernel_launcher.messages import Messages
+from kernel_launcher.relay import Relay
+from kernel_launcher.spool import Spool
+from timeouts import within_timeout
+
+WELCOME = {"execution_state": "idle", "dropped": 0, "last": 0, "features": ["mailbox"]}
+PARTS = [b"<IDS|MSG>", b"signature", b'{"msg_id": "a"}', b'{"msg_id": "b"}', b"{}", b"{}"]
+END = message(b"taken")
+numbers = st.integers(0, 12).map(lambda number: b"%d" % number) | odd_texts.map(str.encode)
+kinds = st.sampled_from([b"iopub", b"shell", b"control", b"stdin"])
+numbered = st.tuples(kinds, numbers).map(lambda drawn: [*drawn, *PARTS])
+others = st.sampled_from([[b"dropped", b"3"], [b"ping"], [b"welcome", dumped(WELCOME)]])
+welcomes = altered(WELCOME, most=1).map(lambda content: [b"welcome", dumped(content)])
+conversations = st.tuples(
+    welcomes | shaped_frames(welcomes),
+    st.lists(numbered | others | shaped_frames(numbered | others), max_size=6),
+).map(lambda drawn: [drawn[0], *drawn[1]])
+
+
+class Gateway:
+    """The gateway's end, and all that it noticed."""
+
+    def __init__(self, port):
+        self.context = zmq.asyncio.Context()
+        kernel = SimpleNamespace(
+            session=SimpleNamespace(key=b"key"),
+            context=self.context,
+            ip="127.0.0.1",
+            curve_publickey=None,
+        )
+        self.numbers, self.dropped, self.failures = [], [], []
+        self.ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, failure: self.failures.append(failure))
+        self.connection = MailboxConnection(kernel, port, "s", Limits(), welcome_timeout=30)
+        self.connection.on_message = self._take
+        self.connection.on_dropped = self.dropped.append
+        self.connection.on_taken = self.ended.set
+        self.connection.on_broken = self._broken
+        self.connection.receive()
+
+    def _take(self, _channel, frames, number):
+        assert frames
+        self.numbers.append(number)
+        self.connection.delivered(number)
+        return True
+
+    def _broken(self, reason):
+        assert len(reason) < 200
+        self.ended.set()
+
+    async def close(self):
+        self.connection.close()
+        while self.connection._meter.is_open:  # noqa: ASYNC110 - 0MQ closes it in a thread of its own
+            await asyncio.sleep(0.001)
+        self.context.destroy(linger=0)
+        assert self.failures == []
+        assert self.numbers == sorted(set(self.numbers))
+        assert all(0 <= count < 10**18 for count in self.dropped)
+
+
+async def listen_to(pieces):
+    """Return once the gateway has read everything, or has disconnected the launcher."""
+    async with lying_mailbox() as mailbox:
+        mailbox.tell(pieces)
+        gateway = Gateway(mailbox.port)
+        try:
+            await within_timeout(gateway.ended.wait())
+        finally:
+            await gateway.close()
+
+
+@given(conversations)
+def test_messages_of_launchers(conversation):
+    lie = [message(*frames) for frames in conversation if frames]
+    asyncio.run(listen_to([*lie, END]))
+
+
+class Routes:
+    """Takes what is sent; routes can be away."""
+
+    def __init__(self):
+        self.away = set()
+        self.sent = []
+
+    def __call__(self, route, frames):
+        if route in self.away:
+            return False
+        self.sent.append((route, list(frames)))
+        return True
+
+
+MOST_BYTES = 4000
+SESSIONS = [b"s1", b"s2"]
+ROUTES = [b"r1", b"r2", b"r3"]
+
+
+class LauncherMailbox(RuleBasedStateMachine):
+    """The launcher's end, with gateways that attach, acknowledge and leave as they like."""
+
+    def __init__(self):
+        super().__init__()
+        self.routes = Routes()
+        self.mailbox = Mailbox(
+            MOST_BYTES,
+            Spool(MOST_BYTES),
+            self.routes,
+            lambda *words: [b"lost", repr(words).encode()],
+        )
+
+    @rule(session=st.sampled_from(SESSIONS) | st.binary(max_size=9), route=st.sampled_from(ROUTES))
+    def attach(self, session, route):
+        self.routes.away.discard(route)
+        self.mailbox.attach(session, route, "idle")
+
+    @rule(route=st.sampled_from(ROUTES), number=st.integers(0, 40) | st.just(10**19))
+    def acknowledge(self, route, number):
+        self.mailbox.acknowledge(route, number)
+
+    @rule(route=st.sampled_from(ROUTES))
+    def detach(self, route):
+        self.mailbox.detach(route)
+
+    @rule(route=st.sampled_from(ROUTES))
+    def lose(self, route):
+        self.routes.away.add(route)
+
+    @rule(frames=shaped_frames(st.just(PARTS)), times=st.integers(1, 9))
+    def publish(self, frames, times):
+        for _ in range(times):
+            self.mailbox.publish(frames)
+
+    @rule(size=st.integers(0, 2 * MOST_BYTES), session=st.sampled_from(SESSIONS))
+    def answer(self, size, session):
+        self.mailbox.post(b"shell", [*PARTS, b"x" * size], session)
+
+    @invariant()
+    def memory_is_bounded(self):
+        mailbox = self.mailbox
+        assert 0 <= mailbox._bytes <= MOST_BYTES
+        assert 0 <= mailbox._spool._bytes <= MOST_BYTES
+        assert mailbox._count >= 0
+        assert len(mailbox._clients) <= mailboxes.MOST_CLIENTS
+        assert len(mailbox._routes) <= len(mailbox._clients)
+        for client in mailbox._clients.values():
+            assert client.acknowledged <= client.sent <= mailbox._last
+            assert client.bytes_in_flight == sum(cost for _, cost in client.in_flight)
+            assert len(client.lost) <= mailboxes.MOST_CELLS
+            assert len(client.in_flight) <= mailboxes.WINDOW_MESSAGES
+
+
+TestLauncherMailbox = LauncherMailbox.TestCase
+
+
+@given(shaped_frames(st.just([b"attach", b"signature", b'{"session": "s"}'])))
+def test_attachments(frames):
+    """Only what the key signed is read; the rest attaches no one."""
+    relay = SimpleNamespace(_messages=Messages("key"))
+    assert Relay._authenticated_session(relay, frames[1:]) is None
+    signed = [relay._messages.sign(b"attach", frames[-1]), frames[-1]] if frames else []
+    assert isinstance(Relay._authenticated_session(relay, signed), bytes | None)
