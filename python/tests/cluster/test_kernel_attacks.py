@@ -67,12 +67,14 @@ async def connection_info(namespace, kernel_id):
     return json.loads(record["connection_info"])
 
 
+@pytest.mark.attack(11)
 async def test_a_kernel_reads_no_key_of_its_launcher(gateway):
     async with gateway.kernel() as kernel:
         result = await kernel.execute(READ_PROC)
     assert result.text == "PermissionError PermissionError PermissionError\n"
 
 
+@pytest.mark.attack(11)
 async def test_the_launch_key_of_a_kernel_that_is_up_commands_nothing(gateway, namespace):
     async with gateway.kernel() as kernel:
         connection = await connection_info(namespace, kernel.kernel_id)

@@ -112,6 +112,7 @@ async def test_command_with_another_key_is_refused(launch_once):
     await send_signal(endpoint, 0)
 
 
+@pytest.mark.attack(11)
 async def test_launch_key_is_worth_nothing_once_the_kernel_is_up(launch_once):
     endpoint = launch_once.endpoint
     assert launch_once.secret != launch_once.launch_key

@@ -172,6 +172,7 @@ async def test_stopping_the_listener_leaves_the_kernel(launch_r):
         assert await printed(client, "cat(1 + 1)") == "2"
 
 
+@pytest.mark.attack(16)
 async def test_only_authenticated_commands_are_obeyed(launch_r):
     async with launch_r() as kernel, contextlib.AsyncExitStack() as stack:
         endpoint = kernel.endpoint

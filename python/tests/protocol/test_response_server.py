@@ -75,6 +75,7 @@ async def test_authenticated_report(server):
     assert key not in repr(expectation)
 
 
+@pytest.mark.attack(11)
 async def test_second_report_with_the_launch_key_is_refused(server, caplog):
     """Code in the kernel reads the launch key in /proc, but its launcher has reported."""
     key = payload.new_launch_key()

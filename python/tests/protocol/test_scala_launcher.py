@@ -169,6 +169,7 @@ async def test_lazy_means_at_first_use(lazy):
     assert await value(lazy.client, "spark.range(10).count") == "10"
 
 
+@pytest.mark.attack(16)
 async def test_reply_is_no_command(lazy):
     assert await refuses_replies(lazy.endpoint)
     await send_signal(lazy.endpoint, 0)
