@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ci.update.attacks_page import section, attack_tests
+from ci.update.attacks_page import attack_tests, section
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/security.md").read_text()

@@ -24,7 +24,7 @@ class KernelAddresses:
     def report(self, workload: str, addresses: Iterable[str]) -> None:
         """Replace the addresses of a workload; none when it is gone.
 
-        Text that is no address, such as the "" of a workload on its host's network, is left out.
+        Text that is not an address, such as the "" of a workload on its host's network, is left out.
         """
         before = self._of_workload.pop(workload, frozenset())
         after = frozenset(_readable(addresses))
