@@ -1,8 +1,7 @@
 """Build the launcher of Scala kernels with Maven, for the wheel to take it from launchers/scala/lib.
 
 Run as ``python -m ci.scala_launcher``. It is built again only when its sources have changed. With
-``artifacts``, Maven runs online instead, and what it fetched is listed for ``ci.maven``, unless the
-list is current.
+``artifacts``, what Maven fetches is listed for ``ci.maven`` instead, unless the list is current.
 """
 
 from __future__ import annotations
@@ -78,7 +77,8 @@ def ensure() -> Path:
     _require_tools()
     repository, assembly = maven.repository(PROJECT / "pom.xml"), _toree()
     with step("Build the launcher of Scala kernels with Maven"):
-        _run_maven(repository, assembly, "--offline")
+        _run_maven(repository, assembly)
+        maven.check(repository)
     JAR.parent.mkdir(exist_ok=True)
     partial = JAR.with_suffix(".partial")
     shutil.copyfile(PROJECT / "target/toree-launcher.jar", partial)
@@ -96,7 +96,7 @@ def list_artifacts() -> None:
     assembly = _toree()
     with step("List the artifacts that Maven needs"), TemporaryDirectory() as folder:
         repository = Path(folder) / "repository"
-        _run_maven(repository, assembly, "--strict-checksums")
+        _run_maven(repository, assembly)
         maven.write_list(pom, repository)
 
 
@@ -108,9 +108,9 @@ def _require_tools() -> None:
         )
 
 
-def _run_maven(repository: Path, assembly: Path, *options: str) -> None:
+def _run_maven(repository: Path, assembly: Path) -> None:
     run(
-        *("mvn", "--batch-mode", "--quiet", "--no-transfer-progress", *options),
+        *("mvn", "--batch-mode", "--quiet", "--no-transfer-progress", "--strict-checksums"),
         f"--file={PROJECT}/pom.xml",
         f"-Dmaven.repo.local={repository}",
         # Not the user's, where a part of the compiler may be that was built from other artifacts.

@@ -1,4 +1,4 @@
-"""ci.maven: a build gets the listed artifacts and no others; from a repository in a folder."""
+"""ci.maven: a build uses the listed artifacts and no others."""
 
 import hashlib
 
@@ -12,18 +12,17 @@ JAR, POM = "org/acme/tool/1/tool-1.jar", "org/acme/tool/1/tool-1.pom"
 
 @pytest.fixture
 def pom(tmp_path, monkeypatch):
-    """A project's pom.xml, with a list of what it needs, and a remote repository that has all of it."""
-    remote = tmp_path / "remote"
-    (remote / JAR).parent.mkdir(parents=True)
-    (remote / JAR).write_bytes(b"jar")
-    (remote / POM).write_bytes(b"pom")
-    (remote / f"{JAR}.sha1").write_bytes(b"sum")
+    """A project's pom.xml, and a local repository that has just what is listed for it."""
     monkeypatch.setattr(maven, "CHECKSUMS", tmp_path / "maven.sha256")
-    monkeypatch.setenv("GP_MAVEN_REPOSITORY", remote.as_uri())
     monkeypatch.setenv("GP_CACHE", str(tmp_path / "cache"))
+    local = tmp_path / "cache/maven/repository"
+    (local / JAR).parent.mkdir(parents=True)
+    (local / JAR).write_bytes(b"jar")
+    (local / POM).write_bytes(b"pom")
+    (local / f"{JAR}.sha1").write_bytes(b"sum")
     project = tmp_path / "pom.xml"
     project.write_text("<project/>")
-    maven.write_list(project, remote)
+    maven.write_list(project, local)
     return project
 
 
@@ -36,37 +35,25 @@ def test_the_list_has_each_artifact_by_its_checksum(pom):
     ]
 
 
-def test_listed_artifacts_are_fetched_once(pom, monkeypatch):
+def test_listed_artifacts_stay(pom):
     folder = maven.repository(pom)
+    maven.check(folder)
     assert (folder / JAR).read_bytes() == b"jar"
-    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
-        "tool-1.jar",
-        "tool-1.pom",
-    ]
-    monkeypatch.setenv("GP_MAVEN_REPOSITORY", "file:///nowhere")
-    assert maven.repository(pom) == folder
 
 
-def test_an_artifact_with_another_checksum_is_not_used(pom, tmp_path):
-    (tmp_path / "remote" / JAR).write_bytes(b"another jar")
-    with pytest.raises(
-        UserError, match=r"tool-1\.jar is not the file that maven\.sha256 lists, and is"
-    ):
-        maven.repository(pom)
-    assert not (tmp_path / "cache/maven/repository" / JAR).exists()
+@pytest.mark.parametrize("path", [JAR, "org/acme/more/1/more-1.jar"])
+def test_other_artifacts_spoil_what_was_built(pom, path):
+    folder = maven.repository(pom)
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_bytes(b"another jar")
+    with pytest.raises(UserError, match=rf"what it built is not used: {path}\. Find out"):
+        maven.check(folder)
+    assert not (folder / path).exists()
 
 
-def test_an_artifact_that_was_changed_in_the_cache_is_fetched_again(pom):
+def test_an_artifact_that_was_changed_in_the_cache_is_not_used(pom):
     (maven.repository(pom) / JAR).write_bytes(b"another jar")
-    assert (maven.repository(pom) / JAR).read_bytes() == b"jar"
-
-
-def test_a_repository_that_cannot_be_reached_is_named(pom, tmp_path):
-    (tmp_path / "remote" / POM).unlink()
-    with pytest.raises(
-        UserError, match=r"tool-1\.pom cannot be fetched: .*name it: GP_MAVEN_REPOSITORY"
-    ):
-        maven.repository(pom)
+    assert not (maven.repository(pom) / JAR).exists()
 
 
 def test_a_changed_project_needs_a_new_list(pom):

@@ -37,7 +37,7 @@ def test_it_is_built_again_when_a_source_has_changed(maven, tmp_path):
     assert scala_launcher.ensure().read_text() == "jar 1"
     assert maven[0][0] == "mvn"
     assert f"-Dtoree.assembly={tmp_path}/assembly.jar" in maven[0]
-    assert {"--offline", f"-Dmaven.repo.local={tmp_path}/repository"} < set(maven[0])
+    assert {"--strict-checksums", f"-Dmaven.repo.local={tmp_path}/repository"} < set(maven[0])
     assert scala_launcher.ensure().read_text() == "jar 1"
     (tmp_path / "launchers/scala/src/main/Launcher.scala").write_text("object Another")
     assert scala_launcher.ensure().read_text() == "jar 2"
