@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
-from gateway_provisioners.model.pod.kernel_state import annotation
+from gateway_provisioners.model.pod.kernel_state import annotation, annotations_patch
 
 _PROCESS_ANNOTATION = "gateway-provisioners/process"
 _ENDED_PHASES = frozenset({"Failed", "Succeeded"})
@@ -21,12 +21,21 @@ class Gateways:
     Args:
         own_pod: the pod of this process; "" outside a cluster, where it has no peers.
         process: the name of this process, never used before or again.
+        patches_pods: whether it has the right to patch pods of that namespace, where kernels are as well.
     """
 
     def __init__(
-        self, api: KubeApi, namespace: str, *, selector: str, own_pod: str, process: str
+        self,
+        api: KubeApi,
+        namespace: str,
+        *,
+        selector: str,
+        own_pod: str,
+        process: str,
+        patches_pods: bool,
     ) -> None:
         self.process = process
+        self._patches_pods = patches_pods
         self._api = api
         self._namespace = namespace
         self._own_pod = own_pod
@@ -44,10 +53,13 @@ class Gateways:
         """
         if self._cache is None:
             return
-        # RBAC cannot limit a right to this pod. This one does not let a gateway change images of others.
-        await self._api.annotate_through_status(
-            self._namespace, self._own_pod, {_PROCESS_ANNOTATION: self.process}
-        )
+        annotations = {_PROCESS_ANNOTATION: self.process}
+        if self._patches_pods:
+            patch = annotations_patch(annotations)
+            await self._api.patch_pod(self._namespace, self._own_pod, patch)
+        else:
+            # RBAC cannot limit a right to this pod. This one does not let a gateway change images of others.
+            await self._api.annotate_through_status(self._namespace, self._own_pod, annotations)
         self._cache.start()
         await self._cache.wait_synced()
 

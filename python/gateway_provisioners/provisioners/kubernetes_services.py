@@ -71,6 +71,7 @@ class KubernetesServices(EngineServices, KubernetesTraits):
             selector=self.gateway_selector,
             own_pod=self.gateway_pod,
             process=self.process,
+            patches_pods=self.gateway_namespace == self.namespace,
         )
         await self._gateways.start()
         self._pods = KernelPods(

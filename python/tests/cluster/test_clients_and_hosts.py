@@ -195,6 +195,7 @@ async def test_a_launch_script_that_fails_reports_why(manager, kernelspecs):
 
 OWN_SCRIPT = """
 import argparse
+import json
 import os
 
 from kubernetes import client, config
@@ -211,13 +212,14 @@ environment = {
     "RESPONSE_ADDRESS": options.response_address,
     "PUBLIC_KEY": options.public_key,
 }
+marks = json.loads(os.environ["KERNEL_POD_METADATA"])
 client.CoreV1Api().create_namespaced_pod(
     os.environ["KERNEL_NAMESPACE"],
     {
         "metadata": {
+            **marks,
             "name": os.environ["KERNEL_POD_NAME"],
-            "labels": {"component": "kernel", "kernel_id": options.kernel_id},
-            "annotations": {"acme/made-by": "our own script"},
+            "annotations": {**marks["annotations"], "acme/made-by": "our own script"},
         },
         "spec": {
             "restartPolicy": "Never",

@@ -64,7 +64,6 @@ def test_role_grants_exactly_what_the_gateway_needs():
             "resourceNames": ["gateway-gateway-provisioners-leader"],
             "verbs": ["get", "update"],
         },
-        {"apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"]},
         {
             "apiGroups": ["apps"],
             "resources": ["deployments"],

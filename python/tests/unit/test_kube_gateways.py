@@ -26,8 +26,11 @@ class Api:
         self.events = asyncio.Queue()
         self.patched = []
 
+    async def patch_pod(self, namespace, name, patch):
+        self.patched.append(("pods", name, patch["metadata"]["annotations"]))
+
     async def annotate_through_status(self, namespace, name, annotations):
-        self.patched.append((name, annotations))
+        self.patched.append(("pods/status", name, annotations))
 
     def collection(self, kind, namespace, *, label_selector):
         assert (kind, label_selector) == ("Pod", "app=gateway")
@@ -45,8 +48,15 @@ class Api:
 async def follow():
     started = []
 
-    async def follow(api, own_pod="a"):
-        gateways = Gateways(api, "ns", selector="app=gateway", own_pod=own_pod, process="own")
+    async def follow(api, own_pod="a", *, patches_pods=True):
+        gateways = Gateways(
+            api,
+            "ns",
+            selector="app=gateway",
+            own_pod=own_pod,
+            process="own",
+            patches_pods=patches_pods,
+        )
         await gateways.start()
         started.append(gateways)
         return gateways
@@ -59,9 +69,15 @@ async def follow():
 async def test_a_process_makes_itself_known_and_knows_the_others(follow):
     api = Api(pod("a", "earlier"), pod("b", "other"), pod("c", "ended", phase="Failed"))
     gateways = await follow(api)
-    assert api.patched == [("a", {"gateway-provisioners/process": "own"})]
+    assert api.patched == [("pods", "a", {"gateway-provisioners/process": "own"})]
     alive = [name for name in ("own", "other", "ended", "never", "") if gateways.is_alive(name)]
     assert alive == ["own", "other"]
+
+
+async def test_without_the_right_to_patch_pods_it_patches_its_status(follow):
+    api = Api()
+    await follow(api, patches_pods=False)
+    assert api.patched == [("pods/status", "a", {"gateway-provisioners/process": "own"})]
 
 
 async def test_a_process_is_gone_with_its_pod_or_when_another_one_runs_there(follow):
