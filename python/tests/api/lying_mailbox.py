@@ -10,7 +10,9 @@ import contextlib
 import json
 
 GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" * 32
-_READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER"
+# 0MQ ends a connection because of this, and makes no other one.
+NONSENSE = GREETING.replace(b"NULL", b"NONE")
+READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER"
 _MORE, _LONG, _COMMAND = 1, 2, 4
 
 
@@ -38,6 +40,7 @@ class LyingMailbox:
 
     Attributes:
         lie: an iterable of bytes, which are sent after 0MQ's handshake; None instead of it.
+        leaves: whether it closes a connection after the lie.
         connections: the number of connections so far.
         serving: the tasks of the connections.
         was_sent: set when a lie was sent whole, or its connection was cut.
@@ -48,13 +51,14 @@ class LyingMailbox:
     def __init__(self):
         self.lie = ()
         self.is_zmq = True
+        self.leaves = False
         self.connections = 0
         self.serving = set()
         self.was_sent = asyncio.Event()
 
-    def tell(self, lie, *, is_zmq=True):
+    def tell(self, lie, *, is_zmq=True, leaves=False):
         """Send this from now on."""
-        self.lie, self.is_zmq = lie, is_zmq
+        self.lie, self.is_zmq, self.leaves = lie, is_zmq, leaves
         self.was_sent.clear()
 
     @property
@@ -75,12 +79,12 @@ class LyingMailbox:
             if self.is_zmq:
                 writer.write(GREETING)
                 await reader.readexactly(len(GREETING))
-                writer.write(frame(_READY, command=True))
+                writer.write(frame(READY, command=True))
             for data in self.lie:
                 writer.write(data)
                 await writer.drain()
             self.was_sent.set()
-            while await reader.read(2**16):
+            while not self.leaves and await reader.read(2**16):
                 pass
 
 

@@ -5,16 +5,18 @@ import hashlib
 import hmac
 import itertools
 import json
+import select
 from types import SimpleNamespace
 
 import pytest
 import zmq.asyncio
 
-from api.lying_mailbox import GREETING, frame, lying_mailbox, welcome
-from gateway_provisioners.gateway.channels import pauses
+from api.lying_mailbox import NONSENSE, frame, lying_mailbox, welcome
+from gateway_provisioners.gateway.channels import metered, pauses
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection, Welcome
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
+from timeouts import within_timeout
 
 KEY = b"the-key-of-the-mailbox"
 GUARD_SECONDS = 60
@@ -169,6 +171,31 @@ async def test_reads_nothing_that_it_cannot_deliver(launcher, client):
     assert await client.next() == ("iopub", "waits")
 
 
+async def test_a_message_that_has_to_wait_is_announced_once(launcher, client):
+    client.listen()
+    await launcher.welcome()
+    await launcher.say(1, "first")
+    await client.next()
+    await launcher.receive()  # the acknowledgement: to send another one would be a look as well
+    connection = client.connection
+    connection.flush()  # until 0MQ has nothing: it announces the next message then
+    connection.can_deliver = lambda: False
+    [descriptor, _] = connection._descriptors
+    announced = asyncio.Event()
+
+    def read():
+        connection._read()
+        announced.set()
+
+    connection._loop.add_reader(descriptor, read)
+    await launcher.say(2, "waits")
+    await within_timeout(announced.wait())
+    assert select.select([descriptor], [], [], 0)[0] == []
+    connection.can_deliver = lambda: True
+    connection.resume()
+    assert await client.next() == ("iopub", "waits")
+
+
 async def test_awaits_the_reply_to_a_request(launcher, client):
     client.listen()
     await launcher.welcome()
@@ -222,13 +249,28 @@ async def test_a_connection_that_0mq_ends_is_closed_with_all_that_it_holds(kerne
         mailbox.tell([welcome()])
         client = Client(kernel, mailbox.port)
         await client.welcomed()
-        mailbox.tell([GREETING.replace(b"NULL", b"NONE")], is_zmq=False)
+        mailbox.tell([NONSENSE], is_zmq=False)
         client.connection._acknowledgement = client.connection._loop.call_later(1000, print)
         client.connection._meter._link.close()
         assert await client.next_call() == "it does not speak 0MQ"
         assert client.connection.closed
         assert client.connection._meter.closed
         client.connection.channels["shell"].send_multipart(message("is dropped"))
+
+
+async def test_a_launcher_whose_nonsense_ends_the_connection_at_once_is_given_up(
+    kernel, monkeypatch
+):
+    """0MQ never connects again, and no other timer runs after the welcome."""
+    monkeypatch.setattr(metered, "_RECONNECT_SECONDS", 0.5)
+    async with lying_mailbox() as mailbox:
+        mailbox.tell([welcome()])
+        client = Client(kernel, mailbox.port)
+        await client.welcomed()
+        mailbox.tell([NONSENSE], is_zmq=False, leaves=True)
+        client.connection._meter._link.close()
+        assert await client.next_call() == "it does not speak 0MQ"
+        assert client.connection.closed
 
 
 async def test_a_malformed_message_does_not_fail_those_who_flush(launcher, client):

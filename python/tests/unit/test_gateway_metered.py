@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 import zmq
 
-from api.lying_mailbox import GREETING, frame, lying_mailbox, message
+from api.lying_mailbox import GREETING, NONSENSE, frame, lying_mailbox, message
+from gateway_provisioners.gateway.channels import metered
 from gateway_provisioners.gateway.channels.allowance import Allowance
 from gateway_provisioners.gateway.channels.metered import MeteredConnection
 from gateway_provisioners.gateway.channels.pauses import Pauses
@@ -334,12 +335,24 @@ async def stream_to(port, limits):
 
 async def test_stream_goes_on_after_0mq_has_ended_the_connection(limits):
     async with lying_mailbox() as mailbox:
-        mailbox.tell([GREETING.replace(b"NULL", b"NONE")], is_zmq=False)
+        mailbox.tell([NONSENSE], is_zmq=False)
         async with stream_to(mailbox.port, limits) as (stream, meter):
             was_cut, received = asyncio.Event(), asyncio.Queue()
             meter.on_cut = was_cut.set
             stream.on_recv(received.put_nowait)
             await within_timeout(was_cut.wait())
+            mailbox.tell([message(b"hello")])
+            assert await within_timeout(received.get()) == [b"hello"]
+
+
+async def test_stream_goes_on_after_a_kernel_that_sent_nonsense_and_left(limits, monkeypatch):
+    monkeypatch.setattr(metered, "_RECONNECT_SECONDS", 0.5)
+    async with lying_mailbox() as mailbox:
+        mailbox.tell([NONSENSE], is_zmq=False, leaves=True)
+        async with stream_to(mailbox.port, limits) as (stream, _):
+            received = asyncio.Queue()
+            stream.on_recv(received.put_nowait)
+            await within_timeout(mailbox.was_sent.wait())
             mailbox.tell([message(b"hello")])
             assert await within_timeout(received.get()) == [b"hello"]
 

@@ -217,6 +217,31 @@ def test_a_session_has_one_connection(mailbox, routes):
     assert routes.take(b"new") == [0, "a"]
 
 
+def test_connection_has_the_session_that_attached_last(mailbox, routes):
+    mailbox.attach(b"s1", b"r", "idle")
+    mailbox.attach(b"s2", b"r", "idle")
+    say(mailbox, "a")
+    assert routes.take(b"r") == [0, 0, "a"]
+    mailbox.attach(b"s1", b"r1", "idle")
+    assert routes.take(b"r1") == [0, "a"]
+    assert routes.take(b"r") == []
+    assert mailbox.session_of(b"r") == b"s2"
+    mailbox.acknowledge(b"r", 1)
+    mailbox.attach(b"s2", b"r", "idle")
+    assert routes.take(b"r") == [0]
+
+
+def test_session_without_a_connection_is_forgotten_alone(mailbox, routes):
+    mailbox.attach(b"s1", b"r", "idle")
+    mailbox.attach(b"s2", b"r", "idle")
+    for n in range(mailboxes.MOST_CLIENTS - 1):
+        mailbox.attach(b"%d" % n, b"r%d" % n, "idle")
+    say(mailbox, "a")
+    mailbox.attach(b"s1", b"elsewhere", "idle")
+    assert routes.take(b"elsewhere") == [0]
+    assert mailbox.session_of(b"r") == b"s2"
+
+
 def test_a_session_that_ended_is_forgotten(mailbox, routes):
     mailbox.attach(b"s", b"r", "idle")
     mailbox.detach(b"r")

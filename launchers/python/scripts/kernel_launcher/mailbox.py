@@ -37,6 +37,9 @@ MOST_CELLS = 256
 # Beyond this number, a new client replaces the one that has been away longest.
 MOST_CLIENTS = 32
 
+# The route of a session whose connection has become another session's; 0MQ's own are not empty.
+_NOWHERE = b""
+
 
 @dataclass(frozen=True, slots=True)
 class _Message:
@@ -124,13 +127,15 @@ class Mailbox:
         """Send what `session` has missed, and all later messages, to `route`.
 
         A new session has missed nothing. A route that attaches again has a new connection: what was on
-        its way is lost.
+        its way is lost. A route has one session: the one before waits until it attaches elsewhere.
         """
+        if (other := self._routes.get(route)) and other.session != session:
+            other.route, other.connected = _NOWHERE, False
         client = self._clients.pop(session, None)
         if client is None:
             self._make_room()
             client = _Client(session, route, self._last, self._last)
-        elif client.route != route:
+        elif client.route not in (route, _NOWHERE):
             self._routes.pop(client.route, None)
             self._send(client.route, [b"taken"])
         self._clients[session] = client

@@ -31,7 +31,14 @@ def _ignore(*_: object) -> None:
 
 
 class Link:
-    """One connection between 0MQ and the kernel."""
+    """One connection between 0MQ and the kernel.
+
+    Args:
+        left: called with the number of bytes that left for the kernel.
+        connected: called when the kernel's port was reached.
+        ended: called when 0MQ has closed its side.
+        closed: called once both sides are closed, by any of the three.
+    """
 
     def __init__(
         self,
@@ -42,10 +49,12 @@ class Link:
         left: Callable[[int], object],
         connected: Callable[[], object],
         ended: Callable[[], object],
+        closed: Callable[[], object],
     ) -> None:
         self._loop = loop
         self._report_connected = connected
         self._report_end = ended
+        self._report_closed = closed
         self._sockets = ours, kernels
         self._allowance = allowance
         self._from_kernel = _Pump(loop, kernels, ours, self.close, self._ended_by_0mq)
@@ -89,6 +98,7 @@ class Link:
         for sock in self._sockets:
             self._loop.remove_writer(sock.fileno())  # it may still be connecting
             sock.close()
+        self._report_closed()
 
     def _ended_by_0mq(self) -> None:
         is_finished = self._last_chance is not None

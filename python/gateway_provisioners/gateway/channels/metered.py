@@ -34,6 +34,8 @@ _LONGEST_SHORT_FRAME = 255
 _SETTLED_SECONDS = 1.0
 # How long to wait when there are too many open files.
 _PAUSE_SECONDS = 1.0
+# 0MQ connects again after 0.2 seconds at most, by its own default, if it does so at all.
+_RECONNECT_SECONDS = 5.0
 # ucred of struct SO_PEERCRED (unix(7)): pid, uid, gid.
 _CREDENTIALS = struct.Struct("iII")
 
@@ -91,6 +93,8 @@ class MeteredConnection:
         self._link: Link | None = None
         # The connection of 0MQ that waits for the next attempt, and how long it waits.
         self._linking: tuple[socket.socket, asyncio.TimerHandle] | None = None
+        # Runs while 0MQ has to connect again.
+        self._absence: asyncio.TimerHandle | None = None
         self._pauses = Pauses(self._loop.time)
         self._waiting = 0
         self._moved_at = 0.0
@@ -144,6 +148,7 @@ class MeteredConnection:
             return
         self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
+        self._stop_waiting()
         self._allowance.close()
         if self._link is not None:
             self._link.finish()
@@ -158,8 +163,9 @@ class MeteredConnection:
         self.on_cut()
 
     def _ended(self) -> None:
-        """Note that 0MQ has closed its side, which it does if it cannot make sense of what it gets."""
+        """Note that 0MQ has ended the connection, which it does if it cannot make sense of what it gets."""
         self._unlink()
+        self._stop_waiting()
         self._log_cut("does not speak 0MQ")
         self.on_ended()
         self.on_cut()
@@ -193,6 +199,7 @@ class MeteredConnection:
         if ours is None:
             return
         self._unlink()
+        self._stop_waiting()
         # 0MQ connects again as soon as its connection has ended: for a kernel that is gone, forever.
         pause = self._pauses.next()
         self._linking = ours, self._loop.call_later(pause, self._link_to_kernel, ours)
@@ -203,6 +210,7 @@ class MeteredConnection:
             kernels = kernel_socket(self._kernel)
         except OSError:
             ours.close()
+            self._wait_for_0mq()
             return
         self._link = Link(
             self._loop,
@@ -212,7 +220,23 @@ class MeteredConnection:
             self._left,
             self._pauses.connected,
             self._ended,
+            self._wait_for_0mq,
         )
+
+    def _wait_for_0mq(self) -> None:
+        """Expect 0MQ to connect again.
+
+        A kernel may have closed its side before 0MQ has read its last bytes: if they make no sense, then 0MQ
+        ends its side unseen.
+        """
+        if not self.closed:
+            self._stop_waiting()
+            self._absence = self._loop.call_later(_RECONNECT_SECONDS, self._ended)
+
+    def _stop_waiting(self) -> None:
+        if self._absence is not None:
+            self._absence.cancel()
+            self._absence = None
 
     def _accepted(self) -> socket.socket | None:
         """Return a connection of this process, or None."""
@@ -223,6 +247,7 @@ class MeteredConnection:
                 # The connection still waits: the event loop would ask again at once.
                 self._loop.remove_reader(self._listener.fileno())
                 self._loop.call_later(_PAUSE_SECONDS, self._listen_again)
+                self._wait_for_0mq()
                 _log.error("Connections to kernels have to wait: %s", error.strerror)
             return None
         credentials = ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -242,6 +267,7 @@ class MeteredConnection:
             timer.cancel()
             ours.close()
             self._linking = None
+            self._wait_for_0mq()
         if self._link is not None:
             self._link.close()
             self._link = None

@@ -296,7 +296,11 @@ class MailboxConnection:
         """Read some of the messages that have arrived; return whether there may be more."""
         taken = 0
         for _ in range(_BATCH_MESSAGES):
-            if self.closed or not self._wants_message():
+            if self.closed:
+                return False
+            if not self._wants_message():
+                # A look clears the descriptor: the event loop would call again and again.
+                self._socket.get(zmq.EVENTS)
                 return False
             try:
                 received = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
