@@ -107,7 +107,7 @@ def test_pods(pod):
     assert pods.progress(pod)
     assert pods.has_ended(pod) in (True, False)
     assert pods.is_unschedulable(pod) in (True, False)
-    assert isinstance(pods.pod_ip(pod), str | None)
+    assert all(isinstance(each, str) for each in pods.addresses(pod))
     assert pods.kernel_container(pod) is not None
     assert isinstance(kernel_state.kernel_id_of(pod, "an-instance"), str)
     assert isinstance(kernel_state.started(pod), str)
@@ -156,7 +156,7 @@ def test_containers(container):
     check(containers.start_failure(container))
     assert isinstance(containers.exit_code(container), int | None)
     assert isinstance(containers.end_cause(container), str | None)
-    assert isinstance(containers.address(container), str | None)
+    assert all(isinstance(each, str) for each in containers.addresses(container))
     assert containers.progress(container)
     assert "OOMKilled" in containers.with_likely_oom(container)["State"]
 
@@ -189,6 +189,6 @@ def test_tasks(task):
     for final in (True, False):
         check(tasks.start_failure(task, unschedulable_is_final=final))
     assert isinstance(tasks.exit_code(task), int | None)
-    assert isinstance(tasks.address(task), str | None)
-    assert isinstance(tasks.container_id(task), str)
+    assert all(isinstance(each, str) for each in tasks.addresses(task))
+    assert isinstance(tasks.container_name(task, "a-service"), str)
     assert tasks.progress(task)

@@ -113,7 +113,7 @@ def test_reports(gateway_key, blob):
         if isinstance(envelope, payload.V1Envelope):
             check(payload.open_v1(envelope, gateway_key)[1])
         else:
-            check(payload.open_v2(envelope, LAUNCH_KEY))
+            check(payload.open_v2(envelope, LAUNCH_KEY)[0])
 
 
 @given(infos)
@@ -136,7 +136,7 @@ def test_sealed_content(content):
     finally:
         wire._json = original
     with contextlib.suppress(ProtocolError):
-        check(payload.open_v2(payload.parse_envelope(blob), LAUNCH_KEY))
+        check(payload.open_v2(payload.parse_envelope(blob), LAUNCH_KEY)[0])
 
 
 @pytest.mark.attack(16)

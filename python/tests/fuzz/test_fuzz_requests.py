@@ -23,6 +23,7 @@ from gateway_provisioners.model import names
 from gateway_provisioners.model.request import launch_request, quantity
 from gateway_provisioners.model.request.client_policy import ClientPolicy
 from gateway_provisioners.model.request.client_volumes import parse_client_volumes
+from gateway_provisioners.model.request.launcher_variables import NOT_FOR_CLIENTS
 from gateway_provisioners.provisioners.launch_traits import DockerLaunchTraits
 
 START = {
@@ -133,7 +134,7 @@ def test_environments_of_clients(environment):
     if request is None:
         return
     assert set(request.environment) <= set(environment)
-    assert not set(request.environment) & launch_request._SET_BY_GATEWAY
+    assert not set(request.environment) & NOT_FOR_CLIENTS
     texts = [request.username, request.working_dir or "", *request.environment.values()]
     assert not any("\0" in text for text in texts)
     assert all(text.encode() for text in texts if text)
@@ -153,7 +154,12 @@ def test_environments_of_clients(environment):
 
 @given(values)
 def test_quantities(text):
-    for parse in (quantity.parse_quantity, quantity.parse_limit, quantity.parse_count):
+    for parse in (
+        quantity.parse_quantity,
+        quantity.parse_cpu_limit,
+        quantity.parse_memory_limit,
+        quantity.parse_count,
+    ):
         if parsed(lambda parse=parse: parse("KERNEL_CPUS", text), InvalidRequest) is not None:
             assert 0 <= quantity.amount(text) < 10**120
     with contextlib.suppress(ConfigurationError):
@@ -185,7 +191,7 @@ def test_maxima_of_administrators(maximum):
         assume(quantity.amount(maximum) < 10**14)
         too_much = str(int(quantity.amount(maximum)) + 1)
         with pytest.raises(PolicyViolation):
-            ours.check_amount("KERNEL_CPUS", too_much, "max_cpus")
+            ours.check_amount("KERNEL_CPUS", too_much, "max_cpus", kernels_own=None)
 
 
 @given(

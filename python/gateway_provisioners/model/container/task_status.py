@@ -43,10 +43,10 @@ def addresses(task: Mapping[str, Any]) -> Sequence[str]:
 
 
 def container_name(task: Mapping[str, Any], service: str) -> str:
-    """The name that Swarm gives the container of a service's task, or "" before it has one."""
+    """The name that Swarm gives the container of a replicated service's task, or "" before it has one."""
     if not (_status(task).get("ContainerStatus") or {}).get("ContainerID"):
         return ""
-    return f"{service}.{task['Slot']}.{task['ID']}"
+    return f"{service}.{task.get('Slot', '')}.{task.get('ID', '')}"
 
 
 def is_unschedulable(task: Mapping[str, Any]) -> bool:

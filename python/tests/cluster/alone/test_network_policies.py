@@ -4,6 +4,7 @@ The local cluster has an engine for this and runs it for these tests only; kind 
 """
 
 import asyncio
+import subprocess
 
 import pytest
 import pytest_asyncio
@@ -232,13 +233,18 @@ async def test_api_server_and_kubelet_give_a_kernel_nothing(kernel):
 
 
 async def test_helm_test_sees_that_policies_are_enforced(cluster, release, namespace):
-    said = await asyncio.to_thread(
-        run,
-        cluster.helm,
-        *(f"--kubeconfig={cluster.kubeconfig}", f"--namespace={namespace.name}"),
-        *("test", release.release, f"--timeout={TIMEOUT_SECONDS}s"),
+    tested = await asyncio.to_thread(
+        subprocess.run,
+        [
+            *(cluster.helm, f"--kubeconfig={cluster.kubeconfig}", f"--namespace={namespace.name}"),
+            *("test", release.release, f"--timeout={TIMEOUT_SECONDS}s"),
+        ],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # the test pod's output, with Helm 4
+        text=True,
     )
-    assert "network: NetworkPolicies are enforced" in said
+    assert "network: NetworkPolicies are enforced" in tested.stdout
 
 
 async def test_only_chosen_peers_reach_the_port_without_a_token(kernel, gateway_pod, stranger):
