@@ -157,8 +157,12 @@ async def stranger(namespace, chart):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def kernel(release, gateway, namespace):
-    async with gateway.kernel() as channels:
+    kernel_id = await gateway.start()
+    async with gateway.channels(kernel_id) as channels:
         yield await kernel_pod(namespace, channels)
+    # A test replaces the gateway that started it.
+    async with release.gateway() as client:
+        await client.delete(kernel_id)
 
 
 async def kernel_pod(namespace, channels):
