@@ -25,6 +25,9 @@ from ci.paths import cache
 # The image's label that holds the hash of its inputs.
 INPUTS_LABEL = "gateway-provisioners.inputs"
 
+# BuildKit's, in bytes.
+_LARGEST_SECRET = 500 * 1024
+
 # What buildah prints when its copy cannot be sealed at the moment.
 _SEAL_BUSY = "sealing memfd copy: Device or resource busy"
 _SEAL_ATTEMPTS = 5
@@ -118,12 +121,18 @@ class Docker(Builder):
         return run(*self._docker, *arguments, env=env)
 
     def _build_options(self, context: Path, mounts: Mapping[str, Path]) -> list[str]:
-        # docker build has no volumes: a secret is mounted by the RUN step itself, so each gets the option.
+        # docker build has no volumes: a RUN step itself mounts secrets and files of the context, so each step
+        # gets the option. Only secrets are not kept in the builder's cache.
         options: list[str] = []
         flags = ""
         for number, (target, file) in enumerate(mounts.items()):
-            options += ["--secret", f"id=gp{number},src={file}"]
-            flags += f" --mount=type=secret,id=gp{number},target={target},mode=0444"
+            if file.stat().st_size > _LARGEST_SECRET:
+                name = f"gp{number}"
+                shutil.copyfile(file, context / name)
+                flags += f" --mount=type=bind,source={name},target={target}"
+            else:
+                options += ["--secret", f"id=gp{number},src={file}"]
+                flags += f" --mount=type=secret,id=gp{number},target={target},mode=0444"
         dockerfile = context / "Dockerfile"
         dockerfile.write_text(
             re.sub(r"^RUN\b", f"RUN{flags}", dockerfile.read_text(), flags=re.MULTILINE)
