@@ -90,7 +90,8 @@ async def _report(workload: Workload, expectation: Expectation) -> Arrival:
             known_since = await address_known
             is_authenticated = arrival.protocol > 1
             claimed = arrival.connection_info.ip if is_authenticated else arrival.peer_ip
-            address = await workload.wait_address(claimed) or arrival.peer_ip
+            own = await workload.wait_address(claimed)
+            address = own or arrival.peer_ip
             located = dataclasses.replace(
                 arrival, connection_info=dataclasses.replace(arrival.connection_info, ip=address)
             )
@@ -105,7 +106,7 @@ async def _report(workload: Workload, expectation: Expectation) -> Arrival:
                     )
                 return located
             # Version 1 proves nothing about its sender: only the workload's own address may speak for it.
-            if arrival.peer_ip != address:
+            if arrival.peer_ip != own:
                 _ignore(arrival, expectation, "it came from an address that is not the kernel's")
             elif arrival.time < known_since and not await _launcher_answers(located, expectation):
                 # The address may have been that of a workload that has ended since.

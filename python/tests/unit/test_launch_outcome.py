@@ -176,6 +176,14 @@ async def test_a_container_on_the_hosts_network_has_the_address_it_reports_from(
     assert (await report(Workload(""), expectation)).ip == "192.168.0.9"
 
 
+@pytest.mark.attack(12)
+async def test_no_claim_speaks_for_a_container_on_the_hosts_network(expectation, caplog):
+    expectation.add(1, "192.168.0.9")
+    with pytest.raises(LaunchFailed, match="did not start within"):
+        await report(Workload(""), expectation, timeout=0.01)
+    assert "an address that is not the kernel's" in caplog.text
+
+
 async def test_claims_from_other_addresses_are_passed_over(expectation):
     workload = Workload(OWN)
     launch = asyncio.create_task(report(workload, expectation))
