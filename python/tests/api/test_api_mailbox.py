@@ -410,6 +410,12 @@ async def test_stopping_waits_for_an_idle_kernel_if_it_has_no_mailbox(add_provis
             request = await begin(channels, "import time; time.sleep(1); print('done')")
             while (await channels.receive())["msg_type"] != "execute_input":
                 pass
+            kernel = gateway.app.kernel_manager.get_kernel(kernel_id)
+
+            async def is_busy():  # the gateway learns it on a connection of its own
+                return kernel.execution_state == "busy"
+
+            await eventually(is_busy)
             gateway.app.request_stop()
             messages, _ = await until_closed(channels)
         own = [m for m in messages if m["parent_header"].get("msg_id") == request]
