@@ -401,13 +401,17 @@ async def test_stopping_disconnects_an_active_client_when_it_waits(chain, monkey
         assert printed(own + await end_of(channels, request)) == "late\n"
 
 
-async def test_stopping_waits_for_an_idle_kernel_if_it_has_no_mailbox(add_provisioner, monkeypatch):
+async def test_stopping_waits_for_an_idle_kernel_if_it_has_no_mailbox(
+    add_provisioner, monkeypatch, tmp_path
+):
     monkeypatch.setattr(websockets, "_QUIET_SECONDS", 0.05)
     async with running_gateway(drain_seconds=60) as gateway:
         kernel_id = await gateway.client.start("local")
         async with gateway.client.channels(kernel_id) as channels:
             await channels.execute("1")
-            request = await begin(channels, "import time; time.sleep(1); print('done')")
+            may_end = tmp_path / "may-end"
+            wait = f"import os, time\nwhile not os.path.exists({str(may_end)!r}): time.sleep(0.01)"
+            request = await begin(channels, f"{wait}\nprint('done')")
             while (await channels.receive())["msg_type"] != "execute_input":
                 pass
             kernel = gateway.app.kernel_manager.get_kernel(kernel_id)
@@ -417,6 +421,7 @@ async def test_stopping_waits_for_an_idle_kernel_if_it_has_no_mailbox(add_provis
 
             await eventually(is_busy)
             gateway.app.request_stop()
+            may_end.touch()
             messages, _ = await until_closed(channels)
         own = [m for m in messages if m["parent_header"].get("msg_id") == request]
         assert printed(own) == "done\n"
