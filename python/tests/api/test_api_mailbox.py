@@ -404,19 +404,24 @@ async def test_stopping_disconnects_an_active_client_when_it_waits(chain, monkey
 async def test_stopping_waits_for_an_idle_kernel_if_it_has_no_mailbox(
     add_provisioner, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(websockets, "_QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(websockets, "_QUIET_SECONDS", 2)
     async with running_gateway(drain_seconds=60) as gateway:
         kernel_id = await gateway.client.start("local")
         async with gateway.client.channels(kernel_id) as channels:
-            await channels.execute("1")
+            kernel = gateway.app.kernel_manager.get_kernel(kernel_id)
+            states = []
+            kernel.observe(lambda change: states.append(change.new), "execution_state")
+            while (
+                "busy" not in states
+            ):  # until the gateway follows the kernel, on a connection of its own
+                await channels.execute("1")
             may_end = tmp_path / "may-end"
             wait = f"import os, time\nwhile not os.path.exists({str(may_end)!r}): time.sleep(0.01)"
             request = await begin(channels, f"{wait}\nprint('done')")
             while (await channels.receive())["msg_type"] != "execute_input":
                 pass
-            kernel = gateway.app.kernel_manager.get_kernel(kernel_id)
 
-            async def is_busy():  # the gateway learns it on a connection of its own
+            async def is_busy():
                 return kernel.execution_state == "busy"
 
             await eventually(is_busy)
