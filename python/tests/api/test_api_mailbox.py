@@ -411,9 +411,8 @@ async def test_stopping_waits_for_an_idle_kernel_if_it_has_no_mailbox(
             kernel = gateway.app.kernel_manager.get_kernel(kernel_id)
             states = []
             kernel.observe(lambda change: states.append(change.new), "execution_state")
-            while (
-                "busy" not in states
-            ):  # until the gateway follows the kernel, on a connection of its own
+            # The gateway follows the kernel on a connection of its own, which may come later.
+            while "busy" not in states:
                 await channels.execute("1")
             may_end = tmp_path / "may-end"
             wait = f"import os, time\nwhile not os.path.exists({str(may_end)!r}): time.sleep(0.01)"
