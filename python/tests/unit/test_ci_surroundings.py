@@ -153,14 +153,24 @@ def test_pip_settings_come_from_files_and_environment(monkeypatch, tmp_path):
     assert settings["timeout"] == "7"
 
 
-def test_docker_mounts_secrets_in_every_run_step_of_the_context_only(tmp_path):
-    dockerfile = tmp_path / "Dockerfile"
+def test_docker_mounts_files_in_every_run_step_of_the_context_only(tmp_path):
+    context = tmp_path / "context"
+    context.mkdir()
+    dockerfile = context / "Dockerfile"
     dockerfile.write_text(
         "FROM base\nRUN pip install x && \\\n    true\nUSER 1000\nRUN true # RUN\n"
     )
-    options = builders.Docker()._build_options(tmp_path, {"/etc/pip.conf": Path("/here/pip.conf")})
-    assert options == ["--secret", "id=gp0,src=/here/pip.conf"]
-    mount = "--mount=type=secret,id=gp0,target=/etc/pip.conf,mode=0444"
+    settings, wheel = tmp_path / "pip.conf", tmp_path / "a.whl"
+    settings.write_text("[global]")
+    wheel.write_bytes(bytes(builders._LARGEST_SECRET + 1))
+    mounts = {"/etc/pip.conf": settings, "/tmp/a.whl": wheel}
+    options = builders.Docker()._build_options(context, mounts)
+    assert options == ["--secret", f"id=gp0,src={settings}"]
+    assert (context / "gp1").stat().st_size == wheel.stat().st_size
+    mount = (
+        "--mount=type=secret,id=gp0,target=/etc/pip.conf,mode=0444"
+        " --mount=type=bind,source=gp1,target=/tmp/a.whl"
+    )
     assert dockerfile.read_text().splitlines() == [
         "FROM base",
         f"RUN {mount} pip install x && \\",
