@@ -18,7 +18,7 @@ from ci.local_gateway import gateway_process
 SECONDS = float(os.environ.get("GP_SOAK_SECONDS", "120"))
 SEED = int(os.environ.get("GP_SOAK_SEED", str(time.time_ns() % 10**6)))
 # What Python and 0MQ keep after the first large messages.
-WARM_UP_SHARE = 0.25
+WARM_UP_SHARE = 0.5
 GROWTH_MEBIBYTES = 96
 # As the chart counts: 128 MiB, the budget of 96 MiB, and 4 times the largest message.
 MOST_MEBIBYTES = 352
