@@ -26,7 +26,7 @@ def program() -> Path:
 def scan(grype: Path, archive: Path, report: Path) -> None:
     """Write grype's report, in JSON, on an image's archive.
 
-    Raises UserError for a serious vulnerability that has a fix, and where there is no database of
+    Raises UserError for a serious vulnerability that has a fix, and if grype has no database of
     vulnerabilities; CommandError for any other failure.
     """
     outputs = ("--output=table", f"--output=json={report}")

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from kernel_launcher.errors import BAD_PARAMETER, LaunchError
+from kernel_launcher.options import LAUNCH_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SECRET_BYTES = 32
 CHALLENGE_BYTES = 16
 NONCE_BYTES = 12
 CONTEXT = b"gateway-provisioners v2 "
@@ -43,7 +43,7 @@ class LaunchKey:
     @classmethod
     def fresh(cls, kernel_id: str) -> LaunchKey:
         """Make a key that is in no environment."""
-        return cls(os.urandom(SECRET_BYTES), kernel_id)
+        return cls(os.urandom(LAUNCH_KEY_BYTES), kernel_id)
 
     @property
     def in_report(self) -> str:

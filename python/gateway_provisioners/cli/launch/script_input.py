@@ -31,7 +31,13 @@ Settings = TypeVar("Settings", bound=LaunchTraits)
 _OLDER_PREFIXES = ("RemoteProcessProxy", "RemoteProvisioner")
 # What reading a kernel.json raises, which may be any JSON.
 _MALFORMED = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, TraitError),
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    TraitError,
 )
 
 

@@ -197,7 +197,7 @@ class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocke
         await super().open(kernel_id)
 
     def on_close(self) -> None:
-        """Disconnect from the kernel; upstream would fail where there is no connection yet."""
+        """Disconnect from the kernel; upstream fails before the connection is made."""
         if self._is_open:
             super().on_close()
         else:

@@ -14,7 +14,7 @@ from host_network import CLUSTER_PROGRAM
 from ci.commands import run
 from timeouts import TIMEOUT_SECONDS
 
-# What is not let through is dropped without an answer; to some addresses there is no route either.
+# A connection that a policy forbids is dropped without an answer; some addresses have no route either.
 PROBE = """
 import socket
 try:
@@ -85,7 +85,7 @@ class Pod:
         return said == "open"
 
     async def try_to_reach(self, address, port):
-        """Return `open`, `silence` or the reason why there is no connection."""
+        """Return `open`, `silence` or the reason why the connection failed."""
         return (await self._execute(PROBE.format(address=address, port=port))).strip()
 
     async def request(self, address, port):
