@@ -22,8 +22,12 @@ class Answer(httputil.HTTPConnection):
 
     def __init__(self, connection: HTTP1Connection) -> None:
         self.context = connection.context
-        self.stream = connection.stream
         self._connection = connection
+
+    @property
+    def stream(self) -> iostream.IOStream:
+        """The stream of the request; None once a websocket has it, which it would outlive from here."""
+        return self._connection.stream
 
     def write_headers(
         self,
