@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 from launched import KERNEL_ID, Launched
+
 from timeouts import eventually
 
 LAUNCHER = "/usr/local/bin/kernel-launchers/R/scripts/launch_IRkernel.R"
@@ -123,10 +124,14 @@ def children(pid):
 async def signals_handled(pid):
     """Return when a process has handled the signals that it was sent, and waits for more work."""
 
-    async def waits():
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        status = dict(line.split(":", 1) for line in lines)
-        pending = [int(status[name], 16) for name in ("SigPnd", "ShdPnd")]
-        return status["State"].strip().startswith("S") and not any(pending)
+    async def done():
+        return is_waiting_without_signals(pid)
 
-    await eventually(waits)
+    await eventually(done)
+
+
+def is_waiting_without_signals(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines)
+    pending = [int(status[name], 16) for name in ("SigPnd", "ShdPnd")]
+    return status["State"].strip().startswith("S") and not any(pending)

@@ -77,7 +77,11 @@ async def test_what_a_user_does(launch_r):
         plot = "library(ggplot2)\nggplot(mpg, aes(displ, hwy)) + geom_point()"
         [data] = await results(client, plot)
         assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
-        assert (await run(client, "stop('oh')"))[0]["evalue"].startswith("Error")
+        error, _ = await run(client, "f <- function() stop('oh')\nf()")
+        assert error["evalue"].startswith("Error in f(): oh")
+        # The frames of the user's code, and none of the kernel's.
+        frames = [line.split("   # ")[0] for line in error["traceback"][1:]]
+        assert frames == ["1. f()", '2. stop("oh")']
         await run(client, "a_long_name <- 1")
         reply = await client.complete("a_long_n", 8, reply=True, timeout=TIMEOUT_SECONDS)
         assert "a_long_name" in reply["content"]["matches"]
@@ -112,6 +116,20 @@ async def test_interrupts_a_busy_loop(launch_r):
         for pid in (kernel.launched.pid, kernel.info.pid):
             await signals_handled(pid)
         assert await printed(client, "cat(kept)") == "still here"
+
+
+async def test_an_interrupt_at_any_moment_loses_no_message(launch_r):
+    async with launch_r() as kernel, client_of(kernel.info.to_jupyter()) as client:
+        for moment in range(100):
+            running = asyncio.create_task(run(client, "cat('whole')"))
+            await asyncio.sleep(moment / 10_000)
+            os.kill(kernel.info.pid, signal.SIGINT)
+            content, text = await within_timeout(running)
+            assert content["status"] in ("ok", "abort")
+            assert text in ("whole", "")
+            await signals_handled(kernel.info.pid)
+            # It is for the cell that ran, not for the next one.
+            assert await within_timeout(printed(client, "cat('next')")) == "next"
 
 
 async def test_answers_while_its_whole_container_is_interrupted(launch_r):

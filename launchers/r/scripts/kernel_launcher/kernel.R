@@ -43,10 +43,37 @@ write_connection_file <- function(info, kernel_id) {
 
 # A function that runs the kernel until it is shut down, and refers to nothing of the launcher.
 until_shut_down <- function(kernel) {
+  keep_messages_whole(kernel)
   forever <- function() {
     # IRkernel handles interrupts of code and of its own waiting; one in between must not end it.
     repeat tryCatch(allowInterrupts(kernel$run()), interrupt = function(condition) NULL)
   }
   environment(forever) <- list2env(list(kernel = kernel), parent = baseenv())
   forever
+}
+
+# Interrupts are for the user's code, and for a kernel that waits. One that comes while a message is handled would
+# lose its reply, or cut a message in two, at which IRkernel ends. It is put off until code runs or the kernel waits.
+keep_messages_whole <- function(kernel) {
+  whole <- function(...) suspendInterrupts(shadowed(...))
+  running <- function(...) {
+    # IRkernel handles interrupts of the user's code. It does not while it counts the frames below that code, of
+    # which both must have the same number; for this it names no environment.
+    around <- if (is.null(list(...)$envir)) suspendInterrupts else allowInterrupts
+    around(shadowed(...))
+  }
+  kernel$run # has R put this method, and those that it calls, into the object
+  for (name in c("handle_shell", "handle_control", "hb_reply", "zmq.recv.multipart", "zmq.send.multipart")) {
+    shadow(kernel, name, whole)
+  }
+  shadow(kernel$executor, "evaluate", running)
+}
+
+# Replaces a function for the methods of an object: they look for a name in their object first. The replacement
+# calls it as `shadowed`.
+shadow <- function(object, name, replacement) {
+  object <- as.environment(object)
+  shadowed <- get(name, envir = object, mode = "function")
+  environment(replacement) <- list2env(list(shadowed = shadowed), parent = baseenv())
+  assign(name, replacement, envir = object)
 }
