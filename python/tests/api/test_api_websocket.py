@@ -187,6 +187,13 @@ async def test_a_client_that_answers_no_ping_is_disconnected(gateway):
             await channels.execute("1")
 
 
+async def test_a_connection_that_is_being_closed_takes_no_ping(gateway):
+    async with gateway.client.kernel("local") as channels:
+        handler = handler_of(gateway, channels.kernel_id)
+        handler.ws_connection.stream.close()  # as after a reset, of which tornado informs the handler later
+        handler.send_ping()
+
+
 async def test_a_client_that_reads_slowly_needs_no_pong(gateway):
     async with gateway.client.kernel("local") as channels:
         handler = handler_of(gateway, channels.kernel_id)

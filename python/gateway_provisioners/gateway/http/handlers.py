@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import logging
@@ -20,6 +21,7 @@ from jupyter_server.services.sessions import handlers as session_handlers
 from jupyter_server.utils import url_escape, url_path_join
 from kernel_gateway.mixins import CORSMixin
 from tornado import web
+from tornado.websocket import WebSocketClosedError
 
 from gateway_provisioners.errors import PolicyViolation
 from gateway_provisioners.gateway.failures import describe, known_cause, summarize
@@ -236,7 +238,9 @@ class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocke
         if self._is_paused or (self.connection is not None and self.connection.is_reading):
             self.on_pong(b"")
         else:
-            super().send_ping()
+            # After a reset, of which this handler is informed later.
+            with contextlib.suppress(WebSocketClosedError):
+                super().send_ping()
 
     _is_paused = False
 
