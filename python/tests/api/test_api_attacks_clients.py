@@ -45,6 +45,11 @@ class Client:
         self.read_on()
         await self._websocket.close()
 
+    def abort(self):
+        """Cut the connection, without a close."""
+        self._transport.abort()
+        self._websocket._response.close()
+
     def stop_reading(self):
         self._transport.pause_reading()
 
@@ -105,7 +110,7 @@ async def test_client_that_comes_back_gets_what_was_kept(gateway):
     client.stop_reading()
     request = await client.ask(FIGURES.format(count=60))
     await asyncio.sleep(1)
-    client._transport.abort()  # the connection is cut, without a close
+    client.abort()
     again = await connect(gateway, kernel_id)
     messages = await again.messages_of(request)
     assert texts(messages) == "all are out\n"

@@ -62,7 +62,7 @@ async def test_large_output_without_a_client_takes_no_memory(gateway, kernel):
     client = await connect(gateway, kernel_id)
     await client.ask(LARGE.format(size=300 * 2**20))
     await asyncio.sleep(0.2)
-    client._transport.abort()
+    client.abort()
     async with gateway.client.kernel(kernel) as other:
         for _ in range(20):
             assert (await other.execute("print(1)")).text == "1\n"

@@ -152,7 +152,7 @@ async def test_mailbox_of_a_client_that_does_not_read_is_held_back(gateway, mail
         for _ in range(20):
             assert (await other.execute("print(1)")).text == "1\n"
         assert gateway.peak() < MOST_MEBIBYTES
-        client._transport.abort()
+        client.abort()
 
 
 @pytest.mark.attack(7)

@@ -49,49 +49,53 @@ class Crowd:
         with contextlib.suppress(ConnectionError, OSError, aiohttp.ClientError):
             await asyncio.wait_for(self._dice.choice(kinds)(), 60)
 
+    @contextlib.asynccontextmanager
     async def _client(self, session=""):
         kernel_id = self._dice.choice(self._kernel_ids)
-        return await connect(self._gateway, kernel_id, session or f"s{self._dice.random()}")
+        client = await connect(self._gateway, kernel_id, session or f"s{self._dice.random()}")
+        try:
+            yield client
+        finally:
+            client.abort()
 
     async def slow_reader(self):
-        client = await self._client()
-        await client.ask(f"print('x' * {self._dice.randrange(10**7)})")
-        for _ in range(20):
-            client.stop_reading()
-            await asyncio.sleep(self._dice.random() / 10)
-            client.read_on()
-            await asyncio.sleep(0.01)
-        await client.close()
+        async with self._client() as client:
+            await client.ask(f"print('x' * {self._dice.randrange(10**7)})")
+            for _ in range(20):
+                client.stop_reading()
+                await asyncio.sleep(self._dice.random() / 10)
+                client.read_on()
+                await asyncio.sleep(0.01)
+            await client.close()
 
     async def gone_reader(self):
-        client = await self._client()
-        client.stop_reading()
-        await client.ask("for n in range(20): print('x' * 10**6)")
-        await asyncio.sleep(self._dice.random())
-        client._transport.abort()
+        async with self._client() as client:
+            client.stop_reading()
+            await client.ask("for n in range(20): print('x' * 10**6)")
+            await asyncio.sleep(self._dice.random())
 
     async def binary_output(self):
-        client = await self._client()
         code = (
             "kernel = get_ipython().kernel\n"
             "kernel.session.send(kernel.iopub_socket, 'display_data', {'data': {}, 'metadata': {}},"
             f"parent=kernel.get_parent(), buffers=[b'x' * {self._dice.randrange(4 * 10**7)}] * 2)"
         )
-        await client.ask(code)
-        await asyncio.sleep(self._dice.random())
-        await client.close()
+        async with self._client() as client:
+            await client.ask(code)
+            await asyncio.sleep(self._dice.random())
+            await client.close()
 
     async def huge_cell(self):
-        client = await self._client()
-        await client.ask(f"'{'y' * self._dice.randrange(5 * 10**7)}'; None")
-        await client.close()
+        async with self._client() as client:
+            await client.ask(f"'{'y' * self._dice.randrange(5 * 10**7)}'; None")
+            await client.close()
 
     async def garbage_frames(self):
-        client = await self._client()
         size = self._dice.randrange(10_000)
-        await client._websocket.send_bytes(self._dice.randbytes(size))
-        await client._websocket.send_str("{" * size)
-        await client.close()
+        async with self._client() as client:
+            await client._websocket.send_bytes(self._dice.randbytes(size))
+            await client._websocket.send_str("{" * size)
+            await client.close()
 
     async def garbage_http(self):
         _, writer = await asyncio.open_connection(*self._gateway.address)
@@ -102,10 +106,9 @@ class Crowd:
     async def comes_back(self):
         session = f"back{self._dice.randrange(3)}"
         for _ in range(3):
-            client = await self._client(session)
-            await client.ask("for n in range(100): print(n)")
-            await asyncio.sleep(self._dice.random() / 5)
-            client._transport.abort()
+            async with self._client(session) as client:
+                await client.ask("for n in range(100): print(n)")
+                await asyncio.sleep(self._dice.random() / 5)
 
 
 async def behave(client, until):
