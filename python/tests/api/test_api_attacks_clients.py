@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from ci.gateway_client import Channels
 from ci.local_gateway import MOST_MEBIBYTES, gateway_process
-from timeouts import within_timeout
+from timeouts import eventually, within_timeout
 
 V1 = "v1.kernel.websocket.jupyter.org"
 FIGURES = """
@@ -44,6 +44,15 @@ class Client:
     async def close(self):
         self.read_on()
         await self._websocket.close()
+
+    async def write(self, data):
+        """Write bytes of our own, and return when the transport has written all."""
+
+        async def has_written():
+            return not self._transport.get_write_buffer_size()
+
+        self._transport.write(data)
+        await eventually(has_written)
 
     def abort(self):
         """Cut the connection, without a close."""
@@ -214,20 +223,39 @@ async def test_progress_that_clients_do_not_read_takes_no_memory(gateway):
             await asyncio.sleep(0.1)
 
 
+def frame(first, data, announced=None):
+    """Return a websocket's frame of a client, which may announce more than it has."""
+    size = len(data) if announced is None else announced
+    return bytes([first, 0x80 | 127]) + size.to_bytes(8, "big") + b"\0\0\0\0" + data
+
+
 async def test_fragments_without_an_end_take_no_memory(gateway):
     kernel_id = await gateway.client.start("launched")
     async with gateway.client.kernel("launched") as other:
         for _ in range(4):
-            websocket = (await connect(gateway, kernel_id))._websocket
-            transport = websocket._response.connection.transport
-            frame = bytes([0x02, 0x80 | 127, *(2**20).to_bytes(8, "big")])
-            transport.write(frame + b"\0\0\0\0" + b"x" * 2**20)
-            more = bytes([0x00, 0x80 | 127, *(2**20).to_bytes(8, "big")]) + b"\0\0\0\0"
+            transport = (await connect(gateway, kernel_id))._transport
+            transport.write(frame(0x02, b"x" * 2**20))
             for _ in range(60):
-                transport.write(more + b"x" * 2**20)
+                transport.write(frame(0x00, b"x" * 2**20))
         assert (await other.execute("print(1)")).text == "1\n"
         await asyncio.sleep(2)
         assert (await other.execute("print(1)")).text == "1\n"
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([frame(0x01, b"x" * 28 * 2**20, announced=31 * 2**20)], id="whole"),
+        pytest.param([frame(0x01, b"x"), frame(0x00, b"x" * 28 * 2**20)], id="fragments"),
+    ],
+)
+async def test_messages_that_are_cut_off_take_no_memory(gateway, frames):
+    kernel_id = await gateway.client.start("launched")
+    for _ in range(10):
+        client = await connect(gateway, kernel_id)
+        await client.write(b"".join(frames))
+        await asyncio.sleep(0.1)
+        client.abort()
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,17 @@ class BoundedWebSocketProtocol(WebSocketProtocol13):
         self._large.close()
         super().on_connection_close()
 
+    async def _receive_frame_loop(self) -> None:
+        try:
+            await super()._receive_frame_loop()
+        finally:
+            self._large.close()
+            # The handler, its connection and this object refer to each other: what came of a message that was
+            # cut off would wait for the garbage collector.
+            self._fragmented_message_buffer = None
+            self.stream._read_buffer = bytearray()
+            self.stream._read_buffer_size = 0
+
     async def _read_bytes(self, n: int) -> bytes:
         buffer = self._fragmented_message_buffer or bytearray()
         fragments = len(buffer)
