@@ -70,6 +70,7 @@ PRIVATES = {
         "_fragmented_message_buffer",
         "_handle_message",
         "_read_bytes",
+        "_receive_frame_loop",
         "_run_callback",
         "_write_frame",
     },
