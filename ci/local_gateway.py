@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -57,14 +56,6 @@ class GatewayProcess:
         return self.mebibytes("VmHWM")
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [sock.getsockname()[1] for sock in sockets]
-
-
 async def _guard(gateway: GatewayProcess) -> None:
     while gateway.process.returncode is None:
         if gateway.mebibytes() > _KILLED_AT_MEBIBYTES:
@@ -75,7 +66,6 @@ async def _guard(gateway: GatewayProcess) -> None:
 @contextlib.asynccontextmanager
 async def gateway_process(folder: Path, **settings: str) -> AsyncIterator[GatewayProcess]:
     """Run a gateway with these GP_* and KG_* variables."""
-    port, health_port = _free_ports(2)
     folders = {}
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         (folder / f"process-{name}").mkdir()
@@ -83,7 +73,7 @@ async def gateway_process(folder: Path, **settings: str) -> AsyncIterator[Gatewa
     log_file = folder / "gateway.log"
     with log_file.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "ci.local_gateway_program", str(port), str(health_port)),
+            *(sys.executable, "-m", "ci.local_gateway_program"),
             Path(folders["JUPYTER_DATA_DIR"]) / "kernels",
             env={
                 **os.environ,
@@ -100,8 +90,9 @@ async def gateway_process(folder: Path, **settings: str) -> AsyncIterator[Gatewa
     try:
         assert process.stdout is not None  # noqa: S101
         line = await asyncio.wait_for(process.stdout.readline(), TIMEOUT_SECONDS)
-        if line != b"serving\n":
+        if not line:
             raise CommandError(f"the gateway does not serve:\n{log_file.read_text()}")
+        port, health_port = line.decode().split()
         url = f"http://127.0.0.1:{port}"
         async with Gateway(url, TOKEN) as client:
             running = GatewayProcess(

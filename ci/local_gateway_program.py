@@ -1,9 +1,10 @@
 """A gateway without an engine: its kernels are processes of this machine.
 
-Run as ``python -m ci.local_gateway_program PORT HEALTH_PORT FOLDER``; prints a line once it serves. FOLDER is
-where Jupyter looks for kernelspecs. These are served: `launched` is started by the real launcher, with a
-mailbox; `lying` has a mailbox of a test's own; `local` is a plain local kernel; `failing` does not start;
-`fake` is one of the kernels whose connection infos are in the file of the variable FAKE_KERNELS.
+Run as ``python -m ci.local_gateway_program FOLDER``; prints its two ports once it serves, that of clients and
+that of the probes. FOLDER is where Jupyter looks for kernelspecs. These are served: `launched` is started by
+the real launcher, with a mailbox; `lying` has a mailbox of a test's own; `local` is a plain local kernel;
+`failing` does not start; `fake` is one of the kernels whose connection infos are in the file of the variable
+FAKE_KERNELS.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def _add_kernelspecs(folder: Path) -> None:
         known[name] = EntryPoint(name, value, KernelProvisionerFactory.GROUP_NAME)
 
 
-async def _serve(port: int, health_port: int) -> None:
+async def _serve() -> None:
     # A loopback address that only this process uses: a port of 127.0.0.1 that jupyter_client found free may
     # be taken when the kernel binds it.
     address = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
@@ -178,7 +179,7 @@ async def _serve(port: int, health_port: int) -> None:
     if fake_kernels := os.environ.get("FAKE_KERNELS"):
         infos = json.loads(Path(fake_kernels).read_text())  # noqa: ASYNC240 - before it serves
         Fake.infos = [ConnectionInfo.from_json(info) for info in infos]
-    app = GatewayApp(ip="127.0.0.1", port=port, health_port=health_port, port_retries=0)
+    app = GatewayApp(ip="127.0.0.1", port=0, health_port=0)
     app.initialize([])
     app.prepare_process()
     app.shutdown_kernels_on_exit = True
@@ -187,15 +188,16 @@ async def _serve(port: int, health_port: int) -> None:
     serving = asyncio.create_task(app.serve())
     serves = asyncio.create_task(app.serving.wait())
     await asyncio.wait({serving, serves}, return_when=asyncio.FIRST_COMPLETED)
-    sys.stdout.write("serving\n")
-    sys.stdout.flush()
+    if serves.done():
+        sys.stdout.write(f"{app.port} {app.health_port}\n")
+        sys.stdout.flush()
     await serving
 
 
-def main(port: str, health_port: str, folder: str) -> None:
+def main(folder: str) -> None:
     """Serve until SIGTERM."""
     _add_kernelspecs(Path(folder))
-    asyncio.run(_serve(int(port), int(health_port)))
+    asyncio.run(_serve())
 
 
 if __name__ == "__main__":
