@@ -13,6 +13,7 @@ from tornado.ioloop import IOLoop
 
 from api.provisioners import Moving
 from api.running import TOKEN, running_gateway
+from api.test_api_attacks_clients import connect, frame
 from ci.gateway_client import Channels, Gateway
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from timeouts import eventually
@@ -185,6 +186,25 @@ async def test_a_client_that_answers_no_ping_is_disconnected(gateway):
         send_ping_without_an_answer(handler_of(gateway, channels.kernel_id))
         with pytest.raises(ConnectionError):
             await channels.execute("1")
+
+
+async def test_a_client_that_was_too_slow_gives_its_memory_back(gateway):
+    large = gateway.app.kernel_manager.limits.large
+
+    async def is_held():
+        return large.held
+
+    async def is_free():
+        return not large.held
+
+    kernel_id = await gateway.client.start("local")
+    client = await connect(gateway, kernel_id)
+    await client.write(frame(0x01, b"x" * 2**20, announced=31 * 2**20))
+    await eventually(is_held)
+    client.stop_reading()  # it does not answer the close either
+    handler_of(gateway, kernel_id).on_too_slow()
+    await eventually(is_free)
+    client.abort()
 
 
 async def test_a_connection_that_is_being_closed_takes_no_ping(gateway):
