@@ -73,7 +73,9 @@ async def gateway_process(folder: Path, **settings: str) -> AsyncIterator[Gatewa
     log_file = folder / "gateway.log"
     with log_file.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "ci.local_gateway_program"),
+            sys.executable,
+            "-m",
+            "ci.local_gateway_program",
             Path(folders["JUPYTER_DATA_DIR"]) / "kernels",
             env={
                 **os.environ,

@@ -238,7 +238,7 @@ class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocke
         if self._is_paused or (self.connection is not None and self.connection.is_reading):
             self.on_pong(b"")
         else:
-            # After a reset, of which this handler is informed later.
+            # After a reset the stream is closed before this handler is informed.
             with contextlib.suppress(WebSocketClosedError):
                 super().send_ping()
 
