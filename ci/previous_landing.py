@@ -19,7 +19,7 @@ from typing import cast
 from ci.commands import CommandError, UserError, run
 from ci.paths import ROOT, cache
 
-COMMIT = "1fd2794b92d47c8e5407bb2f9ef6d52e83727f64"
+COMMIT = "2a45b41bc72fc67f911a55cb4f780e5e46ea508f"
 # Its images need names of their own beside today's, which may have the same version.
 VERSION = "1.0.0.dev0"
 GATEWAY = f"elyra/gateway:{VERSION}"

@@ -21,13 +21,15 @@ from gateway_provisioners.gateway.backends.choose import choose_backend
 from gateway_provisioners.gateway.failures import known_cause
 from gateway_provisioners.gateway.http import origins
 from gateway_provisioners.gateway.http.access_log import log_request
-from gateway_provisioners.gateway.http.auth import TokenIdentityProvider
+from gateway_provisioners.gateway.http.auth import RequestIdentityProvider
 from gateway_provisioners.gateway.http.crowd import Network, parse_networks
 from gateway_provisioners.gateway.http.door import Server
 from gateway_provisioners.gateway.http.handlers import RefusalHandler
 from gateway_provisioners.gateway.http.personality import GatewayPersonality
 from gateway_provisioners.gateway.http.ports import listen
 from gateway_provisioners.gateway.http.probes import probe_server
+from gateway_provisioners.gateway.identity.authenticator import Authenticator
+from gateway_provisioners.gateway.identity.config import build_methods
 from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
@@ -107,6 +109,11 @@ class GatewayApp(KernelGatewayApp):
         "",
         "The token that clients must send. No child process inherits it.",
         secret=True,
+    )
+    auth_methods = from_env(
+        "GP_AUTH_METHODS",
+        "",
+        "The ways in which users show who they are, as a JSON object: see docs/identity.md.",
     )
     allow_unauthenticated = from_env(
         "GP_ALLOW_UNAUTHENTICATED",
@@ -210,7 +217,7 @@ class GatewayApp(KernelGatewayApp):
 
     @default("identity_provider_class")
     def _identity_provider_class_default(self) -> type:
-        return TokenIdentityProvider
+        return RequestIdentityProvider
 
     @default("api")
     def _api_default(self) -> str:
@@ -255,7 +262,7 @@ class GatewayApp(KernelGatewayApp):
             ConfigurationError, TraitError: a setting makes no sense; nothing is served.
         """
         check_environment()
-        self._require_token()
+        self.authenticator = self._new_authenticator()
         proxies = self._proxies()
         if self.certfile:
             self._tls = tls.server_context(
@@ -310,7 +317,7 @@ class GatewayApp(KernelGatewayApp):
         self.http_server = Server(
             self.web_app,
             refusal=RefusalHandler,
-            is_known=self.identity_provider.is_known,
+            identify=self.authenticator.identify,
             kernels=self._closed_to(),
             proxies=proxies,
             max_buffer_bytes=self.kernel_manager.limits.messages.to_kernel,
@@ -373,12 +380,14 @@ class GatewayApp(KernelGatewayApp):
         attaching.result()
         return True
 
-    def _require_token(self) -> None:
-        if not self.auth_token and not self.allow_unauthenticated:
+    def _new_authenticator(self) -> Authenticator:
+        methods = build_methods(self.auth_token, self.auth_methods)
+        if not methods and not self.allow_unauthenticated:
             raise ConfigurationError(
                 "There is no token: set KG_AUTH_TOKEN, or GP_ALLOW_UNAUTHENTICATED=true to let every "
                 "client that can connect run code."
             )
+        return Authenticator(methods)
 
     def _add_checks(self) -> None:
         self.health.add("kernelspecs", self.kernel_spec_manager.check)

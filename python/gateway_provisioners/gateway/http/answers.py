@@ -11,6 +11,8 @@ from collections.abc import Callable
 from tornado import httputil, iostream
 from tornado.http1connection import HTTP1Connection
 
+from gateway_provisioners.gateway.identity.identity import UNKNOWN, Identification
+
 # After an answer that comes before the body, so much of the body is read, and dropped: many clients read the
 # answer only after they have sent it, and would lose the answer if the connection were reset.
 MAX_DROPPED_BYTES = 32 * 2**20
@@ -18,10 +20,17 @@ DROP_SECONDS = 5
 
 
 class Answer(httputil.HTTPConnection):
-    """The connection of a request, whose answer does not name the server's software and its version."""
+    """The connection of a request, whose answer does not name the server's software and its version.
 
-    def __init__(self, connection: HTTP1Connection) -> None:
+    Attributes:
+        identification: who sends the request.
+    """
+
+    def __init__(
+        self, connection: HTTP1Connection, identification: Identification = UNKNOWN
+    ) -> None:
         self.context = connection.context
+        self.identification = identification
         self._connection = connection
 
     @property
@@ -56,8 +65,10 @@ class Answer(httputil.HTTPConnection):
 class LastAnswer(Answer):
     """The connection of a request that is answered before its body is there: it closes after the answer."""
 
-    def __init__(self, connection: HTTP1Connection) -> None:
-        super().__init__(connection)
+    def __init__(
+        self, connection: HTTP1Connection, identification: Identification = UNKNOWN
+    ) -> None:
+        super().__init__(connection, identification)
         self._finished = asyncio.Event()
 
     def write_headers(

@@ -16,6 +16,7 @@ from tornado.httpserver import HTTPServer
 
 from gateway_provisioners.gateway.http.answers import Answer, LastAnswer
 from gateway_provisioners.gateway.http.crowd import Crowd, Network, client_address
+from gateway_provisioners.gateway.identity.identity import Identification
 from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.model.addresses import Address, read_address
 from gateway_provisioners.model.request.launch_request import MAX_ENVIRONMENT_BYTES
@@ -44,8 +45,8 @@ class Server(HTTPServer):
     Args:
         application: handles the requests that are let in.
         refusal: the handler of requests that are not let in; a subclass of `Refusal`.
-        is_known: returns whether a request shows a credential. The bodies of all others are not kept: the
-            application answers them without, and refuses those that need a credential.
+        identify: returns who sends a request. The bodies of unknown clients are not kept: the application
+            answers them without, and refuses those that need a credential.
         kernels: whose connections are closed before anything of them is read.
         proxies: whose X-Forwarded-For counts.
         max_buffer_bytes: the largest message of a websocket.
@@ -56,7 +57,7 @@ class Server(HTTPServer):
         application: web.Application,
         *,
         refusal: type[Refusal],
-        is_known: Callable[[httputil.HTTPServerRequest], bool],
+        identify: Callable[[httputil.HTTPServerRequest], Awaitable[Identification]],
         kernels: KernelAddresses,
         proxies: Sequence[Network] = (),
         max_buffer_bytes: int = 2**20,
@@ -76,7 +77,7 @@ class Server(HTTPServer):
         self._params_when_known.header_timeout = IDLE_SECONDS
         self._application = application
         self._refusal = refusal
-        self._is_known = is_known
+        self._identify = identify
         self._proxies = proxies
         self._kernels = kernels
         kernels.subscribe(self._close_those_of_kernels)
@@ -149,13 +150,15 @@ class Server(HTTPServer):
             )
         return None
 
-    def knows(self, request: httputil.HTTPServerRequest, stream: iostream.IOStream) -> bool:
-        """Return whether a request shows a credential; its connection is then no longer an unknown one."""
-        if self._is_known(request):
-            self._crowd.leave(stream)
-            return True
+    async def identify(
+        self, request: httputil.HTTPServerRequest, stream: iostream.IOStream
+    ) -> Identification:
+        """Return who sends a request; the connection of a known client is no longer an unknown one."""
         self._crowd.move(stream, str(request.remote_ip))
-        return False
+        identification = await self._identify(request)
+        if identification.identity is not None:
+            self._crowd.leave(stream)
+        return identification
 
     def address_of(self, peer: str, headers: httputil.HTTPHeaders) -> str:
         """Return the address of a client."""
@@ -218,13 +221,22 @@ class _Request(httputil.HTTPMessageDelegate):
         )
         if error := self._server.error(self._request):
             return self._refuse(error)
-        known = self._server.knows(self._request, self._connection.stream)
+        return self._admit(start_line, headers)
+
+    async def _admit(
+        self, start_line: httputil.RequestStartLine, headers: httputil.HTTPHeaders
+    ) -> None:
+        identification = await self._server.identify(self._request, self._connection.stream)
+        known = identification.identity is not None
         if known and _length(headers) > MAX_BODY_BYTES:
-            return self._refuse(_TOO_LARGE)
-        if not known and _has_body(headers):
-            return self._answer_without_body(start_line, headers)
-        self._target = self._new_target(Answer(self._connection))
-        return self._target.headers_received(start_line, headers)
+            await self._refuse(_TOO_LARGE)
+        elif not known and _has_body(headers):
+            await self._answer_without_body(start_line, headers, identification)
+        else:
+            self._target = self._new_target(Answer(self._connection, identification))
+            received = self._target.headers_received(start_line, headers)
+            if received is not None:
+                await received
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if self._target is None:
@@ -251,9 +263,12 @@ class _Request(httputil.HTTPMessageDelegate):
         await answer.sent()
 
     async def _answer_without_body(
-        self, start_line: httputil.RequestStartLine, headers: httputil.HTTPHeaders
+        self,
+        start_line: httputil.RequestStartLine,
+        headers: httputil.HTTPHeaders,
+        identification: Identification,
     ) -> None:
-        answer = LastAnswer(self._connection)
+        answer = LastAnswer(self._connection, identification)
         target = self._new_target(answer)
         target.headers_received(start_line, headers)
         target.finish()

@@ -26,6 +26,7 @@ from tornado.websocket import WebSocketClosedError
 from gateway_provisioners.errors import PolicyViolation
 from gateway_provisioners.gateway.failures import describe, known_cause, summarize
 from gateway_provisioners.gateway.http.access_log import request_summary
+from gateway_provisioners.gateway.http.auth import identification_of
 from gateway_provisioners.gateway.http.door import Refusal
 from gateway_provisioners.gateway.http.start_request import (
     StartRequest,
@@ -53,8 +54,9 @@ class GatewayHandlerMixin(CORSMixin):
     async def prepare(self) -> None:
         """Refuse requests without the token, except CORS preflights, which never have one."""
         if self.request.method != "OPTIONS":
-            if self.settings["identity_provider"].get_user(self) is None:
-                raise web.HTTPError(401, "The token of this gateway is missing or wrong.")
+            identification = identification_of(self.request)
+            if identification.error is not None:
+                raise identification.error
             if self.settings["draining"].is_set():
                 self.set_header("Connection", "close")
                 raise web.HTTPError(503, "This gateway is shutting down; try again.")

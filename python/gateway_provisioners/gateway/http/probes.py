@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tornado import web
+from tornado.httputil import HTTPServerRequest
 
 from gateway_provisioners.gateway.http.door import Refusal, Server
+from gateway_provisioners.gateway.identity.identity import UNKNOWN, Identification
 from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.gateway.process.health import HealthChecks, HealthHandler, ReadyHandler
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics, MetricsHandler
@@ -20,4 +22,8 @@ def probe_server(checks: HealthChecks, metrics: GatewayMetrics, kernels: KernelA
         ],
         log_function=lambda _handler: None,
     )
-    return Server(application, refusal=Refusal, is_known=lambda _request: False, kernels=kernels)
+    return Server(application, refusal=Refusal, identify=_identify_none, kernels=kernels)
+
+
+async def _identify_none(_request: HTTPServerRequest) -> Identification:
+    return UNKNOWN

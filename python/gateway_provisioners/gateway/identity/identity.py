@@ -1,0 +1,71 @@
+"""The identity of a client, and the errors of one that has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway_provisioners.errors import GatewayProvisionersError
+from gateway_provisioners.model.ownership import Access, Ownership
+
+
+class NotIdentified(GatewayProvisionersError):
+    """The client shows no credential, or one that is wrong, expired or revoked.
+
+    The message never quotes the credential.
+    """
+
+    reason = "Unauthorized"
+    http_status = 401
+
+
+class IdentityUnavailable(GatewayProvisionersError):
+    """The service that knows the credential does not answer, so it cannot be checked now."""
+
+    reason = "IdentityUnavailable"
+    http_status = 503
+
+
+class TooManyAttempts(GatewayProvisionersError):
+    """Too many wrong credentials came from the client's address."""
+
+    reason = "TooManyAttempts"
+    http_status = 429
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A client whose credential was checked.
+
+    Attributes:
+        name: the user's name; "" for a client that is no particular user, which only an administrator is.
+        groups: the user's groups.
+        is_admin: whether all kernels are the client's.
+        method: the name of the method that identified the client.
+        expires_at: when the credential expires, in seconds since the epoch; None: never, as far as known.
+    """
+
+    name: str
+    groups: frozenset[str] = frozenset()
+    is_admin: bool = False
+    method: str = "token"
+    expires_at: float | None = None
+
+    def access_to(self, ownership: Ownership) -> Access:
+        """Return what the client may do with a kernel."""
+        return Access.OWNER if self.is_admin else ownership.access_of(self.name, self.groups)
+
+
+@dataclass(frozen=True)
+class Identification:
+    """The outcome of looking at a request's credential: one of the two, or none if it was not looked at.
+
+    Attributes:
+        identity: the client's identity.
+        error: why it has none.
+    """
+
+    identity: Identity | None = None
+    error: GatewayProvisionersError | None = None
+
+
+UNKNOWN = Identification()
