@@ -28,6 +28,7 @@ from gateway_provisioners.gateway.http.handlers import RefusalHandler
 from gateway_provisioners.gateway.http.personality import GatewayPersonality
 from gateway_provisioners.gateway.http.ports import listen
 from gateway_provisioners.gateway.http.probes import probe_server
+from gateway_provisioners.gateway.http.usernames import Usernames
 from gateway_provisioners.gateway.identity.authenticator import Authenticator
 from gateway_provisioners.gateway.identity.config import build_methods
 from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
@@ -119,6 +120,9 @@ class GatewayApp(KernelGatewayApp):
         "GP_ALLOW_UNAUTHENTICATED",
         False,
         "Serve without a token: only where nothing but trusted clients can connect.",
+    )
+    sharing = from_env(
+        "GP_SHARING", True, "Let users share their kernels with other users and with groups."
     )
     allow_kernels = from_env(
         "GP_ALLOW_KERNELS",
@@ -310,6 +314,8 @@ class GatewayApp(KernelGatewayApp):
             draining=self._stopping,
             client_variables=frozenset(self.client_envs),
             forced_kernel_name=self.force_kernel_name,
+            usernames=Usernames(parent=self),
+            sharing=self.sharing,
             **origins.web_settings(self.allowed_origins),
         )
 
@@ -407,6 +413,7 @@ class GatewayApp(KernelGatewayApp):
         )
         await self.kernel_manager.release_all(shut_down_all=self.shutdown_kernels_on_exit)
         await self.http_server.close_all_connections()
+        await self.authenticator.close()
         self._probes.stop()
         await self._probes.close_all_connections()
         if self._backend is not None:

@@ -23,12 +23,14 @@ from gateway_provisioners.kube.finder import Finder
 from gateway_provisioners.kube.launched_pod import LaunchedPod
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.model.pod.api_refusal import creation_failure
 from gateway_provisioners.model.pod.kernel_state import (
     KERNEL_ID_LABEL,
     RUNNING,
     PodState,
+    annotations_change,
     annotations_patch,
     ending_patch,
     kernel_id_of,
@@ -276,6 +278,29 @@ class KernelPods:
 
     def _operator_of(self, state: str) -> str:
         return "" if state == RUNNING else self.process
+
+    async def store_ownership(self, kernel_id: str, ownership: Ownership) -> None:
+        """Store in the kernel's pod whose kernel it is.
+
+        Raises:
+            KernelBusy: the kernel is being restarted or ended, perhaps by another gateway: its next pod
+                would not have it.
+            ClusterError: the API refused or did not answer.
+        """
+        pods = self.of_kernel(kernel_id)
+        busy = KernelBusy("The kernel is being restarted or ended; try again.")
+        if len(pods) != 1:
+            raise busy
+        patch = annotations_change(RUNNING, ownership.annotations())
+        try:
+            changed = await self.api.patch_pod(
+                self.namespace, pods[0].name, patch, content_type=JSON_PATCH
+            )
+        except ClusterError as error:
+            if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY):
+                raise busy from error
+            raise
+        self.cache.learn(changed)
 
     async def annotate(self, name: str, annotations: Mapping[str, str | None]) -> None:
         """Set annotations of a pod; None removes one.

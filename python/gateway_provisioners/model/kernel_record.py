@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.model.connection_info import ConnectionInfo
+from gateway_provisioners.model.ownership import Ownership
 
 VERSION = 1
 OLDEST_VERSION = 1  # VERSION - 1, once there is a version 2
@@ -43,6 +44,7 @@ class KernelRecord:
         environment: the client's variables, which a restart needs.
         attempt: how often the kernel was launched, restarts included; from 1 on.
         launch_key: the secret of this launch, as in the launcher's environment.
+        ownership: the kernel's owner, and with whom it is shared; on Kubernetes as of the launch.
     """
 
     kernel_id: str
@@ -52,6 +54,7 @@ class KernelRecord:
     attempt: int
     launch_key: str = field(repr=False)
     connection_info: ConnectionInfo
+    ownership: Ownership = Ownership()  # noqa: RUF009 - frozen
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object; it holds secrets.
@@ -68,6 +71,7 @@ class KernelRecord:
             "attempt": self.attempt,
             "launch_key": self.launch_key,
             "connection_info": self.connection_info.to_json(),
+            "ownership": self.ownership.to_json(),
         }
 
     @classmethod
@@ -94,6 +98,7 @@ class KernelRecord:
             attempt=_number(value, "attempt"),
             launch_key=_text(value, "launch_key"),
             connection_info=ConnectionInfo.from_json(_text(value, "connection_info")),
+            ownership=Ownership.from_json(value.get("ownership", {"owner": ""})),
         )
 
 

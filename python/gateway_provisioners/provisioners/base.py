@@ -27,6 +27,7 @@ from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.failures import GRACE_SECONDS
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.request.launch_request import LaunchRequest, parse_launch_request
 from gateway_provisioners.provisioners.authorization import check_user
 from gateway_provisioners.provisioners.client_environment import client_environment
@@ -137,6 +138,12 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
     @property
     def workload_name(self) -> str:
         return self._workload.name if self._workload else ""
+
+    @property
+    def ownership(self) -> Ownership:
+        """Whose kernel it is, as far as its manager knows; plain jupyter_server's does not."""
+        ownership: Ownership = getattr(self.parent, "ownership", Ownership())
+        return ownership
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Check the configuration and the client's request, before anything is made.
@@ -443,6 +450,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             attempt=self._attempt,
             launch_key=self._launch_key,
             connection_info=self._connection,
+            ownership=self.ownership,
         )
 
     async def _abandon_launch(self) -> None:

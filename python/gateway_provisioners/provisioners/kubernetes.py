@@ -75,6 +75,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
             operator=self.services.process,
             attempt=launch.attempt,
             owner=self.services.owner,
+            ownership=self.ownership,
             **pod_options(self, launch.request),
         )
         if self._has_own_script:

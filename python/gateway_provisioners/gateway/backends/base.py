@@ -16,6 +16,7 @@ from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecMa
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
 from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 from gateway_provisioners.provisioners.engine_services import EngineServices
 
@@ -70,11 +71,13 @@ async def adopt(
     *,
     last_activity: str,
     started: str,
+    ownership: Ownership | None = None,
 ) -> None:
     """Have the gateway manage a kernel that another process started, from the record that it stored.
 
     Args:
         last_activity, started: in ISO 8601, or "".
+        ownership: whose kernel it is, if that was stored apart from the record.
     """
     await kernels.adopt(
         kernel_id=record.kernel_id,
@@ -83,6 +86,7 @@ async def adopt(
         env=dict(record.environment),
         last_activity=last_activity,
         started=started,
+        ownership=record.ownership if ownership is None else ownership,
         restore=restore(workload, record),
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -23,6 +24,7 @@ from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecMa
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.kernels.peers import NoPeers
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.provisioners.docker_services import DockerServices
 
 _log = logging.getLogger(__name__)
@@ -73,6 +75,13 @@ class DockerBackend(NoPeers):
 
     def announce_started(self, kernel_id: str, started: str) -> None:
         self._announce(kernel_id, "started", started)
+
+    async def store_ownership(self, kernel_id: str, ownership: Ownership) -> None:
+        assert self._kernels is not None  # noqa: S101
+        workload = self._kernels.get_kernel(kernel_id).workload_name
+        records = self._services.engine.records
+        if stored := records.stored.get(workload):
+            await records.change(workload, record=replace(stored.record, ownership=ownership))
 
     def _announce(self, kernel_id: str, name: str, value: str) -> None:
         if self._annotations is not None and self._kernels is not None:

@@ -17,6 +17,7 @@ from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.lease import Lease
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.pod.kernel_state import (
     LAST_ACTIVITY_ANNOTATION,
     STARTED_ANNOTATION,
@@ -102,6 +103,9 @@ class KubernetesBackend:
 
     def announce_started(self, kernel_id: str, started: str) -> None:
         self._announce(kernel_id, STARTED_ANNOTATION, started)
+
+    async def store_ownership(self, kernel_id: str, ownership: Ownership) -> None:
+        await self._services.pods.store_ownership(kernel_id, ownership)
 
     async def find(self, kernel_id: str) -> None:
         if self._reconciler is not None:

@@ -23,6 +23,7 @@ from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.kube.gateways import Gateways
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.kernel_record import KernelRecord, NewerRecord
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.pod.kernel_state import (
     LAST_ACTIVITY_ANNOTATION,
     RESTARTING,
@@ -102,7 +103,18 @@ class Reconciler:
 
     def _on_pod(self, _change: str, pod: dict[str, Any]) -> None:
         if kernel_id := kernel_id_of(pod, self._pods.instance):
+            # At once: a restart in this process, for which the worker waits, takes it over to the next pod.
+            self._follow_ownership(kernel_id, pod)
             self._worker.add(kernel_id)
+
+    def _follow_ownership(self, kernel_id: str, pod: dict[str, Any]) -> None:
+        """Take over whose kernel it is, which another gateway may have changed."""
+        if kernel_id not in self._kernels:
+            return
+        ownership = Ownership.from_annotations(pod["metadata"].get("annotations") or {})
+        followed = self._kernels.get_kernel(kernel_id).workload_name
+        if ownership is not None and pod["metadata"]["name"] == followed:
+            self._kernels.set_ownership(kernel_id, ownership)
 
     def _on_gateway(self) -> None:
         for kernel_id in self._pods.kernel_ids():
@@ -134,6 +146,8 @@ class Reconciler:
         if serve is not None:
             async with self._slots:
                 await self._serve(kernel_id, serve)
+            if (served := self._pods.cache.objects.get(serve.name)) is not None:
+                self._follow_ownership(kernel_id, served)
         elif kernel_id in self._kernels and (decision.ended or self._is_given_up(kernel_id, pods)):
             await self._kernels.release(kernel_id, ended=True)
 
@@ -185,6 +199,9 @@ class Reconciler:
             record,
             last_activity=annotation(known, LAST_ACTIVITY_ANNOTATION) if known else "",
             started=started(known) if known else "",
+            ownership=Ownership.from_annotations(known["metadata"].get("annotations") or {})
+            if known
+            else None,
         )
 
     def _is_given_up(self, kernel_id: str, pods: list[PodState]) -> bool:

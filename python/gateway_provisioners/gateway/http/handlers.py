@@ -7,10 +7,12 @@ import inspect
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, ClassVar
 
+import msgspec
 from jupyter_client.jsonutil import json_default
 from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_server.auth.decorator import allow_unauthenticated, authorized
@@ -28,48 +30,97 @@ from gateway_provisioners.gateway.failures import describe, known_cause, summari
 from gateway_provisioners.gateway.http.access_log import request_summary
 from gateway_provisioners.gateway.http.auth import identification_of
 from gateway_provisioners.gateway.http.door import Refusal
+from gateway_provisioners.gateway.http.share_request import parse_ownership_request, share_model
 from gateway_provisioners.gateway.http.start_request import (
     StartRequest,
     UnknownKernel,
+    parse_session_path,
     parse_session_request,
     parse_start_request,
 )
+from gateway_provisioners.gateway.identity.identity import Identity, NotIdentified
 from gateway_provisioners.gateway.process.health import HealthChecks
 from gateway_provisioners.gateway.websocket.connection import (
     TRY_AGAIN_LATER,
     GatewayWebsocketConnection,
 )
 from gateway_provisioners.gateway.websocket.websocket_protocol import BoundedWebSocketProtocol
+from gateway_provisioners.model.ownership import Access, Ownership
 
 _log = logging.getLogger(__name__)
 
 _LOGO = re.compile(r"logo-[\w.-]*\.(?:png|svg|jpe?g|gif|webp|ico)", re.IGNORECASE | re.ASCII)
 # The name and the path of a notebook, and those of a kernel.
 _LONGEST_BODY = 64 * 1024
+_READ_ONLY = "This kernel is shared with you for reading only; its owner can change that."
 
 
 class GatewayHandlerMixin(CORSMixin):
-    """Precedes a handler class: checks the token first and sends errors as JSON."""
+    """Precedes a handler class: checks who the client is and what it may use, and sends errors as JSON.
+
+    Attributes:
+        identity: the client's.
+    """
+
+    identity: Identity
 
     async def prepare(self) -> None:
-        """Refuse requests without the token, except CORS preflights, which never have one."""
+        """Refuse requests without a credential, except CORS preflights, which never have one."""
         if self.request.method != "OPTIONS":
             identification = identification_of(self.request)
-            if identification.error is not None:
-                raise identification.error
+            if identification.identity is None:
+                raise identification.error or NotIdentified("A credential is missing.")
+            self.identity = identification.identity
             if self.settings["draining"].is_set():
                 self.set_header("Connection", "close")
                 raise web.HTTPError(503, "This gateway is shutting down; try again.")
-            await self._find_kernel(self.path_kwargs.get("kernel_id"))
+            await self._require_access()
         prepared = super().prepare()
         if inspect.isawaitable(prepared):
             await prepared
 
-    async def _find_kernel(self, kernel_id: str | None) -> None:
-        """Look for a kernel that another gateway may have only just started."""
+    async def _require_access(self) -> None:
+        """Check that the client may do this with the kernel that the path names, by its id or a session's.
+
+        Raises:
+            HTTPError: 404 if the kernel does not exist for the client.
+            PolicyViolation: it does, but is shared for reading only.
+        """
+        if session_id := self.path_kwargs.get("session_id"):
+            kernel_id = self.settings["session_manager"].kernel_of(session_id)
+            missing = f"Session not found: {session_id}"
+        elif kernel_id := self.path_kwargs.get("kernel_id"):
+            await self.find_kernel(kernel_id)
+            missing = f"Kernel does not exist: {kernel_id}"
+        else:
+            return
+        access = self.access_to(kernel_id)
+        if access == Access.NONE:
+            raise web.HTTPError(404, missing)
+        if access < self.needed_access.get(self.request.method or "", Access.FULL):
+            raise PolicyViolation(_READ_ONLY)
+
+    async def find_kernel(self, kernel_id: str) -> None:
+        """Look for a kernel that another gateway may have only just started.
+
+        For another user's kernel the gateway looks as well, for one that does not exist: otherwise the time
+        of the answer would show that the kernel exists.
+        """
         kernels = self.settings["kernel_manager"]
-        if kernel_id and kernel_id not in kernels:
+        if kernel_id not in kernels:
             await kernels.peers.find(kernel_id)
+        elif self.access_to(kernel_id) == Access.NONE:
+            await kernels.peers.find(str(uuid.uuid4()))
+
+    def access_to(self, kernel_id: str | None) -> Access:
+        """Return what the client may do with a kernel."""
+        ownership = kernel_id and self.settings["kernel_manager"].ownership_of(kernel_id)
+        return self.identity.access_to(ownership) if ownership else Access.NONE
+
+    needed_access: ClassVar[Mapping[str, Access]] = MappingProxyType(
+        {"GET": Access.READ, "HEAD": Access.READ}
+    )
+    """By method, the access to a kernel that a request needs; others need full access."""
 
     def get_json_body(self) -> Any:
         """Return the body of a request that is small."""
@@ -138,14 +189,24 @@ class StartingHandlerMixin(GatewayHandlerMixin):
         )
 
     async def start(self, wanted: StartRequest) -> str:
-        """Start a kernel; returns its id."""
-        await self._find_kernel(wanted.kernel_id)
+        """Start a kernel, or attach to the one of that id; returns its id.
+
+        Raises:
+            HTTPError: 404 if it is another user's.
+        """
+        environment = self.settings["usernames"].environment_of(self.identity, wanted.environment)
+        if wanted.kernel_id is not None:
+            await self.find_kernel(wanted.kernel_id)
+            exists = self.kernel_manager.ownership_of(wanted.kernel_id) is not None
+            if exists and self.access_to(wanted.kernel_id) == Access.NONE:
+                raise web.HTTPError(404, f"Kernel does not exist: {wanted.kernel_id}")
         try:
             kernel_id: str = await self.kernel_manager.start_kernel(
                 kernel_name=wanted.name,
                 kernel_id=wanted.kernel_id,
                 path=wanted.path,
-                env=dict(wanted.environment),
+                env=environment,
+                ownership=Ownership(self.identity.name, tuple(sorted(self.identity.groups))),
             )
         except NoSuchKernel as error:
             msg = (
@@ -167,7 +228,10 @@ class MainKernelHandler(StartingHandlerMixin, kernel_handlers.MainKernelHandler)
     @authorized
     async def get(self) -> None:
         _require_listing(self)
-        self.finish(json.dumps(self.kernel_manager.list_kernels(), default=json_default))
+        listed = [
+            model for model in self.kernel_manager.list_kernels() if self.access_to(model["id"])
+        ]
+        self.finish(json.dumps(listed, default=json_default))
 
     @web.authenticated
     @authorized
@@ -179,6 +243,40 @@ class MainKernelHandler(StartingHandlerMixin, kernel_handlers.MainKernelHandler)
         )
         self.set_status(201)
         self.finish(json.dumps(self.kernel_manager.kernel_model(kernel_id), default=json_default))
+
+
+class KernelHandler(GatewayHandlerMixin, kernel_handlers.KernelHandler):
+    """Shows, shares and ends a kernel."""
+
+    needed_access = MappingProxyType({**GatewayHandlerMixin.needed_access, "PATCH": Access.OWNER})
+
+    @web.authenticated
+    @authorized
+    async def get(self, kernel_id: str) -> None:
+        self._finish_with_model(kernel_id)
+
+    @web.authenticated
+    @authorized
+    async def patch(self, kernel_id: str) -> None:
+        """Share the kernel with others, or, as an administrator, give it to another owner."""
+        self.require_small_body()
+        wanted = parse_ownership_request(self.request.body)
+        if not self.identity.is_admin:
+            if wanted.owner is not msgspec.UNSET:
+                raise PolicyViolation("Only an administrator may give a kernel to another owner.")
+            if not self.settings["sharing"]:
+                raise PolicyViolation("Sharing is switched off on this gateway (GP_SHARING).")
+        kernels = self.kernel_manager
+        await kernels.change_ownership(
+            kernel_id, wanted.apply(kernels.get_kernel(kernel_id).ownership)
+        )
+        self._finish_with_model(kernel_id)
+
+    def _finish_with_model(self, kernel_id: str) -> None:
+        model = self.kernel_manager.kernel_model(kernel_id)
+        if self.access_to(kernel_id) == Access.OWNER:
+            model["share"] = share_model(self.kernel_manager.get_kernel(kernel_id).ownership)
+        self.finish(json.dumps(model, default=json_default))
 
 
 class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocketHandler):
@@ -262,7 +360,12 @@ class SessionRootHandler(StartingHandlerMixin, session_handlers.SessionRootHandl
     @authorized
     async def get(self) -> None:
         _require_listing(self)
-        await super().get()
+        listed = [
+            model
+            for model in self.session_manager.list_sessions()
+            if self.access_to(model["kernel"]["id"])
+        ]
+        self.finish(json.dumps(listed, default=json_default))
 
     @web.authenticated
     @authorized
@@ -273,13 +376,30 @@ class SessionRootHandler(StartingHandlerMixin, session_handlers.SessionRootHandl
         """
         self.require_small_body()
         wanted = self.parse(parse_session_request)
-        session = self.session_manager.of_notebook(wanted.path)
+        session = self.session_manager.of_notebook(wanted.path, self.identity.name)
         if session is None:
             kernel_id = await self.start(wanted)
             session = self.session_manager.add(wanted.path, kernel_id)
         self.set_header("Location", url_path_join(self.base_url, "api", "sessions", session["id"]))
         self.set_status(201)
         self.finish(json.dumps(session, default=json_default))
+
+
+class SessionHandler(GatewayHandlerMixin, session_handlers.SessionHandler):
+    """Shows, renames and ends a session."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, session_id: str) -> None:
+        self.finish(json.dumps(self.session_manager.model(session_id), default=json_default))
+
+    @web.authenticated
+    @authorized
+    async def patch(self, session_id: str) -> None:
+        """Follow a notebook that was renamed."""
+        self.require_small_body()
+        self.session_manager.rename(session_id, parse_session_path(self.request.body))
+        self.finish(json.dumps(self.session_manager.model(session_id), default=json_default))
 
 
 class KernelSpecResourceHandler(GatewayHandlerMixin, resource_handlers.KernelSpecResourceHandler):

@@ -20,8 +20,10 @@ from gateway_provisioners.settings import from_env
 # The other handlers are jupyter_server's, behind our token check.
 _REPLACEMENTS: Mapping[type, type] = {
     kernel_handlers.MainKernelHandler: handlers.MainKernelHandler,
+    kernel_handlers.KernelHandler: handlers.KernelHandler,
     kernel_handlers.KernelWebsocketHandler: handlers.KernelWebsocketHandler,
     resource_handlers.KernelSpecResourceHandler: handlers.KernelSpecResourceHandler,
+    session_handlers.SessionHandler: handlers.SessionHandler,
     session_handlers.SessionRootHandler: handlers.SessionRootHandler,
 }
 

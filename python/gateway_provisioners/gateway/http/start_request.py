@@ -114,6 +114,27 @@ def parse_session_request(body: bytes, **options: Any) -> StartRequest:
         options: those of `parse_start_request`, whose errors this raises.
     """
     fields = _fields(body, _SessionBody, "The body of the request")
+    path = _notebook_path(fields)
+    kernel = parse_start_request(fields.kernel, what="`kernel`", **options)
+    # With an id of the client's choice, one kernel could have any number of sessions.
+    return replace(kernel, path=path, kernel_id=None)
+
+
+def parse_session_path(body: bytes) -> str:
+    """Return the notebook's new path from the body of a request that changes a session.
+
+    Raises:
+        InvalidRequest: it is malformed, or changes something else.
+    """
+    fields = _fields(body, _SessionBody, "The body of the request")
+    if fields.kernel != b"null":
+        raise InvalidRequest(
+            "A session keeps its kernel: end it, and start one with another kernel."
+        )
+    return _notebook_path(fields)
+
+
+def _notebook_path(fields: _SessionBody) -> str:
     notebook = _fields(fields.notebook, _Notebook, "`notebook`")
     path = (
         _optional_text(fields.path, "path")
@@ -122,9 +143,7 @@ def parse_session_request(body: bytes, **options: Any) -> StartRequest:
     )
     if not path:
         raise InvalidRequest("`path` is missing: a session is that of a notebook.")
-    kernel = parse_start_request(fields.kernel, what="`kernel`", **options)
-    # With an id of the client's choice, one kernel could have any number of sessions.
-    return replace(kernel, path=path, kernel_id=None)
+    return path
 
 
 def _fields(body: bytes | msgspec.Raw, kind: type[_Struct], what: str) -> _Struct:

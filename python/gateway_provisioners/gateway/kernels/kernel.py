@@ -23,6 +23,7 @@ from gateway_provisioners.gateway.channels import stream
 from gateway_provisioners.gateway.failures import summarize
 from gateway_provisioners.gateway.kernels.peers import Peers
 from gateway_provisioners.gateway.process.limits import Limits
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.provisioners.contract import GatewayContract
 
 # The time within which a kernel that is not busy answers.
@@ -122,6 +123,8 @@ class GatewayKernel(ServerKernelManager):
         self.death_announced_for = ""
         """The workload whose end was announced to the clients, of a kernel that another gateway restarts."""
         self.execution_state = "unknown"
+        self.ownership = Ownership()
+        """Whose kernel it is; the manager changes it."""
         self.started = datetime.now(timezone.utc)
         """The time when it was first started; a restart does not change it."""
         self._probe: ZMQStream | None = None

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -31,6 +32,7 @@ from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.process.open_files import max_zmq_sockets
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.gateway.websocket.offline_buffer import OfflineBuffer
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.recovery import read_time
 from gateway_provisioners.provisioners.launch_script import KernelspecPrograms
 from gateway_provisioners.settings import from_env
@@ -54,6 +56,14 @@ class StartAbandoned(GatewayProvisionersError):
 
     reason = "GatewayStopping"
     http_status = 503
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A kernel that is being started, and whose it will be."""
+
+    task: asyncio.Task[str]
+    ownership: Ownership
 
 
 class GatewayKernelManager(AsyncMappingKernelManager):
@@ -91,7 +101,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self.limits = Limits(parent=self)
         self.metrics = GatewayMetrics(lambda: [k.kernel_name for k in self._kernels.values()])
         self.peers: Peers = NoPeers()
-        self._starts: dict[str, asyncio.Task[str]] = {}
+        self._starts: dict[str, _Start] = {}
         self._pending_shutdowns: set[asyncio.Task[None]] = set()
         self.culler = Culler(self, lambda: self.peers, self.metrics)
 
@@ -124,6 +134,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel_name: str | None = None,
         kernel_id: str | None = None,
         env: dict[str, str] | None = None,
+        ownership: Ownership = Ownership(),  # noqa: B008 - frozen
         **kwargs: Any,
     ) -> str:
         """Start a kernel, or return the one that has this id already.
@@ -132,6 +143,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             kernel_name: its kernelspec; None for the default one.
             kernel_id: its id; None for a new one.
             env: its environment, to which nothing of the gateway's own is added.
+            ownership: whose kernel it will be.
             kwargs: jupyter_server's (`path`).
 
         Returns:
@@ -155,9 +167,15 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self.metrics.start_requested(name)
         kernel_id = kernel_id or self.new_kernel_id()
         start = asyncio.create_task(
-            super().start_kernel(kernel_name=name, kernel_id=kernel_id, env=env or {}, **kwargs)
+            super().start_kernel(
+                kernel_name=name,
+                kernel_id=kernel_id,
+                env=env or {},
+                ownership=ownership,
+                **kwargs,
+            )
         )
-        self._starts[kernel_id] = start
+        self._starts[kernel_id] = _Start(start, ownership)
         try:
             started: str = await start
         except asyncio.CancelledError:
@@ -173,6 +191,42 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             del self._starts[kernel_id]
         self.metrics.start_succeeded(name, time.monotonic() - began)
         return started
+
+    def pre_start_kernel(
+        self, kernel_name: str | None, kwargs: dict[str, Any]
+    ) -> tuple[Any, str, str]:
+        """Make the manager of one kernel; called by jupyter_client's start."""
+        ownership: Ownership = kwargs.pop("ownership")
+        kernel, name, kernel_id = super().pre_start_kernel(kernel_name, kwargs)
+        kernel.ownership = ownership
+        return kernel, name, kernel_id
+
+    def ownership_of(self, kernel_id: str) -> Ownership | None:
+        """Return whose kernel it is, from the moment when it is being started; None if there is none."""
+        if kernel_id in self:
+            ownership: Ownership = self.get_kernel(kernel_id).ownership
+            return ownership
+        start = self._starts.get(kernel_id)
+        return None if start is None else start.ownership
+
+    async def change_ownership(self, kernel_id: str, ownership: Ownership) -> None:
+        """Change whose kernel it is, for all gateways.
+
+        Raises:
+            KernelBusy: the kernel is being restarted or ended.
+            EngineError: it could not be stored; nothing is changed.
+        """
+        await self.peers.store_ownership(kernel_id, ownership)
+        if kernel_id in self:
+            self.set_ownership(kernel_id, ownership)
+
+    def set_ownership(self, kernel_id: str, ownership: Ownership) -> None:
+        """Take over whose kernel it is; clients that may not use it any longer are disconnected."""
+        kernel = self.get_kernel(kernel_id)
+        if kernel.ownership != ownership:
+            kernel.ownership = ownership
+            for connection in GatewayWebsocketConnection.of_kernel(kernel):
+                connection.access_changed()
 
     async def shutdown_kernel(
         self,
@@ -279,6 +333,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         env: dict[str, str],
         last_activity: str,
         started: str,
+        ownership: Ownership,
         restore: Callable[[KernelProvisionerBase], Awaitable[None]],
     ) -> None:
         """Manage a kernel that another process started and that still runs.
@@ -287,10 +342,13 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             kernel_spec: its kernelspec, which may be gone from this gateway's kernelspecs.
             env: the client's variables; a restart needs them.
             last_activity, started: when it was last in use and first started, in ISO 8601; "" if unknown.
+            ownership: whose kernel it is.
             restore: gives a new provisioner the record of the other one.
         """
         kernel_spec.resource_dir = self.kernel_spec_manager.folder_of(kernel_name)
-        kernel, _, _ = self.pre_start_kernel(kernel_name, {"kernel_id": kernel_id})
+        kernel, _, _ = self.pre_start_kernel(
+            kernel_name, {"kernel_id": kernel_id, "ownership": ownership}
+        )
         await kernel.adopt(kernel_id, kernel_spec, env, restore)
         self._kernels[kernel_id] = kernel
         self._kernel_connections[kernel_id] = 0
@@ -348,7 +406,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
     async def wait_for_operation(self, kernel_id: str) -> None:
         """Return when this gateway is not starting, restarting or shutting down the kernel."""
         if start := self._starts.get(kernel_id):
-            await asyncio.wait({start})
+            await asyncio.wait({start.task})
         if kernel_id in self:
             await self.get_kernel(kernel_id).wait_for_operation()
 
@@ -356,6 +414,8 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         """Return the kernel's model for clients; connections to other gateways count as well."""
         model: dict[str, Any] = super().kernel_model(kernel_id)
         model["connections"] += self.peers.connections_elsewhere(kernel_id)
+        if owner := self.get_kernel(kernel_id).ownership.owner:
+            model["owner"] = owner
         return model
 
     def notify_connect(self, kernel_id: str) -> None:
@@ -368,7 +428,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
 
     async def finish_starts(self, seconds: float) -> None:
         """Wait for the starts that are under way; cancel those that take longer than that."""
-        starts = set(self._starts.values())
+        starts = {start.task for start in self._starts.values()}
         if not starts:
             return
         _, pending = await asyncio.wait(starts, timeout=seconds)

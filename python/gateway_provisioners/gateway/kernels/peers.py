@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gateway_provisioners.model.ownership import Ownership
+
 
 class Peers(Protocol):
     """The other gateways, as `GatewayKernelManager` and its kernels see them."""
@@ -28,6 +30,15 @@ class Peers(Protocol):
         """Announce when a kernel was first started, in ISO 8601."""
         ...
 
+    async def store_ownership(self, kernel_id: str, ownership: Ownership) -> None:
+        """Store whose kernel it is, so that other gateways, and later ones, know.
+
+        Raises:
+            KernelBusy: another gateway is restarting or ending the kernel.
+            EngineError: it could not be stored.
+        """
+        ...
+
     async def find(self, kernel_id: str) -> None:
         """Take over a kernel that another gateway has only just started, if there is one."""
         ...
@@ -47,5 +58,7 @@ class NoPeers:
     def announce_activity(self, kernel_id: str, last_activity: str) -> None: ...
 
     def announce_started(self, kernel_id: str, started: str) -> None: ...
+
+    async def store_ownership(self, kernel_id: str, ownership: Ownership) -> None: ...
 
     async def find(self, kernel_id: str) -> None: ...

@@ -18,11 +18,28 @@ class GatewaySessionManager(SessionManager):
         sessions: list[dict[str, Any]] = super().list_sessions(*args, **kwargs)
         return sessions
 
-    def of_notebook(self, path: str) -> dict[str, Any] | None:
-        """Return the model of a notebook's session, or None."""
+    def of_notebook(self, path: str, owner: str) -> dict[str, Any] | None:
+        """Return the model of the session of a notebook, or None; each owner has notebooks of their own."""
         self._forget_ended()
-        row = self.get_session_by_key("path", path)
-        return None if row is None else self._model(row)
+        for row in self._sessions:
+            ownership = self.kernel_manager.ownership_of(row["kernel_id"])
+            if row["path"] == path and ownership.owner == owner:
+                return self._model(row)
+        return None
+
+    def kernel_of(self, session_id: str) -> str | None:
+        """Return the id of a session's kernel, or None if there is no such session."""
+        self._forget_ended()
+        row = self.get_session_by_key("session_id", session_id)
+        return None if row is None else str(row["kernel_id"])
+
+    def model(self, session_id: str) -> dict[str, Any]:
+        """Return the model of a session that exists."""
+        return self._model(self.get_session_by_key("session_id", session_id))
+
+    def rename(self, session_id: str, path: str) -> None:
+        """Change the path of the notebook of a session that exists."""
+        self.update_session(session_id, path=path)
 
     def add(self, path: str, kernel_id: str) -> dict[str, Any]:
         """Add a session, and return its model."""

@@ -515,6 +515,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             if isinstance(connection, cls) and connection.kernel_manager is kernel
         ]
 
+    def access_changed(self) -> None:
+        """Disconnect a client that may not use the kernel any longer; called by the kernel's manager."""
+
     def report_end(self) -> None:
         """Report the kernel as dead to the client, and close the websocket."""
         self.on_restart_failed()

@@ -128,6 +128,18 @@ def state_change(before: tuple[str, str], after: tuple[str, str]) -> list[dict[s
     ]
 
 
+def annotations_change(state: str, annotations: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A JSON patch that sets annotations, which fails if the pod is not in this state."""
+    test = {"op": "test", "path": _path(STATE_ANNOTATION), "value": state}
+    return [
+        test,
+        *(
+            {"op": "add", "path": _path(name), "value": value}
+            for name, value in annotations.items()
+        ),
+    ]
+
+
 def annotations_patch(annotations: Mapping[str, str | None]) -> dict[str, Any]:
     """A merge patch that sets annotations; the value None removes one."""
     return {"metadata": {"annotations": dict(annotations)}}

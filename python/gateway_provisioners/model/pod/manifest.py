@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.model.failures import GRACE_SECONDS
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.patch import apply_patch
 from gateway_provisioners.model.pod.kernel_state import (
     ATTEMPT_ANNOTATION,
@@ -51,6 +52,7 @@ class KernelPodSpec:
         run_as_user, run_as_group: numeric ids, or None to use the image's.
         fs_group: the group of volumes, which Kubernetes gives to all files that are in them; or None.
         owner: an ownerReference; Kubernetes deletes the Pod with the owner. Or None.
+        ownership: whose kernel it is.
         patch: the administrator's patch on the Pod.
     """
 
@@ -78,6 +80,7 @@ class KernelPodSpec:
     fs_group: int | None = 100
     working_dir: str | None = None
     owner: Mapping[str, Any] | None = None
+    ownership: Ownership = Ownership()  # noqa: RUF009 - frozen
     patch: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -197,6 +200,7 @@ def build_marks(kernel: KernelPodSpec) -> dict[str, Any]:
             STATE_ANNOTATION: LAUNCHING,
             OPERATOR_ANNOTATION: kernel.operator,
             ATTEMPT_ANNOTATION: str(kernel.attempt),
+            **kernel.ownership.annotations(),
         },
     }
     if kernel.owner:
