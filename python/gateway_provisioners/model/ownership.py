@@ -78,16 +78,14 @@ class Ownership:
         Raises:
             ProtocolError: it is malformed.
         """
-        if not isinstance(value, Mapping):
-            raise ProtocolError("The owner in the kernel's record is malformed.")
-        owner = value.get("owner")
-        if not isinstance(owner, str):
-            raise ProtocolError("The owner in the kernel's record is malformed.")
+        owner = value.get("owner") if isinstance(value, Mapping) else None
+        if not isinstance(value, Mapping) or not isinstance(owner, str):
+            raise _malformed()
         return cls(
             owner=owner,
-            groups=_texts(value.get("groups")),
-            users=_levels(value.get("users")),
-            shared_groups=_levels(value.get("shared_groups")),
+            groups=_texts(value.get("groups", [])),
+            users=_levels(value.get("users", {})),
+            shared_groups=_levels(value.get("shared_groups", {})),
         )
 
     def annotations(self) -> dict[str, str]:
@@ -120,19 +118,24 @@ class Ownership:
             return cls()
 
 
+def _malformed() -> ProtocolError:
+    return ProtocolError("The ownership in the kernel's record is malformed.")
+
+
 def _names(levels: Mapping[str, Access]) -> dict[str, str]:
     return {name: level.name.lower() for name, level in levels.items()}
 
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise ProtocolError("A list of names in the kernel's record is malformed.")
+        raise _malformed()
     return tuple(value)
 
 
 def _levels(value: object) -> Mapping[str, Access]:
     if not isinstance(value, Mapping) or not all(
-        isinstance(name, str) and level in SHARED_ACCESS for name, level in value.items()
+        isinstance(name, str) and isinstance(level, str) and level in SHARED_ACCESS
+        for name, level in value.items()
     ):
-        raise ProtocolError("A list of shares in the kernel's record is malformed.")
+        raise _malformed()
     return {name: SHARED_ACCESS[level] for name, level in value.items()}

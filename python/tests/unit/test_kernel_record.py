@@ -9,6 +9,7 @@ from kernel_records import SECRETS, kernel_record
 
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.model.kernel_record import VERSION, KernelRecord, NewerRecord
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.recovery import StoredKernel
 
 VALUE = json.loads(json.dumps(kernel_record().to_json()))
@@ -39,8 +40,14 @@ def test_the_form_of_version_1():
         "attempt": int,
         "launch_key": str,
         "connection_info": str,
+        "ownership": dict,
     }
     assert json.loads(VALUE["connection_info"])["shell_port"] == 40001
+
+
+def test_a_record_from_before_owners_is_the_administrators():
+    before = {name: value for name, value in VALUE.items() if name != "ownership"}
+    assert KernelRecord.from_json(before).ownership == Ownership()
 
 
 def test_a_record_from_before_features_is_read():
@@ -79,6 +86,7 @@ def test_a_newer_record_is_not_read(changes):
         *(("environment", value) for value in (None, [], {"A": 1}, {"A": None})),
         *(("attempt", value) for value in (None, 0, "1", True)),
         *(("connection_info", value) for value in (None, {}, 5)),
+        *(("ownership", value) for value in (None, {}, "alice", {"owner": None})),
     ],
 )
 def test_a_malformed_field_is_named_and_not_quoted(name, wrong):

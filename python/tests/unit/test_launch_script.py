@@ -17,6 +17,7 @@ from gateway_provisioners.gateway.kernels.kernelspecs import (
     runs_beside_gateway,
 )
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.provisioners.kubernetes import KubernetesProvisioner
 from gateway_provisioners.provisioners.launch_script import (
     KernelspecPrograms,
@@ -115,6 +116,7 @@ async def test_an_adopted_chart_kernel_has_no_launch_script(specs, folder, monke
                 env={},
                 last_activity="",
                 started="",
+                ownership=Ownership(),
                 restore=None,
             )
     of_chart, of_folder = adopted

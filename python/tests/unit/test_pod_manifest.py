@@ -62,6 +62,10 @@ def test_the_whole_pod():
                 "gateway-provisioners/state": "launching",
                 "gateway-provisioners/operator": "process-a",
                 "gateway-provisioners/attempt": "1",
+                "gateway-provisioners/owner": "",
+                "gateway-provisioners/owner-groups": "[]",
+                "gateway-provisioners/shared-with-users": "{}",
+                "gateway-provisioners/shared-with-groups": "{}",
             },
         },
         "spec": {

@@ -398,7 +398,7 @@ class SessionHandler(GatewayHandlerMixin, session_handlers.SessionHandler):
     async def patch(self, session_id: str) -> None:
         """Follow a notebook that was renamed."""
         self.require_small_body()
-        self.session_manager.rename(session_id, parse_session_path(self.request.body))
+        self.session_manager.change_path(session_id, parse_session_path(self.request.body))
         self.finish(json.dumps(self.session_manager.model(session_id), default=json_default))
 
 

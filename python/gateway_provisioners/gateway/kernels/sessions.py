@@ -37,7 +37,7 @@ class GatewaySessionManager(SessionManager):
         """Return the model of a session that exists."""
         return self._model(self.get_session_by_key("session_id", session_id))
 
-    def rename(self, session_id: str, path: str) -> None:
+    def change_path(self, session_id: str, path: str) -> None:
         """Change the path of the notebook of a session that exists."""
         self.update_session(session_id, path=path)
 
