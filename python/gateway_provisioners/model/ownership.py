@@ -1,4 +1,4 @@
-"""Whose kernel it is, and who else may use it: pure.
+"""The owner of a kernel, and others who may use it: pure.
 
 The gateway stores it with the kernel: in the annotations of its pod and in its record.
 """
@@ -21,7 +21,7 @@ SHARED_GROUPS_ANNOTATION = "gateway-provisioners/shared-with-groups"
 
 
 class Access(IntEnum):
-    """What a user may do with a kernel; each level includes those before it."""
+    """The rights of a user on a kernel; each level includes those before it."""
 
     NONE = 0
     """Nothing, as if the kernel did not exist."""
@@ -54,7 +54,7 @@ class Ownership:
     shared_groups: Mapping[str, Access] = field(default_factory=dict)
 
     def access_of(self, user: str, groups: Collection[str]) -> Access:
-        """Return the access of a user who is no administrator; "" is the name of no user."""
+        """Return the access of a user without the rights of administrators; "" never has any."""
         if not user:
             return Access.NONE
         if user == self.owner:

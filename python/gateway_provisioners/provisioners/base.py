@@ -141,7 +141,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
 
     @property
     def ownership(self) -> Ownership:
-        """Whose kernel it is, as far as its manager knows; plain jupyter_server's does not."""
+        """The kernel's owner, as far as its manager knows; plain jupyter_server's does not."""
         ownership: Ownership = getattr(self.parent, "ownership", Ownership())
         return ownership
 

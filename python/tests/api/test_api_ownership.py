@@ -9,6 +9,7 @@ import pytest
 from tornado.web import RequestHandler
 
 from access_matrix import ENDING, KERNEL, ROUTES, SESSION, Route, ask
+from api.provisioners import Slow
 from api.running import TOKEN, running_gateway
 from ci.gateway_client import Gateway, Refused
 from gateway_provisioners.model.ownership import Access
@@ -150,7 +151,7 @@ async def test_other_answers_and_metrics_do_not_name_the_kernel(gateway):
 
 @pytest.mark.attack(15)
 async def test_lists_hold_what_a_user_may_see(gateway):
-    kernel, session = await start(gateway)
+    kernel, _ = await start(gateway)
     of_bob, _ = await start(gateway, "bob")
     await share(gateway, kernel)
     for user, access in ACCESS.items():
@@ -201,17 +202,19 @@ async def test_an_id_cannot_be_used_to_attach_to_anothers_kernel(gateway):
 
 
 @pytest.mark.attack(15)
-async def test_a_kernel_that_is_starting_is_its_users_already(gateway):
+async def test_a_kernel_that_is_starting_is_its_users_already(gateway, add_provisioner):
+    Slow.launching, Slow.go_on = asyncio.Event(), asyncio.Event()
+    add_provisioner("slow", Slow)
     kernel = str(uuid.uuid4())
     async with client_of(gateway, "alice") as alice:
-        body = {"name": "local", "kernel_id": kernel}
+        body = {"name": "slow", "kernel_id": kernel}
         starting = asyncio.create_task(alice.request("POST", "/api/kernels", body))
-        while not gateway.app.kernel_manager.ownership_of(kernel):
-            await asyncio.sleep(0)
+        await Slow.launching.wait()
         for route in (Route("POST", "/api/kernels", body=body), *ROUTES):
             if route.needs is not None and SESSION not in route.path:
                 answer = await ask(gateway.url, TOKENS["bob"], route, kernel=kernel)
                 assert answer.status == 404, route
+        Slow.go_on.set()
         await starting
 
 
@@ -231,8 +234,8 @@ async def test_a_session_is_shown_and_follows_its_notebook(gateway):
         assert renamed["kernel"]["id"] == kernel
         shown = await alice.request("GET", f"/api/sessions/{session}")
         assert (shown["id"], shown["notebook"]) == (session, {"path": "b.ipynb"})
+        other = {"path": "b.ipynb", "kernel": {"name": "local"}}
         with pytest.raises(Refused, match="A session keeps its kernel"):
-            other = {"path": "b.ipynb", "kernel": {"name": "local"}}
             await alice.request("PATCH", f"/api/sessions/{session}", other)
 
 
@@ -288,5 +291,5 @@ async def test_sharing_can_be_switched_off(tmp_path, monkeypatch):
 )
 async def test_a_malformed_share_is_refused(gateway, body):
     kernel, _ = await start(gateway)
-    with pytest.raises(Refused, match="400.*malformed"):
+    with pytest.raises(Refused, match="malformed"):
         await share(gateway, kernel, body)

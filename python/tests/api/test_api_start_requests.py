@@ -237,7 +237,9 @@ async def test_listing_can_be_switched_off(monkeypatch):
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 async def test_large_session_is_refused_before_it_is_parsed(gateway, method):
-    path = "/api/sessions" if method == "POST" else f"/api/sessions/{uuid.uuid4()}"
+    path = "/api/sessions"
+    if method == "PATCH":
+        path += "/" + (await session_of(gateway, name="local"))["id"]
     with pytest.raises(Refused) as refused:
         await gateway.client.request(method, path, {"name": "x" * 70_000})
     assert refused.value.status == 413

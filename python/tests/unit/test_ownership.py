@@ -1,4 +1,4 @@
-"""Whose kernel it is, in a pod's annotations and in a record."""
+"""The ownership of a kernel, in a pod's annotations and in a record."""
 
 import contextlib
 import json
@@ -45,7 +45,7 @@ OWNERSHIPS = st.builds(
         ("dave", ["guests", "team"], Access.FULL),
         ("bob", ["team"], Access.FULL),
         ("Alice", [], Access.NONE),
-        ("dave", ["analysts"], Access.NONE),  # a group of the owner's is no share
+        ("dave", ["analysts"], Access.NONE),  # the owner's group alone gives nothing
         ("team", [], Access.NONE),
         ("", ["team"], Access.NONE),
     ],

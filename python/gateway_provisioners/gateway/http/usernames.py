@@ -37,7 +37,7 @@ class Usernames(LoggingConfigurable):
     def environment_of(self, identity: Identity, environment: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a kernel that a client starts.
 
-        A client that is no particular user, such as a holder of the shared token, chooses the name itself.
+        A client without a name of its own, such as a holder of the shared token, chooses the user.
 
         Raises:
             PolicyViolation: the client calls itself by another name, and that is not allowed.

@@ -1,1 +1,1 @@
-"""Who a client is: credentials, the methods that check them, and the identity that they show."""
+"""The identity of clients: credentials, the methods that check them, and the users that they show."""

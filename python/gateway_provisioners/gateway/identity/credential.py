@@ -23,8 +23,8 @@ class Credential:
     """All of a request that can show who sends it.
 
     Attributes:
-        token: that of `?token=`, else of the header Authorization with the scheme `token` or `Bearer`; ""
-            if there is none.
+        token: that of `?token=`, or else of the header Authorization with the scheme `token` or `Bearer`; or
+            "".
         headers: all headers of the request.
         certificate_names: the names in the client's certificate, which TLS has verified; else empty.
     """

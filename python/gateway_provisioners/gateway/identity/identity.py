@@ -37,7 +37,7 @@ class Identity:
     """A client whose credential was checked.
 
     Attributes:
-        name: the user's name; "" for a client that is no particular user, which only an administrator is.
+        name: the user's name; "" for an administrator without one, such as a holder of the shared token.
         groups: the user's groups.
         is_admin: whether all kernels are the client's.
         method: the name of the method that identified the client.

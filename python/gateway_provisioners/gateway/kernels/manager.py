@@ -202,7 +202,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         return kernel, name, kernel_id
 
     def ownership_of(self, kernel_id: str) -> Ownership | None:
-        """Return whose kernel it is, from the moment when it is being started; None if there is none."""
+        """Return whose kernel it is, from the beginning of its start; None for an id without a kernel."""
         if kernel_id in self:
             ownership: Ownership = self.get_kernel(kernel_id).ownership
             return ownership

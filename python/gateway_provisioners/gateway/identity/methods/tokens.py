@@ -9,7 +9,7 @@ from gateway_provisioners.gateway.identity.identity import Identity
 
 
 class SharedToken:
-    """The token of `gateway.auth.token`: whoever holds it is an administrator, and no particular user."""
+    """The token of `gateway.auth.token`, whose holders are administrators without a name."""
 
     name = "token"
     order = 0
