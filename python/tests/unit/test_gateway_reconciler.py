@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 from kernel_records import SECRETS, kernel_record
@@ -12,6 +13,7 @@ from gateway_provisioners.gateway.backends import reconciler as module
 from gateway_provisioners.gateway.backends.reconciler import Reconciler
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.model.kernel_record import NewerRecord
+from gateway_provisioners.model.ownership import Access, Ownership
 from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
     LAUNCHING,
@@ -22,9 +24,10 @@ from gateway_provisioners.model.pod.kernel_state import (
 )
 
 OURS, GONE = "process-a", "process-b"
+ALICE = Ownership("alice", ("analysts",))
 
 
-def pod(kernel_id="k", state=RUNNING, operator="", attempt=1):
+def pod(kernel_id="k", state=RUNNING, operator="", attempt=1, ownership=None):
     return {
         "metadata": {
             "name": f"{kernel_id}-{attempt}",
@@ -34,6 +37,7 @@ def pod(kernel_id="k", state=RUNNING, operator="", attempt=1):
                 "gateway-provisioners/state": state,
                 "gateway-provisioners/operator": operator,
                 "gateway-provisioners/attempt": str(attempt),
+                **(ownership.annotations() if ownership else {}),
             },
         }
     }
@@ -96,6 +100,7 @@ class Kernels(dict):
         super().__init__()
         self.calls = []
         self.started = {}
+        self.owners = {}
         self.busy = {}
         self.called = asyncio.Event()
 
@@ -109,15 +114,19 @@ class Kernels(dict):
         if kernel_id in self.busy:
             await self.busy[kernel_id].wait()
 
-    async def adopt(self, *, kernel_id, kernel_name, restore, started, **_):
+    async def adopt(self, *, kernel_id, kernel_name, restore, started, ownership, **_):
         if kernel_name != "local":
             raise ModuleNotFoundError(kernel_name)
         self.started[kernel_id] = started
+        self.owners[kernel_id] = ownership
         self[kernel_id] = Kernel(f"{kernel_id}-1")
         self._note("adopt", kernel_id)
 
     async def follow(self, kernel_id, *, replaces, restore):
         self._note("follow", kernel_id, replaces)
+
+    def set_ownership(self, kernel_id, ownership):
+        self.owners[kernel_id] = ownership
 
     def announce_death(self, kernel_id):
         self._note("dead", kernel_id)
@@ -173,6 +182,34 @@ async def test_a_kernel_that_is_taken_over_is_as_old_as_it_was(start):
         "a": "2026-11-25T10:00:00+00:00",
         "b": "2026-11-24T10:00:00+00:00",
     }
+
+
+async def test_a_kernel_that_is_taken_over_keeps_its_owner(start):
+    """The pod is newer than the record; a pod of an earlier release has only the record."""
+    of_record = replace(kernel_record("b"), ownership=Ownership("bob"))
+    scene = await start(
+        pod("a", ownership=ALICE),
+        pod("b"),
+        pod("c"),
+        a_1=kernel_record("a"),
+        b_1=of_record,
+        c_1=kernel_record("c"),
+    )
+    assert scene.kernels.owners == {"a": ALICE, "b": Ownership("bob"), "c": Ownership()}
+
+
+async def test_a_change_of_the_owner_is_followed_at_once(start):
+    scene = await start(pod("a", ownership=ALICE), a_1=kernel_record("a"))
+    await scene.settle()
+    shared = replace(ALICE, users={"bob": Access.READ})
+    scene.kernels.busy["a"] = asyncio.Event()  # this gateway restarts it meanwhile
+    scene.pods.report("MODIFIED", pod("a", ownership=shared))
+    assert scene.kernels.owners["a"] == shared
+    scene.pods.report("MODIFIED", pod("a"))  # by a gateway of an earlier release
+    assert scene.kernels.owners["a"] == shared
+    scene.pods.report("ADDED", pod("a", LAUNCHING, OURS, attempt=2, ownership=Ownership()))
+    assert scene.kernels.owners["a"] == shared  # the pod is not the kernel yet
+    scene.kernels.busy["a"].set()
 
 
 async def test_a_kernel_that_cannot_be_taken_over_takes_no_other_with_it(start, caplog):

@@ -4,17 +4,28 @@ from dataclasses import replace
 
 import pytest
 
-from gateway_provisioners.errors import PolicyViolation
+from gateway_provisioners.errors import ClusterError, KernelBusy, PolicyViolation
 from gateway_provisioners.kube.pods import KernelPods
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.model.pod.manifest import KernelPodSpec
 
 
 class Api:
-    """An API server that gets no request."""
+    """An API server that answers patches as it is set to."""
+
+    def __init__(self):
+        self.patches = []
+        self.failure = None
 
     def collection(self, *_kind_and_namespace, **_selectors):
         return None
+
+    async def patch_pod(self, _namespace, name, patch, *, content_type):
+        self.patches.append((name, patch, content_type))
+        if self.failure is not None:
+            raise self.failure
+        return pod(name, "a")
 
 
 def pod(name, kernel_id, instance="ours"):
@@ -51,6 +62,41 @@ def test_a_kernel_is_unknown_when_its_last_pod_is_gone(pods):
     assert names(pods, "a") == []
 
 
+async def test_the_owner_is_stored_only_in_a_pod_that_stays(pods):
+    """A restart that has begun would take the old owner over to the next pod."""
+    pods.cache.learn(pod("a-1", "a"))
+    await pods.store_ownership("a", Ownership("alice"))
+    [(name, patch, content_type)] = pods.api.patches
+    assert (name, content_type) == ("a-1", "application/json-patch+json")
+    assert patch[0] == {
+        "op": "test",
+        "path": "/metadata/annotations/gateway-provisioners~1state",
+        "value": "running",
+    }
+    assert {"op": "add", "path": OWNER, "value": "alice"} in patch[1:]
+    assert {change["op"] for change in patch[1:]} == {"add"}
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(404, KernelBusy), (422, KernelBusy), (500, ClusterError)]
+)
+async def test_an_owner_that_cannot_be_stored_is_an_error(pods, status, error):
+    pods.cache.learn(pod("a-1", "a"))
+    pods.api.failure = ClusterError("no", status=status)
+    with pytest.raises(error):
+        await pods.store_ownership("a", Ownership("alice"))
+
+
+@pytest.mark.parametrize("count", [0, 2])
+async def test_the_owner_of_a_kernel_that_is_moving_is_not_changed(pods, count):
+    for number in range(count):
+        pods.cache.learn(pod(f"a-{number}", "a"))
+    with pytest.raises(KernelBusy, match="try again"):
+        await pods.store_ownership("a", Ownership("alice"))
+    assert pods.api.patches == []
+
+
+OWNER = "/metadata/annotations/gateway-provisioners~1owner"
 KERNEL = KernelPodSpec(
     name="a-1",
     namespace="kernels",
