@@ -88,8 +88,9 @@ class JwtSettings(Settings, kw_only=True, frozen=True, tag_field="type", tag="jw
 class JwtMethod:
     """Signed tokens (RFC 7519) of one issuer.
 
-    Every client can make up such tokens, so nothing in them is believed before their signature is verified, by a key of the issuer and an algorithm of that key; only the issuer is read before, to find the
-    method. Headers that bring a key of their own or point to one are not looked at.
+    Every client can make up such tokens, so nothing in them is believed before their signature is verified,
+    by a key of the issuer and an algorithm of that key; only the issuer is read before, to find the method.
+    Headers that bring a key of their own or point to one are not looked at.
 
     Args:
         name: its name in the settings.

@@ -96,9 +96,12 @@ class FixedKeys:
     """
 
     def __init__(self, key_set: dict[str, Any]) -> None:
-        self._keys = read_keys(msgspec.json.encode(key_set))
-        if any("d" in key for key in key_set["keys"]):
+        entries = key_set.get("keys")
+        if isinstance(entries, list) and any(
+            isinstance(key, dict) and "d" in key for key in entries
+        ):
             raise ValueError("it holds a private key; tokens are verified with public keys")
+        self._keys = read_keys(msgspec.json.encode(key_set))
 
     async def current(self) -> tuple[Key, ...]:
         return self._keys
@@ -256,7 +259,7 @@ class _Parameters(msgspec.Struct):
     kid: str = ""
     alg: str = ""
     use: str = "sig"
-    key_ops: list[str] = ["verify"]
+    key_ops: tuple[str, ...] = ("verify",)
 
 
 def _read_key(entry: Any) -> Key | None:
