@@ -31,6 +31,7 @@ from gateway_provisioners.gateway.http.probes import probe_server
 from gateway_provisioners.gateway.http.usernames import Usernames
 from gateway_provisioners.gateway.identity.authenticator import Authenticator
 from gateway_provisioners.gateway.identity.config import build_methods
+from gateway_provisioners.gateway.identity.groups import UserGroups
 from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
@@ -115,6 +116,11 @@ class GatewayApp(KernelGatewayApp):
         "GP_AUTH_METHODS",
         "",
         "The ways in which users show who they are, as a JSON object: see docs/identity.md.",
+    )
+    user_groups_file = from_env(
+        "GP_USER_GROUPS_FILE",
+        "",
+        "A JSON file with the users of each group; the gateway reads it again when it changes.",
     )
     allow_unauthenticated = from_env(
         "GP_ALLOW_UNAUTHENTICATED",
@@ -387,7 +393,9 @@ class GatewayApp(KernelGatewayApp):
         return True
 
     def _new_authenticator(self) -> Authenticator:
-        methods = build_methods(self.auth_token, self.auth_methods)
+        methods = build_methods(
+            self.auth_token, self.auth_methods, UserGroups(self.user_groups_file)
+        )
         if not methods and not self.allow_unauthenticated:
             raise ConfigurationError(
                 "There is no token: set KG_AUTH_TOKEN, or GP_ALLOW_UNAUTHENTICATED=true to let every "

@@ -61,6 +61,7 @@ class Authenticator:
         if not self._methods:
             return _ANYONE
         for method in self._methods:
+            await method.refresh()
             if method.fits(credential):
                 return await method.identify(credential)
         raise NotIdentified(_UNKNOWN)

@@ -51,7 +51,7 @@ class Settings(
         """
         name = self.usernames.get(user) or f"{self.username_prefix}{user}"
         groups = frozenset(f"{self.group_prefix}{group}" for group in groups)
-        if not user or not _is_name(name):
+        if not user or not is_name(name):
             raise NotIdentified(
                 f"The user's name that comes from {method!r} must have 1 to {_LONGEST_NAME} printable "
                 "characters, without spaces at its ends."
@@ -59,7 +59,7 @@ class Settings(
         if (
             len(groups) > _MOST_GROUPS
             or sum(map(len, groups)) > _LONGEST_GROUPS
-            or not all(map(_is_name, groups))
+            or not all(map(is_name, groups))
         ):
             raise NotIdentified(
                 f"The groups of a user that come from {method!r} must be at most {_MOST_GROUPS} names, of "
@@ -87,6 +87,10 @@ class Method(Protocol):
         """Its place: lower numbers are tried first."""
         ...
 
+    async def refresh(self) -> None:
+        """Notice changes of its files; called before `fits` for every request."""
+        ...
+
     def fits(self, credential: Credential) -> bool:
         """Return whether the credential is one of this method: then no other method is asked.
 
@@ -108,5 +112,6 @@ class Method(Protocol):
         ...
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
+    """Return whether a text can be the name of a user or a group."""
     return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text == text.strip()
