@@ -63,6 +63,11 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- if eq ($method.existingSecret | default "") (include "gateway-provisioners.gateway.tokenSecretName" $) -}}
 {{- $problems = append $problems (printf "%s.existingSecret: this Secret has the administrators' token; use another Secret" $where) -}}
 {{- end -}}
+{{- range $key := list "issuer" "jwksUrl" "apiUrl" -}}
+{{- if contains "@" (get $method $key | default "") -}}
+{{- $problems = append $problems (printf "%s.%s: a URL here must not contain @, which is for a user and a password; remove them" $where $key) -}}
+{{- end -}}
+{{- end -}}
 {{- if eq $method.type "jwt" -}}
 {{- if gt (len (list $method.jwksUrl $method.jwks $method.clusterKeys | compact)) 1 -}}
 {{- $problems = append $problems (printf "%s: more than one of jwksUrl, jwks and clusterKeys is set; the keys must come from one of them" $where) -}}
