@@ -58,20 +58,29 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- if and $gateway.tls.testSecret (not $gateway.tls.clientCaConfigMap) -}}
 {{- $problems = append $problems "gateway.tls.testSecret: clients need no certificate, because clientCaConfigMap is not set; set both or neither" -}}
 {{- end -}}
+{{- $issuers := dict -}}
 {{- range $name, $method := include "gateway-provisioners.gateway.authMethods" . | fromJson -}}
 {{- $where := printf "gateway.auth.methods.%s" $name -}}
 {{- if eq ($method.existingSecret | default "") (include "gateway-provisioners.gateway.tokenSecretName" $) -}}
 {{- $problems = append $problems (printf "%s.existingSecret: this Secret has the administrators' token; use another Secret" $where) -}}
 {{- end -}}
 {{- range $key := list "issuer" "jwksUrl" "apiUrl" -}}
-{{- if contains "@" (get $method $key | default "") -}}
-{{- $problems = append $problems (printf "%s.%s: a URL here must not contain @, which is for a user and a password; remove them" $where $key) -}}
+{{- if regexMatch "^https?://[^/]*@" (get $method $key | default "") -}}
+{{- $problems = append $problems (printf "%s.%s: the URL must not contain a user or a password; remove it, and change the password" $where $key) -}}
 {{- end -}}
 {{- end -}}
 {{- if eq $method.type "jwt" -}}
-{{- if gt (len (list $method.jwksUrl $method.jwks $method.clusterKeys | compact)) 1 -}}
+{{- $keys := list $method.jwksUrl $method.jwks $method.clusterKeys | compact | len -}}
+{{- if gt $keys 1 -}}
 {{- $problems = append $problems (printf "%s: more than one of jwksUrl, jwks and clusterKeys is set; the keys must come from one of them" $where) -}}
 {{- end -}}
+{{- if and (eq $keys 0) (not (regexMatch "^(https://|http://(localhost|127\\.0\\.0\\.1|\\[::1\\])[:/])" $method.issuer)) -}}
+{{- $problems = append $problems (printf "%s.issuer: its keys would be fetched from there, so it must begin with https://; or set jwksUrl, jwks or clusterKeys" $where) -}}
+{{- end -}}
+{{- with get $issuers $method.issuer -}}
+{{- $problems = append $problems (printf "%s.issuer: gateway.auth.methods.%s has the same issuer; list all audiences in one method" $where .) -}}
+{{- end -}}
+{{- $_ := set $issuers $method.issuer $name -}}
 {{- range dig "keys" list ($method.jwks | default dict) -}}
 {{- if or (hasKey . "d") (hasKey . "k") -}}
 {{- $problems = append $problems (printf "%s.jwks: this includes a private or symmetric key; use only public ones, and replace this one" $where) -}}

@@ -84,6 +84,12 @@ def test_a_ca_comes_from_a_configmap(method):
     }
 
 
+def test_empty_values_are_as_if_they_were_not_set():
+    sso = {**SSO, "jwksUrl": "", "jwks": {}, "clusterKeys": True, "caConfigMap": ""}
+    [settings] = methods_of(render(with_methods(sso=sso))).values()
+    assert settings == {**SSO, "jwksUrl": "", "clusterKeys": True}
+
+
 def test_hub_settings_reach_the_gateway():
     hub = {**HUB, "requiredScopes": ["access:servers!server=USER/"], "services": ["grader"]}
     assert methods_of(render(with_methods(hub=hub))) == {"hub": hub}
@@ -187,7 +193,7 @@ REFUSED_BY_SCHEMA = [
     ({"x": {**SSO, "algorithms": ["none"]}}, "at '/gateway/auth/methods/x/algorithms/0'"),
     ({"x": {**SSO, "algorithms": ["HS256"]}}, "at '/gateway/auth/methods/x/algorithms/0'"),
     ({"x": {**SSO, "algorithms": []}}, "at '/gateway/auth/methods/x/algorithms'"),
-    ({"x": {**SSO, "jwksUrl": "keys"}}, "at '/gateway/auth/methods/x/jwksUrl'"),
+    ({"x": {**SSO, "jwksUrl": "http://sso.example.com/keys"}}, "methods/x/jwksUrl'"),
     ({"x": {**SSO, "caFile": "/a"}}, "additional properties 'caFile' not allowed"),
     ({"x": {"type": "jupyterhub"}}, "missing property 'apiUrl'"),
     ({"x": {**HUB, "apiUrl": "hub:8081"}}, "at '/gateway/auth/methods/x/apiUrl'"),
@@ -248,6 +254,18 @@ REFUSED_BY_TEMPLATES = [
     (
         with_methods(sso={**SSO, "clusterKeys": True, "jwksUrl": "https://a/keys"}),
         "gateway.auth.methods.sso: more than one of jwksUrl, jwks and clusterKeys is set",
+    ),
+    (
+        with_methods(sso={**SSO, "issuer": "http://sso.example.com"}),
+        "gateway.auth.methods.sso.issuer: its keys would be fetched from there, so it must begin with https",
+    ),
+    (
+        with_methods(one=SSO, two=SSO),
+        "gateway.auth.methods.two.issuer: gateway.auth.methods.one has the same issuer",
+    ),
+    (
+        with_methods(hub={**HUB, "apiUrl": "https://user:password@hub/hub/api"}),
+        "gateway.auth.methods.hub.apiUrl: the URL must not contain a user or a password",
     ),
     (
         with_methods(sso={**SSO, "jwks": {"keys": [{"kty": "oct", "k": "a"}]}}),

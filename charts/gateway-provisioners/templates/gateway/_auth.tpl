@@ -40,6 +40,9 @@ true
 {{- range $name, $method := include "gateway-provisioners.gateway.authMethods" . | fromJson -}}
 {{- $folder := printf "/run/auth/%s" $name -}}
 {{- $settings := omit $method "existingSecret" "existingSecretKey" "caConfigMap" -}}
+{{- if not $method.jwks -}}
+{{- $settings = omit $settings "jwks" -}}
+{{- end -}}
 {{- if $method.caConfigMap -}}
 {{- $_ := set $settings "caFile" (printf "%s/ca.crt" $folder) -}}
 {{- end -}}

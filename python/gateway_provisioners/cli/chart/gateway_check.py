@@ -1,7 +1,7 @@
 """`helm test`: start the default kernel through the gateway's Service, run code in it, shut it down.
 
-Reads variables that a Jupyter server would, JUPYTER_GATEWAY_URL and JUPYTER_GATEWAY_AUTH_TOKEN, and KERNEL_*
-for the kernel. GATEWAY_CERTIFICATE is a PEM file that begins with the gateway's certificate; without it, the
+Reads variables that a Jupyter server would, JUPYTER_GATEWAY_URL and JUPYTER_GATEWAY_AUTH_TOKEN, which may be
+several tokens, one in a line; and KERNEL_* for the kernel. GATEWAY_CERTIFICATE is a PEM file that begins with the gateway's certificate; without it, the
 certificate must be one that this machine trusts for the URL's host. CLIENT_CERTIFICATE is a folder with the
 client certificate `tls.crt` and its key, where the gateway asks for one. NETWORK_POLICIES is `wanted` or
 `required` where NetworkPolicies should keep this process from the port to which kernels report.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import ssl
 import sys
 import uuid
@@ -90,6 +91,12 @@ class GatewayClient:
             raise CheckFailed(msg) from error
 
 
+def _first_token(tokens: str) -> str:
+    """Return the first of the gateway's tokens, which are one in a line, without its expiry."""
+    line = next(iter(tokens.strip().splitlines()), "")
+    return re.sub(r"\s+\d{4}-\d{2}-\d{2}\S*$", "", line)
+
+
 def _trusting_only(certificate: Path) -> ssl.SSLContext:
     """Return a context for servers with the first certificate of a file, whatever names it has."""
     first, end, _chain = certificate.read_text().partition(_END_OF_CERTIFICATE)
@@ -153,7 +160,8 @@ async def check(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECO
         Path(path) if (path := environment.get(name)) else None
         for name in ("GATEWAY_CERTIFICATE", "CLIENT_CERTIFICATE")
     )
-    gateway = GatewayClient(url, environment["JUPYTER_GATEWAY_AUTH_TOKEN"], *certificates)
+    token = _first_token(environment["JUPYTER_GATEWAY_AUTH_TOKEN"])
+    gateway = GatewayClient(url, token, *certificates)
     listed = await gateway.request("GET", "/api/kernelspecs")
     names = ", ".join(sorted(listed["kernelspecs"]))
     if not names:
