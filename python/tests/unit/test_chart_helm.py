@@ -149,12 +149,17 @@ def test_notes_name_each_way_to_get_in_by_order(notes):
         "sso": {"type": "jwt", "issuer": "https://sso.example.com", "audience": ["a", "b"]},
         "cluster": {
             "type": "jwt",
-            "issuer": "https://kubernetes.default.svc",
+            "issuer": "https://k8s",
             "audience": "a",
             "clusterKeys": True,
         },
-        "hub": {"type": "jupyterhub", "apiUrl": "http://hub:8081/hub/api"},
-        "proxy": {"type": "header", "existingSecret": "proxy", "certificateNames": ["p.example"]},
+        "hub": {"type": "jupyterhub", "apiUrl": "http://hub/api"},
+        "proxy": {
+            "type": "header",
+            "existingSecret": "proxy",
+            "userHeader": "X-User",
+            "certificateNames": ["p"],
+        },
         "gone": None,
     }
     tls = {"existingSecret": "tls", "clientCaConfigMap": "clients"}
@@ -164,11 +169,10 @@ def test_notes_name_each_way_to_get_in_by_order(notes):
     assert [line.strip() for line in listed.splitlines()] == [
         "the token in Secret gateway-gateway-provisioners-token: administrators, who see and use all kernels",
         "people  the tokens in Secret users, whose keys are the users' names",
-        "proxy  users that a proxy names in X-Forwarded-User, with the secret in Secret proxy, "
-        "with a certificate of p.example",
-        "cluster  JWTs of https://kubernetes.default.svc for a, with this cluster's keys: tokens of ServiceAccounts",
+        "proxy  users that a proxy names in X-User, with the secret in Secret proxy, with a certificate of p",
+        "cluster  JWTs of https://k8s for a, with this cluster's keys: tokens of ServiceAccounts",
         "sso  JWTs of https://sso.example.com for a or b",
-        "hub  tokens of the JupyterHub at http://hub:8081/hub/api with the scopes access:servers!server=USER/",
+        "hub  tokens of the JupyterHub at http://hub/api with the scopes access:servers!server=USER/",
         "ops  the tokens in Secret admins, which are those of administrators",
     ]
     assert "only their own kernels, and those that are shared with them." in " ".join(rules.split())
