@@ -1,4 +1,4 @@
-"""From the shared token to auth methods: people with tokens from a Secret, and ServiceAccounts of the cluster.
+"""From the shared token to auth methods: people with tokens, and ServiceAccounts of the cluster.
 
 test_identities.py asks what such users may do to each other's kernels.
 """
