@@ -1,4 +1,4 @@
-"""Who may use the gateway, in the chart: auth methods, groups, quotas, certificates."""
+"""The chart's values for identity: auth methods, groups, quotas, certificates."""
 
 import json
 
