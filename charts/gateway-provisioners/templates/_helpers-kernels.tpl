@@ -151,7 +151,7 @@ equal the provisioner's defaults are omitted.
   "image_pull_secrets" $kernel.pullSecrets
 -}}
 {{- range list
-  "affinity" "envFrom" "gpuResource" "nodeSelector" "oldestProtocol" "podTemplate" "portRange" "priorityClassName" "resources"
+  "affinity" "authorizedGroups" "envFrom" "gpuResource" "nodeSelector" "oldestProtocol" "podTemplate" "portRange" "priorityClassName" "resources"
   "runtimeClassName" "serviceAccountName" "tolerations" "transportEncryption" "unauthorizedUsers" "volumeMounts"
   "volumes"
 -}}
@@ -161,6 +161,10 @@ equal the provisioner's defaults are omitted.
 {{- if and $value (ne (toJson $value) (get $defaults $key | toJson)) -}}
 {{- $_ := set $config $key $value -}}
 {{- end -}}
+{{- end -}}
+{{- if and $kernel.authorizedGroups (not (get $kernel "users")) -}}
+{{- /* Only members of these groups, and not the users of gateway.authorizedUsers, who are the default. */ -}}
+{{- $_ := set $config "authorized_users" list -}}
 {{- end -}}
 {{- $config = merge $config (include "gateway-provisioners.clientPolicy" $kernel.clientPolicy | fromJson) -}}
 {{- $metadata := dict "kernel_provisioner" (dict "provisioner_name" "kubernetes-provisioner" "config" $config) -}}

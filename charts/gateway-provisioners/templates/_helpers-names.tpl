@@ -92,6 +92,10 @@ true
 {{- include "gateway-provisioners.fullname" . }}-config
 {{- end -}}
 
+{{- define "gateway-provisioners.gateway.userGroupsName" -}}
+{{- include "gateway-provisioners.fullname" . }}-user-groups
+{{- end -}}
+
 {{- /* The Secret with the certificate: an existing one, or cert-manager's; empty without TLS. */ -}}
 {{- define "gateway-provisioners.gateway.tlsSecretName" -}}
 {{- with .Values.gateway.tls -}}

@@ -48,6 +48,61 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- toJson $problems -}}
 {{- end -}}
 
+{{- define "gateway-provisioners.problems.auth" -}}
+{{- $problems := list -}}
+{{- $gateway := .Values.gateway -}}
+{{- $tls := include "gateway-provisioners.gateway.tlsSecretName" . -}}
+{{- if and $gateway.tls.clientCaConfigMap (not $tls) -}}
+{{- $problems = append $problems "gateway.tls.clientCaConfigMap: clients show certificates only to a gateway with TLS of its own; set gateway.tls.existingSecret or gateway.tls.certManager" -}}
+{{- end -}}
+{{- if and $gateway.tls.testSecret (not $gateway.tls.clientCaConfigMap) -}}
+{{- $problems = append $problems "gateway.tls.testSecret: clients need no certificate, because clientCaConfigMap is not set; set both or neither" -}}
+{{- end -}}
+{{- $issuers := dict -}}
+{{- range $name, $method := include "gateway-provisioners.gateway.authMethods" . | fromJson -}}
+{{- $where := printf "gateway.auth.methods.%s" $name -}}
+{{- if eq ($method.existingSecret | default "") (include "gateway-provisioners.gateway.tokenSecretName" $) -}}
+{{- $problems = append $problems (printf "%s.existingSecret: this Secret has the administrators' token; use another Secret" $where) -}}
+{{- end -}}
+{{- range $key := list "issuer" "jwksUrl" "apiUrl" -}}
+{{- if regexMatch "^https?://[^/]*@" (get $method $key | default "") -}}
+{{- $problems = append $problems (printf "%s.%s: the URL must not contain a user or a password; remove it, and change the password" $where $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $method.type "jwt" -}}
+{{- $keys := list $method.jwksUrl $method.jwks $method.clusterKeys | compact | len -}}
+{{- if gt $keys 1 -}}
+{{- $problems = append $problems (printf "%s: more than one of jwksUrl, jwks and clusterKeys is set; the keys must come from one of them" $where) -}}
+{{- end -}}
+{{- if and (eq $keys 0) (not (regexMatch "^(https://|http://(localhost|127\\.0\\.0\\.1|\\[::1\\])[:/])" $method.issuer)) -}}
+{{- $problems = append $problems (printf "%s.issuer: its keys would be fetched from there, so it must begin with https://; or set jwksUrl, jwks or clusterKeys" $where) -}}
+{{- end -}}
+{{- with get $issuers $method.issuer -}}
+{{- $problems = append $problems (printf "%s.issuer: gateway.auth.methods.%s has the same issuer; list all audiences in one method" $where .) -}}
+{{- end -}}
+{{- $_ := set $issuers $method.issuer $name -}}
+{{- range dig "keys" list ($method.jwks | default dict) -}}
+{{- if or (hasKey . "d") (hasKey . "k") -}}
+{{- $problems = append $problems (printf "%s.jwks: this includes a private or symmetric key; use only public ones, and replace this one" $where) -}}
+{{- end -}}
+{{- end -}}
+{{- else if eq $method.type "header" -}}
+{{- if not (or $method.existingSecret $method.certificateNames) -}}
+{{- $problems = append $problems (printf "%s: any client could send the header; set existingSecret to a Secret that only the proxy knows, or certificateNames" $where) -}}
+{{- end -}}
+{{- if and $method.certificateNames (not (and $tls (or $gateway.tls.clientCaConfigMap (hasKey $gateway.extraEnv "KG_CLIENT_CA")))) -}}
+{{- $problems = append $problems (printf "%s.certificateNames: the gateway does not ask clients for certificates; set gateway.tls.existingSecret or gateway.tls.certManager, and gateway.tls.clientCaConfigMap" $where) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $_ := $gateway.quotas.groups -}}
+{{- if not (or (hasKey $.Values.userGroups $name) (include "gateway-provisioners.gateway.authGroups" $)) -}}
+{{- $problems = append $problems (printf "gateway.quotas.groups: group %q does not exist; add it to userGroups" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $problems -}}
+{{- end -}}
+
 {{- define "gateway-provisioners.problems.other" -}}
 {{- $problems := list -}}
 {{- $gateway := .Values.gateway -}}
@@ -61,8 +116,12 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- $problems = append $problems "gateway.tls.certManager.dnsNames: certManager.issuerRef is not set, so there is no certificate; set it too" -}}
 {{- end -}}
 {{- $own := include "gateway-provisioners.gateway.volumes" . | fromYaml -}}
+{{- $volumes := list "tls" "client-ca" "config" "kernelspecs" -}}
+{{- range $own.volumes -}}
+{{- $volumes = append $volumes .name -}}
+{{- end -}}
 {{- range $gateway.extraVolumes -}}
-{{- if has .name (list "tmp" "runtime" "api-token" "tls" "config" "kernelspecs") -}}
+{{- if has .name $volumes -}}
 {{- $problems = append $problems (printf "gateway.extraVolumes: the chart already has a volume %q; use another name" .name) -}}
 {{- end -}}
 {{- end -}}
@@ -175,13 +234,15 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- $where := .where -}}
 {{- $kernel := .kernel -}}
 {{- $problems = concat $problems (include "gateway-provisioners.problems.clientPolicy" (dict "where" $where "policy" $kernel.clientPolicy) | fromJsonArray) -}}
+{{- /* Groups that a method reports are not known here. */ -}}
+{{- $anyGroup := include "gateway-provisioners.gateway.authGroups" .root -}}
 {{- range $kernel.authorizedGroups -}}
-{{- if not (hasKey $.root.Values.userGroups .) -}}
+{{- if not (or $anyGroup (hasKey $.root.Values.userGroups .)) -}}
 {{- $problems = append $problems (printf "%s.authorizedGroups: group %q does not exist; add it to userGroups" $where .) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $kernel.authorizedGroups (not (get $kernel "users")) -}}
-{{- $problems = append $problems (printf "%s.authorizedGroups: these groups have no members, and without authorizedUsers every user may start the kernel; set %s.enabled to false" $where $where) -}}
+{{- if and $kernel.authorizedGroups (not $anyGroup) (not (get $kernel "users")) -}}
+{{- $problems = append $problems (printf "%s.authorizedGroups: these groups have no members, so that no user may start the kernel; add some, or set %s.enabled to false" $where $where) -}}
 {{- end -}}
 {{- $names := list -}}
 {{- range concat $kernel.volumes (get (get $kernel.podTemplate "spec" | default dict) "volumes" | default list) -}}
@@ -219,6 +280,7 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- define "gateway-provisioners.validate" -}}
 {{- $problems := concat
   (include "gateway-provisioners.problems.gateway" . | fromJsonArray)
+  (include "gateway-provisioners.problems.auth" . | fromJsonArray)
   (include "gateway-provisioners.problems.other" . | fromJsonArray)
   (include "gateway-provisioners.problems.kernels" . | fromJsonArray)
 -}}

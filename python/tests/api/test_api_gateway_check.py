@@ -32,11 +32,11 @@ async def test_each_step_that_works_is_printed(capsys):
 
 
 @contextlib.asynccontextmanager
-async def gateway_with_tls(folder):
+async def gateway_with_tls(folder, **options):
     """Run a gateway whose certificate does not name the address at which it is reached."""
     write_certificate(folder, "gateway.example.com")
     files = {"certfile": str(folder / "tls.crt"), "keyfile": str(folder / "tls.key")}
-    async with running_gateway(**files) as gateway:
+    async with running_gateway(**files, **options) as gateway:
         url = gateway.url.replace("http://127.0.0.1", "https://localhost")
         yield environment(gateway, JUPYTER_GATEWAY_URL=url)
 
@@ -51,6 +51,23 @@ async def test_the_gateways_own_certificate_is_enough(tmp_path, capsys):
         chain.write_text(f"a comment\n{own}{issuer}")
         await check({**https, "GATEWAY_CERTIFICATE": str(chain)})
     assert "1 + 1 gives 2" in capsys.readouterr().out
+
+
+async def test_a_gateway_that_requires_a_certificate_gets_one(tmp_path, capsys):
+    clients = tmp_path / "clients"
+    clients.mkdir()
+    write_certificate(clients, "helm-test")  # its own authority
+    async with gateway_with_tls(tmp_path, client_ca=str(clients / "tls.crt")) as https:
+        variables = {**https, "GATEWAY_CERTIFICATE": str(tmp_path / "tls.crt")}
+        with pytest.raises(CheckFailed, match="cannot be reached"):
+            await check(variables)
+        await check({**variables, "CLIENT_CERTIFICATE": str(clients)})
+    assert "1 + 1 gives 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", [f"{TOKEN}\nother", f"\n{TOKEN} 2099-01-31\n", f" {TOKEN}\r\n"])
+async def test_the_first_of_several_tokens_is_used(gateway, text):
+    await check(environment(gateway, JUPYTER_GATEWAY_AUTH_TOKEN=text))
 
 
 @pytest.mark.parametrize("trusted", ["nothing", "another", "the chain's other certificates"])

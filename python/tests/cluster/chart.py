@@ -100,6 +100,12 @@ class Chart:
         """Undo the last upgrade."""
         await self._command.rollback(self.release, None, namespace=self._namespace.name, wait=True)
 
+    async def test(self):
+        """Run `helm test`; return what it prints."""
+        command = ["test", self.release, "--namespace", self._namespace.name]
+        output = await self._command.run([*command, f"--timeout={TIMEOUT_SECONDS}s"])
+        return output.decode()
+
     async def uninstall(self):
         await self._helm.uninstall_release(self.release, namespace=self._namespace.name, wait=True)
 

@@ -127,6 +127,70 @@ def test_notes_never_show_the_token(notes):
     assert not re.search(r"[A-Za-z0-9]{48}", notes())
 
 
+def getting_in(text):
+    """Return the paragraphs about who can get in, on one line each."""
+    _, _, rest = text.partition("Who can get in:\n\n")
+    return [" ".join(paragraph.split()) for paragraph in rest.split("\n\n")]
+
+
+def test_notes_warn_that_a_single_token_opens_everything(notes):
+    tokens, warning, *_ = getting_in(notes())
+    assert tokens == "the token in Secret gateway-gateway-provisioners-token"
+    assert warning.startswith("Everyone who holds it can do everything: use and end the kernels of")
+    assert "gateway.auth.methods" in warning
+    assert "and get its token:" in notes()
+    assert "Any holder of the token can take" in notes()
+
+
+def test_notes_name_each_way_to_get_in_by_order(notes):
+    methods = {
+        "people": {"type": "token", "existingSecret": "users"},
+        "ops": {"type": "token", "existingSecret": "admins", "role": "admin", "order": 900},
+        "sso": {"type": "jwt", "issuer": "https://sso.example.com", "audience": ["a", "b"]},
+        "cluster": {
+            "type": "jwt",
+            "issuer": "https://k8s",
+            "audience": "a",
+            "clusterKeys": True,
+        },
+        "hub": {"type": "jupyterhub", "apiUrl": "http://hub/api"},
+        "proxy": {
+            "type": "header",
+            "existingSecret": "proxy",
+            "userHeader": "X-User",
+            "certificateNames": ["p"],
+        },
+        "gone": None,
+    }
+    tls = {"existingSecret": "tls", "clientCaConfigMap": "clients"}
+    text = notes({"gateway": {"auth": {"methods": methods}, "tls": tls}})
+    _, _, rest = text.partition("Who can get in:\n\n")
+    listed, rules, *_ = rest.split("\n\n")
+    assert [line.strip() for line in listed.splitlines()] == [
+        "the token in Secret gateway-gateway-provisioners-token: administrators, who see and use all kernels",
+        "people  the tokens in Secret users, whose keys are the users' names",
+        "proxy  users that a proxy names in X-User, with the secret in Secret proxy, with a certificate of p",
+        "cluster  JWTs of https://k8s for a, with this cluster's keys: tokens of ServiceAccounts",
+        "sso  JWTs of https://sso.example.com for a or b",
+        "hub  tokens of the JupyterHub at http://hub/api with the scopes access:servers!server=USER/",
+        "ops  the tokens in Secret admins, which are those of administrators",
+    ]
+    assert "only their own kernels, and those that are shared with them." in " ".join(rules.split())
+    assert "and get the administrators' token:" in text
+    assert "Any user can take as much of it" in text
+    assert "holder of the token" not in text
+    assert "`helm test` checks nothing" in text
+
+
+def test_notes_without_sharing_and_lists(notes):
+    people = {"people": {"type": "token", "existingSecret": "users"}}
+    gateway = {"auth": {"methods": people, "sharing": False}, "listKernels": False}
+    paragraphs = getting_in(notes({"gateway": gateway}))
+    assert paragraphs[1].endswith("Users see and use only their own kernels.")
+    assert paragraphs[2].startswith("gateway.listKernels is false: clients cannot list kernels")
+    assert "gateway.listKernels" not in notes()
+
+
 LIMITED = {"resources": {"limits": {"memory": "2Gi", "cpu": 2}}}
 BOUNDED = {"gateway": {"maxKernels": 100}, "resourceQuota": {"pods": 110}}
 

@@ -114,6 +114,8 @@ def test_groups_expand_to_users():
     values = {"authorizedUsers": ["erin"], "authorizedGroups": ["analysts", "admins"]}
     got = config(values, userGroups=groups)
     assert got["authorized_users"] == ["erin", "alice", "bob", "carol"]
+    assert got["authorized_groups"] == ["analysts", "admins"]
+    assert "authorized_groups" not in config({"authorizedUsers": ["erin"]})
     got = config({**values, "unauthorizedUsers": ["bob"]}, userGroups=groups)
     assert got["unauthorized_users"] == ["bob"]
 
@@ -127,6 +129,15 @@ def test_an_empty_group_does_not_allow_every_user(groups):
         'kernels.custom.authorizedGroups: group "analysts" does not exist; add it to userGroups'
     )
     assert (missing in output) == (not groups)
+
+
+def test_a_group_of_claims_needs_no_members_and_lets_no_other_user_start():
+    sso = {"type": "jwt", "issuer": "https://sso.example.com", "audience": "gateway"}
+    gateway = {"auth": {"methods": {"sso": sso}}, "authorizedUsers": ["alice"]}
+    got = config({"authorizedGroups": ["staff"]}, gateway=gateway)
+    assert got["authorized_groups"] == ["staff"]
+    # Not the default, which is that of gateway.authorizedUsers.
+    assert got["authorized_users"] == []
 
 
 def gateway_settings(policy, **options):
@@ -215,7 +226,11 @@ def test_changing_kernels_and_groups_does_not_restart_the_gateway():
         }
     )
     assert before.one("Deployment") == after.one("Deployment")
-    assert before.one("ConfigMap") != after.one("ConfigMap")
+    changed = [
+        one != other
+        for one, other in zip(*(r.all("ConfigMap") for r in (before, after)), strict=True)
+    ]
+    assert changed == [True, True]
 
 
 GATEWAY_ACCOUNT = "gateway-gateway-provisioners-gateway"

@@ -149,7 +149,7 @@ def test_python_kernel_can_be_removed(program, removal):
 
 def test_no_kernels():
     rendered = render(settings=("kernels.python3.enabled=false",))
-    assert rendered.one("ConfigMap")["data"] == {}
+    assert rendered.kernelspecs == {}
 
 
 @pytest.mark.parametrize(

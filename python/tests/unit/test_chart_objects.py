@@ -26,6 +26,7 @@ def test_objects_of_the_default_release():
         ("RoleBinding", "gateway-gateway-provisioners-gateway"),
         ("Secret", "gateway-gateway-provisioners-token"),
         ("ConfigMap", "gateway-gateway-provisioners-kernelspecs"),
+        ("ConfigMap", "gateway-gateway-provisioners-user-groups"),
         ("NetworkPolicy", "gateway-gateway-provisioners-gateway"),
         ("NetworkPolicy", "gateway-gateway-provisioners-kernels"),
         ("Pod", "gateway-gateway-provisioners-test"),
@@ -145,7 +146,7 @@ def test_pod_meets_pod_security_restricted():
     }
     assert {"hostNetwork", "hostPID", "hostIPC", "initContainers"}.isdisjoint(spec)
     kinds = {kind for volume in spec["volumes"] for kind in volume.keys() - {"name"}}
-    assert kinds == {"emptyDir", "projected"}
+    assert kinds == {"configMap", "emptyDir", "projected"}
     assert all("hostPort" not in port for port in rendered.container["ports"])
 
 
@@ -165,6 +166,13 @@ def test_gateways_environment():
             "secretKeyRef": {"name": "gateway-gateway-provisioners-token", "key": "token"}
         },
         "KG_LIST_KERNELS": "True",
+        "GP_AUTH_METHODS": "",
+        "GP_STRICT_USERNAME": "False",
+        "GP_SHARING": "True",
+        "GP_USER_GROUPS_FILE": "/run/user-groups/groups.json",
+        "GP_MAX_STARTS_PER_USER": "10",
+        "GP_QUOTAS": "",
+        "GP_AUDIT": "stdout",
         "KG_HEALTH_PORT": "8889",
         "GP_ALLOW_KERNELS": "False",
         "GP_TRUSTED_PROXIES": "",

@@ -95,9 +95,9 @@ def test_extra_containers_and_volumes_follow_the_charts_own():
     spec = render({"gateway": extra}).pod["spec"]
     assert [each["name"] for each in spec["containers"]] == ["gateway", "side"]
     assert spec["initContainers"] == extra["extraInitContainers"]
-    assert [each["name"] for each in spec["volumes"]] == ["tmp", "runtime", "api-token", "scratch"]
-    mounts = spec["containers"][0]["volumeMounts"]
-    assert [each["name"] for each in mounts] == ["tmp", "runtime", "api-token", "scratch"]
+    names = ["tmp", "runtime", "api-token", "user-groups", "scratch"]
+    assert [each["name"] for each in spec["volumes"]] == names
+    assert [each["name"] for each in spec["containers"][0]["volumeMounts"]] == names
 
 
 def test_kernelspecs_volume_is_mounted_where_jupyter_looks():

@@ -51,6 +51,7 @@ the token's is a slow hash (scrypt) with the release as its salt, and cut, so th
 
 {{- /* The chart's own volumes and volumeMounts, as a YAML object of two lists. */ -}}
 {{- define "gateway-provisioners.gateway.volumes" -}}
+{{- $auth := include "gateway-provisioners.gateway.authVolumes" . | fromJson -}}
 volumes:
   - name: tmp
     emptyDir:
@@ -75,6 +76,17 @@ volumes:
   - name: tls
     secret:
       secretName: {{ . | quote }}
+  {{- end }}
+  {{- with .Values.gateway.tls.clientCaConfigMap }}
+  - name: client-ca
+    configMap:
+      name: {{ . | quote }}
+  {{- end }}
+  - name: user-groups
+    configMap:
+      name: {{ include "gateway-provisioners.gateway.userGroupsName" . | quote }}
+  {{- with $auth.volumes }}
+  {{- include "gateway-provisioners.yaml" . | nindent 2 }}
   {{- end }}
   {{- if .Values.gateway.extraConfig }}
   - name: config
@@ -104,6 +116,18 @@ volumeMounts:
   - name: tls
     mountPath: /run/tls
     readOnly: true
+  {{- end }}
+  {{- if .Values.gateway.tls.clientCaConfigMap }}
+  - name: client-ca
+    mountPath: /run/client-ca
+    readOnly: true
+  {{- end }}
+  # Directories here too.
+  - name: user-groups
+    mountPath: /run/user-groups
+    readOnly: true
+  {{- with $auth.volumeMounts }}
+  {{- include "gateway-provisioners.yaml" . | nindent 2 }}
   {{- end }}
   {{- if .Values.gateway.extraConfig }}
   - name: config
@@ -156,14 +180,28 @@ the gateway.
     secretKeyRef:
       name: {{ include "gateway-provisioners.gateway.tokenSecretName" . | quote }}
       key: {{ include "gateway-provisioners.gateway.tokenSecretKey" . | quote }}
+- name: GP_AUTH_METHODS
+  value: {{ include "gateway-provisioners.gateway.authMethodsJson" . | quote }}
+- name: GP_STRICT_USERNAME
+  value: {{ .Values.gateway.auth.strictUsername | default false | toString | title | quote }}
+- name: GP_SHARING
+  value: {{ .Values.gateway.auth.sharing | toString | title | quote }}
+- name: GP_USER_GROUPS_FILE
+  value: /run/user-groups/groups.json
 - name: KG_LIST_KERNELS
-  value: "True"
+  value: {{ .Values.gateway.listKernels | toString | title | quote }}
 - name: KG_DEFAULT_KERNEL_NAME
   value: {{ .Values.gateway.defaultKernel | quote }}
 - name: GP_MAX_KERNELS
   value: {{ int .Values.gateway.maxKernels | quote }}
 - name: GP_MAX_KERNELS_PER_USER
   value: {{ int .Values.gateway.maxKernelsPerUser | quote }}
+- name: GP_MAX_STARTS_PER_USER
+  value: {{ int .Values.gateway.maxStartsPerUser | quote }}
+- name: GP_QUOTAS
+  value: {{ include "gateway-provisioners.gateway.quotasJson" . | quote }}
+- name: GP_AUDIT
+  value: {{ .Values.gateway.audit | quote }}
 - name: GP_SHUTDOWN_KERNELS_ON_EXIT
   value: {{ .Values.gateway.shutdownKernelsOnExit | toString | title | quote }}
 - name: GP_LEASE
@@ -238,6 +276,10 @@ the gateway.
   value: /run/tls/tls.crt
 - name: KG_KEYFILE
   value: /run/tls/tls.key
+{{- end }}
+{{- if .Values.gateway.tls.clientCaConfigMap }}
+- name: KG_CLIENT_CA
+  value: /run/client-ca/ca.crt
 {{- end }}
 {{- $policy := include "gateway-provisioners.clientPolicy" .Values.gateway.clientPolicy | fromJson }}
 - name: GP_MAX_CPUS

@@ -1,9 +1,11 @@
 """`helm test`: start the default kernel through the gateway's Service, run code in it, shut it down.
 
-Reads variables that a Jupyter server would, JUPYTER_GATEWAY_URL and JUPYTER_GATEWAY_AUTH_TOKEN, and KERNEL_*
-for the kernel. GATEWAY_CERTIFICATE is a PEM file that begins with the gateway's certificate; without it, the
-certificate must be one that this machine trusts for the URL's host. NETWORK_POLICIES is `wanted` or
-`required` where NetworkPolicies should keep this process from the port to which kernels report.
+Reads variables that a Jupyter server would, JUPYTER_GATEWAY_URL and JUPYTER_GATEWAY_AUTH_TOKEN, which may be
+several tokens, one in a line; and KERNEL_* for the kernel. GATEWAY_CERTIFICATE is a PEM file that begins with
+the gateway's certificate; without it, the certificate must be one that this machine trusts for the URL's
+host. CLIENT_CERTIFICATE is a folder with the client certificate `tls.crt` and its `tls.key`, for a gateway
+that requires one. NETWORK_POLICIES is `wanted` or `required` where NetworkPolicies should keep this process
+from the port to which kernels report.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import ssl
 import sys
 import uuid
@@ -39,11 +42,20 @@ class CheckFailed(Exception):
 class GatewayClient:
     """The parts of a gateway's client that the check needs: HTTP API and websockets."""
 
-    def __init__(self, url: str, token: str, certificate: Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        certificate: Path | None = None,
+        client_certificate: Path | None = None,
+    ) -> None:
         self._url = url.rstrip("/")
+        context = None if certificate is None else _trusting_only(certificate)
+        if context and client_certificate:
+            context.load_cert_chain(client_certificate / "tls.crt", client_certificate / "tls.key")
         self._options: dict[str, Any] = {
             "headers": {"Authorization": f"token {token}"},
-            "ssl_options": None if certificate is None else _trusting_only(certificate),
+            "ssl_options": context,
             "connect_timeout": 20,
             "request_timeout": TIMEOUT_SECONDS,
         }
@@ -78,6 +90,12 @@ class GatewayClient:
                 " Proxies in front of the gateway must forward websockets"
             )
             raise CheckFailed(msg) from error
+
+
+def _first_token(tokens: str) -> str:
+    """Return the first of the gateway's tokens, which are one in a line, without its expiry."""
+    line = next(iter(tokens.strip().splitlines()), "")
+    return re.sub(r"\s+\d{4}-\d{2}-\d{2}\S*$", "", line)
 
 
 def _trusting_only(certificate: Path) -> ssl.SSLContext:
@@ -139,10 +157,12 @@ async def check(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECO
         CheckFailed: a step does not work.
     """
     url = environment["JUPYTER_GATEWAY_URL"]
-    certificate = environment.get("GATEWAY_CERTIFICATE")
-    gateway = GatewayClient(
-        url, environment["JUPYTER_GATEWAY_AUTH_TOKEN"], Path(certificate) if certificate else None
+    certificates = (
+        Path(path) if (path := environment.get(name)) else None
+        for name in ("GATEWAY_CERTIFICATE", "CLIENT_CERTIFICATE")
     )
+    token = _first_token(environment["JUPYTER_GATEWAY_AUTH_TOKEN"])
+    gateway = GatewayClient(url, token, *certificates)
     listed = await gateway.request("GET", "/api/kernelspecs")
     names = ", ".join(sorted(listed["kernelspecs"]))
     if not names:
