@@ -149,6 +149,8 @@ class GatewayHandlerMixin(CORSMixin):
         failure = describe(error, status_code)
         self.set_status(failure.status)
         self.set_header("Content-Type", "application/json")
+        if failure.retry_after is not None:
+            self.set_header("Retry-After", failure.retry_after)
         if isinstance(self, JupyterHandler):
             self.set_cors_headers()  # without them a page in a browser could not read it
         self.finish(json.dumps({"reason": failure.reason, "message": failure.message}))
