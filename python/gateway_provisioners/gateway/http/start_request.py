@@ -127,7 +127,7 @@ def parse_session_path(body: bytes) -> str:
         InvalidRequest: it is malformed, or changes something else.
     """
     fields = _fields(body, _SessionBody, "The body of the request")
-    if fields.kernel != b"null":
+    if bytes(fields.kernel) != b"null":
         raise InvalidRequest(
             "A session keeps its kernel: end it, and start one with another kernel."
         )

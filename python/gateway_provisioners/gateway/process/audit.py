@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -110,11 +110,17 @@ class Audit:
         *,
         error: BaseException | None = None,
         actor: Actor | None = None,
-        detail: str = "",
+        **details: object,
     ) -> None:
-        """Record an operation that was carried out, or that failed with an error."""
+        """Record an operation that was carried out, or that failed with an error.
+
+        Args:
+            error: None: it was carried out.
+            actor: the client; None: that of the current task, or the gateway itself.
+            details: more fields; the caller bounds their size.
+        """
         if error is None:
-            self._record(event, kernel, DONE, "", actor, detail)
+            self._record(event, kernel, DONE, "", actor, details)
         else:
             failure = describe(error, 500)
             self.record_failure(event, kernel, failure.status, failure.reason, actor=actor)
@@ -131,17 +137,17 @@ class Audit:
         """Record an operation that was refused or failed, by the status of its answer."""
         # Those of HTTP are phrases, such as Not Found.
         word = "".join(part for part in reason if part.isalnum())
-        self._record(event, kernel, REFUSED if status < 500 else FAILED, word, actor, "")
+        self._record(event, kernel, REFUSED if status < 500 else FAILED, word, actor, {})
 
     @contextmanager
-    def operation(self, event: str, kernel: AuditedKernel) -> Iterator[None]:
+    def operation(self, event: str, kernel: AuditedKernel, **details: object) -> Iterator[None]:
         """Record what is done here when it is done, or has failed."""
         try:
             yield
         except Exception as error:
             self.record(event, kernel, error=error)
             raise
-        self.record(event, kernel)
+        self._record(event, kernel, DONE, "", None, details)
 
     def close(self) -> None:
         """Write what is left; blocks, but not for long."""
@@ -155,7 +161,7 @@ class Audit:
         outcome: str,
         reason: str,
         actor: Actor | None,
-        detail: str,
+        details: Mapping[str, object],
     ) -> None:
         if actor is None:
             actor = _actor.get()
@@ -178,9 +184,7 @@ class Audit:
             "kernel": kernel.name,
             "owner": kernel.owner,
         }
-        if detail:
-            values["detail"] = detail
-        self._output.put(_line(values))
+        self._output.put(_line({**values, **details}))
 
 
 def _lost_line(count: int) -> bytes:
