@@ -37,7 +37,7 @@ class Known:
 
 
 class Context:
-    """Where a request comes from."""
+    """The origin of a request."""
 
     remote_ip = "192.0.2.1"
     protocol = "http"

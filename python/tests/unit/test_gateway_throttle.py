@@ -115,7 +115,7 @@ def test_an_ipv4_address_has_the_same_attempts_however_it_is_written(throttle):
     refusal(throttle, ip="192.0.2.1")
 
 
-def test_a_credential_that_was_accepted_is_checked_from_a_throttled_address(throttle):
+def test_a_known_credential_is_checked_from_a_throttled_address(throttle):
     known = Credential(token="known")
     accept(throttle, known, "198.51.100.1")
     exhaust(throttle)

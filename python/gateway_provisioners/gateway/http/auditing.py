@@ -16,7 +16,7 @@ from gateway_provisioners.gateway.process.audit import Actor, AuditedKernel, act
 _REQUEST = "request"
 # The reason of a refusal that says 404 to the client, so that it does not learn that the kernel exists.
 _FOREIGN = "ForeignKernel"
-# Of a request that only reads: what else it is answered is no refusal.
+# Of a request that only reads; other errors are mistakes.
 _REFUSALS = frozenset(
     {
         HTTPStatus.UNAUTHORIZED,

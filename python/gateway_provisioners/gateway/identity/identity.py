@@ -42,8 +42,7 @@ class TooManyAttempts(GatewayProvisionersError):
 
     def __init__(self, seconds: int) -> None:
         super().__init__(
-            "Too many wrong tokens came from your address. Check your token, and try again in "
-            f"{seconds} seconds."
+            f"Too many wrong credentials came from your address; try again in {seconds} s."
         )
         self.retry_after = seconds
 

@@ -25,14 +25,14 @@ class Actor:
     """A client whose request is carried out, or the reason for which the gateway acts on its own.
 
     Attributes:
-        user: the client's name; "" for one that is no particular user.
+        user: the name of the user; "" for an administrator without one, and for the gateway.
         method: the method that identified it; "" if it is not identified.
         is_admin: whether it may use all kernels.
         address: where its request comes from; "" if it is the gateway itself.
         reason: why the gateway acts, as one CamelCase word.
         is_recorded: whether something was recorded in its name.
         is_acting: False when its request is answered. Timers and tasks that the request began go on, and
-            what they do is no longer the client's doing.
+            what they do is the gateway's doing.
     """
 
     user: str = ""

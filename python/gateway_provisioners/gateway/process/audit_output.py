@@ -30,7 +30,7 @@ class Destination(Protocol):
         """Return an open file descriptor.
 
         Raises:
-            OSError: there is none now.
+            OSError: it cannot be opened now.
         """
         ...
 
