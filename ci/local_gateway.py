@@ -82,6 +82,7 @@ async def gateway_process(folder: Path, **settings: str) -> AsyncIterator[Gatewa
                 **folders,
                 "TMPDIR": str(folder),  # kernels that are killed leave their sockets
                 "PYTHONPATH": str(ROOT),
+                "GP_AUDIT": str(folder / "audit.log"),  # standard output is for the ports
                 "KG_AUTH_TOKEN": TOKEN,
                 "KG_DEFAULT_KERNEL_NAME": "launched",
                 **settings,

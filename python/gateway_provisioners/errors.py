@@ -13,10 +13,12 @@ class GatewayProvisionersError(Exception):
     Attributes:
         reason: a short CamelCase word, stable over releases, for metrics and for programs.
         http_status: the status a REST server answers with.
+        retry_after: the seconds after which the client may try again; None: not known.
     """
 
     reason: str = "Error"
     http_status: int = 500
+    retry_after: int | None = None
 
 
 class InvalidRequest(GatewayProvisionersError):

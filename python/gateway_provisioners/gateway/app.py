@@ -37,6 +37,8 @@ from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecMa
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
 from gateway_provisioners.gateway.kernels.sessions import GatewaySessionManager
 from gateway_provisioners.gateway.process import logs, tls
+from gateway_provisioners.gateway.process.audit import Audit
+from gateway_provisioners.gateway.process.audit_output import STDOUT
 from gateway_provisioners.gateway.process.health import Check, HealthChecks
 from gateway_provisioners.gateway.process.malloc import return_freed_memory
 from gateway_provisioners.gateway.process.open_files import raise_open_files
@@ -126,6 +128,12 @@ class GatewayApp(KernelGatewayApp):
         "GP_ALLOW_UNAUTHENTICATED",
         False,
         "Serve without a token: only where nothing but trusted clients can connect.",
+    )
+    audit = from_env(
+        "GP_AUDIT",
+        STDOUT,
+        "Where to write the audit log: stdout, none, or the path of a file. It has a line of JSON for each "
+        "start, use, restart and end of a kernel, and for each refusal. The gateway's own log is on stderr.",
     )
     sharing = from_env(
         "GP_SHARING", True, "Let users share their kernels with other users and with groups."
@@ -310,6 +318,9 @@ class GatewayApp(KernelGatewayApp):
 
     def init_configurables(self) -> None:
         super().init_configurables()
+        metrics = self.kernel_manager.metrics
+        self.kernel_manager.audit = Audit.to(self.audit, metrics.audit_lines_lost)
+        self.authenticator.on_outcome = metrics.identified
         self.session_manager = GatewaySessionManager(self.kernel_manager, log=self.log)
 
     def init_webapp(self) -> None:
@@ -426,6 +437,7 @@ class GatewayApp(KernelGatewayApp):
         await self._probes.close_all_connections()
         if self._backend is not None:
             await self._backend.detach()
+        await asyncio.to_thread(self.kernel_manager.audit.close)
         self.log.info("Stopped.")
 
 

@@ -18,11 +18,16 @@ _LONGEST_MESSAGE = 8000
 
 @dataclass(frozen=True)
 class Failure:
-    """An answer in the form that jupyter_server's gateway client shows as `[message] reason`."""
+    """An answer in the form that jupyter_server's gateway client shows as `[message] reason`.
+
+    Attributes:
+        retry_after: the seconds after which to try again; None: not known.
+    """
 
     status: int
     reason: str
     message: str
+    retry_after: int | None = None
 
 
 def known_cause(error: BaseException | None) -> GatewayProvisionersError | None:
@@ -47,7 +52,7 @@ def describe(error: BaseException | None, status: int) -> Failure:
         status: the HTTP status that tornado chose.
     """
     if cause := known_cause(error):
-        return Failure(cause.http_status, cause.reason, _cut(str(cause)))
+        return Failure(cause.http_status, cause.reason, _cut(str(cause)), cause.retry_after)
     phrase = responses.get(status, "Unknown")
     if isinstance(error, HTTPError):
         return Failure(status, error.reason or phrase, _cut(error.get_message() or phrase))

@@ -50,6 +50,7 @@ def _address_of_kernels():
 async def running_gateway(*, port=0, **traits):
     """Run a gateway with these traits; its kernels end with it."""
     traits = {
+        "audit": "none",
         "auth_token": TOKEN,
         "default_kernel_name": "local",
         "health_port": 0,

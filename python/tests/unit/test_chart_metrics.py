@@ -27,6 +27,7 @@ def samples():
     metrics.culled("python3", "idle")
     metrics.client_sent_away("python3", "slow")
     metrics.messages_replaced("python3", "too_large")
+    metrics.identified("people", "accepted")
     metrics._requests.labels("GET", "x", 200).observe(1)
     families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
     found = {}

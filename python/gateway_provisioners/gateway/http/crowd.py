@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from gateway_provisioners.model.addresses import read_address
+from gateway_provisioners.model.addresses import group_of, read_address
 
 Connection = TypeVar("Connection")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -18,8 +18,6 @@ _log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 512
 # The most addresses of X-Forwarded-For that are looked at: each costs time, and a client can send thousands.
 _MAX_HOPS = 10
-# One customer of a provider has at least so many addresses (RFC 6177).
-_IPV6_PREFIX = 64
 
 
 class Crowd(Generic[Connection]):
@@ -47,7 +45,7 @@ class Crowd(Generic[Connection]):
             self.leave(oldest)
             self._drop(oldest)
             _log.info("Dropped an unknown connection from %s to make room.", busiest)
-        address = _group(ip)
+        address = group_of(ip)
         self._addresses[connection] = address
         self._counts[address] += 1
 
@@ -56,7 +54,7 @@ class Crowd(Generic[Connection]):
 
     def move(self, connection: Connection, ip: str) -> None:
         """Note that a connection is another address': a proxy has named its client."""
-        if self._addresses.get(connection) not in (None, _group(ip)):
+        if self._addresses.get(connection) not in (None, group_of(ip)):
             self.leave(connection)
             self.admit(connection, ip)
 
@@ -103,13 +101,3 @@ def _is_in(address: str, networks: Sequence[Network]) -> bool:
     except ValueError:
         return False
     return any(ip in network for network in networks)
-
-
-def _group(address: str) -> str:
-    try:
-        ip = read_address(address)
-    except ValueError:
-        return address
-    if ip.version == 4:
-        return str(ip)
-    return str(ipaddress.ip_network((ip, _IPV6_PREFIX), strict=False))

@@ -21,13 +21,13 @@ from jupyter_server.kernelspecs import handlers as resource_handlers
 from jupyter_server.services.kernels import handlers as kernel_handlers
 from jupyter_server.services.sessions import handlers as session_handlers
 from jupyter_server.utils import url_escape, url_path_join
-from kernel_gateway.mixins import CORSMixin
 from tornado import web
 from tornado.websocket import WebSocketClosedError
 
 from gateway_provisioners.errors import PolicyViolation
 from gateway_provisioners.gateway.failures import describe, known_cause, summarize
 from gateway_provisioners.gateway.http.access_log import request_summary
+from gateway_provisioners.gateway.http.auditing import AuditingMixin
 from gateway_provisioners.gateway.http.auth import identification_of
 from gateway_provisioners.gateway.http.door import Refusal
 from gateway_provisioners.gateway.http.share_request import parse_ownership_request, share_model
@@ -55,7 +55,7 @@ _LONGEST_BODY = 64 * 1024
 _READ_ONLY = "This kernel is shared with you for reading only; its owner can change that."
 
 
-class GatewayHandlerMixin(CORSMixin):
+class GatewayHandlerMixin(AuditingMixin):
     """Precedes a handler class: checks who the client is and what it may use, and sends errors as JSON.
 
     Attributes:
@@ -67,6 +67,7 @@ class GatewayHandlerMixin(CORSMixin):
     async def prepare(self) -> None:
         """Refuse requests without a credential, except CORS preflights, which never have one."""
         if self.request.method != "OPTIONS":
+            self.begin_audit()
             identification = identification_of(self.request)
             if identification.identity is None:
                 raise identification.error or NotIdentified("A credential is missing.")
@@ -147,8 +148,11 @@ class GatewayHandlerMixin(CORSMixin):
         """Send `{"reason", "message"}`, which JupyterLab shows to its user."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         failure = describe(error, status_code)
+        self.refusal_reason = failure.reason
         self.set_status(failure.status)
         self.set_header("Content-Type", "application/json")
+        if failure.retry_after is not None:
+            self.set_header("Retry-After", failure.retry_after)
         if isinstance(self, JupyterHandler):
             self.set_cors_headers()  # without them a page in a browser could not read it
         self.finish(json.dumps({"reason": failure.reason, "message": failure.message}))
@@ -177,6 +181,8 @@ class GatewayHandlerMixin(CORSMixin):
 
 class StartingHandlerMixin(GatewayHandlerMixin):
     """Starts kernels for clients, under the same rules wherever they ask."""
+
+    audit_events = MappingProxyType({"POST": "start"})
 
     def parse(self, parser: Callable[..., StartRequest]) -> StartRequest:
         """Check the body of a request."""
@@ -248,6 +254,7 @@ class MainKernelHandler(StartingHandlerMixin, kernel_handlers.MainKernelHandler)
 class KernelHandler(GatewayHandlerMixin, kernel_handlers.KernelHandler):
     """Shows, shares and ends a kernel."""
 
+    audit_events = MappingProxyType({"PATCH": "share", "DELETE": "end"})
     needed_access = MappingProxyType({**GatewayHandlerMixin.needed_access, "PATCH": Access.OWNER})
 
     @web.authenticated
@@ -282,6 +289,7 @@ class KernelHandler(GatewayHandlerMixin, kernel_handlers.KernelHandler):
 class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocketHandler):
     """Connects a client to its kernel."""
 
+    audit_events = MappingProxyType({"GET": "attach"})
     connection: GatewayWebsocketConnection | None
     _is_open = False
     _has_left = False
@@ -297,6 +305,9 @@ class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocke
         """Connect to the kernel."""
         self._is_open = True
         await super().open(kernel_id)
+        kernels = self.kernel_manager
+        access = self.access_to(kernel_id).name.lower()
+        kernels.audit.record("attach", kernels.audited(kernel_id), actor=self.actor, access=access)
 
     def on_close(self) -> None:
         """Disconnect from the kernel; upstream fails before the connection is made."""
@@ -387,6 +398,8 @@ class SessionRootHandler(StartingHandlerMixin, session_handlers.SessionRootHandl
 
 class SessionHandler(GatewayHandlerMixin, session_handlers.SessionHandler):
     """Shows, renames and ends a session."""
+
+    audit_events = MappingProxyType({"DELETE": "end"})
 
     @web.authenticated
     @authorized

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tornado.httputil import HTTPServerRequest
 
@@ -15,14 +15,18 @@ from gateway_provisioners.gateway.identity.identity import (
     Identity,
     IdentityUnavailable,
     NotIdentified,
+    TooManyAttempts,
 )
 from gateway_provisioners.gateway.identity.methods.base import Method
+from gateway_provisioners.gateway.identity.throttle import Throttle
 
 _log = logging.getLogger(__name__)
 
 _FAILED = "Your credential cannot be checked now: the gateway's log says why."
 _UNKNOWN = "The token of this gateway is missing or wrong."
 _ANYONE = Identity(name="", is_admin=True, method="none")
+# The name of the method in metrics if a credential fits none.
+_NO_METHOD = "none"
 
 
 class Authenticator:
@@ -30,38 +34,70 @@ class Authenticator:
 
     Args:
         methods: those that are tried, by their order. Without one, every client is an administrator.
+
+    Attributes:
+        on_outcome: called with the name of a method and `accepted`, `rejected`, `unavailable` or `throttled`,
+            for every credential.
     """
 
     def __init__(self, methods: Sequence[Method]) -> None:
         self._methods = sorted(methods, key=lambda method: (method.order, method.name))
+        self._throttle = Throttle()
+        self.on_outcome: Callable[[str, str], None] = lambda _method, _outcome: None
 
     async def identify(self, request: HTTPServerRequest) -> Identification:
         """Return who sends a request, or why that is not known."""
+        if not self._methods:
+            return Identification(identity=_ANYONE)
+        credential = Credential.of(request)
+        method = None
         try:
-            return Identification(identity=await self._identify(Credential.of(request)))
-        except GatewayProvisionersError as error:
+            method = await self._method_of(credential)
+            if method is None and not credential.token:
+                return Identification(error=NotIdentified(_UNKNOWN))
+            with self._throttle.attempt(str(request.remote_ip), credential):
+                identity = await _identify(method, credential)
+        except TooManyAttempts as error:
+            # Not the method: that it fits may be what the client wants to find out.
+            self.on_outcome(_NO_METHOD, "throttled")
             return Identification(error=error)
         except Exception as error:  # noqa: BLE001 - a client that is not identified is not let in
-            # Not its message, which may quote the credential.
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            _log.error(
-                "A credential could not be checked: %s in %s, line %s.",
-                type(error).__name__,
-                frame.filename,
-                frame.lineno,
-            )
-            return Identification(error=IdentityUnavailable(_FAILED))
+            known = _known(error)
+            outcome = "rejected" if isinstance(known, NotIdentified) else "unavailable"
+            self.on_outcome(method.name if method else _NO_METHOD, outcome)
+            return Identification(error=known)
+        self.on_outcome(identity.method, "accepted")
+        return Identification(identity=identity)
 
     async def close(self) -> None:
         """Release the connections of all methods."""
         for method in self._methods:
             await method.close()
 
-    async def _identify(self, credential: Credential) -> Identity:
-        if not self._methods:
-            return _ANYONE
+    async def _method_of(self, credential: Credential) -> Method | None:
         for method in self._methods:
             await method.refresh()
             if method.fits(credential):
-                return await method.identify(credential)
+                return method
+        return None
+
+
+async def _identify(method: Method | None, credential: Credential) -> Identity:
+    if method is None:
         raise NotIdentified(_UNKNOWN)
+    return await method.identify(credential)
+
+
+def _known(error: Exception) -> GatewayProvisionersError:
+    """Return an error for the client; log one that is unexpected."""
+    if isinstance(error, GatewayProvisionersError):
+        return error
+    # Not its message, which may quote the credential.
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    _log.error(
+        "A credential could not be checked: %s in %s, line %s.",
+        type(error).__name__,
+        frame.filename,
+        frame.lineno,
+    )
+    return IdentityUnavailable(_FAILED)

@@ -12,10 +12,15 @@ class NotIdentified(GatewayProvisionersError):
     """The client shows no credential, or one that is wrong, expired or revoked.
 
     The message never quotes the credential.
+
+    Attributes:
+        is_attempt: whether a credential was shown that counts as one more attempt of its address; there are
+            few of them, see `Throttle`.
     """
 
     reason = "Unauthorized"
     http_status = 401
+    is_attempt = False
 
 
 class IdentityUnavailable(GatewayProvisionersError):
@@ -26,10 +31,20 @@ class IdentityUnavailable(GatewayProvisionersError):
 
 
 class TooManyAttempts(GatewayProvisionersError):
-    """Too many wrong credentials came from the client's address."""
+    """Too many wrong credentials came from the client's address; this one was not looked at.
+
+    Args:
+        seconds: after which the next one will be.
+    """
 
     reason = "TooManyAttempts"
     http_status = 429
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"Too many wrong credentials came from your address; try again in {seconds} s."
+        )
+        self.retry_after = seconds
 
 
 @dataclass(frozen=True)

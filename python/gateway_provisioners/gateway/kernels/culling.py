@@ -12,6 +12,7 @@ from tornado.ioloop import PeriodicCallback
 
 from gateway_provisioners.gateway.failures import summarize
 from gateway_provisioners.gateway.kernels.peers import Peers
+from gateway_provisioners.gateway.process.audit import acting_because
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 
@@ -71,7 +72,8 @@ class Culler:
         in_use = not self._kernels.cull_connected and self._peers().connections_elsewhere(kernel_id)
         if in_use and not dead:
             return
-        await self._kernels.cull_kernel_if_idle(kernel_id)
+        with acting_because("Died" if dead else "Idle"):
+            await self._kernels.cull_kernel_if_idle(kernel_id)
         if kernel_id not in self._kernels:
             self._metrics.culled(kernel.kernel_name, "dead" if dead else "idle")
 
@@ -94,7 +96,8 @@ class Culler:
                 f"The kernel is shut down: it has reached its {MAX_LIFETIME} of {limit} seconds.",
                 {},
             )
-        await self._kernels.shutdown_kernel(kernel_id)
+        with acting_because("Lifetime"):
+            await self._kernels.shutdown_kernel(kernel_id)
         self._metrics.culled(kernel.kernel_name, "lifetime")
         for connection in connections:
             connection.report_end()

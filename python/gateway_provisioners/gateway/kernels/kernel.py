@@ -22,6 +22,7 @@ from gateway_provisioners.errors import GatewayProvisionersError, KernelBusy
 from gateway_provisioners.gateway.channels import stream
 from gateway_provisioners.gateway.failures import summarize
 from gateway_provisioners.gateway.kernels.peers import Peers
+from gateway_provisioners.gateway.process.audit import acting_because
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.provisioners.contract import GatewayContract
@@ -92,7 +93,8 @@ class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
         if kernel.shutting_down or not kernel.is_restarted_here:
             return
         try:
-            await super().poll()
+            with acting_because("Died"):
+                await super().poll()
         except KernelGone:
             return
         except KernelBusy:

@@ -27,6 +27,7 @@ from gateway_provisioners.gateway.kernels.activity import ActivityWatch
 from gateway_provisioners.gateway.kernels.culling import Culler
 from gateway_provisioners.gateway.kernels.kernelspecs import runs_beside_gateway
 from gateway_provisioners.gateway.kernels.peers import NoPeers, Peers
+from gateway_provisioners.gateway.process.audit import Audit, AuditedKernel, acting_because
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.process.open_files import max_zmq_sockets
@@ -100,6 +101,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self.event_logger = EventLogger(parent=self)
         self.limits = Limits(parent=self)
         self.metrics = GatewayMetrics(lambda: [k.kernel_name for k in self._kernels.values()])
+        self.audit = Audit()
         self.peers: Peers = NoPeers()
         self._starts: dict[str, _Start] = {}
         self._pending_shutdowns: set[asyncio.Task[None]] = set()
@@ -154,9 +156,16 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         """
         if kernel_id is not None and kernel_id in self:
             return kernel_id
+        name = (kernel_name or self.default_kernel_name).lower()
+        kernel_id = kernel_id or self.new_kernel_id()
+        with self.audit.operation("start", AuditedKernel(kernel_id, name, ownership.owner)):
+            return await self._start_kernel(name, kernel_id, env or {}, ownership, **kwargs)
+
+    async def _start_kernel(
+        self, name: str, kernel_id: str, env: dict[str, str], ownership: Ownership, **kwargs: Any
+    ) -> str:
         if kernel_id in self._starts or kernel_id in self._pending_kernels:
             raise KernelIdTaken(f"Kernel {kernel_id} is being started or shut down.")
-        name = (kernel_name or self.default_kernel_name).lower()
         if runs_beside_gateway(self.kernel_spec_manager.get_kernel_spec(name)):
             programs = KernelspecPrograms(parent=self)
             programs.check(
@@ -165,12 +174,11 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self._refuse_beyond_limit()
         began = time.monotonic()
         self.metrics.start_requested(name)
-        kernel_id = kernel_id or self.new_kernel_id()
         start = asyncio.create_task(
             super().start_kernel(
                 kernel_name=name,
                 kernel_id=kernel_id,
-                env=env or {},
+                env=env,
                 ownership=ownership,
                 **kwargs,
             )
@@ -209,6 +217,13 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         start = self._starts.get(kernel_id)
         return None if start is None else start.ownership
 
+    def audited(self, kernel_id: str) -> AuditedKernel:
+        """Return what the audit log says about a kernel; of one that does not exist, its id."""
+        if kernel_id not in self:
+            return AuditedKernel(kernel_id)
+        kernel = self.get_kernel(kernel_id)
+        return AuditedKernel(kernel_id, kernel.kernel_name, kernel.ownership.owner)
+
     async def change_ownership(self, kernel_id: str, ownership: Ownership) -> None:
         """Change whose kernel it is, for all gateways.
 
@@ -216,7 +231,8 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             KernelBusy: the kernel is being restarted or ended.
             EngineError: it could not be stored; nothing is changed.
         """
-        await self.peers.store_ownership(kernel_id, ownership)
+        with self.audit.operation("share", self.audited(kernel_id), share=ownership.to_json()):
+            await self.peers.store_ownership(kernel_id, ownership)
         if kernel_id in self:
             self.set_ownership(kernel_id, ownership)
 
@@ -241,7 +257,13 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             del self._pending_kernels[kernel_id]
         kernel.forget_failure()
         now = now or not await kernel.is_alive()
-        await super().shutdown_kernel(kernel_id, now=now, restart=restart)
+        with self.audit.operation("end", self.audited(kernel_id)):
+            await super().shutdown_kernel(kernel_id, now=now, restart=restart)
+
+    async def interrupt_kernel(self, kernel_id: str) -> None:
+        """Interrupt what a kernel does."""
+        with self.audit.operation("interrupt", self.audited(kernel_id)):
+            await super().interrupt_kernel(kernel_id)
 
     async def restart_kernel(self, kernel_id: str, now: bool = False) -> asyncio.Future[Any]:
         """Restart a kernel on request; returns a future of its first answer."""
@@ -287,6 +309,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
 
     def kernel_restarted(self, kernel_id: str) -> None:
         """Connect to a kernel that was restarted; called by the kernel."""
+        self.audit.record("restart", self.audited(kernel_id))
         kernel = self.get_kernel(kernel_id)
         kernel.execution_state = "starting"
         kernel.reason = ""
@@ -308,6 +331,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         cause = known_cause(error)
         kernel.reason = str(cause or "The kernel could not be restarted.")
         self.metrics.restart_failed(kernel.kernel_name, error)
+        self.audit.record("restart", self.audited(kernel_id), error=error)
 
     async def close_websockets(self, quiet_timeout: float, close_timeout: float) -> None:
         """Close every websocket, so that clients connect again, to the next gateway.
@@ -372,7 +396,8 @@ class GatewayKernelManager(AsyncMappingKernelManager):
     ) -> None:
         """Connect to a kernel that another gateway restarted; see `GatewayKernel.follow`."""
         kernel = self.get_kernel(kernel_id)
-        await kernel.follow(replaces, restore)
+        with acting_because("OtherGateway"):
+            await kernel.follow(replaces, restore)
         kernel.probe_state()
 
     def announce_death(self, kernel_id: str) -> None:
@@ -391,6 +416,9 @@ class GatewayKernelManager(AsyncMappingKernelManager):
                 serves it.
         """
         kernel = self.get_kernel(kernel_id)
+        if ended:
+            with acting_because("OtherGateway"):
+                self.audit.record("end", self.audited(kernel_id))
         self.stop_watching_activity(kernel_id)
         self.stop_buffering(kernel_id)
         self.remove_kernel(kernel_id)
@@ -443,7 +471,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         shutdowns = []
         for kernel_id, kernel in list(self._kernels.items()):
             if shut_down_all or not kernel.outlives_process:
-                shutdowns.append(self._shut_down(kernel_id))
+                shutdowns.append(self._shut_down(kernel_id, "GatewayStopping"))
             else:
                 kernel.stop_restarter()
                 self.stop_watching_activity(kernel_id)
@@ -463,9 +491,10 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         """
         return message_type is not None and bool(super().track_message_type(message_type))
 
-    async def _shut_down(self, kernel_id: str) -> None:
+    async def _shut_down(self, kernel_id: str, reason: str) -> None:
         try:
-            await self.shutdown_kernel(kernel_id, now=True)
+            with acting_because(reason):
+                await self.shutdown_kernel(kernel_id, now=True)
         except Exception as error:  # noqa: BLE001 - the next one has to be shut down as well
             self.log.warning("Kernel %s could not be shut down: %s", kernel_id, summarize(error))
 
@@ -500,7 +529,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
     def _handle_kernel_died(self, kernel_id: str) -> None:
         # Upstream drops the kernel and leaves behind what its provisioner made.
         self.log.warning("Kernel %s died too often and is shut down.", kernel_id)
-        shutdown = asyncio.create_task(self._shut_down(kernel_id))
+        shutdown = asyncio.create_task(self._shut_down(kernel_id, "Died"))
         self._pending_shutdowns.add(shutdown)
         shutdown.add_done_callback(self._pending_shutdowns.discard)
 

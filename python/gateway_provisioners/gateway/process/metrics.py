@@ -78,6 +78,20 @@ class GatewayMetrics:
             "reason",
         )
 
+        self._identifications = CounterMetric(
+            f"{_PREFIX}_identifications",
+            "Credentials that clients showed, by the name of the method: `none` if none knows it. `outcome` "
+            "is `accepted`, `rejected`, `unavailable` if the service that knows it does not answer, or "
+            "`throttled` if it was not looked at: too many wrong ones came from the address.",
+            ["method", "outcome"],
+            registry=self.registry,
+        )
+        self._audit_lines_lost = CounterMetric(
+            f"{_PREFIX}_audit_lines_lost",
+            "Lines of the audit log that could not be written, or not fast enough.",
+            registry=self.registry,
+        )
+
     def _counter(self, name: str, meaning: str, *labels: str) -> CounterMetric:
         return CounterMetric(
             f"{_PREFIX}_{name}", meaning, ["kernel", *labels], registry=self.registry
@@ -115,6 +129,12 @@ class GatewayMetrics:
 
     def messages_replaced(self, kernel: str, reason: str, count: int = 1) -> None:
         self._replaced.labels(kernel, reason).inc(count)
+
+    def identified(self, method: str, outcome: str) -> None:
+        self._identifications.labels(method, outcome).inc()
+
+    def audit_lines_lost(self, count: int) -> None:
+        self._audit_lines_lost.inc(count)
 
 
 class _RunningKernels(Collector):
