@@ -15,7 +15,6 @@ from gateway_provisioners.errors import (
     ClusterError,
     KernelBusy,
     PolicyViolation,
-    TooManyKernels,
 )
 from gateway_provisioners.kube.api import JSON_PATCH, Collection, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
@@ -24,7 +23,6 @@ from gateway_provisioners.kube.launched_pod import LaunchedPod
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.ownership import Ownership
-from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.model.pod.api_refusal import creation_failure
 from gateway_provisioners.model.pod.kernel_state import (
     KERNEL_ID_LABEL,
@@ -48,6 +46,8 @@ from gateway_provisioners.model.pod.manifest import (
     read_record,
 )
 from gateway_provisioners.model.pod.status import own_addresses
+from gateway_provisioners.model.pod.usage import usage, usages
+from gateway_provisioners.model.quota import KernelQuota
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class KernelPods:
     Args:
         instance: the kernels' value of the label app.kubernetes.io/instance.
         process: the name of this process, which it writes where it changes a pod's state.
-        quota: the number of kernels that may run.
+        quota: the most that the kernels may be, and use, at once.
         prohibited_account: the ServiceAccount that no kernel may have, or "".
     """
 
@@ -112,13 +112,13 @@ class KernelPods:
 
         Raises:
             KernelBusy: another gateway restarts the same kernel.
-            PolicyViolation: its ServiceAccount is the gateway's.
-            TooManyKernels: it would exceed the quota; nothing is left behind.
+            PolicyViolation: its ServiceAccount is the gateway's, or it would exceed a quota; nothing is left
+                behind.
             LaunchFailed: the API refused; nothing is left behind.
         """
         manifest = build_pod(spec)
         self._refuse_account(manifest)
-        self.refuse_beyond_quota(spec)
+        self._refuse_beyond_quota(manifest, spec.kernel_id)
         pod = LaunchedPod(self, spec.name)
         refusal = self._refusal_when_seen(spec)
         try:
@@ -155,28 +155,31 @@ class KernelPods:
         """Check that one more kernel may run, as far as the watch knows.
 
         Raises:
-            TooManyKernels: it would exceed the quota.
+            PolicyViolation: it would exceed a quota.
         """
-        _raise_if_refused(self._refusal(spec))
+        self._refuse_beyond_quota(build_pod(spec), spec.kernel_id)
 
-    def _refusal(self, spec: KernelPodSpec) -> TooManyKernels | None:
-        return self.quota.refusal(
-            self.cache.objects.values(),
-            instance=self.instance,
-            kernel_id=spec.kernel_id,
-            username=spec.username,
-        )
+    def _refuse_beyond_quota(self, manifest: Object, kernel_id: str) -> None:
+        _raise_if_refused(self._refusal(manifest, kernel_id, is_complete=False))
 
-    def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[TooManyKernels | None]:
+    def _refusal(self, pod: Object, kernel_id: str, *, is_complete: bool) -> PolicyViolation | None:
+        if not self.quota:
+            return None
+        others = usages(self.cache.objects.values(), instance=self.instance)
+        return self.quota.refusal(others, usage(pod, kernel_id), is_complete=is_complete)
+
+    def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[PolicyViolation | None]:
         """Return a future of the refusal, or None, which is done when the watch reports the kernel's pod."""
-        refusal: asyncio.Future[TooManyKernels | None] = asyncio.get_running_loop().create_future()
+        refusal: asyncio.Future[PolicyViolation | None]
+        refusal = asyncio.get_running_loop().create_future()
         if not self.quota:
             refusal.set_result(None)
             return refusal
 
-        def on_change(_change: str, _pod: Object) -> None:
+        def on_change(_change: str, pod: Object) -> None:
             if not refusal.done():
-                refusal.set_result(self._refusal(spec))
+                # The API server has added the defaults of LimitRanges.
+                refusal.set_result(self._refusal(pod, spec.kernel_id, is_complete=True))
 
         unsubscribe = self.cache.subscribe(on_change, name=spec.name)
         refusal.add_done_callback(lambda _: unsubscribe())
@@ -351,6 +354,6 @@ class KernelPods:
                 raise
 
 
-def _raise_if_refused(refusal: TooManyKernels | None) -> None:
+def _raise_if_refused(refusal: PolicyViolation | None) -> None:
     if refusal:
         raise refusal

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway_provisioners.model.pod.admission import KernelQuota
+from gateway_provisioners.model.quota import KernelQuota
 
 
 def a_pod(kernel_id, username="alice", state="running", instance="ours"):

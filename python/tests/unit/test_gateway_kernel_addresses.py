@@ -6,8 +6,8 @@ from gateway_provisioners.dockerd.swarm import ServiceKernels
 from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.addresses import read_address
-from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.model.pod.status import own_addresses
+from gateway_provisioners.model.quota import KernelQuota
 
 
 class Api:

@@ -9,7 +9,7 @@ from gateway_provisioners.gateway.http.start_request import (
     parse_session_request,
     parse_start_request,
 )
-from gateway_provisioners.model.pod.admission import KernelQuota
+from gateway_provisioners.model.quota import KernelQuota
 from gateway_provisioners.model.request.client_policy import ClientPolicy
 from gateway_provisioners.model.request.launch_request import parse_launch_request
 from gateway_provisioners.provisioners.authorization import check_user
