@@ -46,8 +46,8 @@ from gateway_provisioners.model.pod.manifest import (
     read_record,
 )
 from gateway_provisioners.model.pod.status import own_addresses
-from gateway_provisioners.model.pod.usage import usage, usages
-from gateway_provisioners.model.quota import KernelQuota
+from gateway_provisioners.model.pod.usage import counted_usage, usage
+from gateway_provisioners.model.quota import KernelQuota, KernelUsage
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ class KernelPods:
         self._prohibited_account = prohibited_account
         self.cache = ObjectCache("pods", self._collection())
         self._names_by_kernel: defaultdict[str, set[str]] = defaultdict(set)
+        # By pod; kept only where there is a quota.
+        self._usages: dict[str, KernelUsage] = {}
         self.cache.subscribe(self._index)
         self.warnings = ObjectCache(
             "events",
@@ -165,8 +167,8 @@ class KernelPods:
     def _refusal(self, pod: Object, kernel_id: str, *, is_complete: bool) -> PolicyViolation | None:
         if not self.quota:
             return None
-        others = usages(self.cache.objects.values(), instance=self.instance)
-        return self.quota.refusal(others, usage(pod, kernel_id), is_complete=is_complete)
+        new = usage(pod, kernel_id)
+        return self.quota.refusal(self._usages.values(), new, is_complete=is_complete)
 
     def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[PolicyViolation | None]:
         """Return a future of the refusal, or None, which is done when the watch reports the kernel's pod."""
@@ -205,7 +207,7 @@ class KernelPods:
         return [read_state(self.cache.objects[name]) for name in sorted(names)]
 
     def _index(self, change: str, pod: Object) -> None:
-        """Index a pod by its kernel, so that no look-up of a kernel goes through all pods."""
+        """Index a pod by its kernel, so that no look-up of a kernel goes through all pods, and count it."""
         kernel_id, name = kernel_id_of(pod, self.instance), pod["metadata"]["name"]
         if change != "DELETED" and kernel_id:
             self._names_by_kernel[kernel_id].add(name)
@@ -213,6 +215,11 @@ class KernelPods:
             names.discard(name)
             if not names:
                 del self._names_by_kernel[kernel_id]
+        exists = change != "DELETED" and bool(self.quota)
+        if exists and (counted := counted_usage(pod, self.instance)):
+            self._usages[name] = counted
+        else:
+            self._usages.pop(name, None)
 
     def follow_addresses(self, listener: Callable[[str, Sequence[str]], None]) -> None:
         """Call `listener` with a pod's name and addresses: for each one now, and on each change.

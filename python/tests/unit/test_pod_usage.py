@@ -8,7 +8,7 @@ import pytest
 from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.pod.kernel_state import annotations_patch
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
-from gateway_provisioners.model.pod.usage import usage, usages
+from gateway_provisioners.model.pod.usage import counted_usage, usage
 from gateway_provisioners.model.quota import CPUS, GPUS, MEMORY, KernelUsage
 
 GI = 2**30
@@ -118,11 +118,11 @@ def test_the_pods_own_resources_come_before_those_of_its_containers():
     ],
 )
 def test_pods_of_kernels_of_the_instance_count(change, counts):
-    assert bool(list(usages([build_pod(replace(SPEC, **change))], instance="ours"))) is counts
+    assert bool(counted_usage(build_pod(replace(SPEC, **change)), "ours")) is counts
 
 
 def test_a_pod_that_is_being_ended_does_not_count():
     pod = build_pod(SPEC)
     patch = annotations_patch({"gateway-provisioners/state": "ending"})
     pod["metadata"]["annotations"].update(patch["metadata"]["annotations"])
-    assert list(usages([pod], instance="ours")) == []
+    assert counted_usage(pod, "ours") is None

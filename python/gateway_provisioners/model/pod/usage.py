@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -27,16 +27,20 @@ from gateway_provisioners.model.request.quantity import amount
 _NAMES = {CPUS: "cpu", MEMORY: "memory"}
 
 
-def usages(pods: Iterable[Mapping[str, Any]], *, instance: str) -> Iterator[KernelUsage]:
-    """Yield the part of quotas that each pod of `instance` takes which is not being ended."""
-    for pod in pods:
-        kernel_id = kernel_id_of(pod, instance)
-        if kernel_id and annotation(pod, STATE_ANNOTATION) != ENDING:
-            yield usage(pod, kernel_id)
+def counted_usage(pod: Mapping[str, Any], instance: str) -> KernelUsage | None:
+    """Return the part of quotas that a pod takes.
+
+    Returns:
+        None for a pod that is not a kernel of `instance`, or is being ended.
+    """
+    kernel_id = kernel_id_of(pod, instance)
+    if not kernel_id or annotation(pod, STATE_ANNOTATION) == ENDING:
+        return None
+    return usage(pod, kernel_id)
 
 
 def usage(pod: Mapping[str, Any], kernel_id: str) -> KernelUsage:
-    """Return the part of quotas that a kernel's pod takes."""
+    """Return the part of quotas that the pod of a kernel takes."""
     ownership = Ownership.from_annotations(pod["metadata"].get("annotations") or {}) or Ownership()
     return KernelUsage(
         kernel_id=kernel_id,
