@@ -8,9 +8,10 @@ from pathlib import Path
 
 from gateway_provisioners.gateway.app import GatewayApp
 from gateway_provisioners.gateway.http.personality import GatewayPersonality
+from gateway_provisioners.gateway.http.usernames import Usernames
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
-from gateway_provisioners.gateway.http.usernames import Usernames
+from gateway_provisioners.gateway.kernels.start_limits import StartLimits
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.message_limits import MessageLimits
@@ -44,6 +45,7 @@ SECTIONS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
             GatewayKernelManager,
             GatewayWebsocketConnection,
             Limits,
+            StartLimits,
             Usernames,
         ),
     ),

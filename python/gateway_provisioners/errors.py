@@ -88,6 +88,12 @@ class TooManyKernels(PolicyViolation):
         )
 
 
+class TooManyResources(PolicyViolation):
+    """The kernels of a user or a group would use more CPUs, memory or GPUs than the administrator allows."""
+
+    reason = "TooManyResources"
+
+
 class ProtocolError(GatewayProvisionersError):
     """A peer sent bytes that are not the launcher's wire protocol; the message never quotes them."""
 

@@ -20,6 +20,7 @@ from gateway_provisioners.model.container.config import (
     build_container,
     secrets_archive,
 )
+from gateway_provisioners.model.container.usage import container_usage
 from gateway_provisioners.model.failures import LOG_LINES
 from gateway_provisioners.model.objects import Object
 
@@ -52,6 +53,8 @@ class ContainerKernels(Kernels):
         return container_status.start_failure(state)
 
     async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
+        without_image = build_container(spec, {})
+        self.admission.admit(spec.name, container_usage(without_image, spec.ownership))
         with self._cleanup_on_failure(spec) as launched:
             image = await self._images.get(
                 spec.image, pull_policy=spec.image_pull_policy, timeout=spec.pull_timeout
@@ -74,6 +77,8 @@ class ContainerKernels(Kernels):
         }
 
     async def adopt(self, name: str) -> LaunchedContainer:
+        if state := self.state(name):
+            self.admission.adopt(name, container_usage(state, self._stored_ownership(name)))
         return LaunchedContainer(self, name, adopted=True)
 
     def addresses(self, name: str) -> Sequence[str]:

@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from gateway_provisioners.dockerd.admission import Admission
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.dockerd.containers import ContainerKernels
 from gateway_provisioners.dockerd.events import EventStream
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.dockerd.swarm import ServiceKernels
 from gateway_provisioners.model.objects import Object
+from gateway_provisioners.model.quota import KernelQuota
 from gateway_provisioners.model.recovery import StoredKernel, plan_recovery
 
 _log = logging.getLogger(__name__)
@@ -21,16 +23,35 @@ _log = logging.getLogger(__name__)
 class DockerEngine:
     """Follows an engine from `start` to `stop`; make it with `connect`."""
 
-    def __init__(self, api: DockerApi, *, instance: str, records: Records, keep: bool) -> None:
+    def __init__(
+        self,
+        api: DockerApi,
+        *,
+        instance: str,
+        records: Records,
+        keep: bool,
+        quota: KernelQuota = KernelQuota(),  # noqa: B008 - frozen
+    ) -> None:
         self._api = api
         self.records = records
-        self.containers = ContainerKernels(api, instance=instance, records=records, keep=keep)
-        self.services = ServiceKernels(api, instance=instance, records=records, keep=keep)
+        shared = {
+            "instance": instance,
+            "records": records,
+            "admission": Admission(quota),
+            "keep": keep,
+        }
+        self.containers = ContainerKernels(api, **shared)
+        self.services = ServiceKernels(api, **shared)
         self._events = EventStream(api, relist=self._relist, listener=self._on_event)
 
     @classmethod
     async def connect(
-        cls, *, instance: str, state_folder: Path | None = None, keep: bool
+        cls,
+        *,
+        instance: str,
+        state_folder: Path | None = None,
+        keep: bool,
+        quota: KernelQuota = KernelQuota(),  # noqa: B008 - frozen
     ) -> DockerEngine:
         """Connect to the engine.
 
@@ -38,13 +59,15 @@ class DockerEngine:
             instance: the kernels' value of a label.
             state_folder: stores what a later process needs to adopt them; None: nothing is stored.
             keep: whether containers that have ended stay, for inspection.
+            quota: the most that the kernels may be, and use, at once.
 
         Raises:
             ConfigurationError: no engine is found.
             EngineError: the engine does not answer.
         """
         records = Records(state_folder, instance=instance)
-        return cls(await DockerApi.connect(), instance=instance, records=records, keep=keep)
+        api = await DockerApi.connect()
+        return cls(api, instance=instance, records=records, keep=keep, quota=quota)
 
     @property
     def fresh(self) -> bool:

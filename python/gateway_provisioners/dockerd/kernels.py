@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
 from gateway_provisioners.aio import Background, Listeners
+from gateway_provisioners.dockerd.admission import Admission
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.dockerd.launched_container import ContainerOperations, LaunchedContainer
 from gateway_provisioners.dockerd.records import Records
@@ -18,6 +19,7 @@ from gateway_provisioners.model.container.config import (
     runs_as_root,
 )
 from gateway_provisioners.model.objects import Object
+from gateway_provisioners.model.ownership import Ownership
 
 
 class Kernels(ContainerOperations):
@@ -26,12 +28,22 @@ class Kernels(ContainerOperations):
     Args:
         instance: the kernels' value of a label.
         records: stores what a later process needs to adopt them.
+        admission: counts the kernels of all kinds that the quotas are for.
         keep: whether workloads that have ended stay on the engine, for inspection.
     """
 
-    def __init__(self, api: DockerApi, *, instance: str, records: Records, keep: bool) -> None:
+    def __init__(
+        self,
+        api: DockerApi,
+        *,
+        instance: str,
+        records: Records,
+        admission: Admission,
+        keep: bool,
+    ) -> None:
         self._api = api
         self.records = records
+        self.admission = admission
         self._background = Background()
         self._filters = label_filters(instance)
         self._instance = instance
@@ -49,6 +61,7 @@ class Kernels(ContainerOperations):
         """Make and start a kernel's workload.
 
         Raises:
+            PolicyViolation: it would exceed a quota.
             LaunchFailed: the engine refused; nothing is left behind.
         """
 
@@ -102,6 +115,10 @@ class Kernels(ContainerOperations):
         except BaseException:  # cancelled half-way: it may exist all the same
             launched.remove_soon()
             raise
+
+    def _stored_ownership(self, name: str) -> Ownership:
+        stored = self.records.stored.get(name)
+        return stored.record.ownership if stored else Ownership()
 
     def state(self, name: str) -> Object | None:
         return self._states.get(name)

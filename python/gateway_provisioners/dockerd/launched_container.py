@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway_provisioners.aio import Changes
+from gateway_provisioners.dockerd.admission import Admission
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import EngineError, LaunchFailed
 from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, GRACE_SECONDS, LOG_LINES
@@ -21,6 +22,7 @@ class ContainerOperations(Protocol):
     """The part of `Kernels` that the handle of one container or service needs."""
 
     records: Records
+    admission: Admission
 
     # The meaning of a state, which each kind reads from its own object of the API.
 
@@ -138,14 +140,17 @@ class LaunchedContainer:
         self._remove_soon(GRACE_SECONDS)
 
     async def remove_replaced(self) -> None:
+        self._kernels.admission.dismiss(self.name)
         await self._kernels.records.forget(self.name)
 
     def remove_soon(self) -> None:
+        self._kernels.admission.dismiss(self.name)
         self._remove_soon(0)
         # The launch may have failed after its record was stored.
         self._kernels.forget_soon(self.name)
 
     async def remove(self, *, grace_seconds: int) -> None:
+        self._kernels.admission.dismiss(self.name)
         # First, or a later process would take it for a kernel that died.
         await self._kernels.records.forget(self.name)
         self._remove_soon(grace_seconds)

@@ -28,6 +28,7 @@ from gateway_provisioners.model.container.config import (
     labels,
     secrets_file,
 )
+from gateway_provisioners.model.container.usage import task_usage
 from gateway_provisioners.model.failures import LOG_LINES, OUT_OF_MEMORY, out_of_memory
 from gateway_provisioners.model.objects import Object
 
@@ -78,6 +79,8 @@ class ServiceKernels(Kernels):
             raise container_status.podman_has_no_swarm()
         if asks_for_storage(spec):
             raise container_status.storage_unlimited("services of a Swarm have no such limit.")
+        task = build_service(spec, {}, secret_id="")["TaskTemplate"]
+        self.admission.admit(spec.name, task_usage(task, spec.ownership))
         with self._cleanup_on_failure(spec) as launched:
             image = await self._api.image(spec.image) or {}
             refuse_root(spec, image)
@@ -101,7 +104,9 @@ class ServiceKernels(Kernels):
         launched = LaunchedContainer(self, name, adopted=True)
         self._followed.add(name)
         await self.relist()
-        if name not in self._states:
+        if state := self.state(name):
+            self.admission.adopt(name, task_usage(state["Spec"], self._stored_ownership(name)))
+        else:
             self._followed.discard(name)  # its service is gone
         return launched
 

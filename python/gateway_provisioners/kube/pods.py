@@ -15,7 +15,6 @@ from gateway_provisioners.errors import (
     ClusterError,
     KernelBusy,
     PolicyViolation,
-    TooManyKernels,
 )
 from gateway_provisioners.kube.api import JSON_PATCH, Collection, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
@@ -24,7 +23,6 @@ from gateway_provisioners.kube.launched_pod import LaunchedPod
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.ownership import Ownership
-from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.model.pod.api_refusal import creation_failure
 from gateway_provisioners.model.pod.kernel_state import (
     KERNEL_ID_LABEL,
@@ -48,6 +46,8 @@ from gateway_provisioners.model.pod.manifest import (
     read_record,
 )
 from gateway_provisioners.model.pod.status import own_addresses
+from gateway_provisioners.model.pod.usage import counted_usage, usage
+from gateway_provisioners.model.quota import KernelQuota, KernelUsage
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class KernelPods:
     Args:
         instance: the kernels' value of the label app.kubernetes.io/instance.
         process: the name of this process, which it writes where it changes a pod's state.
-        quota: the number of kernels that may run.
+        quota: the most that the kernels may be, and use, at once.
         prohibited_account: the ServiceAccount that no kernel may have, or "".
     """
 
@@ -80,6 +80,8 @@ class KernelPods:
         self._prohibited_account = prohibited_account
         self.cache = ObjectCache("pods", self._collection())
         self._names_by_kernel: defaultdict[str, set[str]] = defaultdict(set)
+        # By pod; kept only where there is a quota.
+        self._usages: dict[str, KernelUsage] = {}
         self.cache.subscribe(self._index)
         self.warnings = ObjectCache(
             "events",
@@ -112,13 +114,13 @@ class KernelPods:
 
         Raises:
             KernelBusy: another gateway restarts the same kernel.
-            PolicyViolation: its ServiceAccount is the gateway's.
-            TooManyKernels: it would exceed the quota; nothing is left behind.
+            PolicyViolation: its ServiceAccount is the gateway's, or it would exceed a quota; nothing is left
+                behind.
             LaunchFailed: the API refused; nothing is left behind.
         """
         manifest = build_pod(spec)
         self._refuse_account(manifest)
-        self.refuse_beyond_quota(spec)
+        self._refuse_beyond_quota(manifest, spec.kernel_id)
         pod = LaunchedPod(self, spec.name)
         refusal = self._refusal_when_seen(spec)
         try:
@@ -155,28 +157,31 @@ class KernelPods:
         """Check that one more kernel may run, as far as the watch knows.
 
         Raises:
-            TooManyKernels: it would exceed the quota.
+            PolicyViolation: it would exceed a quota.
         """
-        _raise_if_refused(self._refusal(spec))
+        self._refuse_beyond_quota(build_pod(spec), spec.kernel_id)
 
-    def _refusal(self, spec: KernelPodSpec) -> TooManyKernels | None:
-        return self.quota.refusal(
-            self.cache.objects.values(),
-            instance=self.instance,
-            kernel_id=spec.kernel_id,
-            username=spec.username,
-        )
+    def _refuse_beyond_quota(self, manifest: Object, kernel_id: str) -> None:
+        _raise_if_refused(self._refusal(manifest, kernel_id, is_complete=False))
 
-    def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[TooManyKernels | None]:
+    def _refusal(self, pod: Object, kernel_id: str, *, is_complete: bool) -> PolicyViolation | None:
+        if not self.quota:
+            return None
+        new = usage(pod, kernel_id)
+        return self.quota.refusal(self._usages.values(), new, is_complete=is_complete)
+
+    def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[PolicyViolation | None]:
         """Return a future of the refusal, or None, which is done when the watch reports the kernel's pod."""
-        refusal: asyncio.Future[TooManyKernels | None] = asyncio.get_running_loop().create_future()
+        refusal: asyncio.Future[PolicyViolation | None]
+        refusal = asyncio.get_running_loop().create_future()
         if not self.quota:
             refusal.set_result(None)
             return refusal
 
-        def on_change(_change: str, _pod: Object) -> None:
+        def on_change(_change: str, pod: Object) -> None:
             if not refusal.done():
-                refusal.set_result(self._refusal(spec))
+                # The API server has added the defaults of LimitRanges.
+                refusal.set_result(self._refusal(pod, spec.kernel_id, is_complete=True))
 
         unsubscribe = self.cache.subscribe(on_change, name=spec.name)
         refusal.add_done_callback(lambda _: unsubscribe())
@@ -202,7 +207,7 @@ class KernelPods:
         return [read_state(self.cache.objects[name]) for name in sorted(names)]
 
     def _index(self, change: str, pod: Object) -> None:
-        """Index a pod by its kernel, so that no look-up of a kernel goes through all pods."""
+        """Index a pod by its kernel, so that no look-up of a kernel goes through all pods, and count it."""
         kernel_id, name = kernel_id_of(pod, self.instance), pod["metadata"]["name"]
         if change != "DELETED" and kernel_id:
             self._names_by_kernel[kernel_id].add(name)
@@ -210,6 +215,11 @@ class KernelPods:
             names.discard(name)
             if not names:
                 del self._names_by_kernel[kernel_id]
+        exists = change != "DELETED" and bool(self.quota)
+        if exists and (counted := counted_usage(pod, self.instance)):
+            self._usages[name] = counted
+        else:
+            self._usages.pop(name, None)
 
     def follow_addresses(self, listener: Callable[[str, Sequence[str]], None]) -> None:
         """Call `listener` with a pod's name and addresses: for each one now, and on each change.
@@ -351,6 +361,6 @@ class KernelPods:
                 raise
 
 
-def _raise_if_refused(refusal: TooManyKernels | None) -> None:
+def _raise_if_refused(refusal: PolicyViolation | None) -> None:
     if refusal:
         raise refusal

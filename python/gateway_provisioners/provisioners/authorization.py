@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from gateway_provisioners.errors import PolicyViolation
 from gateway_provisioners.model.quoting import quoted
 
 
 def check_user(
-    username: str, *, kernel_name: str, authorized: Sequence[str], unauthorized: Sequence[str]
+    username: str,
+    groups: Collection[str] = (),
+    *,
+    kernel_name: str,
+    authorized: Collection[str],
+    unauthorized: Collection[str],
+    authorized_groups: Collection[str] = (),
 ) -> None:
     """Refuse a user who may not start the kernel.
 
     Args:
-        authorized: the only users who may; empty: all.
+        groups: the user's groups.
+        authorized, authorized_groups: the only users who may, and the groups whose members may as well; both
+            empty: all users.
         unauthorized: users who may not, authorized or not.
 
     Raises:
@@ -22,7 +30,9 @@ def check_user(
     """
     if username in unauthorized:
         rule = "this user is listed as unauthorized (unauthorized_users)"
-    elif authorized and username not in authorized:
+    elif authorized_groups and not (username in authorized or set(groups) & set(authorized_groups)):
+        rule = "only listed users and members of listed groups may (authorized_users, authorized_groups)"
+    elif authorized and not authorized_groups and username not in authorized:
         rule = "only listed users may (authorized_users)"
     else:
         return

@@ -164,8 +164,10 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             )
             check_user(
                 self._request.username,
+                self.ownership.groups,
                 kernel_name=self._kernel_name,
                 authorized=self.authorized_users,
+                authorized_groups=self.authorized_groups,
                 unauthorized=self.unauthorized_users,
             )
         kwargs["env"] = {}  # jupyter_client expects one; the kernel's is made in `launch_kernel`

@@ -50,6 +50,7 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
             attempt=launch.attempt,
             network=self.services.network,
             pull_timeout=launch.timeout,
+            ownership=self.ownership,
             **container_options(self, request),
         )
         return await self._kernels.create(spec)

@@ -35,6 +35,7 @@ class DockerServices(EngineServices, DockerTraits):
             instance=self.instance,
             state_folder=Path(self.state_dir) if self.state_dir else None,
             keep=not self.remove_container,
+            quota=self.quota,
         )
         await self._engine.start()
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from traitlets.config import LoggingConfigurable
 
+from gateway_provisioners.model.quota import KernelQuota
+from gateway_provisioners.model.quota_settings import with_quotas
 from gateway_provisioners.settings import from_env
 
 _OF_THIS_PROCESS = "process-"
@@ -22,6 +24,11 @@ def _outward_address(_traits: Any) -> str:
             return "127.0.0.1"
         address: str = probe.getsockname()[0]
         return address
+
+
+def _checked_quotas(text: str) -> str:
+    with_quotas(KernelQuota(), text)
+    return text
 
 
 class EngineTraits(LoggingConfigurable):
@@ -55,6 +62,32 @@ class EngineTraits(LoggingConfigurable):
         "How long a kernel may wait for a node, where the cluster can grow.",
         unit="seconds",
     )
+    max_kernels_of_release = from_env(
+        "GP_MAX_KERNELS",
+        0,
+        "How many kernels of GP_INSTANCE may run, whichever gateway started them; 0: no limit. "
+        "KG_MAX_KERNELS limits those of one gateway.",
+    )
+    max_kernels_per_user = from_env(
+        "GP_MAX_KERNELS_PER_USER", 0, "How many of them one user may run; 0: no limit."
+    )
+    quotas = from_env(
+        "GP_QUOTAS",
+        "",
+        "The CPUs, memory and GPUs that their kernels may use at once, for each user, for users by name and "
+        "for all members of a group together, as JSON in the form of the chart's gateway.quotas.",
+        parse=_checked_quotas,
+    )
+
+    @property
+    def quota(self) -> KernelQuota:
+        """All quotas of kernels.
+
+        Raises:
+            ConfigurationError: `quotas` is malformed.
+        """
+        quota = KernelQuota(self.max_kernels_of_release, self.max_kernels_per_user)
+        return with_quotas(quota, self.quotas)
 
     @property
     def instance_is_lasting(self) -> bool:
@@ -103,15 +136,6 @@ class KubernetesTraits(EngineTraits):
         "GP_KERNELSPECS_CONFIGMAP",
         "",
         "A ConfigMap of kernelspecs, in the kernels' namespace, that the gateway follows.",
-    )
-    max_kernels_of_release = from_env(
-        "GP_MAX_KERNELS",
-        0,
-        "How many kernels of GP_INSTANCE may run, whichever gateway started them; 0: no limit. "
-        "KG_MAX_KERNELS limits those of one gateway.",
-    )
-    max_kernels_per_user = from_env(
-        "GP_MAX_KERNELS_PER_USER", 0, "How many of them one user may run; 0: no limit."
     )
 
 

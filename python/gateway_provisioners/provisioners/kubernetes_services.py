@@ -10,7 +10,6 @@ from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.gateways import Gateways
 from gateway_provisioners.kube.lease import Lease
 from gateway_provisioners.kube.pods import KernelPods
-from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.provisioners.engine_services import EngineServices
 from gateway_provisioners.provisioners.engine_traits import KubernetesTraits
 
@@ -79,7 +78,7 @@ class KubernetesServices(EngineServices, KubernetesTraits):
             self.namespace,
             instance=self.instance,
             process=self.process,
-            quota=KernelQuota(self.max_kernels_of_release, self.max_kernels_per_user),
+            quota=self.quota,
             prohibited_account=(
                 self.gateway_service_account if self.namespace == self.gateway_namespace else ""
             ),

@@ -118,6 +118,10 @@ class LaunchTraits(ClientPolicyTraits):
     authorized_users: list[str] = from_env(
         "GP_AUTHORIZED_USERS", [], "The only users who may start the kernel; empty: all users."
     )
+    authorized_groups = List(
+        Unicode(),
+        help="Groups whose members may start the kernel as well, by the identity of the client.",
+    ).tag(config=True)
     unauthorized_users: list[str] = from_env(
         "GP_UNAUTHORIZED_USERS", ["root"], "Users who may not start the kernel."
     )

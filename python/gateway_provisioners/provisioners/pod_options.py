@@ -22,6 +22,7 @@ def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dic
         "image_pull_policy": settings.image_pull_policy,
         "image_pull_secrets": settings.image_pull_secrets,
         "resources": merged(settings.resources, request.resources),
+        "gpu_resource": settings.gpu_resource,
         "pod_fields": {
             "nodeSelector": settings.node_selector,
             "tolerations": settings.tolerations,

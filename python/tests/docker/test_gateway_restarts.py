@@ -190,3 +190,27 @@ async def test_a_gateway_that_is_killed_at_a_step_leaves_nothing_half_done(
             await client.delete(kernel_id)
         host.wait_gone()
         assert list(gateway.state.glob("*.json")) == []
+
+
+async def test_quotas_count_what_the_gateway_before_started(host, gateway):
+    quotas = json.dumps({"eachUser": {"cpus": 1, "memory": "1Gi"}})
+    asked = {"KERNEL_CPUS_LIMIT": "600m", "KERNEL_MEMORY_LIMIT": "512Mi"}
+    async with gateway.running(GP_QUOTAS=quotas) as client:
+        kernel_id = await client.start("test", **asked)
+        with pytest.raises(Refused, match="neither a limit nor a request for CPUs"):
+            await client.start("test")
+        await gateway.end(signal.SIGKILL)
+    async with gateway.running(GP_QUOTAS=quotas) as client:
+        with pytest.raises(Refused, match=r"1 kernel uses 0\.6 CPUs, and this") as refused:
+            await client.start("test", **asked)
+        assert (refused.value.status, refused.value.reason) == (403, "TooManyResources")
+        small = {**asked, "KERNEL_CPUS_LIMIT": "100m", "KERNEL_MEMORY_LIMIT": "768Mi"}
+        with pytest.raises(Refused, match="1 kernel uses 512Mi of memory"):
+            await client.start("test", **small)
+        others = await client.start("test", **asked, KERNEL_USERNAME="bob")
+        await client.restart(kernel_id)
+        await client.delete(kernel_id)
+        again = await client.start("test", **asked)
+        for each in (others, again):
+            await client.delete(each)
+        host.wait_gone()

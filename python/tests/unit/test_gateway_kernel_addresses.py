@@ -1,13 +1,14 @@
 """The addresses of kernels, from their pods, containers and tasks to the gateway's look-up."""
 
+from gateway_provisioners.dockerd.admission import Admission
 from gateway_provisioners.dockerd.containers import ContainerKernels
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.dockerd.swarm import ServiceKernels
 from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.addresses import read_address
-from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.model.pod.status import own_addresses
+from gateway_provisioners.model.quota import KernelQuota
 
 
 class Api:
@@ -88,7 +89,11 @@ def test_addresses_follow_the_watch_of_pods():
 
 def test_addresses_follow_the_events_of_containers():
     kernels = ContainerKernels(
-        Api(), instance="ours", records=Records(None, instance="ours"), keep=False
+        Api(),
+        instance="ours",
+        records=Records(None, instance="ours"),
+        admission=Admission(KernelQuota()),
+        keep=False,
     )
     kernels._learn("a", container(IPAddress="172.18.0.2"))
     addresses = KernelAddresses()
@@ -104,7 +109,11 @@ def test_addresses_follow_the_events_of_containers():
 
 def test_a_task_has_its_addresses_until_it_has_ended():
     kernels = ServiceKernels(
-        Api(), instance="ours", records=Records(None, instance="ours"), keep=False
+        Api(),
+        instance="ours",
+        records=Records(None, instance="ours"),
+        admission=Admission(KernelQuota()),
+        keep=False,
     )
     addresses = KernelAddresses()
     kernels.follow_addresses(addresses.report)

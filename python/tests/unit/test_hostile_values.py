@@ -9,7 +9,7 @@ from gateway_provisioners.gateway.http.start_request import (
     parse_session_request,
     parse_start_request,
 )
-from gateway_provisioners.model.pod.admission import KernelQuota
+from gateway_provisioners.model.quota import KernelQuota, KernelUsage
 from gateway_provisioners.model.request.client_policy import ClientPolicy
 from gateway_provisioners.model.request.launch_request import parse_launch_request
 from gateway_provisioners.provisioners.authorization import check_user
@@ -74,11 +74,5 @@ def test_refusal_of_a_user_quotes_little_of_the_name():
     with pytest.raises(PolicyViolation) as refused:
         check_user(FORGED, kernel_name="local", authorized={"alice"}, unauthorized=set())
     assert is_short(refused.value)
-    pod = {
-        "metadata": {
-            "labels": {"kernel_id": "a", "app.kubernetes.io/instance": "ours"},
-            "annotations": {"gateway-provisioners/username": FORGED},
-        }
-    }
-    quota = KernelQuota(most_per_user=1)
-    assert is_short(quota.refusal([pod], instance="ours", kernel_id="b", username=FORGED))
+    kernels = [KernelUsage(str(number), FORGED, FORGED, FORGED) for number in range(2)]
+    assert is_short(KernelQuota(most_per_user=1).refusal(kernels[:1], kernels[1]))

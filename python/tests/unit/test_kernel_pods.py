@@ -7,8 +7,8 @@ import pytest
 from gateway_provisioners.errors import ClusterError, KernelBusy, PolicyViolation
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.ownership import Ownership
-from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.model.pod.manifest import KernelPodSpec
+from gateway_provisioners.model.quota import KernelQuota
 
 
 class Api:

@@ -10,7 +10,7 @@ from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.kube import finder as module
 from gateway_provisioners.kube.finder import Finder
 from gateway_provisioners.kube.pods import KernelPods
-from gateway_provisioners.model.pod.admission import KernelQuota
+from gateway_provisioners.model.quota import KernelQuota
 
 
 class Server:

@@ -42,6 +42,35 @@ def test_unauthorized_users_are_refused(username, authorized, unauthorized, rule
     assert refusal.value.http_status == 403
 
 
+@pytest.mark.parametrize(
+    ("username", "groups", "users", "unauthorized", "refused_by"),
+    [
+        ("alice", ["team"], [], [], ""),
+        ("alice", ["other", "team"], ["bob"], [], ""),
+        ("bob", [], ["bob"], [], ""),
+        ("bob", [], [], [], "authorized_groups"),
+        ("bob", ["teams"], ["alice"], [], "authorized_groups"),
+        ("team", [], [], [], "authorized_groups"),
+        ("alice", ["team"], ["alice"], ["alice"], "unauthorized_users"),
+    ],
+)
+def test_groups_may_start_a_kernel_as_well(username, groups, users, unauthorized, refused_by):
+    def check():
+        check_user(
+            *(username, groups),
+            kernel_name="python",
+            authorized=users,
+            authorized_groups=["team"],
+            unauthorized=unauthorized,
+        )
+
+    if refused_by:
+        with pytest.raises(PolicyViolation, match=refused_by):
+            check()
+    else:
+        check()
+
+
 @pytest.mark.parametrize(("authorized", "unauthorized"), [([], []), (["alice"], ["root"])])
 def test_authorized_users_may_start_the_kernel(authorized, unauthorized):
     check_user("alice", kernel_name="python", authorized=authorized, unauthorized=unauthorized)

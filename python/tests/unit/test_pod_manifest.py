@@ -62,6 +62,7 @@ def test_the_whole_pod():
                 "gateway-provisioners/state": "launching",
                 "gateway-provisioners/operator": "process-a",
                 "gateway-provisioners/attempt": "1",
+                "gateway-provisioners/gpu-resource": "nvidia.com/gpu",
                 "gateway-provisioners/owner": "",
                 "gateway-provisioners/owner-groups": "[]",
                 "gateway-provisioners/shared-with-users": "{}",

@@ -28,8 +28,8 @@ from gateway_provisioners.errors import GatewayProvisionersError
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model import names
-from gateway_provisioners.model.pod.admission import KernelQuota
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
+from gateway_provisioners.model.quota import KernelQuota
 from gateway_provisioners.provisioners.engine_traits import KubernetesTraits
 from gateway_provisioners.provisioners.launch_traits import KubernetesLaunchTraits
 from gateway_provisioners.provisioners.pod_options import pod_options

@@ -27,6 +27,7 @@ from gateway_provisioners.gateway.kernels.activity import ActivityWatch
 from gateway_provisioners.gateway.kernels.culling import Culler
 from gateway_provisioners.gateway.kernels.kernelspecs import runs_beside_gateway
 from gateway_provisioners.gateway.kernels.peers import NoPeers, Peers
+from gateway_provisioners.gateway.kernels.start_limits import StartLimits
 from gateway_provisioners.gateway.process.audit import Audit, AuditedKernel, acting_because
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
@@ -100,6 +101,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         super().__init__(**kwargs)
         self.event_logger = EventLogger(parent=self)
         self.limits = Limits(parent=self)
+        self.start_limits = StartLimits(parent=self)
         self.metrics = GatewayMetrics(lambda: [k.kernel_name for k in self._kernels.values()])
         self.audit = Audit()
         self.peers: Peers = NoPeers()
@@ -152,7 +154,8 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             the id.
 
         Raises:
-            TooManyKernels, KernelIdTaken, StartAbandoned, NoSuchKernel, LaunchFailed: no kernel was started.
+            TooManyKernels, TooManyStarts, KernelIdTaken, StartAbandoned, NoSuchKernel, LaunchFailed: no
+                kernel was started.
         """
         if kernel_id is not None and kernel_id in self:
             return kernel_id
@@ -172,6 +175,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
                 f"Kernel {name!r} would be a process beside the gateway (local-provisioner)"
             )
         self._refuse_beyond_limit()
+        self.start_limits.check(ownership, (each.ownership for each in self._starts.values()))
         began = time.monotonic()
         self.metrics.start_requested(name)
         start = asyncio.create_task(

@@ -23,6 +23,7 @@ from gateway_provisioners.model.container.secrets_script import (
     split_environment,
 )
 from gateway_provisioners.model.failures import GRACE_SECONDS
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.patch import apply_patch
 from gateway_provisioners.model.request.client_policy import DEFAULT_GPU_RESOURCE
 
@@ -31,6 +32,8 @@ COMPONENT = "kernel"
 KERNEL_ID_LABEL = "kernel_id"
 INSTANCE_LABEL = "gateway-provisioners.instance"
 NAME_LABEL = "gateway-provisioners.name"
+KERNEL_NAME_LABEL = "gateway-provisioners.kernel-name"
+USERNAME_LABEL = "gateway-provisioners.username"
 
 _SECRETS_PATH = "/.gateway-provisioners/environment"
 _SERVICE_SECRET = "kernel-environment"  # noqa: S105 - the name of a file below /run/secrets
@@ -60,6 +63,7 @@ class KernelContainerSpec:
         log_max_bytes, log_max_files: the size of one file of the log, 0 for the engine's own setting, and how
             many the engine keeps.
         constraints: Swarm's, for the nodes that may run it.
+        ownership: whose kernel it is.
         patch: the administrator's patch on the body of the API request.
     """
 
@@ -85,6 +89,7 @@ class KernelContainerSpec:
     log_max_bytes: int = 10 * 2**20
     log_max_files: int = 3
     constraints: Sequence[str] = ()
+    ownership: Ownership = Ownership()  # noqa: RUF009 - frozen
     patch: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -93,8 +98,8 @@ def labels(kernel: KernelContainerSpec) -> dict[str, str]:
     return {
         INSTANCE_LABEL: kernel.instance,
         NAME_LABEL: kernel.name,
-        "gateway-provisioners.kernel-name": kernel.kernel_name,
-        "gateway-provisioners.username": kernel.username,
+        KERNEL_NAME_LABEL: kernel.kernel_name,
+        USERNAME_LABEL: kernel.username,
         "gateway-provisioners.attempt": str(kernel.attempt),
         KERNEL_ID_LABEL: kernel.kernel_id,
         COMPONENT_LABEL: COMPONENT,

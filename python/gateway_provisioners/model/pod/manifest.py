@@ -26,10 +26,12 @@ from gateway_provisioners.model.pod.kernel_state import (
     USERNAME_ANNOTATION,
 )
 from gateway_provisioners.model.pod.status import CONTAINER
+from gateway_provisioners.model.request.client_policy import DEFAULT_GPU_RESOURCE
 
 COMPONENT_LABEL = "component"
 COMPONENT = "kernel"
 KERNEL_NAME_ANNOTATION = "gateway-provisioners/kernel-name"
+GPU_RESOURCE_ANNOTATION = "gateway-provisioners/gpu-resource"
 SECRET_GATE = "gateway-provisioners/secret"  # noqa: S105 - the name of a scheduling gate
 
 _ENVIRONMENT_PREFIX = "env."
@@ -45,6 +47,7 @@ class KernelPodSpec:
         environment: literal variables of the container; nothing secret.
         secret_environment: variables that reach the container through the Secret.
         resources: requests and limits in a container's form.
+        gpu_resource: the name of a GPU in `resources`.
         operator: the process that launches it.
         attempt: 1 for the start, one more for each restart.
         pod_fields: fields of the Pod's spec that are copied as they are; those without a value are not.
@@ -70,6 +73,7 @@ class KernelPodSpec:
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: Sequence[str] = ()
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    gpu_resource: str = DEFAULT_GPU_RESOURCE
     pod_fields: Mapping[str, Any] = field(default_factory=dict)
     env_from: Sequence[Mapping[str, Any]] = ()
     volumes: Sequence[Mapping[str, Any]] = ()
@@ -200,6 +204,7 @@ def build_marks(kernel: KernelPodSpec) -> dict[str, Any]:
             STATE_ANNOTATION: LAUNCHING,
             OPERATOR_ANNOTATION: kernel.operator,
             ATTEMPT_ANNOTATION: str(kernel.attempt),
+            GPU_RESOURCE_ANNOTATION: kernel.gpu_resource,
             **kernel.ownership.annotations(),
         },
     }
