@@ -35,10 +35,11 @@ class Authenticator:
     def __init__(self, methods: Sequence[Method]) -> None:
         self._methods = sorted(methods, key=lambda method: (method.order, method.name))
 
-    async def identify(self, request: HTTPServerRequest) -> Identification:
-        """Return who sends a request, or why that is not known."""
+    async def identify(self, shown: HTTPServerRequest | Credential) -> Identification:
+        """Return who sends a request, or showed a credential earlier, or why that is not known."""
         try:
-            return Identification(identity=await self._identify(Credential.of(request)))
+            credential = shown if isinstance(shown, Credential) else Credential.of(shown)
+            return Identification(identity=await self._identify(credential))
         except GatewayProvisionersError as error:
             return Identification(error=error)
         except Exception as error:  # noqa: BLE001 - a client that is not identified is not let in
