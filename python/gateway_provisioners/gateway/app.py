@@ -329,6 +329,7 @@ class GatewayApp(KernelGatewayApp):
             log_function=log_request,
             metrics=self.kernel_manager.metrics,
             draining=self._stopping,
+            authenticator=self.authenticator,
             client_variables=frozenset(self.client_envs),
             forced_kernel_name=self.force_kernel_name,
             usernames=Usernames(parent=self),

@@ -70,6 +70,7 @@ class GatewayChain:
             env={},
             last_activity="",
             started="",
+            ownership=earlier.parent.ownership,
             restore=restore,
         )
 

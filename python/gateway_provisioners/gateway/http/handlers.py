@@ -9,6 +9,7 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ from gateway_provisioners.gateway.failures import describe, known_cause, summari
 from gateway_provisioners.gateway.http.access_log import request_summary
 from gateway_provisioners.gateway.http.auditing import AuditingMixin
 from gateway_provisioners.gateway.http.auth import identification_of
+from gateway_provisioners.gateway.http.credential_watch import CredentialWatch
 from gateway_provisioners.gateway.http.door import Refusal
 from gateway_provisioners.gateway.http.share_request import parse_ownership_request, share_model
 from gateway_provisioners.gateway.http.start_request import (
@@ -38,12 +40,14 @@ from gateway_provisioners.gateway.http.start_request import (
     parse_session_request,
     parse_start_request,
 )
+from gateway_provisioners.gateway.identity.credential import Credential
 from gateway_provisioners.gateway.identity.identity import Identity, NotIdentified
 from gateway_provisioners.gateway.process.health import HealthChecks
 from gateway_provisioners.gateway.websocket.connection import (
     TRY_AGAIN_LATER,
     GatewayWebsocketConnection,
 )
+from gateway_provisioners.gateway.websocket.read_only_connection import ReadOnlyConnection
 from gateway_provisioners.gateway.websocket.websocket_protocol import BoundedWebSocketProtocol
 from gateway_provisioners.model.ownership import Access, Ownership
 
@@ -293,9 +297,20 @@ class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocke
     connection: GatewayWebsocketConnection | None
     _is_open = False
     _has_left = False
+    _credential: Credential
+    _credential_watch: CredentialWatch | None = None
+
+    @property
+    def kernel_websocket_connection_class(self) -> Any:
+        """The class of the connection, by what the client may do with the kernel."""
+        if self.access_to(self.kernel_id) == Access.READ:
+            return ReadOnlyConnection
+        return super().kernel_websocket_connection_class
 
     async def pre_get(self) -> None:
         """Prepare the connection to the kernel, unless the client leaves meanwhile."""
+        # Now: the client's certificate is not known from the request any longer once the websocket is open.
+        self._credential = Credential.of(self.request)
         await super().pre_get()
         if self._has_left and self.connection is not None:
             self.connection.abandon()
@@ -304,13 +319,32 @@ class KernelWebsocketHandler(GatewayHandlerMixin, kernel_handlers.KernelWebsocke
     async def open(self, kernel_id: str) -> None:
         """Connect to the kernel."""
         self._is_open = True
+        self._credential_watch = CredentialWatch(
+            self.identity,
+            partial(self.settings["authenticator"].identify_again, self._credential),
+            changed=self._take_identity,
+            ended=self._end,
+        )
         await super().open(kernel_id)
         kernels = self.kernel_manager
         access = self.access_to(kernel_id).name.lower()
         kernels.audit.record("attach", kernels.audited(kernel_id), actor=self.actor, access=access)
 
+    def _take_identity(self, identity: Identity) -> None:
+        self.identity = identity
+        if self.connection is not None:
+            self.connection.access_changed()
+
+    def _end(self) -> None:
+        """Disconnect a client whose credential is not valid any longer."""
+        _log.info("%s: the client's credential is no longer valid", self._request_summary())
+        if self.connection is not None:
+            self.connection.expel("Your credential is no longer valid; connect again.")
+
     def on_close(self) -> None:
         """Disconnect from the kernel; upstream fails before the connection is made."""
+        if self._credential_watch is not None:
+            self._credential_watch.close()
         if self._is_open:
             super().on_close()
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from tornado.httputil import HTTPServerRequest
 
@@ -47,15 +48,26 @@ class Authenticator:
 
     async def identify(self, request: HTTPServerRequest) -> Identification:
         """Return who sends a request, or why that is not known."""
+        credential = Credential.of(request)
+        return await self._identify(
+            credential, self._throttle.attempt(str(request.remote_ip), credential)
+        )
+
+    async def identify_again(self, credential: Credential) -> Identification:
+        """Return who it is that showed a credential earlier, or why that is not known any longer."""
+        return await self._identify(credential, nullcontext())
+
+    async def _identify(
+        self, credential: Credential, attempt: AbstractContextManager[None]
+    ) -> Identification:
         if not self._methods:
             return Identification(identity=_ANYONE)
-        credential = Credential.of(request)
         method = None
         try:
             method = await self._method_of(credential)
             if method is None and not credential.token:
                 return Identification(error=NotIdentified(_UNKNOWN))
-            with self._throttle.attempt(str(request.remote_ip), credential):
+            with attempt:
                 identity = await _identify(method, credential)
         except TooManyAttempts as error:
             # Not the method: that it fits may be what the client wants to find out.

@@ -325,8 +325,8 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self.start_watching_activity(kernel_id)
         if kernel_id not in self._kernel_buffers:  # else its client's next connection does the same
             self.ports_changed(kernel_id)
-            for connection in GatewayWebsocketConnection.of_kernel(kernel):
-                connection.follow_kernel()
+        for connection in GatewayWebsocketConnection.of_kernel(kernel):
+            connection.follow_kernel()
 
     def kernel_restart_failed(self, kernel_id: str, error: Exception) -> None:
         """Show in lists of kernels that one is dead, and why; called by the kernel."""

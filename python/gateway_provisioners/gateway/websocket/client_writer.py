@@ -149,13 +149,28 @@ class ClientWriter:
             "iopub", packed(self._session, "status", {"execution_state": state}, parent)
         )
 
-    def answer_with_error(self, channel: str, request: Mapping[str, Any], reason: str) -> None:
+    def answer(self, channel: str, kind: str, content: bytes, request: Mapping[str, Any]) -> None:
+        """Write a reply of the given type in place of the kernel.
+
+        Args:
+            content: its content as JSON, which is small enough for every client.
+            request: the header of the request.
+        """
+        self.write_status("busy", request)
+        self._write_own(channel, [*packed(self._session, kind, {}, request)[:3], content])
+        self.write_status("idle", request)
+
+    def answer_with_error(
+        self, channel: str, request: Mapping[str, Any], reason: str, *, shown: bool = True
+    ) -> None:
         """End the cell of a request that the kernel does not get.
 
         Args:
             request: its header, which may be empty.
+            shown: whether to write the reason to the output of the cell as well.
         """
-        self.say(reason, request)
+        if shown:
+            self.say(reason, request)
         kind = str(request.get("msg_type", ""))[:64]
         if kind.endswith("_request"):
             reply = f"{kind.removesuffix('request')}reply"

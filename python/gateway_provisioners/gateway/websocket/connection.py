@@ -20,6 +20,12 @@ from gateway_provisioners.aio import within
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket import serialization
+from gateway_provisioners.gateway.websocket.access import (
+    access_of,
+    client_of,
+    ownership_of,
+    session_name,
+)
 from gateway_provisioners.gateway.websocket.channel_output import ChannelOutput
 from gateway_provisioners.gateway.websocket.client_limits import client_limit
 from gateway_provisioners.gateway.websocket.client_writer import ClientWriter
@@ -28,8 +34,10 @@ from gateway_provisioners.gateway.websocket.losses import Losses, megabytes
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxChannel, MailboxConnection
 from gateway_provisioners.gateway.websocket.outbox import Outbox, fragment_writer
 from gateway_provisioners.gateway.websocket.rates import OutputRate
+from gateway_provisioners.gateway.websocket.read_only_answers import ReadOnlyAnswers
 from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
 from gateway_provisioners.gateway.websocket.too_large import request_in
+from gateway_provisioners.model.ownership import Access
 from gateway_provisioners.provisioners.contract import GatewayContract
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 from gateway_provisioners.settings import from_env
@@ -37,6 +45,7 @@ from gateway_provisioners.settings import from_env
 # RFC 6455, 7.4.1, and IANA's registry: clients connect again after the first and the last.
 GOING_AWAY = 1001
 INVALID_DATA = 1007
+POLICY_VIOLATION = 1008
 TRY_AGAIN_LATER = 1013
 # A kernel answers within 10 ms, and its subscription needs a round trip more.
 _ASK_AGAIN_SECONDS = 0.05
@@ -66,6 +75,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     channels: dict[str, Any]
     _mailbox: MailboxConnection | None = None
+    _used_channels: tuple[str, ...] = ("iopub", "shell", "control", "stdin")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -76,6 +86,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self._writer: ClientWriter | None = None
         self._output: ChannelOutput | None = None
         self._kernel_writer: KernelWriter | None = None
+        self._read_only_answers: ReadOnlyAnswers | None = None
+        self._room = asyncio.Event()
         self._last_request: Mapping[str, Any] = {}
 
     @cached_property
@@ -83,8 +95,18 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         # Stock kernel managers lack the attribute.
         return getattr(self.multi_kernel_manager, "limits", None) or Limits(parent=self)
 
+    @property
+    def access(self) -> Access:
+        """What the client may do with the kernel now; it changes while the client is connected."""
+        return access_of(client_of(self.websocket_handler), ownership_of(self.kernel_manager))
+
     async def prepare(self) -> None:
         """Wait for the kernel's first answer, before the websocket is opened."""
+        self.session.session = session_name(
+            self.session.session,
+            client_of(self.websocket_handler),
+            ownership_of(self.kernel_manager),
+        )
         # Upstream checks every 100 ms whether a dead kernel is alive again, and so connects before the new
         # kernel's address and keys are known.
         if wait := getattr(self.kernel_manager, "wait_alive", None):
@@ -107,6 +129,23 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def connect(self) -> asyncio.Future[None] | None:
         """Connect the open websocket to the kernel."""
+        self._set_up()
+        kept = self._kept_for_client()
+        losses = getattr(kept["buffer"], "losses", None) if kept is not None else None
+        self._is_restored = (
+            kept is not None
+            and self.multi_kernel_manager._get_changed_ports(self.kernel_id) is None
+        )
+        nudged: asyncio.Future[None] | None = super().connect()
+        if nudged is not None and self._mailbox is None:
+            self._ask_again_soon(nudged)
+            if losses:
+                nudged.add_done_callback(lambda _: self._report_offline_losses(losses))
+        self.access_changed()  # since the request
+        return nudged
+
+    def _set_up(self) -> None:
+        """Make what passes messages on, in both directions."""
         # tornado switches Nagle's algorithm on after the upgrade. Together with the client's delayed
         # acknowledgement it delays the last message of every execution by 40 ms.
         self.websocket_handler.set_nodelay(True)
@@ -131,18 +170,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         )
         self._writer.on_replaced = self._count_replaced
         self._output = ChannelOutput(self._writer, self._outbox, self._max_unread_bytes)
-        kept = self._kept_for_client()
-        losses = getattr(kept["buffer"], "losses", None) if kept is not None else None
-        self._is_restored = (
-            kept is not None
-            and self.multi_kernel_manager._get_changed_ports(self.kernel_id) is None
+        self._read_only_answers = ReadOnlyAnswers(
+            self.kernel_manager, self.session, self._writer, self.kernel_info_timeout
         )
-        nudged: asyncio.Future[None] | None = super().connect()
-        if nudged is not None and self._mailbox is None:
-            self._ask_again_soon(nudged)
-            if losses:
-                nudged.add_done_callback(lambda _: self._report_offline_losses(losses))
-        return nudged
 
     def create_stream(self) -> None:
         """Connect to the kernel: to its mailbox if it has one, else to its channels."""
@@ -176,7 +206,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         # Upstream's streams all identify themselves by the client's session. Of two streams with the same
         # identity, such as those of two gateways between which a client moves, a kernel serves the first.
         identity = uuid.uuid4().hex.encode()
-        for channel in ("iopub", "shell", "control", "stdin"):
+        for channel in self._used_channels:
             stream = getattr(self.kernel_manager, f"connect_{channel}")(identity=identity)
             stream.channel = channel
             self.channels[channel] = stream
@@ -199,18 +229,29 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     def disconnect(self) -> None:
         """Disconnect from the kernel and from the client."""
-        if self._outbox is not None:
-            self._outbox.close()
+        self._close_writers()
         if self._mailbox is not None:
-            # A client without a session id of its own cannot come back for its messages.
-            can_return = self.websocket_handler.get_argument("session_id", None)
-            self._mailbox.close(for_good=not can_return)
+            self._mailbox.close(for_good=not self._can_return)
             self.channels = {}
-        if self._kernel_writer is not None:
-            self._kernel_writer.close()
         super().disconnect()
         if self._mailbox is not None and self.kernel_id in self.multi_kernel_manager:
             self.multi_kernel_manager.stop_buffering(self.kernel_id)  # the launcher buffers
+
+    @property
+    def _can_return(self) -> bool:
+        """True if the client can come back for its messages: it has a session id, and may use the kernel."""
+        session_id = self.websocket_handler.get_argument("session_id", None)
+        return bool(session_id) and self.access >= Access.FULL
+
+    def _close_writers(self) -> None:
+        """Write nothing more, in either direction."""
+        if self._outbox is not None:
+            self._outbox.close()
+        if self._kernel_writer is not None:
+            self._kernel_writer.close()
+        if self._read_only_answers is not None:
+            self._read_only_answers.close()
+        self._room.set()
         self._activity.set()
 
     def abandon(self) -> None:
@@ -248,10 +289,14 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             self._count_sent_away("malformed")
             self.websocket_handler.close(INVALID_DATA, f"The message is malformed: {error}"[:120])
             return
+        header = parsed_header(parts[0])
+        if self.access < Access.FULL:
+            assert self._read_only_answers is not None  # noqa: S101 - made with the writer
+            self._read_only_answers.answer(channel, header)
+            return
         if channel not in self.channels:
             self.log.warning("Kernel %s: a client sent a message on no channel", self.kernel_id)
             return
-        header = parsed_header(parts[0])
         allowed = self.multi_kernel_manager.allowed_message_types
         if allowed and header.get("msg_type") not in allowed:
             self.log.warning(
@@ -271,12 +316,23 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     async def wait_until_sent(self) -> None:
         """Return when the client may send more: most of what it has sent has left for the kernel."""
+        if self.access < Access.FULL:
+            await self._wait_for_room()
         writer = self._kernel_writer
         if writer is not None and not await writer.wait_until_sent():
             reason = (
                 f"The kernel does not take what is sent to it: {megabytes(writer.waiting)} wait."
             )
             self._drop_unsent(reason, "Restart the kernel if this goes on.")
+
+    async def _wait_for_room(self) -> None:
+        """Return when the client has read most of what waits for it, so that answers cannot pile up."""
+        outbox, writer = self._outbox, self._kernel_writer
+        while outbox is not None and writer is not None and not writer.closed:
+            self._room.clear()
+            if outbox.has_room():
+                return
+            await self._room.wait()
 
     def refuse(self, message: bytes, size: int, *, text: bool) -> None:
         """Answer a message of the client that is too large.
@@ -399,6 +455,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         return bool(self._outbox is not None and self._outbox.backlog)
 
     def _has_room_again(self) -> None:
+        self._room.set()
         if self._output is not None:
             self._output.report_losses()
         if self._mailbox is not None:
@@ -418,6 +475,8 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
                 stream.on_recv(None)
                 stream.close()
         self.create_stream()
+        if self._read_only_answers is not None:
+            self._read_only_answers.kernel_moved()
         nudged = self.nudge()
         if self._mailbox is None:
             self._ask_again_soon(nudged)
@@ -516,7 +575,26 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         ]
 
     def access_changed(self) -> None:
-        """Disconnect a client that may not use the kernel any longer; called by the kernel's manager."""
+        """Disconnect a client that may not use the kernel any longer.
+
+        Called when the kernel's owner or shares have changed, or the client's groups. Whether a client may
+        send something is looked up at each message.
+        """
+        if self.access == Access.NONE:
+            self.expel("This kernel is no longer shared with you.")
+
+    def expel(self, reason: str) -> None:
+        """Disconnect a client at once, with nothing more of what waits for it.
+
+        Args:
+            reason: at most 123 bytes, for the client.
+        """
+        if self not in self._open_sockets:
+            return
+        self._close_writers()
+        if self._mailbox is not None:
+            self._mailbox.close(for_good=not self._can_return)
+        self.websocket_handler.close(POLICY_VIOLATION, reason)
 
     def report_end(self) -> None:
         """Report the kernel as dead to the client, and close the websocket."""
