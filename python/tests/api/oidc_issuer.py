@@ -45,6 +45,7 @@ def add_users(callback_port):
         response_types=["code"],
         scope=["openid", "profile", "groups"],
     )
+    Backend.instance.save(client)
     client.audience = [client]
     Backend.instance.save(client)
 
