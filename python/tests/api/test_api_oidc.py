@@ -87,38 +87,39 @@ async def test_a_notebook_goes_on_with_tokens_that_expire(
     run_issuer, unused_tcp_port_factory, monkeypatch
 ):
     async with run_issuer(seconds=4) as issuer:
-        await issuer.token("alice")  # her login
+        await issuer.token("bob")  # his login
         monkeypatch.setenv("GP_AUTH_METHODS", issuer.methods())
-        monkeypatch.setenv("GATEWAY_TOKEN_COMMAND", issuer.command("alice"))
-        monkeypatch.setenv("BROWSER", "false")  # she does not log in again
+        monkeypatch.setenv("GATEWAY_TOKEN_COMMAND", issuer.command("bob"))
+        monkeypatch.setenv("BROWSER", "false")  # he does not log in again
         async with (
             running_gateway() as gateway,
             jupyter_server(
                 gateway,
                 unused_tcp_port_factory(),
                 f"--config={EXAMPLE / 'jupyter_server_config.py'}",
+                token="",
             ) as browser,
             browser.kernel("local") as notebook,
         ):
             code = "import os; n = 1; print(os.environ['KERNEL_USERNAME'])"
-            assert (await notebook.execute(code)).text == "alice\n"
+            assert (await notebook.execute(code)).text == "bob\n"
             for n in (1, 2):
-                before = issuer.stored("alice")
+                before = issuer.stored("bob")
 
                 async def renewed(before=before):
                     await browser.request("GET", "/api/kernelspecs")
-                    return issuer.stored("alice") != before
+                    return issuer.stored("bob") != before
 
                 await eventually(renewed)
                 assert (await notebook.execute("print(n); n += 1")).text == f"{n}\n"
 
-            async with Gateway(gateway.url, await issuer.token("alice")) as alice:
-                (kernel,) = (await alice.kernels()).values()
-                assert kernel["owner"] == "alice"
             async with Gateway(gateway.url, await issuer.token("bob")) as bob:
-                assert await bob.kernels() == {}
+                (kernel,) = (await bob.kernels()).values()
+                assert kernel["owner"] == "bob"
+            async with Gateway(gateway.url, await issuer.token("alice")) as alice:
+                assert await alice.kernels() == {}
                 with pytest.raises(Refused, match="Kernel does not exist"):
-                    await bob.request("GET", f"/api/kernels/{kernel['id']}")
+                    await alice.request("GET", f"/api/kernels/{kernel['id']}")
 
 
 async def test_groups_of_the_issuer_count(run_issuer, monkeypatch):
