@@ -16,6 +16,7 @@ from api.running import running_gateway
 from api.test_api_jupyterlab import jupyter_server, until_listening
 from ci.gateway_client import Gateway, Refused
 from ci.paths import ROOT
+from gateway_provisioners.gateway.identity.methods import key_set
 from programs import program
 from timeouts import eventually
 
@@ -155,6 +156,7 @@ async def test_an_expired_token_is_refused(run_issuer, monkeypatch):
 
 
 async def test_new_keys_of_the_issuer_replace_the_old_ones(run_issuer, monkeypatch):
+    monkeypatch.setattr(key_set, "PAUSE_SECONDS", 0)
     async with run_issuer(seconds=600) as issuer:
         monkeypatch.setenv("GP_AUTH_METHODS", issuer.methods())
         async with (
