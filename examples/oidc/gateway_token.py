@@ -136,7 +136,8 @@ class CallbackHandler(http.server.BaseHTTPRequestHandler):
 def answer(url: str, form: bytes | None = None) -> dict[str, Any]:
     """Return the issuer's JSON."""
     parts = urllib.parse.urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "localhost"}:
+    is_local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost"}
+    if parts.scheme != "https" and not is_local:
         raise Refused(f"{url} must begin with https://")
     try:
         with urllib.request.urlopen(url, form, timeout=TIMEOUT_SECONDS) as response:
@@ -167,14 +168,22 @@ def store(file: Path, refresh_token: str) -> None:
     new.replace(file)
 
 
-def tokens_of(issuer: Issuer, refresh_token: str, port: int) -> dict[str, Any]:
-    """Return tokens by the refresh token, or else of a new login."""
-    if refresh_token:
+def token_of(issuer: Issuer, file: Path, kind: str, port: int) -> str:
+    """Return a token by the refresh token, or else of a new login."""
+    tokens: dict[str, Any] = {}
+    if refresh_token := stored(file):
         try:
-            return issuer.refresh(refresh_token)
+            tokens = issuer.refresh(refresh_token)
         except Refused as refused:
             print(f"{refused} A new login is needed.", file=sys.stderr)
-    return issuer.log_in(port)
+    if kind not in tokens:
+        tokens = issuer.log_in(port)
+    if new := tokens.get("refresh_token"):
+        store(file, new)
+    if kind not in tokens:
+        msg = f"The issuer gave no {kind}."
+        raise Refused(msg)
+    return tokens[kind]
 
 
 def main() -> None:
@@ -191,20 +200,11 @@ def main() -> None:
     options = parser.parse_args()
 
     name = hashlib.sha256(f"{options.issuer} {options.client_id}".encode()).hexdigest()[:16]
-    file = options.folder / name
     try:
         issuer = Issuer(options.issuer, options.client_id, options.scope)
-        refresh_token = stored(file)
-        tokens = tokens_of(issuer, refresh_token, options.port)
-        if options.token not in tokens and refresh_token:
-            tokens = issuer.log_in(options.port)
-        if new := tokens.get("refresh_token"):
-            store(file, new)
-        if options.token not in tokens:
-            raise Refused(f"The issuer gave no {options.token}.")
+        print(token_of(issuer, options.folder / name, options.token, options.port))
     except Refused as refused:
         sys.exit(f"gateway_token: {refused}")
-    print(tokens[options.token])
 
 
 if __name__ == "__main__":

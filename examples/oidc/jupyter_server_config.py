@@ -25,19 +25,15 @@ class CommandTokenRenewer(GatewayTokenRenewerBase):
     jupyter_server asks for the token at each request to the gateway and for each kernel's websocket.
     """
 
-    command = Unicode(help="The command. It prints a token, or an ExecCredential like kubectl's plug-ins.").tag(
-        config=True
-    )
-    margin = Float(60, help="How long before a token expires the next one is due, in seconds.").tag(config=True)
-    timeout = Float(300, help="How long the command may take, in seconds; a login is a part of it.").tag(
-        config=True
-    )
-    pause = Float(10, help="After a failure, how long the command is not run again, in seconds.").tag(config=True)
+    command = Unicode(help="Prints a token, or an ExecCredential.", config=True)
+    margin = Float(60, help="Seconds before a token expires when the next is due.", config=True)
+    timeout = Float(300, help="Seconds that the command may take, with a login.", config=True)
+    pause = Float(10, help="Seconds after a failure until the command is run again.", config=True)
 
     _token = ""
     _due = 0.0
 
-    def get_token(self, auth_header_key, auth_scheme, auth_token, **kwargs):
+    def get_token(self, *_args, **_kwargs):
         """Return the token for the gateway."""
         if time.time() >= self._due:
             self._due = time.time() + self.pause  # unless a token comes
@@ -56,7 +52,8 @@ class CommandTokenRenewer(GatewayTokenRenewerBase):
             text=True,
         )
         if done.returncode:
-            raise RuntimeError(f"The token command ended with exit code {done.returncode}: run it in a terminal.")
+            msg = f"The token command ended with exit code {done.returncode}: run it in a terminal."
+            raise RuntimeError(msg)
         return done.stdout.strip()
 
 

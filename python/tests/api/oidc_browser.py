@@ -15,7 +15,7 @@ def main(user, password, url):
         hidden = re.search(r'name="csrf_token" value="([^"]+)"', page.read().decode())
         form = urllib.parse.urlencode({**fields, "csrf_token": hidden[1]}).encode()
         page = opener.open(page.url, form)  # and on, to the program that opened this browser
-    print(page.url.partition("?")[0], page.status)
+    page.read()
 
 
 if __name__ == "__main__":
