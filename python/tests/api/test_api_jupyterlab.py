@@ -15,14 +15,14 @@ SERVER_TOKEN = "the-token-of-the-server"
 
 
 @contextlib.asynccontextmanager
-async def jupyter_server(gateway, port, *options):
+async def jupyter_server(gateway, port, *options, token=TOKEN):
     """Run a server in a process of its own; yield a client of it, in the place of a browser."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "jupyter_server",
         f"--gateway-url={gateway.url}",
-        f"--GatewayClient.auth_token={TOKEN}",
+        f"--GatewayClient.auth_token={token}",
         f"--IdentityProvider.token={SERVER_TOKEN}",
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",
