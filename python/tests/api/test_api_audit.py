@@ -37,6 +37,8 @@ class People:
     async def identify(self, credential):
         return Identity(self.identities[credential.token], method=self.name)
 
+    async def refresh(self): ...
+
     async def close(self): ...
 
 

@@ -60,6 +60,8 @@ class People:
             raise NotIdentified("The token is unknown.")
         return identity
 
+    async def refresh(self): ...
+
     async def close(self): ...
 
 
