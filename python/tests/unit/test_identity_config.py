@@ -72,7 +72,8 @@ async def test_method_that_is_built_identifies_by_its_settings(tmp_path):
         "adminUsers": ["alice@example.com"],
     }
     authenticator = Authenticator(build(people=settings))
-    identity = await authenticator._identify(Credential("alice-0123456789abcdef"))
+    identification = await authenticator.identify_again(Credential("alice-0123456789abcdef"))
+    identity = identification.identity
     assert (identity.name, identity.is_admin, identity.method) == (
         "alice@example.com",
         True,
