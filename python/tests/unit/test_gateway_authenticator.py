@@ -22,6 +22,8 @@ class Known:
         self.name, self.order, self._prefix, self._error = name, order, prefix, error
         self.asked = []
 
+    async def refresh(self): ...
+
     def fits(self, credential):
         return bool(credential.token) and credential.token.startswith(self._prefix)
 
