@@ -80,9 +80,8 @@ class GatewayMetrics:
 
         self._identifications = CounterMetric(
             f"{_PREFIX}_identifications",
-            "Credentials that clients showed, by the name of the method: `none` if none knows it. `outcome` "
-            "is `accepted`, `rejected`, `unavailable` if the service that knows it does not answer, or "
-            "`throttled` if it was not looked at: too many wrong ones came from the address.",
+            "Credentials that clients showed, by method (`none`: not known): `outcome` is `accepted`, "
+            "`rejected`, `unavailable` if they cannot be checked, or `throttled` if they were not looked at.",
             ["method", "outcome"],
             registry=self.registry,
         )
