@@ -12,6 +12,7 @@ from api.running import TOKEN, running_gateway
 from ci.gateway_client import Gateway
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.http import crowd
+from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from timeouts import within_timeout
 
 
@@ -138,3 +139,21 @@ async def test_unusable_files_are_named_at_the_start(files, broken):
         async with serving(files):
             pass
     assert "hunter2" not in str(refused.value)
+
+
+async def test_the_certificate_of_an_open_websocket_is_known(files, tmp_path):
+    """The credential is checked again, and the request's connection does not have it any longer."""
+    (tmp_path / "client").mkdir()
+    write_certificate(tmp_path / "client", "proxy.example.com")
+    context = trusting(files)
+    context.load_cert_chain(tmp_path / "client/tls.crt", tmp_path / "client/tls.key")
+    async with serving(files, client_ca=str(tmp_path / "client/tls.crt")) as running:
+        url = running.url.replace("http:", "https:")
+        async with (
+            Gateway(url, TOKEN, ssl=context) as client,
+            client.kernel("local") as channels,
+        ):
+            kernel = running.app.kernel_manager.get_kernel(channels.kernel_id)
+            (connection,) = GatewayWebsocketConnection.of_kernel(kernel)
+            credential = connection.websocket_handler._credential
+            assert "proxy.example.com" in credential.certificate_names

@@ -1,4 +1,4 @@
-"""What a websocket's client may do with its kernel, and the name of its session there."""
+"""The access of a websocket's client to its kernel, and the name of its session there."""
 
 from __future__ import annotations
 

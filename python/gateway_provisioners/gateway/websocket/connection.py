@@ -97,7 +97,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     @property
     def access(self) -> Access:
-        """What the client may do with the kernel now; it changes while the client is connected."""
+        """The client's rights to the kernel now, which change while the client is connected."""
         return access_of(client_of(self.websocket_handler), ownership_of(self.kernel_manager))
 
     async def prepare(self) -> None:
