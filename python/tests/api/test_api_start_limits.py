@@ -1,4 +1,4 @@
-"""How many kernels of one user a gateway starts at the same time."""
+"""The number of kernels of one user that a gateway starts at the same time, over HTTP."""
 
 import asyncio
 import json
