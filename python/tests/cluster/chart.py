@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 import subprocess
 
 import pyhelm3
@@ -101,10 +102,11 @@ class Chart:
         await self._command.rollback(self.release, None, namespace=self._namespace.name, wait=True)
 
     async def test(self):
-        """Run `helm test`; return what it prints."""
+        """Run `helm test`; return the phase of its pod."""
         command = ["test", self.release, "--namespace", self._namespace.name]
         output = await self._command.run([*command, f"--timeout={TIMEOUT_SECONDS}s"])
-        return output.decode()
+        [phase] = re.findall(r"^Phase: +(\w+)$", output.decode(), re.MULTILINE)
+        return phase
 
     async def uninstall(self):
         await self._helm.uninstall_release(self.release, namespace=self._namespace.name, wait=True)

@@ -97,7 +97,7 @@ async def test_tokens_for_others_and_forged_ones_are_refused(chart, namespace):
 
 
 async def test_helm_test_works_with_methods(chart):
-    assert "python3: 1 + 1 gives 2" in await chart.test()
+    assert await chart.test() == "Succeeded"
 
 
 async def test_no_object_and_no_log_shows_a_token(chart, shared, namespace):
