@@ -166,7 +166,7 @@ async def test_scopes_that_do_not_suffice(hub, method_of, scope):
         await method_of().identify(Credential(TOKEN))
 
 
-@pytest.mark.attack(9)
+@pytest.mark.attack(15)
 async def test_a_token_given_to_another_users_server_is_refused(hub, method_of):
     """alice opened bob's server: it holds a token of hers, with which it must not act as alice."""
     hub.knows(TOKEN, scopes=["access:servers!server=bob/", "read:users:name!user=alice"])
@@ -399,7 +399,7 @@ async def test_a_token_is_asked_about_once_at_a_time(hub, method_of):
     assert hub.asked == [TOKEN]
 
 
-@pytest.mark.attack(9)
+@pytest.mark.attack(15)
 async def test_a_flood_of_unknown_tokens_leaves_known_users_alone(
     hub, method_of, clock, monkeypatch
 ):
