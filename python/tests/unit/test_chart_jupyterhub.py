@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 import yaml
-
 from chart_rendering import REPOSITORY, render
+
 from gateway_provisioners.gateway.identity.methods.jupyterhub import JupyterHubSettings
 
 EXAMPLE = REPOSITORY / "examples/jupyterhub"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +13,13 @@ import msgspec
 
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.identity.credential import Credential
-from gateway_provisioners.gateway.identity.identity import (
-    Identity,
-    IdentityUnavailable,
-    NotIdentified,
-)
+from gateway_provisioners.gateway.identity.identity import Identity, NotIdentified
 from gateway_provisioners.gateway.identity.methods.base import Settings
-
-_log = logging.getLogger(__name__)
+from gateway_provisioners.gateway.identity.reloaded import Reloaded, file_stamp
 
 _SHORTEST_SECRET = 16
 _MOST_SECRETS = 100
-_MAX_FILE_BYTES = 64 * 1024
-# How soon a change of the file is noticed.
-_CHECK_SECONDS = 1.0
+_LONGEST_FILE = 16 * 1024
 
 HeaderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,100}$")]
 
@@ -43,7 +34,8 @@ class HeaderSettings(Settings, frozen=True, tag="header"):
         groups_header: the header that names the user's groups, separated by commas; it may be missing.
         secret_header: the header that holds the secret which the proxy shares with the gateway.
         secret_file: the file of that secret, of 16 or more characters; several lines are several secrets, for
-            rotation without a gap. It is read again when it changes. Empty: no secret is asked for.
+            rotation without a gap. It is read again when it changes; if it cannot be used then, the previous
+            secrets stay. Empty: no secret is asked for.
         certificate_names: the names of which the proxy's client certificate must have one; it needs
             `gateway.tls` with a CA for clients. Empty: no certificate is asked for.
     """
@@ -94,9 +86,16 @@ class HeaderMethod:
         self.order = 20 if settings.order is None else settings.order
         self._settings = settings
         self._certificate_names = frozenset(settings.certificate_names)
+        file = Path(settings.secret_file)
         self._secrets = (
-            _Secrets(name, settings.secret_file, clock) if settings.secret_file else None
+            Reloaded(lambda: file_stamp(file), lambda: _read_secrets(file), clock)
+            if settings.secret_file
+            else None
         )
+
+    async def refresh(self) -> None:
+        if self._secrets is not None:
+            await self._secrets.refresh()
 
     def fits(self, credential: Credential) -> bool:
         shows_secret = (
@@ -110,8 +109,8 @@ class HeaderMethod:
             raise NotIdentified(
                 f"The client's certificate has none of the names that the method {self.name!r} requires."
             )
-        if self._secrets is not None and not await self._secrets.hold(
-            self._one(credential, settings.secret_header)
+        if self._secrets is not None and not _holds(
+            self._secrets.value, self._one(credential, settings.secret_header)
         ):
             raise NotIdentified(
                 f"The secret in the header {settings.secret_header} is wrong: the proxy must send the one "
@@ -141,76 +140,33 @@ class HeaderMethod:
         return values[0]
 
 
-class _Secrets:
-    """The secrets in a file, as hashes."""
+def _read_secrets(file: Path) -> tuple[bytes, ...]:
+    """Return the hashes of the secrets in a file.
 
-    def __init__(self, method: str, file: str, clock: Callable[[], float]) -> None:
-        self._method = method
-        self._file = Path(file)
-        self._clock = clock
-        self._version = (0, 0, 0)
-        self._hashes: list[bytes] = []
-        try:
-            self._read_again()
-        except OSError as error:
-            raise ConfigurationError(
-                f"GP_AUTH_METHODS: secretFile of {method!r} cannot be read: {error.strerror}."
-            ) from error
-        except ValueError as error:
-            raise ConfigurationError(
-                f"GP_AUTH_METHODS: secretFile of {method!r} {error}."
-            ) from error
-        self._checked_at = clock()
+    Raises:
+        ConfigurationError: it cannot be used; the message does not quote it.
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_LONGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigurationError(f"secretFile: {file} cannot be read: {error.strerror}.") from None
+    secrets = [line.strip() for line in content.splitlines() if line.strip()]
+    if len(content) > _LONGEST_FILE or len(secrets) > _MOST_SECRETS:
+        raise ConfigurationError(
+            f"secretFile: {file} must have at most {_MOST_SECRETS} lines and {_LONGEST_FILE} bytes."
+        )
+    if not secrets or min(map(len, secrets)) < _SHORTEST_SECRET:
+        raise ConfigurationError(
+            f"secretFile: {file} must hold a secret of at least {_SHORTEST_SECRET} characters in each line."
+        )
+    return tuple(map(_hash, secrets))
 
-    async def hold(self, secret: str) -> bool:
-        """Return whether a secret is one of the file's.
 
-        Raises:
-            IdentityUnavailable: the file cannot be used any more.
-        """
-        if self._clock() >= self._checked_at + _CHECK_SECONDS:
-            self._checked_at = self._clock()
-            await self._check()
-        if not self._hashes:
-            raise IdentityUnavailable(
-                "The gateway cannot read the secret that it shares with the proxy: its log says why."
-            )
-        shown = _hash(secret.encode("latin-1", "replace"))
-        # All of them, so that the time of the answer does not say which one it was.
-        return any([hmac.compare_digest(shown, hashed) for hashed in self._hashes])  # noqa: C419
-
-    async def _check(self) -> None:
-        try:
-            if await asyncio.to_thread(self._read_again):
-                _log.info("The secret of the method %s was read again.", self._method)
-        except (OSError, ValueError) as error:
-            # Secrets that were withdrawn must not go on.
-            self._hashes, self._version = [], (0, 0, 0)
-            why = error.strerror if isinstance(error, OSError) else error
-            _log.error("secretFile of the method %s cannot be used: %s", self._method, why)
-
-    def _read_again(self) -> bool:
-        """Read the file if it has changed; return whether it has.
-
-        Raises:
-            OSError: it cannot be read.
-            ValueError: it does not hold secrets; the message does not quote it.
-        """
-        status = self._file.stat()
-        version = (status.st_mtime_ns, status.st_ino, status.st_size)
-        if version == self._version:
-            return False
-        with self._file.open("rb") as opened:
-            content = opened.read(_MAX_FILE_BYTES + 1)
-        secrets = [line.strip() for line in content.splitlines() if line.strip()]
-        if len(content) > _MAX_FILE_BYTES or len(secrets) > _MOST_SECRETS:
-            raise ValueError(f"must have at most {_MOST_SECRETS} lines and {_MAX_FILE_BYTES} bytes")
-        if not secrets or min(map(len, secrets)) < _SHORTEST_SECRET:
-            raise ValueError(
-                f"must hold a secret of at least {_SHORTEST_SECRET} characters in each of its lines"
-            )
-        self._hashes, self._version = list(map(_hash, secrets)), version
-        return True
+def _holds(hashes: tuple[bytes, ...], secret: str) -> bool:
+    shown = _hash(secret.encode("latin-1", "replace"))
+    # All of them, so that the time of the answer does not say which one it was.
+    return any([hmac.compare_digest(shown, known) for known in hashes])  # noqa: C419
 
 
 def _hash(secret: bytes) -> bytes:

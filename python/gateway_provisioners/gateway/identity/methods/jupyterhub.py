@@ -147,7 +147,7 @@ class JupyterHubMethod:
         self.order = 40 if settings.order is None else settings.order
         self._settings = settings
         self._clock = clock
-        self._ssl = _context(name, settings.ca_file)
+        self._ssl = _context(settings.ca_file)
         self._url = f"{settings.api_url.rstrip('/')}/user"
         self._session: aiohttp.ClientSession | None = None
         self._is_away = self._is_misplaced = False
@@ -155,6 +155,8 @@ class JupyterHubMethod:
         self._known: _Recent[_Known] = _Recent()
         self._refused: _Recent[tuple[float, NotIdentified]] = _Recent()
         self._asking: dict[bytes, asyncio.Task[_Outcome]] = {}
+
+    async def refresh(self) -> None: ...
 
     def fits(self, credential: Credential) -> bool:
         token = credential.token
@@ -380,13 +382,11 @@ class _Filtered:
         return self.kind == "server" and bool(slash and own_slash) and not server and own == owner
 
 
-def _context(name: str, ca_file: str) -> ssl.SSLContext | bool:
+def _context(ca_file: str) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=ca_file) if ca_file else True
     except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"GP_AUTH_METHODS: caFile of {name!r} cannot be used: {error}."
-        ) from error
+        raise ConfigurationError(f"caFile: {ca_file} cannot be used: {error}.") from None
 
 
 def _shown(name: str) -> str:
