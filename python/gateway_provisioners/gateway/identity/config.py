@@ -13,6 +13,11 @@ import msgspec
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.identity.groups import MethodWithUserGroups, UserGroups
 from gateway_provisioners.gateway.identity.methods.base import Method, Settings
+from gateway_provisioners.gateway.identity.methods.header import HeaderMethod, HeaderSettings
+from gateway_provisioners.gateway.identity.methods.jupyterhub import (
+    JupyterHubMethod,
+    JupyterHubSettings,
+)
 from gateway_provisioners.gateway.identity.methods.jwt import JwtMethod, JwtSettings
 from gateway_provisioners.gateway.identity.methods.tokens import (
     SharedToken,
@@ -22,6 +27,8 @@ from gateway_provisioners.gateway.identity.methods.tokens import (
 
 # The method for each type, which is the tag of the settings.
 _METHODS: dict[type[Settings], Callable[[str, Any], Method]] = {
+    HeaderSettings: HeaderMethod,
+    JupyterHubSettings: JupyterHubMethod,
     JwtSettings: JwtMethod,
     TokenSettings: TokenMethod,
 }
