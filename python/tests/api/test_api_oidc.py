@@ -143,6 +143,7 @@ async def test_groups_of_the_issuer_count(run_issuer, monkeypatch):
             assert set(await alice.kernels()) == {kernel}
 
 
+@pytest.mark.attack(15)
 async def test_an_expired_token_is_refused(run_issuer, monkeypatch):
     async with run_issuer(seconds=1) as issuer:
         monkeypatch.setenv("GP_AUTH_METHODS", issuer.methods(leewaySeconds=0))
