@@ -306,7 +306,7 @@ class JupyterHubMethod:
                 WITHOUT_HUB_SECONDS / 60,
             )
         return IdentityUnavailable(
-            "The JupyterHub does not answer, so your token cannot be checked now: try again in a few seconds."
+            "The JupyterHub does not answer, so your credential cannot be checked now. Try again in a few seconds."
         )
 
     async def _get_as_stranger(self, token: str) -> tuple[int, bytes]:
