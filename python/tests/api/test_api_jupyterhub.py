@@ -146,7 +146,8 @@ async def test_while_the_hub_is_away_known_tokens_go_on(hub_and_gateway, clock):
         refused = await refusal(gateway, new)
         assert (refused.status, refused.reason) == (503, "IdentityUnavailable")
         assert refused.message == (
-            "The JupyterHub does not answer, so your token cannot be checked now: try again in a few seconds."
+            "The JupyterHub does not answer, so your credential cannot be checked now. "
+            "Try again in a few seconds."
         )
         clock.now += 539
         assert set(await alice.kernels()) == {kernel.kernel_id}

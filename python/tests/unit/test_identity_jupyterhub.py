@@ -330,6 +330,9 @@ BROKEN = [
     (200, b'{"kind": "user", "scopes": ["access:servers"]}'),
     (200, b'{"name": "alice", "kind": "user", "scopes": "access:servers"}'),
     (200, b"[" * 100_000),
+    (200, b'{"groups": ' + b"[" * 100_000),
+    (200, b'{"servers": ' + b"[" * 100_000),
+    (200, b'{"name": "\xff", "kind": "user", "scopes": ["access:servers"]}'),
     (200, b" " * (1024 * 1024 + 1)),
 ]
 

@@ -285,7 +285,7 @@ class JupyterHubMethod:
             raise self._unavailable(f"status {status}")
         try:
             model = msgspec.json.decode(body, type=_Model)
-        except msgspec.DecodeError:
+        except (msgspec.MsgspecError, RecursionError, ValueError):
             raise self._unavailable("an answer that is not a JupyterHub's") from None
         self._answers()
         return model
@@ -306,7 +306,8 @@ class JupyterHubMethod:
                 WITHOUT_HUB_SECONDS / 60,
             )
         return IdentityUnavailable(
-            "The JupyterHub does not answer, so your token cannot be checked now: try again in a few seconds."
+            "The JupyterHub does not answer, so your credential cannot be checked now. Try again in a few "
+            "seconds."
         )
 
     async def _get_as_stranger(self, token: str) -> tuple[int, bytes]:
