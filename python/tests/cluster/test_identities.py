@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import pytest_asyncio
+from chart import GATEWAY_SELECTOR
 
 from access_matrix import ENDING, KERNEL, ROUTES, SESSION, Route, ask
 from ci.gateway_client import Gateway, Refused
@@ -136,6 +137,8 @@ async def test_a_removed_user_is_refused_without_a_restart(client, urls, tokens,
     async with client("carol") as carol:
         assert await carol.kernels() == {}
         await namespace.run("patch", "secret", "people", "--patch", '{"data": {"carol": null}}')
+        # A kubelet looks at the volumes of a pod once in a minute or two, and when the pod changes.
+        await namespace.run("annotate", "pods", "--selector", GATEWAY_SELECTOR, "changed=people")
 
         async def is_refused():
             route = Route("GET", "/api/kernels")
