@@ -2,8 +2,17 @@
 
 import json
 
+import msgspec
 import pytest
-from chart_rendering import HELMS, chart_values, refusal, render
+import yaml
+from chart_rendering import CHART, HELMS, chart_values, refusal, render
+
+from gateway_provisioners.gateway.identity.methods.header import HeaderSettings
+from gateway_provisioners.gateway.identity.methods.jupyterhub import JupyterHubSettings
+from gateway_provisioners.gateway.identity.methods.jwt import JwtSettings
+from gateway_provisioners.gateway.identity.methods.tokens import TokenSettings
+from gateway_provisioners.model.quota import KernelQuota
+from gateway_provisioners.model.quota_settings import with_quotas
 
 PEOPLE = {"type": "token", "existingSecret": "gateway-users"}
 SSO = {"type": "jwt", "issuer": "https://sso.example.com", "audience": "gateway"}
@@ -82,6 +91,43 @@ def test_a_ca_comes_from_a_configmap(method):
             "items": [{"key": "ca.crt", "path": "ca.crt"}],
         }
     }
+
+
+SETTINGS = (TokenSettings, JwtSettings, JupyterHubSettings, HeaderSettings)
+# What the chart has in place of the paths of files.
+REFERENCES = {
+    "tokensFolder": {"existingSecret"},
+    "secretFile": {"existingSecret", "existingSecretKey"},
+    "caFile": {"caConfigMap"},
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_the_schema_has_the_settings_of_the_gateway(settings):
+    tag = settings.__struct_config__.tag
+    definitions = json.loads((CHART / "values.schema.json").read_text())["definitions"]
+    schema = definitions[f"{tag}Method"]
+    fields = msgspec.structs.fields(settings)
+    names = set().union(
+        *(REFERENCES.get(field.encode_name, {field.encode_name}) for field in fields)
+    )
+    assert set(schema["properties"]) == names | {"type"}
+    required = [field.encode_name for field in fields if field.required]
+    assert set(schema.get("required", ())) == set().union(
+        *(REFERENCES.get(name, {name}) for name in required)
+    )
+
+
+def test_the_gateway_understands_every_value():
+    rendered = render(yaml.safe_load((CHART / "ci/everything-values.yaml").read_text()))
+    methods = methods_of(rendered)
+    union = TokenSettings | JwtSettings | JupyterHubSettings | HeaderSettings
+    understood = {name: msgspec.convert(method, union) for name, method in methods.items()}
+    assert {type(each) for each in understood.values()} == set(SETTINGS)
+    for name, method in methods.items():
+        read = msgspec.to_builtins(understood[name])
+        assert {key: read[key] for key in method} == method
+    assert with_quotas(KernelQuota(), rendered.env["GP_QUOTAS"]).groups["researchers"]
 
 
 def test_empty_values_are_as_if_they_were_not_set():
