@@ -13,6 +13,7 @@ from http import HTTPStatus
 from gateway_provisioners.aio import Background
 from gateway_provisioners.errors import (
     ClusterError,
+    GatewayProvisionersError,
     KernelBusy,
     PolicyViolation,
 )
@@ -22,12 +23,13 @@ from gateway_provisioners.kube.finder import Finder
 from gateway_provisioners.kube.launched_pod import LaunchedPod
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
-from gateway_provisioners.model.ownership import Ownership
+from gateway_provisioners.model.ownership import OWNER_ANNOTATION, Ownership
 from gateway_provisioners.model.pod.api_refusal import creation_failure
 from gateway_provisioners.model.pod.kernel_state import (
     KERNEL_ID_LABEL,
     RUNNING,
     PodState,
+    annotation,
     annotations_change,
     annotations_patch,
     ending_patch,
@@ -113,7 +115,7 @@ class KernelPods:
         """Make the kernel's Pod and Secret.
 
         Raises:
-            KernelBusy: another gateway restarts the same kernel.
+            KernelBusy: another gateway restarts the same kernel, or another user starts one with the same id.
             PolicyViolation: its ServiceAccount is the gateway's, or it would exceed a quota; nothing is left
                 behind.
             LaunchFailed: the API refused; nothing is left behind.
@@ -170,22 +172,41 @@ class KernelPods:
         new = usage(pod, kernel_id)
         return self.quota.refusal(self._usages.values(), new, is_complete=is_complete)
 
-    def _refusal_when_seen(self, spec: KernelPodSpec) -> asyncio.Future[PolicyViolation | None]:
+    def _refusal_when_seen(
+        self, spec: KernelPodSpec
+    ) -> asyncio.Future[GatewayProvisionersError | None]:
         """Return a future of the refusal, or None, which is done when the watch reports the kernel's pod."""
-        refusal: asyncio.Future[PolicyViolation | None]
+        refusal: asyncio.Future[GatewayProvisionersError | None]
         refusal = asyncio.get_running_loop().create_future()
-        if not self.quota:
+        if not self.quota and not spec.ownership.owner:
             refusal.set_result(None)
             return refusal
 
         def on_change(_change: str, pod: Object) -> None:
-            if not refusal.done():
+            if refusal.done():
+                return
+            if self._is_anothers(spec):
+                refusal.set_result(KernelBusy("Another kernel with this id is being started."))
+            else:
                 # The API server has added the defaults of LimitRanges.
                 refusal.set_result(self._refusal(pod, spec.kernel_id, is_complete=True))
 
         unsubscribe = self.cache.subscribe(on_change, name=spec.name)
         refusal.add_done_callback(lambda _: unsubscribe())
         return refusal
+
+    def _is_anothers(self, spec: KernelPodSpec) -> bool:
+        """Return whether another user has a kernel of this id, which clients may choose.
+
+        Gateways would otherwise take the newer pod for the kernel, and remove the older one.
+        """
+        pods = (self.cache.objects[name] for name in self._names_by_kernel[spec.kernel_id])
+        return any(
+            annotation(pod, OWNER_ANNOTATION) != spec.ownership.owner
+            and pod["metadata"]["name"] != spec.name
+            and spec.attempt == 1
+            for pod in pods
+        )
 
     def expect(self, name: str) -> LaunchedPod:
         """Return the handle of a pod that a launch script is about to create."""
@@ -361,6 +382,6 @@ class KernelPods:
                 raise
 
 
-def _raise_if_refused(refusal: PolicyViolation | None) -> None:
+def _raise_if_refused(refusal: GatewayProvisionersError | None) -> None:
     if refusal:
         raise refusal

@@ -15,11 +15,25 @@ class Api:
     """An API server that answers patches as it is set to."""
 
     def __init__(self):
-        self.patches = []
+        self.patches, self.created, self.deleted = [], [], []
         self.failure = None
+        self.report = None
 
     def collection(self, *_kind_and_namespace, **_selectors):
         return None
+
+    async def create_pod(self, _namespace, manifest):
+        self.created.append(manifest)
+        return {
+            **manifest,
+            "metadata": {**manifest["metadata"], "resourceVersion": "1", "uid": "u"},
+        }
+
+    async def create_secret(self, _namespace, _secret):
+        self.report()
+
+    async def delete_pod(self, _namespace, name, *, grace_seconds):
+        self.deleted.append(name)
 
     async def patch_pod(self, _namespace, name, patch, *, content_type):
         self.patches.append((name, patch, content_type))
@@ -130,3 +144,35 @@ async def test_no_kernel_gets_the_gateways_account(settings):
     )
     with pytest.raises(PolicyViolation, match="ServiceAccount of the gateway"):
         await pods.create(replace(KERNEL, **settings))
+
+
+@pytest.mark.attack(15)
+async def test_the_id_of_anothers_kernel_cannot_be_taken_at_another_gateway(pods):
+    """Of two starts at the same time, the one that comes later yields."""
+    of_alice = pod("alice-a-1", "a")
+    of_alice["metadata"]["annotations"] = Ownership("alice").annotations()
+
+    def report():
+        [mine] = pods.api.created
+        for each in (of_alice, {**mine, "metadata": {**mine["metadata"], "resourceVersion": "2"}}):
+            pods.cache._changed("ADDED", each)
+
+    pods.api.report = report
+    with pytest.raises(KernelBusy, match="Another kernel with this id"):
+        await pods.create(replace(KERNEL, name="bob-a-1", ownership=Ownership("bob")))
+    await pods._removals.finish()
+    assert pods.api.deleted == ["bob-a-1"]
+
+
+async def test_pods_of_the_same_user_are_one_kernel(pods):
+    before = pod("alice-a-1", "a")
+    before["metadata"]["annotations"] = Ownership("alice").annotations()
+
+    def report():
+        [mine] = pods.api.created
+        for each in (before, {**mine, "metadata": {**mine["metadata"], "resourceVersion": "2"}}):
+            pods.cache._changed("ADDED", each)
+
+    pods.api.report = report
+    created = await pods.create(replace(KERNEL, name="alice-a-2", ownership=Ownership("alice")))
+    assert created.name == "alice-a-2"
