@@ -131,6 +131,28 @@ async def test_a_notebook_goes_on_when_its_token_expires(
                     await alice.request("GET", f"/api/kernels/{kernel}")
 
 
+async def test_a_shared_kernel_is_used_through_another_server(
+    run_issuer, unused_tcp_port_factory, monkeypatch
+):
+    async with run_issuer(seconds=600) as issuer:
+        monkeypatch.setenv("GP_AUTH_METHODS", issuer.methods())
+        async with (
+            running_gateway() as gateway,
+            Gateway(gateway.url, await issuer.token("alice")) as alice,
+            jupyter_server(
+                gateway, unused_tcp_port_factory(), token=await issuer.token("bob")
+            ) as browser,
+        ):
+            kernel = await alice.start("local")
+            await alice.request(
+                "PATCH", f"/api/kernels/{kernel}", {"share": {"groups": {"guests": "full"}}}
+            )
+            await browser.request("POST", "/api/kernels", {"kernel_id": kernel})
+            assert set(await browser.kernels()) == {kernel}
+            async with browser.channels(kernel) as notebook:
+                assert (await notebook.execute("print(1)")).text == "1\n"
+
+
 async def test_groups_of_the_issuer_count(run_issuer, monkeypatch):
     async with run_issuer(seconds=600) as issuer:
         monkeypatch.setenv("GP_AUTH_METHODS", issuer.methods(adminGroups=["analysts"]))
