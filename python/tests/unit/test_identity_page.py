@@ -1,4 +1,4 @@
-"""Try what docs/identity.md and the examples of identity say: values of the chart, and how tokens are hashed."""
+"""Try what docs/identity.md and its examples say: values of the chart, and how tokens are hashed."""
 
 import re
 import subprocess
@@ -59,11 +59,17 @@ async def test_the_gateway_accepts_the_methods_of_the_pages(values, folder):
         await method.close()
 
 
-async def test_a_token_that_is_hashed_as_shown_is_accepted(folder):
+@pytest.fixture
+def hashed():
+    """Return the line of TOKEN as the page has it made."""
     lines = set(re.findall(r"sha256:\$\(printf .*?\)", PAGE))
     assert len(lines) == 1
     script = f'token={TOKEN}; echo -n "{lines.pop()} 9999-06-30"'
-    (folder / "people/alice").write_text(subprocess.check_output(["bash", "-c", script], text=True))
+    return subprocess.check_output(["bash", "-c", script], text=True)
+
+
+async def test_a_token_that_is_hashed_as_shown_is_accepted(folder, hashed):
+    (folder / "people/alice").write_text(hashed)
     (values,) = [values for values in VALUES if "people" in methods_of(values)]
     (method,) = await built_methods(values, folder)
     credential = Credential(token=TOKEN)
