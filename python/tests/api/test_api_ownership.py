@@ -145,7 +145,8 @@ async def test_other_answers_and_metrics_do_not_name_the_kernel(gateway):
             assert not answer.says(kernel), route
             assert not answer.says(session), route
     metrics = await ask(gateway.probes.url, "", Route("GET", "/metrics"))
-    assert "gateway_provisioners_kernels" in metrics.text
+    assert "gateway_provisioners_users 1.0" in metrics.text
+    assert not metrics.says("alice")
     assert not metrics.says(kernel)
 
 

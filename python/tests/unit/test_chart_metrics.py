@@ -18,7 +18,7 @@ PROMETHEUS_LABELS = {"namespace", "pod"}
 
 def samples():
     """Return the name of each sample of a gateway, with its labels."""
-    metrics = GatewayMetrics(lambda: ["python3"])
+    metrics = GatewayMetrics(lambda: ["python3"], lambda: ["alice"])
     metrics.start_requested("python3")
     metrics.start_succeeded("python3", 1.0)
     metrics.start_failed("python3", ClusterError("away"))

@@ -102,7 +102,10 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self.event_logger = EventLogger(parent=self)
         self.limits = Limits(parent=self)
         self.start_limits = StartLimits(parent=self)
-        self.metrics = GatewayMetrics(lambda: [k.kernel_name for k in self._kernels.values()])
+        self.metrics = GatewayMetrics(
+            lambda: [kernel.kernel_name for kernel in self._kernels.values()],
+            lambda: [kernel.ownership.owner for kernel in self._kernels.values()],
+        )
         self.audit = Audit()
         self.peers: Peers = NoPeers()
         self._starts: dict[str, _Start] = {}

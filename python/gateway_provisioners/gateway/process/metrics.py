@@ -23,9 +23,12 @@ class GatewayMetrics:
 
     Args:
         running_kernels: returns the kernelspec name of every kernel that is running.
+        owners: returns the owner of each of them; "" for one of the administrators'.
     """
 
-    def __init__(self, running_kernels: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self, running_kernels: Callable[[], Iterable[str]], owners: Callable[[], Iterable[str]]
+    ) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         # The name and the labels are those of jupyter_server.
@@ -35,7 +38,7 @@ class GatewayMetrics:
             ["method", "handler", "status_code"],
             registry=self.registry,
         )
-        self.registry.register(_RunningKernels(running_kernels))
+        self.registry.register(_RunningKernels(running_kernels, owners))
         self._starts = self._counter(
             "kernel_starts", "Kernels that clients asked for, whether they started or not."
         )
@@ -139,10 +142,17 @@ class GatewayMetrics:
 class _RunningKernels(Collector):
     """Counts when it is scraped: a gauge that is incremented and decremented drifts over time."""
 
-    def __init__(self, running_kernels: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self, running_kernels: Callable[[], Iterable[str]], owners: Callable[[], Iterable[str]]
+    ) -> None:
         self._running_kernels = running_kernels
+        self._owners = owners
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        users = set(self._owners()) - {""}
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_users", "Users to whom running kernels belong.", value=len(users)
+        )
         family = GaugeMetricFamily(
             f"{_PREFIX}_running_kernels", "Kernels that are running.", labels=["kernel"]
         )
