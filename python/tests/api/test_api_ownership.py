@@ -254,6 +254,16 @@ async def test_an_owner_shares_and_unshares(gateway):
             await carol.request("GET", f"/api/kernels/{kernel}")
 
 
+async def test_a_refusal_says_who_can_change_it(gateway):
+    kernel, _ = await start(gateway)
+    await share(gateway, kernel)
+    with pytest.raises(Refused, match="only its owner and administrators can share it"):
+        await share(gateway, kernel, user="dave")
+    async with client_of(gateway, "carol") as carol:
+        with pytest.raises(Refused, match="for reading only; its owner can change that"):
+            await carol.restart(kernel)
+
+
 async def test_an_administrator_hands_a_kernel_over(gateway):
     kernel, _ = await start(gateway, user="")  # of the shared token: it has no owner
     async with client_of(gateway, "bob") as bob:

@@ -56,7 +56,11 @@ _log = logging.getLogger(__name__)
 _LOGO = re.compile(r"logo-[\w.-]*\.(?:png|svg|jpe?g|gif|webp|ico)", re.IGNORECASE | re.ASCII)
 # The name and the path of a notebook, and those of a kernel.
 _LONGEST_BODY = 64 * 1024
-_READ_ONLY = "This kernel is shared with you for reading only; its owner can change that."
+# By the access that a request needs, the answer to a client with less.
+_REFUSALS = {
+    Access.FULL: "This kernel is shared with you for reading only; its owner can change that.",
+    Access.OWNER: "This kernel is shared with you; only its owner and administrators can share it.",
+}
 
 
 class GatewayHandlerMixin(AuditingMixin):
@@ -89,7 +93,7 @@ class GatewayHandlerMixin(AuditingMixin):
 
         Raises:
             HTTPError: 404 if the kernel does not exist for the client.
-            PolicyViolation: it does, but is shared for reading only.
+            PolicyViolation: it does, but is shared with the client, and not for this.
         """
         if session_id := self.path_kwargs.get("session_id"):
             kernel_id = self.settings["session_manager"].kernel_of(session_id)
@@ -102,8 +106,9 @@ class GatewayHandlerMixin(AuditingMixin):
         access = self.access_to(kernel_id)
         if access == Access.NONE:
             raise web.HTTPError(404, missing)
-        if access < self.needed_access.get(self.request.method or "", Access.FULL):
-            raise PolicyViolation(_READ_ONLY)
+        needed = self.needed_access.get(self.request.method or "", Access.FULL)
+        if access < needed:
+            raise PolicyViolation(_REFUSALS[needed])
 
     async def find_kernel(self, kernel_id: str) -> None:
         """Look for a kernel that another gateway may have only just started.
