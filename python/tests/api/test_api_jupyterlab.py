@@ -15,12 +15,12 @@ SERVER_TOKEN = "the-token-of-the-server"
 
 
 @contextlib.asynccontextmanager
-async def jupyter_server(gateway, port, *options, token=TOKEN):
+async def jupyter_server(gateway, port, *options, token=TOKEN, program="jupyter_server"):
     """Run a server in a process of its own; yield a client of it, in the place of a browser."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "jupyter_server",
+        program,
         f"--gateway-url={gateway.url}",
         f"--GatewayClient.auth_token={token}",
         f"--IdentityProvider.token={SERVER_TOKEN}",

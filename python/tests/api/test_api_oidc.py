@@ -103,8 +103,11 @@ async def test_a_notebook_goes_on_when_its_token_expires(
                 unused_tcp_port_factory(),
                 f"--config={EXAMPLE / 'jupyter_server_config.py'}",
                 token="",
+                program="jupyterlab",
             ) as browser,
         ):
+            async with browser._session.get(f"{browser.url}/lab") as page:
+                assert "JupyterLab" in await page.text()
             kernel = await browser.start("local")
             async with browser.channels(kernel, "the-session-of-a-page") as notebook:
                 assert (await notebook.execute("print(1)")).text == "1\n"
