@@ -90,7 +90,7 @@ class JupyterHub:
 
     @property
     def api_url(self) -> str:
-        return f"http://{self.address}:{_HUB}/hub/api"
+        return api_url()
 
     async def token(self, user: str, *scopes: str) -> tuple[str, str]:
         """Return a new token of a user, and its id; without scopes it can do all that the user can."""
@@ -125,9 +125,10 @@ class JupyterHub:
     def token_of_server(self, user: str) -> str:
         """Return the token that the hub gave to a user's server."""
         for process in self.processes.values():
-            env = process.environ()
-            if env.get("JUPYTERHUB_USER") == user:
-                return env["JUPYTERHUB_API_TOKEN"]
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has started others, and ended
+                env = process.environ()
+                if env.get("JUPYTERHUB_USER") == user:
+                    return env["JUPYTERHUB_API_TOKEN"]
         raise AssertionError(f"{user} has no server")
 
     async def visit(self, visitor: str, owner: str) -> str:
@@ -196,6 +197,15 @@ class JupyterHub:
         assert not alive
 
 
+def api_url() -> str:
+    """Return the URL of the API of this process's hub, which need not run yet."""
+    return f"http://{_address()}:{_HUB}/hub/api"
+
+
+def _address() -> str:
+    return f"127.2.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+
+
 @contextlib.asynccontextmanager
 async def running_jupyterhub(folder: Path, gateway_url: str):
     """Run a JupyterHub whose servers have the environment of the example.
@@ -205,7 +215,7 @@ async def running_jupyterhub(folder: Path, gateway_url: str):
         gateway_url: takes the place of the Service's.
     """
     values = yaml.safe_load((EXAMPLE / "values.yaml").read_text())
-    address = f"127.2.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+    address = _address()
     command = npm_programs.ensure(ROOT / "ci/configurable_http_proxy", "configurable-http-proxy")
     config = folder / "jupyterhub_config.py"
     config.write_text(
@@ -231,7 +241,7 @@ async def running_jupyterhub(folder: Path, gateway_url: str):
             stderr=output,
             start_new_session=True,
         )
-    async with Gateway(f"http://{address}:{_HUB}/hub/api", _ADMIN_TOKEN) as api:
+    async with Gateway(api_url(), _ADMIN_TOKEN) as api:
         hub = JupyterHub(address, folder, log, process, api)
         try:
             await until_serving(hub)

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from api.real_jupyterhub import EXAMPLE, USERS, running_jupyterhub
+from api.real_jupyterhub import EXAMPLE, USERS, api_url, running_jupyterhub
 from api.running import running_gateway
 from ci.gateway_client import Gateway, Refused
 from gateway_provisioners.gateway.identity.methods.jupyterhub import JupyterHubMethod
@@ -30,18 +30,17 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-async def hub_and_gateway(tmp_path, clock, unused_tcp_port):
-    gateway_url = f"http://127.0.0.1:{unused_tcp_port}"
+async def hub_and_gateway(tmp_path, clock):
     values = yaml.safe_load((EXAMPLE / "gateway-values.yaml").read_text())
     methods = values["gateway"]["auth"]["methods"]
     folder = tmp_path / "hub"
     folder.mkdir()
-    async with running_jupyterhub(folder, gateway_url) as hub:
-        methods["hub"]["apiUrl"] = hub.api_url
-        async with running_gateway(
-            port=unused_tcp_port, auth_methods=json.dumps(methods)
-        ) as gateway:
-            yield hub, gateway
+    methods["hub"]["apiUrl"] = api_url()
+    async with (
+        running_gateway(auth_methods=json.dumps(methods)) as gateway,
+        running_jupyterhub(folder, gateway.url) as hub,
+    ):
+        yield hub, gateway
 
 
 async def refusal(gateway, token):
