@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from functools import partial
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -42,6 +44,16 @@ def put_kernelspec(kernels, name, spec):
     """Write a kernelspec to disk."""
     (kernels / name).mkdir(parents=True)
     (kernels / name / "kernel.json").write_text(json.dumps(spec))
+
+
+@pytest.fixture
+def port_of_process():
+    """Return a function that returns a port, another one each time, that no other process takes meanwhile.
+
+    A free port of those for outgoing connections may be taken before it is used.
+    """
+    first = 10_000 + os.getpid() % 2_500 * 8
+    return partial(next, iter(range(first, first + 8)))
 
 
 @pytest.fixture

@@ -73,9 +73,9 @@ async def running_issuer(folder, port, callback_port, *, seconds):
 
 
 @pytest.fixture
-def run_issuer(tmp_path, unused_tcp_port_factory):
+def run_issuer(tmp_path, port_of_process):
     """Return a context manager that runs an issuer."""
-    port, callback_port = unused_tcp_port_factory(), unused_tcp_port_factory()
+    port, callback_port = port_of_process(), port_of_process()
     return lambda seconds: running_issuer(tmp_path, port, callback_port, seconds=seconds)
 
 
@@ -89,7 +89,7 @@ print("went on")
 
 @pytest.mark.slow  # until a token has expired
 async def test_a_notebook_goes_on_when_its_token_expires(
-    run_issuer, unused_tcp_port_factory, monkeypatch, tmp_path
+    run_issuer, port_of_process, monkeypatch, tmp_path
 ):
     async with run_issuer(seconds=6) as issuer:
         await issuer.token("bob")  # his login
@@ -100,7 +100,7 @@ async def test_a_notebook_goes_on_when_its_token_expires(
             running_gateway() as gateway,
             jupyter_server(
                 gateway,
-                unused_tcp_port_factory(),
+                port_of_process(),
                 f"--config={EXAMPLE / 'jupyter_server_config.py'}",
                 token="",
                 program="jupyterlab",
@@ -135,16 +135,14 @@ async def test_a_notebook_goes_on_when_its_token_expires(
 
 
 async def test_a_shared_kernel_is_used_through_another_server(
-    run_issuer, unused_tcp_port_factory, monkeypatch
+    run_issuer, port_of_process, monkeypatch
 ):
     async with run_issuer(seconds=600) as issuer:
         monkeypatch.setenv("GP_AUTH_METHODS", issuer.methods())
         async with (
             running_gateway() as gateway,
             Gateway(gateway.url, await issuer.token("alice")) as alice,
-            jupyter_server(
-                gateway, unused_tcp_port_factory(), token=await issuer.token("bob")
-            ) as browser,
+            jupyter_server(gateway, port_of_process(), token=await issuer.token("bob")) as browser,
         ):
             kernel = await alice.start("local")
             await alice.request(
