@@ -14,17 +14,20 @@ from jupyter_server.utils import url_path_join
 from traitlets.config import LoggingConfigurable
 
 from gateway_provisioners.gateway.http import handlers
+from gateway_provisioners.gateway.http.kernel_handlers import KernelHandler, MainKernelHandler
+from gateway_provisioners.gateway.http.session_handlers import SessionHandler, SessionRootHandler
+from gateway_provisioners.gateway.http.websocket_handler import KernelWebsocketHandler
 from gateway_provisioners.gateway.process.health import HealthHandler, MovedHandler
 from gateway_provisioners.settings import from_env
 
 # The other handlers are jupyter_server's, behind our token check.
 _REPLACEMENTS: Mapping[type, type] = {
-    kernel_handlers.MainKernelHandler: handlers.MainKernelHandler,
-    kernel_handlers.KernelHandler: handlers.KernelHandler,
-    kernel_handlers.KernelWebsocketHandler: handlers.KernelWebsocketHandler,
+    kernel_handlers.MainKernelHandler: MainKernelHandler,
+    kernel_handlers.KernelHandler: KernelHandler,
+    kernel_handlers.KernelWebsocketHandler: KernelWebsocketHandler,
     resource_handlers.KernelSpecResourceHandler: handlers.KernelSpecResourceHandler,
-    session_handlers.SessionHandler: handlers.SessionHandler,
-    session_handlers.SessionRootHandler: handlers.SessionRootHandler,
+    session_handlers.SessionHandler: SessionHandler,
+    session_handlers.SessionRootHandler: SessionRootHandler,
 }
 
 

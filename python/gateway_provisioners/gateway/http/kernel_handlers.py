@@ -1,0 +1,132 @@
+"""The handlers that start, list, show, share and end kernels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import MappingProxyType
+
+import msgspec
+from jupyter_client.jsonutil import json_default
+from jupyter_client.kernelspec import NoSuchKernel
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.services.kernels import handlers as upstream
+from jupyter_server.utils import url_escape, url_path_join
+from tornado import web
+
+from gateway_provisioners.errors import PolicyViolation
+from gateway_provisioners.gateway.http.handlers import GatewayHandlerMixin, require_listing
+from gateway_provisioners.gateway.http.share_request import parse_ownership_request, share_model
+from gateway_provisioners.gateway.http.start_request import (
+    StartRequest,
+    UnknownKernel,
+    parse_start_request,
+)
+from gateway_provisioners.model.ownership import Access, Ownership
+
+
+class StartingHandlerMixin(GatewayHandlerMixin):
+    """Starts kernels for clients, under the same rules wherever they ask."""
+
+    audit_events = MappingProxyType({"POST": "start"})
+
+    def parse(self, parser: Callable[..., StartRequest]) -> StartRequest:
+        """Check the body of a request."""
+        return parser(
+            self.request.body,
+            known_names=lambda: self.kernel_spec_manager.find_kernel_specs().keys(),
+            default_name=self.kernel_manager.default_kernel_name,
+            forced_name=self.settings["forced_kernel_name"],
+            client_variables=self.settings["client_variables"],
+        )
+
+    async def start(self, wanted: StartRequest) -> str:
+        """Start a kernel, or attach to the one of that id; returns its id.
+
+        Raises:
+            HTTPError: 404 if it is another user's.
+        """
+        environment = self.settings["usernames"].environment_of(self.identity, wanted.environment)
+        if wanted.kernel_id is not None:
+            await self.find_kernel(wanted.kernel_id)
+            exists = self.kernel_manager.ownership_of(wanted.kernel_id) is not None
+            if exists and self.access_to(wanted.kernel_id) == Access.NONE:
+                raise web.HTTPError(404, f"Kernel does not exist: {wanted.kernel_id}")
+        try:
+            kernel_id: str = await self.kernel_manager.start_kernel(
+                kernel_name=wanted.name,
+                kernel_id=wanted.kernel_id,
+                path=wanted.path,
+                env=environment,
+                ownership=Ownership(self.identity.name, tuple(sorted(self.identity.groups))),
+            )
+        except NoSuchKernel as error:
+            msg = (
+                f"The kernel {wanted.name!r} cannot be started: its kernel provisioner is not installed in "
+                f"this gateway. Ask the administrator to install it."
+            )
+            raise UnknownKernel(msg) from error
+        return kernel_id
+
+
+class MainKernelHandler(StartingHandlerMixin, upstream.MainKernelHandler):
+    """Starts and lists kernels.
+
+    Replaces jupyter_kernel_gateway's, which swaps the kernel manager's `start_kernel` during a start, so
+    that concurrent requests can get each other's environment.
+    """
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        require_listing(self)
+        listed = [
+            model for model in self.kernel_manager.list_kernels() if self.access_to(model["id"])
+        ]
+        self.finish(json.dumps(listed, default=json_default))
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Start a kernel from `{"name": ..., "env": {...}}`; the answer is 201 and its model."""
+        kernel_id = await self.start(self.parse(parse_start_request))
+        self.set_header(
+            "Location", url_path_join(self.base_url, "api", "kernels", url_escape(kernel_id))
+        )
+        self.set_status(201)
+        self.finish(json.dumps(self.kernel_manager.kernel_model(kernel_id), default=json_default))
+
+
+class KernelHandler(GatewayHandlerMixin, upstream.KernelHandler):
+    """Shows, shares and ends a kernel."""
+
+    audit_events = MappingProxyType({"PATCH": "share", "DELETE": "end"})
+    needed_access = MappingProxyType({**GatewayHandlerMixin.needed_access, "PATCH": Access.OWNER})
+
+    @web.authenticated
+    @authorized
+    async def get(self, kernel_id: str) -> None:
+        self._finish_with_model(kernel_id)
+
+    @web.authenticated
+    @authorized
+    async def patch(self, kernel_id: str) -> None:
+        """Share the kernel with others, or, as an administrator, give it to another owner."""
+        self.require_small_body()
+        wanted = parse_ownership_request(self.request.body)
+        if not self.identity.is_admin:
+            if wanted.owner is not msgspec.UNSET:
+                raise PolicyViolation("Only an administrator may give a kernel to another owner.")
+            if not self.settings["sharing"]:
+                raise PolicyViolation("Sharing is switched off on this gateway (GP_SHARING).")
+        kernels = self.kernel_manager
+        await kernels.change_ownership(
+            kernel_id, wanted.apply(kernels.get_kernel(kernel_id).ownership)
+        )
+        self._finish_with_model(kernel_id)
+
+    def _finish_with_model(self, kernel_id: str) -> None:
+        model = self.kernel_manager.kernel_model(kernel_id)
+        if self.access_to(kernel_id) == Access.OWNER:
+            model["share"] = share_model(self.kernel_manager.get_kernel(kernel_id).ownership)
+        self.finish(json.dumps(model, default=json_default))
