@@ -274,7 +274,7 @@ async def test_a_group_changes_without_a_restart(gateway, chart, namespace):
     changed["kernels"]["grouped"] = {"image": chart.image, "authorizedGroups": ["analysts"]}
     await chart.upgrade({**changed, "userGroups": {"analysts": ["bob"]}})
     await eventually(is_listed)
-    assert "only listed users may (authorized_users)" in await why_not()
+    assert "only listed users and members of listed groups may" in await why_not()
     await chart.upgrade({**changed, "userGroups": {"analysts": ["bob", "carol"]}})
     await eventually(may_start)
     assert [pod["metadata"]["uid"] for pod in await chart.gateway_pods()] == before
