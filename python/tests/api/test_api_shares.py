@@ -505,6 +505,7 @@ def often(monkeypatch):
 
 
 ENDED = "1008 Your credential is no longer valid; connect again."
+EXPIRED = "1001 Your credential has expired; connect again."
 
 
 @KERNELS
@@ -523,7 +524,32 @@ async def test_an_expired_credential_closes_the_websocket(gateway, people, monke
     people.identities["alice"] = Identity("alice", expires_at=time.time() + 0.5)
     async with connected(gateway, "alice", kernel_id) as alice:
         people.identities.clear()
-        assert ENDED in (await until_closed(alice))[1]
+        assert EXPIRED in (await until_closed(alice))[1]
+
+
+async def test_an_expired_credential_lets_the_cell_end(gateway, people, often, tmp_path):
+    """The kernel has no mailbox: the rest of the cell's output would be lost."""
+    kernel_id = await start(gateway, "local")
+    go_on = tmp_path / "go-on"
+    waits = f"while not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.1)"
+    code = f"import pathlib, time\nprint('began')\n{waits}\nprint('went on')"
+    async with connected(gateway, "alice", kernel_id) as alice:
+        (connection,) = connections_of(gateway, kernel_id)
+        handler = connection.websocket_handler
+
+        async def expire():
+            people.identities["alice"] = Identity("alice", expires_at=time.time() - 1)
+
+            async def is_noticed():
+                if handler.identity.expires_at is not None:
+                    people.identities.pop("alice", None)
+                return handler._ending is not None
+
+            await eventually(is_noticed)
+            go_on.touch()
+
+        assert (await alice.execute(code, on_busy=expire)).text == "began\nwent on\n"
+        assert EXPIRED in (await until_closed(alice))[1]
 
 
 async def test_a_token_that_becomes_another_users_closes_the_websocket(gateway, people, often):

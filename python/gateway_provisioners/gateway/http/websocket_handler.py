@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable
 from functools import partial
 from types import MappingProxyType
@@ -27,6 +29,10 @@ from gateway_provisioners.model.ownership import Access
 
 _log = logging.getLogger(__name__)
 
+_EXPIRED = "Your credential has expired; connect again."
+# The longest wait for a moment at which a client with an expired credential loses nothing.
+_EXPIRED_SECONDS = 60.0
+
 
 class KernelWebsocketHandler(GatewayHandlerMixin, upstream.KernelWebsocketHandler):
     """Connects a client to its kernel."""
@@ -37,6 +43,7 @@ class KernelWebsocketHandler(GatewayHandlerMixin, upstream.KernelWebsocketHandle
     _has_left = False
     _credential: Credential
     _credential_watch: CredentialWatch | None = None
+    _ending: asyncio.Task[None] | None = None
 
     @property
     def kernel_websocket_connection_class(self) -> Any:
@@ -75,8 +82,16 @@ class KernelWebsocketHandler(GatewayHandlerMixin, upstream.KernelWebsocketHandle
 
     def _end(self) -> None:
         """Disconnect a client whose credential is not valid any longer."""
-        _log.info("%s: the client's credential is no longer valid", self._request_summary())
-        if self.connection is not None:
+        if self.connection is None:
+            return
+        expires_at = self.identity.expires_at
+        if expires_at is not None and time.time() >= expires_at:
+            # Its client has a newer one, and loses what it sends between two connections.
+            self._ending = asyncio.create_task(
+                self.connection.close_for_reconnect(_EXPIRED, _EXPIRED_SECONDS)
+            )
+        else:
+            _log.info("%s: the client's credential is no longer valid", self._request_summary())
             self.connection.expel("Your credential is no longer valid; connect again.")
 
     def on_close(self) -> None:

@@ -348,7 +348,9 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             close_timeout: the most seconds that clients may then take to close.
         """
         closing = [
-            asyncio.create_task(connection.close_for_reconnect(quiet_timeout))
+            asyncio.create_task(
+                connection.close_for_reconnect("the gateway is shutting down", quiet_timeout)
+            )
             for kernel in self._kernels.values()
             for connection in GatewayWebsocketConnection.of_kernel(kernel)
         ]

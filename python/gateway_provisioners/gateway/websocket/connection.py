@@ -605,10 +605,11 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         """Begin to close the websocket so that the client connects again."""
         self.websocket_handler.close(GOING_AWAY, reason)
 
-    async def close_for_reconnect(self, quiet_timeout: float) -> None:
+    async def close_for_reconnect(self, reason: str, quiet_timeout: float) -> None:
         """Close the websocket so that the client connects again; return once it is closed.
 
         Args:
+            reason: at most 123 bytes, for the client.
             quiet_timeout: the most seconds to wait until the client is quiet: stock clients lose what they
                 send between the end of a connection and the next one.
         """
@@ -616,7 +617,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             self._mailbox.close()  # tornado reads nothing of the client while the websocket is opened
         with suppress(asyncio.TimeoutError):
             await within(quiet_timeout, self._wait_quiet())
-        self.request_reconnect("the gateway is shutting down")
+        self.request_reconnect(reason)
         await asyncio.wrap_future(self._close_future)
 
     async def _wait_quiet(self) -> None:
