@@ -14,6 +14,7 @@ import pytest
 from api.oidc_issuer import CLIENT_ID, password
 from api.running import running_gateway
 from api.test_api_jupyterlab import jupyter_server, until_listening
+from api.test_api_mailbox import launched_kernels  # noqa: F401 - a fixture
 from ci.gateway_client import Gateway, Refused
 from ci.paths import ROOT
 from gateway_provisioners.gateway.identity.methods import key_set
@@ -108,7 +109,7 @@ async def test_a_notebook_goes_on_when_its_token_expires(
         ):
             async with browser._session.get(f"{browser.url}/lab") as page:
                 assert "JupyterLab" in await page.text()
-            kernel = await browser.start("local")
+            kernel = await browser.start("launched")
             async with browser.channels(kernel, "the-session-of-a-page") as notebook:
                 assert (await notebook.execute("print(1)")).text == "1\n"
                 first = gateway.sockets()
