@@ -191,6 +191,6 @@ def test_what_is_remembered_is_bounded(throttle):
         reject(throttle, ip=f"2001:db8:{number:x}::1")
     for number in range(MOST_CREDENTIALS + 10):
         accept(throttle, Credential(token=f"right {number}"))
-    assert len(throttle._addresses._entries) <= MOST_ADDRESSES
-    assert len(throttle._rejected._entries) == MOST_ADDRESSES
-    assert len(throttle._accepted._entries) == MOST_CREDENTIALS
+    assert len(throttle._addresses) <= MOST_ADDRESSES
+    assert len(throttle._rejected) == MOST_ADDRESSES
+    assert len(throttle._accepted) == MOST_CREDENTIALS

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 from gateway_provisioners.gateway.identity.credential import Credential
 from gateway_provisioners.gateway.identity.identity import NotIdentified, TooManyAttempts
 from gateway_provisioners.model.addresses import group_of
-
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
 
 # So many wrong credentials of an address are checked at once: those of a room full of people whose token was
 # changed, behind one proxy.
@@ -42,31 +39,6 @@ class _Address:
     checks: int = 0
 
 
-class _Recent(Generic[Key, Value]):
-    """A table of so many entries; the one that was not used for longest makes room."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._entries: OrderedDict[Key, Value] = OrderedDict()
-
-    def __contains__(self, key: Key) -> bool:
-        return key in self._entries
-
-    def get(self, key: Key) -> Value | None:
-        if key in self._entries:
-            self._entries.move_to_end(key)
-        return self._entries.get(key)
-
-    def put(self, key: Key, value: Value) -> None:
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._most:
-            self._entries.popitem(last=False)
-
-    def remove(self, key: Key) -> None:
-        self._entries.pop(key, None)
-
-
 class Throttle:
     """Counts the wrong credentials of each address, and refuses more of them than it allows.
 
@@ -79,9 +51,9 @@ class Throttle:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._addresses: _Recent[str, _Address] = _Recent(MOST_ADDRESSES)
-        self._accepted: _Recent[bytes, None] = _Recent(MOST_CREDENTIALS)
-        self._rejected: _Recent[tuple[str, bytes], float] = _Recent(MOST_ADDRESSES)
+        self._addresses: LRUCache[str, _Address] = LRUCache(MOST_ADDRESSES)
+        self._accepted: LRUCache[bytes, None] = LRUCache(MOST_CREDENTIALS)
+        self._rejected: LRUCache[tuple[str, bytes], float] = LRUCache(MOST_ADDRESSES)
 
     @contextmanager
     def attempt(self, ip: str, credential: Credential) -> Iterator[None]:
@@ -97,9 +69,9 @@ class Throttle:
             try:
                 yield
             except NotIdentified:
-                self._accepted.remove(known_as)  # it was revoked, or has expired
+                self._accepted.pop(known_as, None)  # it was revoked, or has expired
                 raise
-            self._accepted.put(known_as, None)
+            self._accepted[known_as] = None
             return
         address = self._admit(group)
         address.checks += 1
@@ -111,11 +83,11 @@ class Throttle:
                 error.is_attempt = True
             raise
         else:
-            self._accepted.put(known_as, None)
+            self._accepted[known_as] = None
         finally:
             address.checks -= 1
             if not address.checks and not address.failures:
-                self._addresses.remove(group)
+                self._addresses.pop(group, None)
 
     def _admit(self, group: str) -> _Address:
         now = self._now()
@@ -123,7 +95,7 @@ class Throttle:
         leaked = (now - address.counted_at) / SECONDS_FOR_EACH
         address.failures = max(0.0, address.failures - leaked)
         address.counted_at = now
-        self._addresses.put(group, address)
+        self._addresses[group] = address
         excess = address.failures - (MOST_FAILURES - 1)
         if excess > 0:
             raise TooManyAttempts(math.ceil(excess * SECONDS_FOR_EACH))
@@ -140,5 +112,5 @@ class Throttle:
         seen_at = self._rejected.get(key)
         if seen_at is not None and now < seen_at + SAME_SECONDS:
             return False
-        self._rejected.put(key, now)
+        self._rejected[key] = now
         return True

@@ -7,14 +7,14 @@ import logging
 import re
 import ssl
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated
 
 import aiohttp
 import msgspec
+from cachetools import LRUCache
 
 from gateway_provisioners.aio import within
 from gateway_provisioners.errors import ConfigurationError, GatewayProvisionersError
@@ -98,30 +98,6 @@ class _Known:
     ask_at: float
 
 
-T = TypeVar("T")
-
-
-class _Recent(Generic[T]):
-    """Values by the digests of tokens: the most recently used ones."""
-
-    def __init__(self) -> None:
-        self._values: OrderedDict[bytes, T] = OrderedDict()
-
-    def get(self, digest: bytes) -> T | None:
-        if (value := self._values.get(digest)) is not None:
-            self._values.move_to_end(digest)
-        return value
-
-    def put(self, digest: bytes, value: T) -> None:
-        self._values[digest] = value
-        self._values.move_to_end(digest)
-        if len(self._values) > _MOST_TOKENS:
-            self._values.popitem(last=False)
-
-    def forget(self, digest: bytes) -> None:
-        self._values.pop(digest, None)
-
-
 _Outcome = Identity | GatewayProvisionersError
 
 
@@ -152,8 +128,8 @@ class JupyterHubMethod:
         self._session: aiohttp.ClientSession | None = None
         self._is_away = self._is_misplaced = False
         self._strangers = asyncio.Semaphore(_MOST_STRANGERS)
-        self._known: _Recent[_Known] = _Recent()
-        self._refused: _Recent[tuple[float, NotIdentified]] = _Recent()
+        self._known: LRUCache[bytes, _Known] = LRUCache(_MOST_TOKENS)
+        self._refused: LRUCache[bytes, tuple[float, NotIdentified]] = LRUCache(_MOST_TOKENS)
         self._asking: dict[bytes, asyncio.Task[_Outcome]] = {}
 
     async def refresh(self) -> None: ...
@@ -216,13 +192,13 @@ class JupyterHubMethod:
         try:
             identity = self._identity(await self._answer(credential.token, is_known=is_known))
         except NotIdentified as error:
-            self._known.forget(digest)
-            self._refused.put(digest, (now + REFUSED_SECONDS, error))
+            self._known.pop(digest, None)
+            self._refused[digest] = (now + REFUSED_SECONDS, error)
             return error
         except IdentityUnavailable as error:
             return error
-        self._refused.forget(digest)
-        self._known.put(digest, _Known(identity, now, now + KNOWN_SECONDS))
+        self._refused.pop(digest, None)
+        self._known[digest] = _Known(identity, now, now + KNOWN_SECONDS)
         return identity
 
     def _identity(self, model: _Model) -> Identity:

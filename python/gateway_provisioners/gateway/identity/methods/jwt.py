@@ -6,12 +6,12 @@ import base64
 import binascii
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import jwt
 import msgspec
+from cachetools import LRUCache
 
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.identity.credential import Credential
@@ -118,7 +118,7 @@ class JwtMethod:
         self._algorithms = frozenset(settings.algorithms or ALGORITHMS)
         self._signatures = jwt.PyJWS(algorithms=sorted(self._algorithms))
         # By the hash of the token; only for the keys that they were verified by.
-        self._verified: OrderedDict[bytes, Identity] = OrderedDict()
+        self._verified: LRUCache[bytes, Identity] = LRUCache(_MOST_CACHED)
         self._verified_by: tuple[Key, ...] = ()
 
     async def refresh(self) -> None: ...
@@ -159,14 +159,11 @@ class JwtMethod:
         identity = self._verified.get(credential.digest)
         if identity is None or (identity.expires_at or 0) <= self._clock():
             return None
-        self._verified.move_to_end(credential.digest)
         return identity
 
     def _remember(self, credential: Credential, keys: tuple[Key, ...], identity: Identity) -> None:
         self._known(credential, keys)  # forgets those of other keys
         self._verified[credential.digest] = identity
-        if len(self._verified) > _MOST_CACHED:
-            self._verified.popitem(last=False)
 
     def _header(self, token: str) -> _Header:
         found = _SHAPE.fullmatch(token)
