@@ -1,12 +1,16 @@
 """Authentication, and secrets that never reach the log."""
 
+import gc
 import logging
+import weakref
 
 import aiohttp
 import pytest
 
 from api.running import TOKEN, running_gateway
 from gateway_provisioners.errors import ConfigurationError
+from gateway_provisioners.gateway.http.handlers import GatewayHandlerMixin
+from timeouts import eventually
 
 SESSION = "/api/sessions/3f0e6a44-7b0a-4a55-9f4a-7b9c3b7d2a11"
 KERNEL = "/api/kernels/3f0e6a44-7b0a-4a55-9f4a-7b9c3b7d2a10"
@@ -105,6 +109,35 @@ async def test_a_browsers_preflight_needs_no_token():
         async with session.options(f"{gateway.url}/api/kernels", headers=headers) as response:
             assert response.status == 200
             assert response.headers["Access-Control-Allow-Origin"] == "https://lab.example"
+
+
+async def test_a_refused_request_is_no_garbage(gateway, monkeypatch):
+    """Strangers send many, and the memory of each would wait for the garbage collector."""
+    handlers = []
+
+    def remember(handler):
+        handlers.append(weakref.ref(handler))
+        return begin_audit(handler)
+
+    begin_audit = GatewayHandlerMixin.begin_audit
+    monkeypatch.setattr(GatewayHandlerMixin, "begin_audit", remember)
+    gc.collect()
+    gc.disable()
+    try:
+        for headers in ({}, {"Authorization": "token wrong"}):
+            async with (
+                aiohttp.ClientSession(headers=headers) as session,
+                session.get(f"{gateway.url}/api/kernels") as response,
+            ):
+                assert response.status == 401
+
+        async def are_gone():
+            return all(handler() is None for handler in handlers)
+
+        await eventually(are_gone)
+        assert len(handlers) == 2
+    finally:
+        gc.enable()
 
 
 async def test_the_gateway_does_not_start_without_a_token():

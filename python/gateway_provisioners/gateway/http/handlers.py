@@ -56,7 +56,9 @@ class GatewayHandlerMixin(AuditingMixin):
             self.begin_audit()
             identification = identification_of(self.request)
             if identification.identity is None:
-                raise identification.error or NotIdentified("A credential is missing.")
+                error = identification.error or NotIdentified("A credential is missing.")
+                # Not raised itself: it would keep this handler alive, whose request has it.
+                raise web.HTTPError(error.http_status) from error
             self.identity = identification.identity
             if self.settings["draining"].is_set():
                 self.set_header("Connection", "close")

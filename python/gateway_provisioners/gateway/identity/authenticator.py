@@ -72,7 +72,7 @@ class Authenticator:
         except TooManyAttempts as error:
             # Not the method: that it fits may be what the client wants to find out.
             self.on_outcome(_NO_METHOD, "throttled")
-            return Identification(error=error)
+            return Identification(error=error.with_traceback(None))
         except Exception as error:  # noqa: BLE001 - a client that is not identified is not let in
             known = _known(error)
             outcome = "rejected" if isinstance(known, NotIdentified) else "unavailable"
@@ -103,7 +103,8 @@ async def _identify(method: Method | None, credential: Credential) -> Identity:
 def _known(error: Exception) -> GatewayProvisionersError:
     """Return an error for the client; log one that is unexpected."""
     if isinstance(error, GatewayProvisionersError):
-        return error
+        # The traceback would keep the error itself alive, until the garbage collector looks.
+        return error.with_traceback(None)
     # Not its message, which may quote the credential.
     frame = traceback.extract_tb(error.__traceback__)[-1]
     _log.error(
