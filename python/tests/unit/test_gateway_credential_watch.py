@@ -1,6 +1,9 @@
 """Credentials of open websockets, which are checked again."""
 
 import asyncio
+import gc
+import weakref
+from contextvars import ContextVar
 
 import pytest
 
@@ -113,6 +116,27 @@ async def test_checks_are_spread_and_not_later_than_the_expiry():
         client.watch._identity = Identity("alice", expires_at=expired)
         assert client.watch._delay() == credential_watch._AGAIN_SECONDS
     client.watch.close()
+
+
+async def test_a_closed_watch_keeps_nothing_of_its_request():
+    """The next check would be in minutes."""
+
+    class Handler:
+        pass
+
+    current = ContextVar("current")
+    handlers = []
+
+    async def serve():
+        handler = Handler()
+        current.set({"handler": handler})  # as jupyter_server does
+        handlers.append(weakref.ref(handler))
+        Client(ALICE).watch.close()
+
+    await asyncio.create_task(serve())
+    await asyncio.sleep(0)  # the loop forgets the task
+    gc.collect()
+    assert [handler() for handler in handlers] == [None]
 
 
 async def test_a_closed_watch_checks_nothing(at_once):

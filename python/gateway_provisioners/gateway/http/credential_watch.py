@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 from gateway_provisioners.gateway.identity.identity import (
     Identification,
@@ -51,7 +52,7 @@ class CredentialWatch:
         self._clock = clock
         self._checking: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(self._delay(), self._begin)
+        self._begin_later(self._delay())
 
     def close(self) -> None:
         """Check no more."""
@@ -68,6 +69,11 @@ class CredentialWatch:
         left = expires_at - self._clock()
         return min(delay, left if left > 0 else _AGAIN_SECONDS)
 
+    def _begin_later(self, delay: float) -> None:
+        # In a context of its own: that of the request has the request's handler, and the loop keeps it until
+        # the timer's time, even if the timer is cancelled.
+        self._timer = self._loop.call_later(delay, self._begin, context=Context())
+
     def _begin(self) -> None:
         self._checking = self._loop.create_task(self._check())
 
@@ -78,13 +84,13 @@ class CredentialWatch:
             if isinstance(found.error, NotIdentified) or self._has_expired():
                 self._ended()
                 return
-            self._timer = self._loop.call_later(self._delay(_AGAIN_SECONDS), self._begin)
+            self._begin_later(self._delay(_AGAIN_SECONDS))
             return
         before, self._identity = self._identity, identity
         if identity.name != before.name:
             self._ended()
             return
-        self._timer = self._loop.call_later(self._delay(), self._begin)
+        self._begin_later(self._delay())
         if identity != before:
             self._changed(identity)
 

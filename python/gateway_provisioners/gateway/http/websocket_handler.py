@@ -98,6 +98,7 @@ class KernelWebsocketHandler(GatewayHandlerMixin, upstream.KernelWebsocketHandle
         """Disconnect from the kernel; upstream fails before the connection is made."""
         if self._credential_watch is not None:
             self._credential_watch.close()
+            self._credential_watch = None  # which knows this handler
         if self._is_open:
             super().on_close()
         else:
