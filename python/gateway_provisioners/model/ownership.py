@@ -102,8 +102,8 @@ class Ownership:
         """Read what `annotations` returned.
 
         Returns:
-            None if there are no such annotations: a gateway of an earlier release made the pod. If they
-            are malformed, the kernel is the administrators'.
+            None for a pod without them, which a gateway of an earlier release made. If they are malformed,
+            the kernel is the administrators'.
         """
         if OWNER_ANNOTATION not in annotations:
             return None

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from kernel_specs import KERNEL
 
 from gateway_provisioners.errors import ClusterError, KernelBusy, PolicyViolation
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.ownership import Ownership
-from gateway_provisioners.model.pod.manifest import KernelPodSpec
 from gateway_provisioners.model.quota import KernelQuota
 
 
@@ -111,17 +111,6 @@ async def test_the_owner_of_a_kernel_that_is_moving_is_not_changed(pods, count):
 
 
 OWNER = "/metadata/annotations/gateway-provisioners~1owner"
-KERNEL = KernelPodSpec(
-    name="a-1",
-    namespace="kernels",
-    instance="ours",
-    kernel_id="a",
-    kernel_name="python3",
-    username="alice",
-    image="image",
-    environment={},
-    secret_environment={},
-)
 
 
 @pytest.mark.parametrize(

@@ -4,23 +4,12 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from kernel_specs import KERNEL
 
 from gateway_provisioners.errors import PolicyViolation, TooManyKernels
 from gateway_provisioners.kube.pods import KernelPods
-from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
+from gateway_provisioners.model.pod.manifest import build_pod
 from gateway_provisioners.model.quota import CPUS, KernelQuota
-
-KERNEL = KernelPodSpec(
-    name="a-1",
-    namespace="kernels",
-    instance="ours",
-    kernel_id="a",
-    kernel_name="python3",
-    username="alice",
-    image="image",
-    environment={},
-    secret_environment={},
-)
 
 
 class Api:

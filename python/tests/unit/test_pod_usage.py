@@ -4,24 +4,18 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from kernel_specs import KERNEL
 
 from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.pod.kernel_state import annotations_patch
-from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
+from gateway_provisioners.model.pod.manifest import build_pod
 from gateway_provisioners.model.pod.usage import counted_usage, usage
 from gateway_provisioners.model.quota import CPUS, GPUS, MEMORY, KernelUsage
 
 GI = 2**30
-SPEC = KernelPodSpec(
+SPEC = replace(
+    KERNEL,
     name="alice-1",
-    namespace="kernels",
-    instance="ours",
-    kernel_id="a",
-    kernel_name="python3",
-    username="alice",
-    image="image",
-    environment={},
-    secret_environment={},
     resources={"limits": {"cpu": "2", "memory": "4Gi"}, "requests": {"cpu": "500m"}},
     ownership=Ownership(owner="alice", groups=("team", "staff")),
 )

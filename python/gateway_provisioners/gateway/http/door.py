@@ -153,7 +153,7 @@ class Server(HTTPServer):
     async def identify(
         self, request: httputil.HTTPServerRequest, stream: iostream.IOStream
     ) -> Identification:
-        """Return who sends a request; the connection of a known client is no longer an unknown one."""
+        """Return who sends a request; the connection of a client that is known leaves the crowd."""
         self._crowd.move(stream, str(request.remote_ip))
         identification = await self._identify(request)
         if identification.identity is not None:

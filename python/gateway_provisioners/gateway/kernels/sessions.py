@@ -28,7 +28,7 @@ class GatewaySessionManager(SessionManager):
         return None
 
     def kernel_of(self, session_id: str) -> str | None:
-        """Return the id of a session's kernel, or None if there is no such session."""
+        """Return the id of a session's kernel, or None if the session does not exist."""
         self._forget_ended()
         row = self.get_session_by_key("session_id", session_id)
         return None if row is None else str(row["kernel_id"])

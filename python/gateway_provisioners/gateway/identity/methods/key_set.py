@@ -71,7 +71,7 @@ class Keys(Protocol):
         """Return the keys.
 
         Raises:
-            IdentityUnavailable: the issuer does not answer, and there are no keys from the last 24 hours.
+            IdentityUnavailable: the issuer does not answer, and has not within the last 24 hours.
         """
         ...
 
