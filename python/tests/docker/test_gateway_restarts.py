@@ -11,7 +11,7 @@ import pytest
 from gateway_host import TOKEN, GatewayHost
 from kernel_host import EVERY_ENGINE
 
-from ci.gateway_client import Refused
+from ci.gateway_client import Gateway, Refused
 from timeouts import eventually, within_timeout
 
 # As many as there are calls that change something; see crash_at.py.
@@ -190,6 +190,38 @@ async def test_a_gateway_that_is_killed_at_a_step_leaves_nothing_half_done(
             await client.delete(kernel_id)
         host.wait_gone()
         assert list(gateway.state.glob("*.json")) == []
+
+
+async def test_the_next_gateway_knows_whose_a_kernel_is(host, gateway, tmp_path):
+    people = tmp_path / "people"
+    people.mkdir()
+    tokens = {name: f"the-token-of-{name}-on-docker" for name in ("alice", "bob", "carol")}
+    for name, token in tokens.items():
+        (people / name).write_text(token)
+    methods = json.dumps({"people": {"type": "token", "tokensFolder": str(people)}})
+
+    def user(name, client):
+        return Gateway(client.url, tokens[name])
+
+    async with gateway.running(GP_AUTH_METHODS=methods) as client, user("alice", client) as alice:
+        kernel_id = await alice.start("test")
+        body = {"share": {"users": {"bob": "read"}}}
+        await alice.request("PATCH", f"/api/kernels/{kernel_id}", body)
+        await gateway.end(signal.SIGKILL)
+    for restarts in (True, False):  # the record of a restart is a new one
+        async with gateway.running(GP_AUTH_METHODS=methods) as client:
+            async with user("bob", client) as bob, user("carol", client) as carol:
+                assert (await bob.kernels())[kernel_id]["owner"] == "alice"
+                assert await carol.kernels() == {}
+            async with user("alice", client) as alice:
+                shown = await alice.request("GET", f"/api/kernels/{kernel_id}")
+                assert shown["share"] == {"users": {"bob": "read"}, "groups": {}}
+                if restarts:
+                    await alice.restart(kernel_id)
+                    await gateway.end(signal.SIGKILL)
+                else:
+                    await alice.delete(kernel_id)
+                    host.wait_gone()
 
 
 async def test_quotas_count_what_the_gateway_before_started(host, gateway):
