@@ -19,7 +19,7 @@ from typing import cast
 from ci.commands import CommandError, UserError, run
 from ci.paths import ROOT, cache
 
-COMMIT = "2a45b41bc72fc67f911a55cb4f780e5e46ea508f"
+COMMIT = "d2a08840ecb90aad448de7e132ddbd3ebd470fec"
 # Its images need names of their own beside today's, which may have the same version.
 VERSION = "1.0.0.dev0"
 GATEWAY = f"elyra/gateway:{VERSION}"
