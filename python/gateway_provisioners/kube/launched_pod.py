@@ -15,6 +15,7 @@ from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, LOG_LINES
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
+from gateway_provisioners.model.pod import conditions, ends
 from gateway_provisioners.model.pod import status as pod_status
 from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
@@ -25,6 +26,7 @@ from gateway_provisioners.model.pod.kernel_state import (
     read_state,
 )
 from gateway_provisioners.model.pod.manifest import build_owned_secret, build_record_patch
+from gateway_provisioners.model.pod.progress import progress
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class LaunchedPod:
 
     @property
     def progress(self) -> str:
-        return pod_status.progress(self._pod)
+        return progress(self._pod)
 
     def exit_code(self) -> int | None:
         code = pod_status.exit_code(self._pod)
@@ -71,7 +73,7 @@ class LaunchedPod:
         return code
 
     def end_cause(self) -> str | None:
-        return None if self._removing else pod_status.end_cause(self._pod)
+        return None if self._removing else ends.end_cause(self._pod)
 
     def seen(self, manifest: Object) -> None:
         """Take the answer to the pod's POST as its first state, unless the watch was faster."""
@@ -213,11 +215,11 @@ class LaunchedPod:
     async def _status_failure(self, grace: float) -> LaunchFailed:
         def failure(is_final: bool) -> LaunchFailed | None:
             if self._gone:
-                return pod_status.deleted()
-            return pod_status.start_failure(self._pod, unschedulable_is_final=is_final)
+                return ends.deleted()
+            return conditions.start_failure(self._pod, unschedulable_is_final=is_final)
 
         return await self._changes.until_final(
-            failure, may_pass=lambda: pod_status.is_unschedulable(self._pod), grace=grace
+            failure, may_pass=lambda: conditions.is_unschedulable(self._pod), grace=grace
         )
 
     async def _event_failure(self) -> LaunchFailed:
@@ -226,7 +228,7 @@ class LaunchedPod:
         def on_event(_change: str, event: Object) -> None:
             if event.get("involvedObject", {}).get("name") != self.name or found.done():
                 return
-            if failure := pod_status.event_failure(event):
+            if failure := conditions.event_failure(event):
                 found.set_result(failure)
 
         unsubscribe = self._pods.warnings.subscribe(on_event)

@@ -14,7 +14,7 @@ import gateway_provisioners
 from gateway_provisioners import errors
 from gateway_provisioners.gateway.failures import describe
 from gateway_provisioners.model.failures import EXIT_CODE_HINTS
-from gateway_provisioners.model.pod import status as pod_status
+from gateway_provisioners.model.pod.ends import end_before_start
 from gateway_provisioners.provisioners.launch_traits import ClientPolicyTraits
 
 ROOT = Path(__file__).parents[3]
@@ -75,7 +75,7 @@ def other_reasons():
     """Return the computed reasons: of pods without one, of unexpected errors, of a wrong token."""
     from gateway_provisioners.gateway.process.metrics import _reason
 
-    failed = pod_status.start_failure({"status": {"phase": "Failed"}}, unschedulable_is_final=True)
+    failed = end_before_start({"status": {"phase": "Failed"}})
     return {failed.reason, _reason(RuntimeError()), describe(None, 401).reason}
 
 

@@ -1,15 +1,10 @@
 import pytest
 
 from gateway_provisioners.model.pod.api_refusal import creation_failure
-from gateway_provisioners.model.pod.status import (
-    addresses,
-    end_cause,
-    event_failure,
-    exit_code,
-    is_unschedulable,
-    progress,
-    start_failure,
-)
+from gateway_provisioners.model.pod.conditions import event_failure, is_unschedulable, start_failure
+from gateway_provisioners.model.pod.ends import end_cause
+from gateway_provisioners.model.pod.progress import progress
+from gateway_provisioners.model.pod.status import addresses, exit_code
 
 
 def pod(*, state=None, image="acme/nowhere:1", **status):

@@ -17,7 +17,7 @@ from gateway_provisioners.aio import within
 from gateway_provisioners.errors import GatewayProvisionersError
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
-from gateway_provisioners.model.pod.status import start_failure
+from gateway_provisioners.model.pod.conditions import start_failure
 
 Object = Mapping[str, Any]
 
