@@ -21,6 +21,7 @@ from gateway_provisioners.kube.api import JSON_PATCH, Collection, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.finder import Finder
 from gateway_provisioners.kube.launched_pod import LaunchedPod
+from gateway_provisioners.kube.pod_creation import PodCreation
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.ownership import OWNER_ANNOTATION, Ownership
@@ -44,7 +45,6 @@ from gateway_provisioners.model.pod.manifest import (
     account_of,
     build_pod,
     build_secret,
-    open_gate_patch,
     read_record,
 )
 from gateway_provisioners.model.pod.status import own_addresses
@@ -111,8 +111,11 @@ class KernelPods:
         await self.cache.stop()
         await self.warnings.stop()
 
-    async def create(self, spec: KernelPodSpec) -> LaunchedPod:
+    async def create(self, spec: KernelPodSpec, *, timeout: float = 0) -> LaunchedPod:
         """Make the kernel's Pod and Secret.
+
+        Args:
+            timeout: seconds for which a request is repeated that the API may accept in a moment.
 
         Raises:
             KernelBusy: another gateway restarts the same kernel, or another user starts one with the same id.
@@ -125,14 +128,13 @@ class KernelPods:
         self._refuse_beyond_quota(manifest, spec.kernel_id)
         pod = LaunchedPod(self, spec.name)
         refusal = self._refusal_when_seen(spec)
+        creation = PodCreation(self.api, spec, timeout=timeout)
         try:
-            manifest = await self.api.create_pod(self.namespace, manifest)
+            manifest = await creation.create_pod(manifest)
             pod.seen(manifest)
-            await self.api.create_secret(self.namespace, build_secret(spec, manifest))
+            await creation.create_secret(build_secret(spec, manifest))
             _raise_if_refused(await refusal)
-            await self.api.patch_pod(
-                self.namespace, spec.name, open_gate_patch(manifest), content_type=JSON_PATCH
-            )
+            await creation.open_gate(manifest)
         except ClusterError as error:
             if error.api_reason == "AlreadyExists":  # another gateway's, for the same kernel
                 pod.release()
