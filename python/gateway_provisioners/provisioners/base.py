@@ -43,6 +43,7 @@ from gateway_provisioners.provisioners.launch_traits import LaunchTraits
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 from gateway_provisioners.provisioners.report_checks import (
     check_encryption,
+    check_family,
     check_ports,
     check_protocol,
 )
@@ -217,6 +218,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             image=self.image_name,
         )
         check_ports(self._connection, self.port_range)
+        await check_family(self._connection, image=self.image_name)
         self._confirmation = asyncio.create_task(
             confirm_address(self._workload, self.kernel_id, self._connection.ip)
         )
