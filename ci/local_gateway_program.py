@@ -4,8 +4,8 @@ Run as ``python -m ci.local_gateway_program FOLDER``; prints its two ports once 
 that of the probes. FOLDER is where Jupyter looks for kernelspecs. These are served: `launched` is started by
 the real launcher, with a mailbox; `lying` has a mailbox of a test's own; `local` is a plain local kernel;
 `failing` does not start; `fake` is one of the kernels whose connection infos are in the file of the variable
-FAKE_KERNELS; `apart` is started by the command of the variable APART, a JSON list, which may lead to another network.
-The gateway listens on GATEWAY_IP, and its kernels report to RESPONSE_IP; both are 127.0.0.1 by default.
+FAKE_KERNELS; `apart` is started by the command of the variable APART, a JSON list, which may lead to another
+network. The gateway listens on GATEWAY_IP, and its kernels report to RESPONSE_IP; both are 127.0.0.1 by default.
 """
 
 from __future__ import annotations
@@ -87,7 +87,11 @@ class Apart(Launched):
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         kwargs = await super().pre_launch(**kwargs)
-        kwargs["env"] = {**kwargs["env"], "KERNEL_ID": self.kernel_id, "PUBLIC_KEY": self.server.public_key}
+        kwargs["env"] = {
+            **kwargs["env"],
+            "KERNEL_ID": self.kernel_id,
+            "PUBLIC_KEY": self.server.public_key,
+        }
         return {**kwargs, "cmd": json.loads(os.environ["APART"])}
 
     async def send_signal(self, signum: int) -> None:

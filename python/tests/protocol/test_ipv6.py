@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import json
-import os
 import socket
 import sys
 
@@ -18,11 +17,11 @@ from ci.local_gateway import gateway_process
 
 pytestmark = pytest.mark.slow  # it needs root
 
-# What the launchers get from the gateway that starts them.
-GIVEN = ("KERNEL_ID", "RESPONSE_ADDRESS", "PUBLIC_KEY", "KERNEL_LAUNCH_KEY", "KERNEL_GATEWAY_FEATURES")
-LANGUAGES = {
-    "python": ("print(6 * 7)", "print('on'); import time; time.sleep(600)", "1000:100"),
-}
+# What the gateway that starts a launcher gives it.
+GIVEN = (
+    *("KERNEL_ID", "RESPONSE_ADDRESS", "PUBLIC_KEY", "KERNEL_LAUNCH_KEY"),
+    "KERNEL_GATEWAY_FEATURES",
+)
 
 
 @pytest.fixture
@@ -39,10 +38,9 @@ def test_ipv4_is_absent(ipv6):
         assert sock.connect_ex(("192.0.2.1", 80)) == errno.ENETUNREACH
 
 
-async def lifecycle(folder, ipv6, command, number, busy, **environment):
+async def lifecycle(folder, ipv6, command, number, busy):
     """Start a kernel, use it, interrupt it and restart it."""
     settings = {
-        **environment,
         "GATEWAY_IP": "*",
         "RESPONSE_IP": GATEWAY_IP,
         "RESPONSE_ATTEMPTS": "2",
@@ -73,3 +71,34 @@ async def test_python(ipv6, tmp_path):
         "print(6 * 7)",
         "print('on', flush=True); import time; time.sleep(600)",
     )
+
+
+@pytest.fixture(scope="module")
+def built():
+    """Build the images, before a test leaves this machine's network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BUILDER", "buildah")  # containers of engines have networks of their own
+        images.ensure([images.KERNEL_R.reference, images.KERNEL_SCALA.reference])
+    return find_builder("buildah")
+
+
+@contextlib.contextmanager
+def start_command(builder, image, **variables):
+    """Give the command that starts the kernel of an image, with these variables and those of GIVEN."""
+    given = {**dict.fromkeys(GIVEN, ""), **variables}
+    with builder.container(image.reference, USER, given) as (command, environment):
+        own = [f"{name}={value}" for name, value in environment.items() if name not in GIVEN]
+        yield ["env", *own, *command]
+
+
+async def test_r(built, ipv6, tmp_path):
+    with start_command(built, images.KERNEL_R, KERNEL_LANGUAGE="r") as command:
+        busy = "cat('on'); flush(stdout()); Sys.sleep(600)"
+        await lifecycle(tmp_path, ipv6, command, "cat(6 * 7)", busy)
+
+
+async def test_scala(built, ipv6, tmp_path):
+    variables = {**VARIABLES, "KERNEL_LANGUAGE": "scala", "KERNEL_SPARK_CONTEXT_INIT_MODE": "none"}
+    with start_command(built, images.KERNEL_SCALA, **variables) as command:
+        busy = 'println("on"); Thread.sleep(600000)'
+        await lifecycle(tmp_path, ipv6, command, "println(6 * 7)", busy)
