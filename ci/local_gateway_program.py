@@ -5,7 +5,8 @@ that of the probes. FOLDER is where Jupyter looks for kernelspecs. These are ser
 the real launcher, with a mailbox; `lying` has a mailbox of a test's own; `local` is a plain local kernel;
 `failing` does not start; `fake` is one of the kernels whose connection infos are in the file of the variable
 FAKE_KERNELS; `apart` is started by the command of the variable APART, a JSON list, which may lead to another
-network. The gateway listens on GATEWAY_IP, and its kernels report to RESPONSE_IP; both are 127.0.0.1 by default.
+network. The gateway listens on GATEWAY_IP, and its kernels report to RESPONSE_IP: both are 127.0.0.1 by
+default.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from gateway_provisioners.aio import within
@@ -194,6 +195,9 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
                     error.kernel = f"{self._kernel_name!r} ({self.kernel_id})"
                 raise
         self._forget_keys_of_earlier_attempt()
+        if isinstance(self.parent, KernelManager):
+            # Its channels can then be connected to an IPv6 address; 0MQ's default is IPv4.
+            self.parent.context.ipv6 = True
         self.connection_info = cast(KernelConnectionInfo, connection.to_jupyter())
         return self.connection_info
 

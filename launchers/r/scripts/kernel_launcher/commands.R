@@ -15,7 +15,7 @@ SIGINT <- 2L
 serve_commands <- function(port, key, ipv6) {
   kernel <- Sys.getpid()
   if (ipv6) {
-    close(port$socket) # the child binds it, by 0MQ, whose sockets are no use after a fork
+    close(port$socket) # the child binds it, by 0MQ, whose sockets do not survive a fork
   }
   parallel::mcparallel(
     {

@@ -36,10 +36,9 @@ next_of_stream <- function(socket, seconds) {
 }
 
 send_to_stream <- function(socket, identity, bytes) {
-  flags <- pbdZMQ::ZMQ.SR()
   # It fails when the connection has ended.
-  if (pbdZMQ::zmq.msg.send(identity, socket, flags$SNDMORE, serialize = FALSE) != -1) {
-    pbdZMQ::zmq.msg.send(bytes, socket, flags$BLOCK, serialize = FALSE)
+  if (pbdZMQ::zmq.send(socket, identity, pbdZMQ::ZMQ.SR()$SNDMORE) != -1) {
+    pbdZMQ::zmq.send(socket, bytes)
   }
 }
 
