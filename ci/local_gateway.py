@@ -9,10 +9,12 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ci.commands import CommandError
 from ci.gateway_client import TIMEOUT_SECONDS, Gateway
 from ci.paths import ROOT
+from gateway_provisioners.model.addresses import in_url
 
 TOKEN = "a-token-of-the-process"  # noqa: S105 - of no other gateway
 # With default settings, whatever clients and kernels do.
@@ -33,8 +35,8 @@ class GatewayProcess:
 
     @property
     def address(self) -> tuple[str, int]:
-        host, port = self.url.removeprefix("http://").split(":")
-        return host, int(port)
+        parts = urlsplit(self.url)
+        return str(parts.hostname), int(parts.port or 0)
 
     def log(self) -> str:
         """Return what it has logged."""
@@ -64,8 +66,10 @@ async def _guard(gateway: GatewayProcess) -> None:
 
 
 @contextlib.asynccontextmanager
-async def gateway_process(folder: Path, **settings: str) -> AsyncIterator[GatewayProcess]:
-    """Run a gateway with these GP_* and KG_* variables."""
+async def gateway_process(
+    folder: Path, host: str = "127.0.0.1", **settings: str
+) -> AsyncIterator[GatewayProcess]:
+    """Run a gateway with these GP_* and KG_* variables; `host` is where it is reached."""
     folders = {}
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         (folder / f"process-{name}").mkdir()
@@ -96,10 +100,10 @@ async def gateway_process(folder: Path, **settings: str) -> AsyncIterator[Gatewa
         if not line:
             raise CommandError(f"the gateway does not serve:\n{log_file.read_text()}")
         port, health_port = line.decode().split()
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://{in_url(host)}:{port}"
         async with Gateway(url, TOKEN) as client:
             running = GatewayProcess(
-                process, url, f"http://127.0.0.1:{health_port}", client, log_file
+                process, url, f"http://{in_url(host)}:{health_port}", client, log_file
             )
             guard = asyncio.create_task(_guard(running))
             yield running

@@ -4,7 +4,9 @@ Run as ``python -m ci.local_gateway_program FOLDER``; prints its two ports once 
 that of the probes. FOLDER is where Jupyter looks for kernelspecs. These are served: `launched` is started by
 the real launcher, with a mailbox; `lying` has a mailbox of a test's own; `local` is a plain local kernel;
 `failing` does not start; `fake` is one of the kernels whose connection infos are in the file of the variable
-FAKE_KERNELS.
+FAKE_KERNELS; `apart` is started by the command of the variable APART, a JSON list, which may lead to another
+network. The gateway listens on GATEWAY_IP, and its kernels report to RESPONSE_IP: both are 127.0.0.1 by
+default.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from ci.paths import ROOT
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.gateway.app import GatewayApp
+from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
@@ -78,6 +81,26 @@ class Launched(GatewayContract, LocalProvisioner):
         """Take over a kernel that another provisioner started."""
         self.kernel_id, self.process, self.pid = other.kernel_id, other.process, other.pid
         self.connect_to(other.connection, other.secret)
+
+
+class Apart(Launched):
+    """Its launcher may be in another network, and process namespace: signals go through it, as to a pod."""
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        kwargs = await super().pre_launch(**kwargs)
+        kwargs["env"] = {
+            **kwargs["env"],
+            "KERNEL_ID": self.kernel_id,
+            "PUBLIC_KEY": self.server.public_key,
+        }
+        return {**kwargs, "cmd": json.loads(os.environ["APART"])}
+
+    async def send_signal(self, signum: int) -> None:
+        if signum == signal.SIGINT:
+            ip, port = self.connection.ip, self.connection.comm_port
+            await send_signal(CommandEndpoint(ip, port, self.kernel_id, self.secret), signum)
+        else:
+            await super().send_signal(signum)
 
 
 class Lying(Launched):
@@ -145,6 +168,7 @@ class Failing(GatewayContract, LocalProvisioner):
 
 _PROVISIONERS: dict[str, type] = {
     "launched": Launched,
+    "apart": Apart,
     "lying": Lying,
     "fake": Fake,
     "failing": Failing,
@@ -174,12 +198,13 @@ async def _serve() -> None:
     address = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
     localinterfaces.is_local_ip(address)
     localinterfaces.local_ips().append(address)
-    Launched.server = ResponseServer("127.0.0.1", 0, 0, GatewayKey.generate())
+    response_ip = os.environ.get("RESPONSE_IP", "127.0.0.1")
+    Launched.server = ResponseServer(response_ip, 0, 0, GatewayKey.generate())
     await Launched.server.start()
     if fake_kernels := os.environ.get("FAKE_KERNELS"):
         infos = json.loads(Path(fake_kernels).read_text())  # noqa: ASYNC240 - before it serves
         Fake.infos = [ConnectionInfo.from_json(info) for info in infos]
-    app = GatewayApp(ip="127.0.0.1", port=0, health_port=0)
+    app = GatewayApp(ip=os.environ.get("GATEWAY_IP", "127.0.0.1"), port=0, health_port=0)
     app.initialize([])
     app.prepare_process()
     app.shutdown_kernels_on_exit = True

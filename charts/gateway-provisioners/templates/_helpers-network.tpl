@@ -63,6 +63,11 @@ IPv6 those of AWS and Google.
           - fe80::/10
           - fd00:ec2::/32
           - fd20:ce::254/128
+          # The IPv4 ones through NAT64 (RFC 6052).
+          - 64:ff9b::a9fe:0/112
+          - 64:ff9b::a83f:8110/128
+          - 64:ff9b::6464:64c8/128
+          - 64:ff9b::c000:c0/128
     # With some network plugins, an ipBlock does not match pods.
     - namespaceSelector: {}
 {{- end -}}
@@ -70,7 +75,7 @@ IPv6 those of AWS and Google.
 {{- /*
 Public addresses. Left out are those of private networks and of providers (RFC 1918 and 6598), link-local, multicast and
 reserved ones, which some clusters give to pods, and a public one at which Azure serves metadata. All public IPv6
-addresses are in 2000::/3.
+addresses are in 2000::/3, but for those of NAT64.
 */ -}}
 {{- define "gateway-provisioners.kernels.egress.internetOnly" -}}
 - to:
@@ -89,6 +94,20 @@ addresses are in 2000::/3.
           - 224.0.0.0/3
     - ipBlock:
         cidr: 2000::/3
+    # Public IPv4 addresses from clusters of IPv6 alone, through NAT64 (RFC 6052).
+    - ipBlock:
+        cidr: 64:ff9b::/96
+        except:
+          - 64:ff9b::a00:0/104
+          - 64:ff9b::6440:0/106
+          - 64:ff9b::7f00:0/104
+          - 64:ff9b::a83f:8110/128
+          - 64:ff9b::a9fe:0/112
+          - 64:ff9b::ac10:0/108
+          - 64:ff9b::c000:0/120
+          - 64:ff9b::c0a8:0/112
+          - 64:ff9b::c612:0/111
+          - 64:ff9b::e000:0/99
 {{- end -}}
 
 {{- /*

@@ -8,6 +8,7 @@
 #   errors      failures of a launch: one line and an exit code
 #   options     command line and environment -> the validated launch
 #   ports       sockets within the port range
+#   streams     sockets for IPv6
 #   gcm         AES-GCM
 #   wire        the bytes of reports and commands
 #   procfs      what only Linux knows about R's sockets and processes

@@ -44,6 +44,7 @@ from gateway_provisioners.gateway.process.malloc import return_freed_memory
 from gateway_provisioners.gateway.process.open_files import raise_open_files
 from gateway_provisioners.gateway.process.secrecy import hide_memory
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
+from gateway_provisioners.model.addresses import in_url
 from gateway_provisioners.settings import check_environment, from_env, one_of, whole_number
 
 # How long clients may take to confirm the close of their websockets.
@@ -71,7 +72,9 @@ class GatewayApp(KernelGatewayApp):
     ]
     api_default_value = "gateway_provisioners.gateway.http.personality"
 
-    ip = from_env("KG_IP", "127.0.0.1", "The address to serve on; 0.0.0.0: every address.")
+    ip = from_env(
+        "KG_IP", "127.0.0.1", "The address to serve on; *: every address, of IPv4 and IPv6."
+    )
     port = from_env("KG_PORT", 8888, "The port to serve on.")
     port_retries = from_env("KG_PORT_RETRIES", 50, "How many other ports to try when it is taken.")
     health_port = from_env(
@@ -301,7 +304,7 @@ class GatewayApp(KernelGatewayApp):
             self.name,
             __version__,
             "s" if self._tls else "",
-            self.ip,
+            in_url(self.ip),
             self.port,
             self.base_url,
             self.health_port,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gateway_provisioners.aio import within
 from gateway_provisioners.errors import CommandFailed, ProtocolError
 from gateway_provisioners.handshake import payload
+from gateway_provisioners.model.addresses import in_url
 
 MAX_LINE = 4096
 
@@ -40,7 +41,7 @@ async def send_signal(endpoint: CommandEndpoint, signum: int, *, timeout: float 
         CommandFailed: the launcher cannot be reached or, with version 2, replies that it failed;
             launchers of version 1 do not reply.
     """
-    where = f"the launcher of kernel {endpoint.kernel_id} at {endpoint.ip}:{endpoint.port}"
+    where = f"the launcher of kernel {endpoint.kernel_id} at {in_url(endpoint.ip)}:{endpoint.port}"
     try:
         await within(timeout, _exchange(endpoint, signum))
     except asyncio.TimeoutError as error:

@@ -23,6 +23,7 @@ from typing import cast
 
 from gateway_provisioners.errors import ConfigurationError, ProtocolError
 from gateway_provisioners.handshake import payload
+from gateway_provisioners.model.addresses import in_url, plain_form
 from gateway_provisioners.model.connection_info import ConnectionInfo
 
 _log = logging.getLogger(__name__)
@@ -158,8 +159,7 @@ class ResponseServer:
     @property
     def response_address(self) -> str:
         """The `ip:port` for launchers, with brackets around an IPv6 address."""
-        ip = f"[{self._ip}]" if ":" in self._ip else self._ip
-        return f"{ip}:{self._port}"
+        return f"{in_url(self._ip)}:{self._port}"
 
     @property
     def public_key(self) -> str:
@@ -354,7 +354,7 @@ class _Connection(asyncio.Protocol):
         if peer is None:  # it has already closed the connection
             self.abort()
             return
-        self._peer_ip = peer[0]
+        self._peer_ip = plain_form(peer[0])
         self._server.admit(self, self._peer_ip)
 
     def data_received(self, data: bytes) -> None:

@@ -20,6 +20,19 @@ def read_address(text: str) -> Address:
     return (ip.version == 6 and ip.ipv4_mapped) or ip
 
 
+def in_url(ip: str) -> str:
+    """Return an address as URLs and `host:port` have it: one of IPv6 in brackets."""
+    return f"[{ip}]" if ":" in ip else ip
+
+
+def plain_form(text: str) -> str:
+    """Return an address as logs and comparisons have it; a text that is not an address as it is."""
+    try:
+        return str(read_address(text))
+    except ValueError:
+        return text
+
+
 def group_of(text: str) -> str:
     """Return what stands for all addresses of the same client: its IPv4 address, or its IPv6 network.
 

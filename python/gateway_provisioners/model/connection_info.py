@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway_provisioners.errors import ProtocolError
+from gateway_provisioners.model.addresses import read_address
 from gateway_provisioners.model.features import FRESH_KEY, parse_features
 
 # ZeroMQ RFC 32; the position of a character is its value.
@@ -149,10 +149,9 @@ def _text(
 def _ip(payload: Mapping[str, Any]) -> str:
     value = _text(payload, "ip", r"[0-9A-Fa-f:.]{2,45}")
     try:
-        ipaddress.ip_address(value)
+        return str(read_address(value))  # Java writes IPv6 addresses in full
     except ValueError as error:
         raise _malformed("ip") from error
-    return value
 
 
 def _port(payload: Mapping[str, Any], name: str) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from gateway_provisioners.aio import within
@@ -43,6 +44,7 @@ from gateway_provisioners.provisioners.launch_traits import LaunchTraits
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 from gateway_provisioners.provisioners.report_checks import (
     check_encryption,
+    check_family,
     check_ports,
     check_protocol,
 )
@@ -193,6 +195,9 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
                     error.kernel = f"{self._kernel_name!r} ({self.kernel_id})"
                 raise
         self._forget_keys_of_earlier_attempt()
+        if isinstance(self.parent, KernelManager):
+            # Its channels can then be connected to an IPv6 address; 0MQ's default is IPv4.
+            self.parent.context.ipv6 = True
         self.connection_info = cast(KernelConnectionInfo, connection.to_jupyter())
         return self.connection_info
 
@@ -217,6 +222,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             image=self.image_name,
         )
         check_ports(self._connection, self.port_range)
+        await check_family(self._connection, image=self.image_name)
         self._confirmation = asyncio.create_task(
             confirm_address(self._workload, self.kernel_id, self._connection.ip)
         )

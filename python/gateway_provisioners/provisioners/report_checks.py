@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from gateway_provisioners.aio import within
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.kernelspec import DEFAULT_PORT_RANGE
 
 _LOWEST_PORT = 1024
+_SECONDS_TO_CONNECT = 5.0
 
 
 def check_protocol(connection: ConnectionInfo, *, oldest: int, image: str) -> None:
@@ -67,3 +71,26 @@ def check_ports(connection: ConnectionInfo, port_range: str) -> None:
                 "(port_range). Use an image whose launcher follows PORT_RANGE."
             )
             raise LaunchFailed("PortRange", msg)
+
+
+async def check_family(connection: ConnectionInfo, *, image: str) -> None:
+    """Check that a launcher at an IPv6 address listens there, and not on IPv4 alone, as older ones do.
+
+    Raises:
+        LaunchFailed: it refuses connections to its communication port.
+    """
+    if ":" not in connection.ip:
+        return
+    try:
+        _, writer = await within(
+            _SECONDS_TO_CONNECT, asyncio.open_connection(connection.ip, connection.comm_port)
+        )
+    except ConnectionRefusedError:
+        msg = (
+            f"The kernel's address is {connection.ip}, and the launcher in the image {image!r} listens on "
+            "IPv4 alone. Run 'jupyter image-bootstrap install' in the image."
+        )
+        raise LaunchFailed("OldLauncher", msg) from None
+    except (OSError, asyncio.TimeoutError):
+        return  # which says nothing about the launcher
+    writer.close()

@@ -290,6 +290,14 @@ async def test_port_for_probes_is_closed_when_the_other_one_is_taken(gateway, un
         await asyncio.open_connection("127.0.0.1", unused_tcp_port)
 
 
+async def test_every_address_of_both_families(unused_tcp_port):
+    async with running_gateway(ip="*", port=unused_tcp_port, health_port=0) as gateway:
+        for host in ("127.0.0.1", "::1"):
+            for port in (gateway.app.port, gateway.app.health_port):
+                _, writer = await asyncio.open_connection(host, port)
+                writer.close()
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # tornado's, of a socket that is not bound
 async def test_next_port_is_used_when_one_is_taken(gateway):
     async with running_gateway(port=gateway.app.port) as other:

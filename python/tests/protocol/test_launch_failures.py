@@ -49,6 +49,7 @@ async def test_unreachable_gateway(tmp_path, public_key, closed_port, key):
         (["--port-range", "60000..70000"], "must lie within 1024..65535"),
         (["--response-address", "1.2.3.4"], "--response-address (RESPONSE_ADDRESS)"),
         (["--response-address", "1.2.3.4:0"], "--response-address (RESPONSE_ADDRESS)"),
+        (["--response-address", "[::1]:80"], "an IPv6 address, and KERNEL_LAUNCH_KEY is missing"),
         (["--public-key", "hello"], "--public-key (PUBLIC_KEY)"),
         (["--kernel-id", "../x"], "--kernel-id (KERNEL_ID)"),
         (["--kernel-class-name", "a b.c"], "--kernel-class-name (KERNEL_CLASS_NAME)"),

@@ -45,7 +45,7 @@ async def test_unreachable_gateway(failure, closed_port, key):  # noqa: F811
         (["--port-range=60000..70000"], "must lie within 1024..65535"),
         (["--response-address", "1.2.3.4"], "--response-address (RESPONSE_ADDRESS)"),
         (["--response-address", "1.2.3.4:0"], "--response-address (RESPONSE_ADDRESS)"),
-        (["--response-address", "[::1]:80"], "an IPv6 address, and R's sockets support only IPv4"),
+        (["--response-address", "[::1]:80"], "an IPv6 address, and KERNEL_LAUNCH_KEY is missing"),
         (["--public-key", "hello"], "--public-key (PUBLIC_KEY) is missing or not base64"),
         (["--public-key", "MAAA"], "--public-key (PUBLIC_KEY) cannot be read"),
         (["--kernel-id", "../x"], "--kernel-id (KERNEL_ID)"),

@@ -159,7 +159,7 @@ def test_writable_paths_are_mounted():
 
 def test_gateways_environment():
     assert render().env == {
-        "KG_IP": "0.0.0.0",
+        "KG_IP": "*",
         "KG_PORT": "8888",
         "KG_PORT_RETRIES": "0",
         "KG_AUTH_TOKEN": {
@@ -359,6 +359,13 @@ def test_objects_carry_the_common_labels(namespace):
         assert labels["app.kubernetes.io/managed-by"] == "Helm"
         assert labels["app.kubernetes.io/version"] == __version__
         assert labels["app.kubernetes.io/component"] in {"gateway", "kernels", "test"}
+
+
+def test_the_service_has_the_clusters_address_families_by_default():
+    assert not {"ipFamilyPolicy", "ipFamilies"} & render().one("Service")["spec"].keys()
+    families = {"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6", "IPv4"]}
+    spec = render({"gateway": {"service": families}}).one("Service")["spec"]
+    assert families.items() <= spec.items()
 
 
 def test_helm_test_uses_an_authorized_user_and_the_service():

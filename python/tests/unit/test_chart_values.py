@@ -193,6 +193,7 @@ REFUSED_BY_SCHEMA = [
     ({"gateway": {"launchTimeout": 0}}, "at '/gateway/launchTimeout': minimum: got 0, want 1"),
     ({"gateway": {"cull": {"idle": 3}}}, "additional properties 'idle' not allowed"),
     ({"gateway": {"service": {"type": "ExternalName"}}}, "must be one of 'ClusterIP', 'NodePort'"),
+    ({"gateway": {"service": {"ipFamilyPolicy": "DualStack"}}}, "must be one of '', 'SingleStack'"),
     ({"gateway": {"service": {"port": 70000}}}, "maximum: got 70,000, want 65,535"),
     ({"gateway": {"clientEnv": ["A B"]}}, "at '/gateway/clientEnv/0'"),
     ({"gateway": {"extraEnv": {"A": {"value": "b"}}}}, "missing property 'valueFrom'"),

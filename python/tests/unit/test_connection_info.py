@@ -44,6 +44,11 @@ def test_repr_shows_no_key():
         assert secret not in shown
 
 
+@pytest.mark.parametrize("ip", ["fd00::17", "FD00:0:0:0:0:0:0:17", "fd00::0017"])
+def test_every_spelling_of_an_address_is_the_same_address(ip):
+    assert ConnectionInfo.from_payload({**PAYLOAD, "ip": ip}).ip == "fd00::17"
+
+
 def test_curve_keys_of_libzmq_are_valid():
     for _ in range(50):
         keys = curve()

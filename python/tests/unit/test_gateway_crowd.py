@@ -64,6 +64,13 @@ def test_connection_of_a_proxy_counts_for_its_client():
         ),  # the first is the client's own word
         ("10.1.2.3", ["1.1.1.1", "198.51.100.7, 10.9.9.9"], "198.51.100.7"),
         ("fd00::1", ["2001:db8::5"], "2001:db8::5"),
+        # Some proxies add the port that the client came from.
+        ("fd00::1", ["[2001:db8::5]:49152"], "2001:db8::5"),
+        ("fd00::1", ["[2001:db8::5]"], "2001:db8::5"),
+        ("10.1.2.3", ["198.51.100.7:49152"], "198.51.100.7"),
+        ("10.1.2.3", ["[198.51.100.7"], "10.1.2.3"),
+        # A server for both families sees IPv4 addresses in the form of IPv6.
+        ("::ffff:192.0.2.1", [], "192.0.2.1"),
         ("10.1.2.3", ["nonsense"], "10.1.2.3"),
         ("10.1.2.3", [""], "10.1.2.3"),
         ("10.1.2.3", ["fd00::1%" + "x" * 20_000], "fd00::1"),

@@ -15,6 +15,7 @@ from gateway_provisioners.provisioners.launch_outcome import (
 )
 from gateway_provisioners.provisioners.report_checks import (
     check_encryption,
+    check_family,
     check_ports,
     check_protocol,
 )
@@ -268,3 +269,19 @@ def test_ports_of_other_services_are_refused(port_name, port, port_range):
 @pytest.mark.parametrize("port_range", ["0..0", "40000..41000", "40001..40006"])
 def test_ports_in_the_range_are_accepted(port_range):
     check_ports(INFO, port_range)
+
+
+async def test_a_launcher_that_listens_on_ipv4_alone_is_named(unused_tcp_port):
+    older = dataclasses.replace(INFO, ip="::1", comm_port=unused_tcp_port)
+    words = "address is ::1, and the launcher in the image 'acme/x:1' listens on IPv4 alone"
+    with pytest.raises(LaunchFailed, match=words) as failure:
+        await check_family(older, image="acme/x:1")
+    assert failure.value.reason == "OldLauncher"
+    async with await asyncio.start_server(lambda *_: None, "::1", unused_tcp_port):
+        await check_family(older, image="acme/x:1")
+
+
+async def test_a_kernel_at_an_ipv4_address_is_not_asked(unused_tcp_port):
+    await check_family(
+        dataclasses.replace(INFO, ip="127.0.0.1", comm_port=unused_tcp_port), image="acme/x:1"
+    )

@@ -6,9 +6,11 @@ import contextlib
 import dataclasses
 import json
 import signal
+import socket
 
 import pytest
 from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager
 from tornado import web
 
 from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
@@ -18,6 +20,7 @@ from gateway_provisioners.model.failures import GRACE_SECONDS, container_exited
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.provisioners.base import RemoteProvisioner
 from kernel_launcher import wire
+from timeouts import TIMEOUT_SECONDS
 
 KERNEL_ID = "6ff4ba43-1e43-4f9e-b1a0-6ab9e4aa9e36"
 SECRET = base64.b64encode(bytes(32)).decode()
@@ -206,6 +209,23 @@ async def test_a_launch_stores_the_record_and_returns_the_connection_info(provis
     assert workload.record.environment == {"GREETING": "hello"}
     assert (provisioner.workload_name, provisioner.has_process) == ("w1", True)
     assert (services.holders, services.expected) == (1, set())
+
+
+async def test_a_manager_connects_to_kernels_with_ipv6_addresses(services):
+    manager = KernelManager()
+    provisioner = FakeProvisioner(services, image_name="a/b:1", launch_timeout=30, parent=manager)
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        port = listener.getsockname()[1]
+        connection = dataclasses.replace(CONNECTION, ip="::1", shell_port=port, comm_port=port)
+        services.arrival = Arrival(connection, "::1", 2)
+        provisioner.next_workload = {"addresses": ["::1"]}
+        info = await provisioner.start()
+        listener.accept()[0].close()  # the gateway's look at the launcher
+        manager.load_connection_info(info)
+        with manager.connect_shell():
+            listener.settimeout(TIMEOUT_SECONDS)
+            listener.accept()[0].close()
+    manager.context.destroy()
 
 
 @pytest.mark.parametrize(

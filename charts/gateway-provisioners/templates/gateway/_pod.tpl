@@ -161,8 +161,9 @@ The gateway's environment, as a YAML list. It must not depend on `kernels`, beca
 the gateway.
 */ -}}
 {{- define "gateway-provisioners.gateway.env" -}}
+# Of both families, whichever the cluster has.
 - name: KG_IP
-  value: "0.0.0.0"
+  value: "*"
 - name: KG_PORT
   value: "8888"
 # Fail if the port is taken: the Service would not find the gateway on another one.

@@ -67,6 +67,12 @@ class Options:
     max_message_bytes: int
     report_attempts: int
 
+    @property
+    def response_address(self) -> str:
+        """The response server's host:port, with brackets around an IPv6 address."""
+        host = f"[{self.response_host}]" if ":" in self.response_host else self.response_host
+        return f"{host}:{self.response_port}"
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -132,6 +138,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     given = parser.parse_args(list(arguments))
     host, port = _address(given.response_address)
     launch_key = _launch_key(environment.get("KERNEL_LAUNCH_KEY"))
+    if ":" in host and launch_key is None:  # without it, ipykernel itself listens
+        raise LaunchError(
+            BAD_PARAMETER,
+            "--response-address (RESPONSE_ADDRESS) is an IPv6 address, and KERNEL_LAUNCH_KEY is missing:"
+            " IPv6 needs version 2 of the wire protocol",
+        )
     if given.cluster_type not in ("spark", "none"):
         raise LaunchError(BAD_PARAMETER, "--cluster-type must be one of: spark, none")
     init_mode = _choice("spark-context-initialization-mode", given, INIT_MODES)

@@ -7,11 +7,14 @@ import socket
 
 from kernel_launcher.errors import LAUNCH_FAILED, LaunchError
 
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104  the gateway reaches the kernel from another host
+# The gateway reaches the kernel from another host.
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104
+# Where the system has IPv6. Sockets that are bound to it take IPv4 as well.
+ANY_ADDRESS_OF_BOTH = "::"
 
 
 def bind(port_range: tuple[int, int]) -> socket.socket:
-    """Bind a TCP socket to a free port.
+    """Bind a TCP socket to a free port, on all addresses: of both families where the system has IPv6.
 
     Args:
         port_range: lowest and highest port; (0, 0) for any port that the system chooses.
@@ -19,13 +22,17 @@ def bind(port_range: tuple[int, int]) -> socket.socket:
     Raises:
         LaunchError: no port of the range is free.
     """
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    dual = socket.has_dualstack_ipv6()
+    sock = socket.socket(socket.AF_INET6 if dual else socket.AF_INET, socket.SOCK_STREAM)
+    if dual:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    any_address = ANY_ADDRESS_OF_BOTH if dual else ANY_ADDRESS
     lowest, highest = port_range
     size = highest - lowest + 1
     start = random.randrange(size)  # noqa: S311  spreads kernels that share a host; no secret
     for step in range(size):
         try:
-            sock.bind((ANY_ADDRESS, lowest + (start + step) % size))
+            sock.bind((any_address, lowest + (start + step) % size))
         except OSError:
             continue
         return sock

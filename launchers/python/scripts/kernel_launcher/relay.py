@@ -30,7 +30,7 @@ from kernel_launcher.messages import (
     session_that_waits_for,
     type_of,
 )
-from kernel_launcher.ports import ANY_ADDRESS
+from kernel_launcher.ports import ANY_ADDRESS, ANY_ADDRESS_OF_BOTH
 from kernel_launcher.spool import Spool
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class Relay:
         self._ports = {
             name: sock.getsockname()[1] for name, sock in zip(PORTS, reserved, strict=True)
         }
+        self._dual = reserved[0].getsockname()[0] == ANY_ADDRESS_OF_BOTH
         for channel in REQUEST_CHANNELS:
             self._relay_requests(channel)
         self._from_kernel = self._socket_to_kernel(zmq.SUB)
@@ -163,8 +164,10 @@ class Relay:
             sock.heartbeat_ivl = HEARTBEAT_MILLISECONDS
             sock.heartbeat_timeout = HEARTBEAT_TIMEOUT_MILLISECONDS
         port = self._ports[port_name]
+        sock.ipv6 = self._dual
+        any_address = f"[{ANY_ADDRESS_OF_BOTH}]" if self._dual else ANY_ADDRESS
         try:
-            sock.bind(f"tcp://{ANY_ADDRESS}:{port}")
+            sock.bind(f"tcp://{any_address}:{port}")
         except zmq.ZMQError as error:
             message = f"port {port} for the kernel's clients cannot be bound: {error}"
             raise LaunchError(LAUNCH_FAILED, message) from error

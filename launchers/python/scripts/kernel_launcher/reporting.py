@@ -42,7 +42,7 @@ def report(
                 raise LaunchError(
                     LAUNCH_FAILED,
                     "the gateway cannot be reached at the response address"
-                    f" {options.response_host}:{options.response_port} after {attempt} attempts:"
+                    f" {options.response_address} after {attempt} attempts:"
                     f" {error.strerror or error}",
                 ) from error
             time.sleep(min(0.1 * 2**attempt, LONGEST_PAUSE))

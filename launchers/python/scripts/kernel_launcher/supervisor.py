@@ -224,7 +224,7 @@ class _Supervisor:
             encrypted = "encrypted" if "curve_publickey" in channels else "not encrypted"
             _say(
                 f"kernel {self._options.kernel_id} is up, channels {encrypted}; reported to"
-                f" {self._options.response_host}:{self._options.response_port}"
+                f" {self._options.response_address}"
                 f" with protocol version {2 if self._options.launch_key else 1}"
             )
         os.write(self._report_done, b"\0")

@@ -10,10 +10,13 @@ HIGHEST_SIGNAL <- 64L
 SIGINT <- 2L
 
 # Serve the communication port of this process, the kernel, in a child process until a command stops
-# it or the kernel has ended. `key` authenticates commands; NULL to obey those of version 1, which are
-# not authenticated.
-serve_commands <- function(server, key) {
+# it or the kernel has ended. `port` is what `listen` returned. `key` authenticates commands; NULL to obey
+# those of version 1, which are not authenticated.
+serve_commands <- function(port, key, ipv6) {
   kernel <- Sys.getpid()
+  if (ipv6) {
+    close(port$socket) # the child binds it, by 0MQ, whose sockets do not survive a fork
+  }
   parallel::mcparallel(
     {
       # Interrupts of the whole container must not reach this process. R leaves a stale signal handler when
@@ -23,11 +26,13 @@ serve_commands <- function(server, key) {
       # R looks up each peer's name. All connections would wait for a name server that does not answer;
       # with 0 attempts, R asks none.
       Sys.setenv(RES_OPTIONS = "attempts:0")
-      command_loop(server, key, kernel)
+      if (ipv6) stream_loop(port$port, key, kernel) else command_loop(port$socket, key, kernel)
     },
     detached = TRUE, mc.set.seed = FALSE
   )
-  close(server)
+  if (!ipv6) {
+    close(port$socket)
+  }
 }
 
 command_loop <- function(server, key, kernel) {
@@ -50,14 +55,54 @@ command_loop <- function(server, key, kernel) {
     if (ready[1]) {
       connections <- c(connections, accept(server, key))
     }
-    over <- vapply(connections, function(each) each$done || each$deadline <= Sys.time(), TRUE)
-    over[utils::head(which(!over), -MAX_CONNECTIONS)] <- TRUE # the oldest make room
-    for (each in connections[over]) close(each$socket)
+    over <- over_now(connections)
+    for (each in connections[over]) each$close()
     connections <- connections[!over]
     if (stopped) {
       break
     }
   }
+}
+
+# The same for connections of IPv6, and of IPv4, by their identities.
+stream_loop <- function(port, key, kernel) {
+  with_stream_socket(SECONDS, function(socket) {
+    pbdZMQ::zmq.bind(socket, paste0("tcp://[::]:", port))
+    connections <- list() # oldest first
+    stopped <- FALSE
+    while (!stopped && lives(kernel)) {
+      message <- next_of_stream(socket, time_left(connections))
+      if (!is.null(message)) {
+        name <- paste(message$identity, collapse = "")
+        known <- connections[[name]]
+        if (is.null(known) && !length(message$bytes)) {
+          connections[[name]] <- stream_connection(socket, message$identity, key)
+        } else if (!is.null(known)) {
+          connections[[name]] <- known <- take(known, message$bytes, key)
+          stopped <- known$complete && serve(known, key, kernel)
+        }
+      }
+      over <- over_now(connections)
+      for (each in connections[over]) each$close()
+      connections <- connections[!over]
+    }
+  })
+}
+
+stream_connection <- function(socket, identity, key) {
+  force(identity)
+  new_connection(
+    key,
+    send = function(bytes) send_to_stream(socket, identity, bytes),
+    close = function() close_stream(socket, identity)
+  )
+}
+
+# Which connections are to be closed.
+over_now <- function(connections) {
+  over <- vapply(connections, function(each) each$done || each$deadline <= Sys.time(), TRUE)
+  over[utils::head(which(!over), -MAX_CONNECTIONS)] <- TRUE # the oldest make room
+  over
 }
 
 lives <- function(kernel) {
@@ -80,19 +125,31 @@ accept <- function(server, key) {
   if (is.null(socket)) {
     return(list())
   }
+  connection <- new_connection(
+    key,
+    send = function(bytes) send(socket, bytes), close = function() close(socket)
+  )
+  list(c(connection, socket = list(socket)))
+}
+
+new_connection <- function(key, send, close) {
   challenge <- new_challenge()
   if (!is.null(key)) {
-    send(socket, challenge_line(challenge))
+    send(challenge_line(challenge))
   }
-  list(list(
-    socket = socket, challenge = challenge, deadline = Sys.time() + SECONDS,
+  list(
+    send = send, close = close, challenge = challenge, deadline = Sys.time() + SECONDS,
     received = raw(), complete = FALSE, done = FALSE
-  ))
+  )
 }
 
 # The connection with what has arrived: `complete` is a command, `done` is to be closed.
 receive <- function(connection, key) {
-  data <- tryCatch(readBin(connection$socket, "raw", MAX_BYTES), error = function(condition) raw())
+  take(connection, tryCatch(readBin(connection$socket, "raw", MAX_BYTES), error = function(condition) raw()), key)
+}
+
+# The same, of these bytes; none at the end of the stream.
+take <- function(connection, data, key) {
   connection$received <- c(connection$received, data)
   ended <- !length(data)
   connection$complete <- if (is.null(key)) ended else charToRaw("\n") %in% connection$received
@@ -112,7 +169,7 @@ serve <- function(connection, key, kernel) {
       }
       answer <- act(command, kernel)
       if (!is.null(key)) {
-        send(connection$socket, key$reply(answer, connection$challenge))
+        connection$send(key$reply(answer, connection$challenge))
       }
       isTRUE(command[["shutdown"]]) || identical(command[["shutdown"]], 1L)
     },

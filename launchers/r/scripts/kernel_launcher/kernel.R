@@ -10,10 +10,11 @@ start_kernel <- function(options) {
       fail(NO_RUNTIME, "IRkernel cannot be loaded in this image: ", reason(condition))
     }
   )
+  ipv6 <- is_ipv6(options$response_host)
   reserved <- lapply(CHANNELS, function(channel) listen(options$port_range))
   info <- c(
     structure(lapply(reserved, `[[`, "port"), names = CHANNELS),
-    ip = "0.0.0.0",
+    ip = if (ipv6) "[::]" else "0.0.0.0",
     transport = "tcp",
     signature_scheme = "hmac-sha256",
     key = paste(random_bytes(32), collapse = ""),
@@ -24,12 +25,31 @@ start_kernel <- function(options) {
   # IRkernel takes no sockets: between here and its own bind, other processes may take the ports.
   for (each in reserved) close(each$socket)
   kernel <- tryCatch(
-    IRkernel:::Kernel$new(connection_file = path),
+    if (ipv6) with_ipv6_sockets(new_kernel(path)) else new_kernel(path),
     error = function(condition) {
       fail(LAUNCH_FAILED, "the kernel could not be started: ", reason(condition))
     }
   )
   list(kernel = kernel, info = info)
+}
+
+new_kernel <- function(path) IRkernel:::Kernel$new(connection_file = path)
+
+# Run code in which the sockets that IRkernel makes can be bound to IPv6 addresses: it has no option for that.
+with_ipv6_sockets <- function(code) {
+  imports <- parent.env(asNamespace("IRkernel"))
+  replace <- function(socket_function) {
+    unlockBinding("zmq.socket", imports)
+    assign("zmq.socket", socket_function, envir = imports)
+    lockBinding("zmq.socket", imports)
+  }
+  on.exit(replace(pbdZMQ::zmq.socket))
+  replace(function(...) {
+    socket <- pbdZMQ::zmq.socket(...)
+    allow_ipv6(socket)
+    socket
+  })
+  force(code)
 }
 
 # For this user alone. It is removed as soon as IRkernel has read it.

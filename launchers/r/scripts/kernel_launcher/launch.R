@@ -26,12 +26,13 @@ start <- function(options) {
   authenticated <- !is.null(options$launch_key)
   key <- if (authenticated) launch_key(options$launch_key, options$kernel_id) else gateway_key(options$public_key)
   fresh_key <- if (authenticated && options$fresh_key_offered) random_bytes(LAUNCH_KEY_BYTES)
-  comm <- listen(options$port_range)
-  if (!authenticated) {
-    serve_commands(comm$socket, NULL)
-  } else {
-    serve_commands(comm$socket, if (is.null(fresh_key)) key else launch_key(fresh_key, options$kernel_id))
+  ipv6 <- is_ipv6(options$response_host)
+  if (ipv6) {
+    load_zmq() # before the fork
   }
+  comm <- listen(options$port_range)
+  command_key <- if (is.null(fresh_key)) key else launch_key(fresh_key, options$kernel_id)
+  serve_commands(comm, if (authenticated) command_key, ipv6)
   started <- start_kernel(options)
   prepare_spark(options$init_mode)
   report(options, key, c(
@@ -43,8 +44,8 @@ start <- function(options) {
     if (authenticated) offered_features(fresh_key)
   ))
   say(
-    "kernel ", options$kernel_id, " is up, channels not encrypted; reported to ", options$response_host, ":",
-    options$response_port, " with protocol version ", key$version
+    "kernel ", options$kernel_id, " is up, channels not encrypted; reported to ", options$response_address,
+    " with protocol version ", key$version
   )
   until_shut_down(started$kernel)
 }

@@ -31,6 +31,12 @@ parse_options <- function(arguments) {
   ))
   address <- parse_address(given[["response-address"]])
   launch_key <- parse_launch_key(own_variable("KERNEL_LAUNCH_KEY"))
+  if (is_ipv6(address$host) && is.null(launch_key)) {
+    fail(
+      BAD_PARAMETER, "--response-address (RESPONSE_ADDRESS) is an IPv6 address, and KERNEL_LAUNCH_KEY is missing: ",
+      "IPv6 needs version 2 of the wire protocol"
+    )
+  }
   if (!given[["cluster-type"]] %in% c("spark", "none")) {
     fail(BAD_PARAMETER, "--cluster-type must be one of: spark, none")
   }
@@ -39,6 +45,7 @@ parse_options <- function(arguments) {
     kernel_id = parse_kernel_id(given[["kernel-id"]]),
     response_host = address$host,
     response_port = address$port,
+    response_address = given[["response-address"]],
     public_key = parse_public_key(given[["public-key"]], required = is.null(launch_key)),
     launch_key = launch_key,
     fresh_key_offered = FRESH_KEY %in% strsplit(own_variable("KERNEL_GATEWAY_FEATURES"), ",")[[1]],
@@ -100,10 +107,8 @@ parse_address <- function(value) {
   port <- if (is.null(parts)) 0L else as.integer(parts[3])
   if (port < 1 || port > 65535) {
     fail(BAD_PARAMETER, option, "missing or not of the form host:port")
-  } else if (nzchar(parts[1])) {
-    fail(BAD_PARAMETER, option, "an IPv6 address, and R's sockets support only IPv4")
   }
-  list(host = parts[2], port = port)
+  list(host = paste0(parts[1], parts[2]), port = port)
 }
 
 parse_public_key <- function(value, required) {

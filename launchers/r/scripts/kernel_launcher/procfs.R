@@ -26,9 +26,10 @@ leave_group <- function() {
   .C("setsid")
 }
 
-# This machine's IPv4 connections: local and remote end as Linux writes them, the state and the inode.
+# This machine's connections: local and remote end as Linux writes them, the state and the inode.
 connections <- function() {
-  rows <- strsplit(trimws(readLines("/proc/self/net/tcp")[-1]), " +")
+  files <- Filter(file.exists, c("/proc/self/net/tcp", "/proc/self/net/tcp6"))
+  rows <- strsplit(trimws(unlist(lapply(files, function(file) readLines(file)[-1]))), " +")
   column <- function(number) vapply(rows, `[`, "", number)
   data.frame(local = column(2), remote = column(3), state = column(4), inode = column(10))
 }
@@ -39,8 +40,17 @@ own_sockets <- function() {
   sub("^socket:\\[(.*)\\]$", "\\1", grep("^socket:", links, value = TRUE))
 }
 
-# 127.0.0.1 of 0100007F:9CBB
+# 127.0.0.1 of 0100007F:9CBB, and 0:0:0:0:0:0:0:1 of 00000000000000000000000001000000:9CBB
 address_of <- function(end) {
-  bytes <- strtoi(substring(end, c(1, 3, 5, 7), c(2, 4, 6, 8)), 16L)
-  paste(if (.Platform$endian == "little") rev(bytes) else bytes, collapse = ".")
+  digits <- sub(":.*", "", end)
+  first <- seq(1, nchar(digits), 2)
+  bytes <- matrix(strtoi(substring(digits, first, first + 1), 16L), nrow = 4) # a column for each word of 32 bits
+  if (.Platform$endian == "little") {
+    bytes <- bytes[4:1, ]
+  }
+  if (length(bytes) == 4) {
+    paste(bytes, collapse = ".")
+  } else {
+    paste(sprintf("%x", 256L * bytes[c(TRUE, FALSE)] + bytes[c(FALSE, TRUE)]), collapse = ":")
+  }
 }

@@ -24,7 +24,7 @@ report <- function(options, key, info) {
   }
   fail(
     LAUNCH_FAILED, "the gateway cannot be reached at the response address ",
-    options$response_host, ":", options$response_port, " after ", attempt, " attempts: ", reason(problem)
+    options$response_address, " after ", attempt, " attempts: ", reason(problem)
   )
 }
 
@@ -32,6 +32,9 @@ report <- function(options, key, info) {
 # gateway that is slow to close has the bytes nevertheless. R cannot close one direction of a connection
 # and wait for the other, so it closes both and watches the connection's state.
 send_report <- function(options, key, info) {
+  if (is_ipv6(options$response_host)) {
+    return(send_report_over_ipv6(options, key, info))
+  }
   socket <- socketConnection(
     options$response_host, options$response_port,
     open = "r+b", blocking = TRUE, timeout = REPORT_SECONDS
@@ -51,6 +54,21 @@ send_report <- function(options, key, info) {
   if (!closed_by_gateway) {
     wait_for_gateway(ends)
   }
+}
+
+send_report_over_ipv6 <- function(options, key, info) {
+  ends <- with_stream_socket(REPORT_SECONDS, function(socket) {
+    pbdZMQ::zmq.connect(socket, paste0("tcp://", options$response_address)) # 0MQ tries again and again
+    connected <- next_of_stream(socket, REPORT_SECONDS)
+    if (is.null(connected)) {
+      stop("cannot open the connection")
+    }
+    ends <- connection_to(options$response_port)
+    info$ip <- address_of(ends$local)
+    send_to_stream(socket, connected$identity, key$connection_info(info))
+    ends
+  })
+  wait_for_gateway(ends)
 }
 
 connection_to <- function(port) {

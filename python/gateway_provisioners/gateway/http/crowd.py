@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from gateway_provisioners.model.addresses import group_of, read_address
+from gateway_provisioners.model.addresses import group_of, plain_form, read_address
 
 Connection = TypeVar("Connection")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -84,15 +85,21 @@ def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Networ
         forwarded: the values of X-Forwarded-For, to which each proxy adds the address that it sees.
         proxies: those whose word counts.
     """
-    address = peer
+    address = plain_form(peer)
     for candidate in reversed(",".join(forwarded).split(",")[-_MAX_HOPS:]):
         if not _is_in(address, proxies):
             break
         try:
-            address = str(read_address(candidate.strip()))
+            address = str(read_address(_without_port(candidate.strip())))
         except ValueError:
             break
     return address
+
+
+def _without_port(candidate: str) -> str:
+    """Remove the port and the brackets that some proxies add to an address."""
+    found = re.fullmatch(r"\[([^]]{2,64})\](?::[0-9]{1,5})?|([0-9.]{7,15}):[0-9]{1,5}", candidate)
+    return (found[1] or found[2]) if found else candidate
 
 
 def _is_in(address: str, networks: Sequence[Network]) -> bool:

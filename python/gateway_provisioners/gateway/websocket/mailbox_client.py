@@ -19,6 +19,7 @@ from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.channels.metered import MeteredConnection
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket.serialization import parsed_header
+from gateway_provisioners.model.addresses import in_url
 from gateway_provisioners.model.features import GATEWAY_FEATURES, parse_features
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 
@@ -137,7 +138,7 @@ class MailboxConnection:
         self._meter.on_cut = self._was_cut
         self._meter.on_ended = lambda: self._break("it does not speak 0MQ")
         self._meter.on_sent = lambda: self.on_sent()  # noqa: PLW0108
-        self._name = f"{kernel.ip}:{endpoint.port}"
+        self._name = f"{in_url(kernel.ip)}:{endpoint.port}"
         self._socket = _socket(kernel, zmq.DEALER)
         # Reports each connection: 0MQ makes a new one after one has broken.
         self._connections = _socket(kernel, zmq.PAIR)

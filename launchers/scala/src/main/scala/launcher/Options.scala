@@ -31,7 +31,14 @@ final case class Options(
     toreeAssembly: String,
     reportAttempts: Int,
     sparkOptions: Seq[String]
-)
+) {
+
+  /** The response server's host:port, with brackets around an IPv6 address. */
+  def responseAddress: String = {
+    val host = if (responseHost.contains(':')) s"[$responseHost]" else responseHost
+    s"$host:$responsePort"
+  }
+}
 
 /** The launcher's command line, with the container's environment for options that it omits.
   *

@@ -1,21 +1,23 @@
 package launcher
 
 import java.io.IOException
-import java.net.{InetSocketAddress, StandardProtocolFamily, StandardSocketOptions}
+import java.net.{InetSocketAddress, StandardSocketOptions}
 import java.nio.channels.{NetworkChannel, ServerSocketChannel, SocketChannel}
 
 import scala.util.Random
 
 /** Sockets for the kernel's channels, within the administrator's port range. */
 object Ports {
-  val AnyAddress = "0.0.0.0" // the gateway reaches the kernel from another host
+
+  /** The gateway reaches the kernel from another host. Java binds it for IPv6 as well, where the system has that. */
+  val AnyAddress = "0.0.0.0"
 
   /** Listens on a free port.
     *
     * @param portRange lowest and highest port; (0, 0) for any port that the system chooses
     */
   def listen(portRange: (Int, Int), backlog: Int): ServerSocketChannel = {
-    val channel = ServerSocketChannel.open(StandardProtocolFamily.INET)
+    val channel = ServerSocketChannel.open()
     bind(channel, portRange)(channel.bind(_, backlog))
     channel
   }
@@ -28,7 +30,7 @@ object Ports {
     */
   def reserve(portRange: (Int, Int), count: Int): Seq[SocketChannel] =
     Seq.fill(count) {
-      val channel = SocketChannel.open(StandardProtocolFamily.INET)
+      val channel = SocketChannel.open()
       bind(channel, portRange)(channel.bind(_))
       channel.setOption[java.lang.Boolean](StandardSocketOptions.SO_REUSEADDR, true)
     }

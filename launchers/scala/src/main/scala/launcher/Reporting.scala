@@ -30,7 +30,7 @@ object Reporting {
         case error: IOException =>
           throw LaunchError.launchFailed(
             "the gateway cannot be reached at the response address" +
-              s" ${options.responseHost}:${options.responsePort} after $attempt attempts:" +
+              s" ${options.responseAddress} after $attempt attempts:" +
               s" ${reason(error)}"
           )
       }

@@ -136,7 +136,7 @@ private final class Supervisor(
         report()
         ToreeLauncher.say(
           s"kernel ${options.kernelId} is up, channels not encrypted; reported to" +
-            s" ${options.responseHost}:${options.responsePort}" +
+            s" ${options.responseAddress}" +
             s" with protocol version ${if (key.isDefined) 2 else 1}"
         )
       }

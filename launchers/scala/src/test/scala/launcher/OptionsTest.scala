@@ -42,6 +42,7 @@ class OptionsTest {
       "USR2"
     )
     assertEquals(("another", "fd00::1", 9), (options.kernelId, options.responseHost, options.responsePort))
+    assertEquals("[fd00::1]:9", options.responseAddress)
     assertEquals(((40000, 41000), "eager"), (options.portRange, options.initMode))
   }
 
