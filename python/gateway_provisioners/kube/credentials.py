@@ -21,7 +21,7 @@ from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.kube import exec_plugin
 from gateway_provisioners.kube.exec_plugin import ExecCredential
-from gateway_provisioners.kube.proxies import check_proxy, proxy_for
+from gateway_provisioners.model.proxies import check_proxy, proxy_for
 
 # As client-go: tokens in files are renewed by whoever wrote them.
 FILE_SECONDS = 60.0

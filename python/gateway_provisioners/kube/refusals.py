@@ -50,6 +50,11 @@ def translated(error: Exception) -> ClusterError:
         return ClusterError(reason, status=error.status or 0, api_reason=reason)
     if isinstance(error, asyncio.TimeoutError):
         return ClusterError("no answer in time")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        # Its own message quotes the proxy's URL, with the password.
+        return ClusterError(
+            f"the proxy answers with status {error.status}: see HTTPS_PROXY and NO_PROXY"
+        )
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return ClusterError("the answer is not JSON: a proxy on the way may have given it")
     return ClusterError(f"{type(error).__name__}: {error}")

@@ -447,12 +447,14 @@ async def test_kubeconfigs_that_cannot_be_used(tmp_path, monkeypatch, content, w
 # Proxies
 
 
-async def test_a_kubeconfig_uses_the_proxy_of_the_environment(fake, connect, monkeypatch):
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 407 No\r\n\r\n"])
+async def test_a_kubeconfig_uses_the_proxy_of_the_environment(fake, connect, monkeypatch, answer):
     asked = asyncio.get_running_loop().create_future()
 
     async def proxy(reader, writer):
         if not asked.done():
             asked.set_result(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
         writer.close()
 
     async with await asyncio.start_server(proxy, "127.0.0.1") as server:

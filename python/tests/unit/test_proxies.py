@@ -3,7 +3,7 @@
 import pytest
 
 from gateway_provisioners.errors import ConfigurationError
-from gateway_provisioners.kube.proxies import check_proxy, proxy_for
+from gateway_provisioners.model.proxies import check_proxy, proxy_for
 
 PROXY = "http://proxy.example.com:3128"
 
