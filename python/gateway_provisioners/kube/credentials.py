@@ -1,4 +1,4 @@
-"""How this process reaches the Kubernetes API: as the pod's service account, or by a kubeconfig."""
+"""Access to the Kubernetes API: as the pod's service account, or by a kubeconfig."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gateway_provisioners.kube import exec_plugin
 from gateway_provisioners.kube.exec_plugin import ExecCredential
 from gateway_provisioners.model.proxies import check_proxy, proxy_for
 
-# As client-go: tokens in files are renewed by whoever wrote them.
+# As client-go does; another process renews such tokens.
 FILE_SECONDS = 60.0
 # The time before its expiry at which a credential of a plugin is renewed.
 EARLY_SECONDS = 60.0

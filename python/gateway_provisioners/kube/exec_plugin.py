@@ -28,6 +28,7 @@ from gateway_provisioners.kube.refusals import problems
 # Programs that ask a cloud answer within a few seconds; one that asks a person never does.
 TIMEOUT_SECONDS = 30.0
 _VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
+_END_SECONDS = 1.0
 _LARGEST_OUTPUT = 1024 * 1024
 _LONGEST_COMPLAINT = 300
 # Programs that trace what they do may print a token as part of it.
@@ -127,7 +128,7 @@ async def run(
     try:
         output, complaint = await within(timeout, _outputs(process))
     except BaseException as error:
-        _kill(process)
+        await _kill(process)
         if isinstance(error, asyncio.TimeoutError):
             raise _failure(
                 plugin, f"did not end within {timeout:g} s: it must not ask for input"
@@ -175,10 +176,12 @@ async def _bounded(stream: asyncio.StreamReader) -> bytes:
     return kept
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
-    """Kill the program and its children, as far as they are still there."""
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill the program and its children, as far as they are still there, and close its pipes."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    with suppress(asyncio.TimeoutError):  # a child that left the group may hold the pipes
+        await within(_END_SECONDS, _outputs(process))
 
 
 def _credential(plugin: _Settings, output: bytes) -> ExecCredential:

@@ -1,4 +1,4 @@
-"""What the Kubernetes API and its client library refuse, as errors of this package."""
+"""Errors of the Kubernetes API and its client library, as errors of this package."""
 
 from __future__ import annotations
 

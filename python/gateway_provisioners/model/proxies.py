@@ -65,7 +65,7 @@ def _variable(environment: Mapping[str, str], name: str) -> str:
 
 @dataclass(frozen=True)
 class _Target:
-    """Where a request goes: `address` is None if the host is a name."""
+    """The server that is asked; `address` is None if the host is a name."""
 
     host: str
     port: int

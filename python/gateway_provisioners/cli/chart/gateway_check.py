@@ -1,11 +1,11 @@
 """`helm test`: start the default kernel through the gateway's Service, run code in it, shut it down.
 
-Reads variables that a Jupyter server would, JUPYTER_GATEWAY_URL and JUPYTER_GATEWAY_AUTH_TOKEN, which may be
-several tokens, one in a line, and JUPYTER_GATEWAY_AUTH_HEADER_KEY; and KERNEL_* for the kernel.
-GATEWAY_CERTIFICATE is a PEM file that begins with the gateway's certificate; without it, the certificate must be one that this machine trusts for the URL's
-host. CLIENT_CERTIFICATE is a folder with the client certificate `tls.crt` and its `tls.key`, for a gateway
-that requires one. NETWORK_POLICIES is `wanted` or `required` where NetworkPolicies should keep this process
-from the port to which kernels report.
+Reads variables that a Jupyter server would, JUPYTER_GATEWAY_URL, JUPYTER_GATEWAY_AUTH_HEADER_KEY and
+JUPYTER_GATEWAY_AUTH_TOKEN, which may be several tokens, one in a line; and KERNEL_* for the kernel.
+GATEWAY_CERTIFICATE is a PEM file that begins with the gateway's certificate; without it, the certificate must
+be one that this machine trusts for the URL's host. CLIENT_CERTIFICATE is a folder with the client certificate
+`tls.crt` and its `tls.key`, for a gateway that requires one. NETWORK_POLICIES is `wanted` or `required` where
+NetworkPolicies should keep this process from the port to which kernels report.
 """
 
 from __future__ import annotations
