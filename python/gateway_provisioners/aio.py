@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -229,7 +230,12 @@ class Loop:
     Args:
         what: the loop in the log, before "failed".
         pause: waits for a number of seconds.
+        first_level: the level of the log for a failure that is the only one within `CALM_SECONDS`.
+        clock: seconds that only grow.
     """
+
+    # Failures that follow each other sooner are in a row, even if a step under way has counted as a success.
+    CALM_SECONDS = 60.0
 
     def __init__(
         self,
@@ -238,18 +244,24 @@ class Loop:
         backoff: Backoff,
         *,
         pause: Sleep = asyncio.sleep,
+        first_level: int = logging.WARNING,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._what = what
         self._step = step
         self._backoff = backoff
         self._pause = pause
-        self._failures = 0
+        self._first_level = first_level
+        self._clock = clock
+        self._failing = False
+        self._in_a_row = 0
+        self._failed_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
     def failing(self) -> bool:
         """True if the last step failed."""
-        return self._failures > 0
+        return self._failing
 
     @property
     def running(self) -> bool:
@@ -282,18 +294,27 @@ class Loop:
 
     def succeeded(self) -> None:
         """Count the step under way as a success, although it goes on."""
-        self._failures = 0
+        self._failing = False
 
     async def _run(self) -> None:
         while True:
             try:
                 await self._step()
-                self._failures = 0
+                self._failing, self._in_a_row = False, 0
             except EngineError as error:
-                self._failures += 1
-                pause = self._backoff.pause(self._failures)
-                _log.warning("%s failed: %s; retrying in %.1f s", self._what, error, pause)
-                await self._pause(pause)
+                await self._pause(self._failed(error))
+
+    def _failed(self, error: EngineError) -> float:
+        """Log a failure; return the seconds until the next step."""
+        now = self._clock()
+        if not self._failing and now >= self._failed_at + self.CALM_SECONDS:
+            self._in_a_row = 0
+        self._failing, self._failed_at = True, now
+        self._in_a_row += 1
+        pause = self._backoff.pause(self._in_a_row)
+        level = self._first_level if self._in_a_row == 1 else logging.WARNING
+        _log.log(level, "%s failed: %s; retrying in %.1f s", self._what, error, pause)
+        return pause
 
 
 async def _finish(tasks: Collection[asyncio.Task[None]], seconds: float) -> None:

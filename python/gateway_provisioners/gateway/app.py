@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import ssl
 import sys
@@ -31,6 +32,7 @@ from gateway_provisioners.gateway.http.probes import probe_server
 from gateway_provisioners.gateway.http.usernames import Usernames
 from gateway_provisioners.gateway.identity.authenticator import Authenticator
 from gateway_provisioners.gateway.identity.config import build_methods
+from gateway_provisioners.gateway.identity.credential import AUTHORIZATION
 from gateway_provisioners.gateway.identity.groups import UserGroups
 from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.gateway.kernels.kernelspecs import GatewayKernelSpecManager
@@ -116,6 +118,11 @@ class GatewayApp(KernelGatewayApp):
         "",
         "The token that clients must send. No child process inherits it.",
         secret=True,
+    )
+    auth_header = from_env(
+        "GP_AUTH_HEADER",
+        AUTHORIZATION,
+        "The header in which clients send their token, where a proxy uses Authorization for its own.",
     )
     auth_methods = from_env(
         "GP_AUTH_METHODS",
@@ -337,7 +344,7 @@ class GatewayApp(KernelGatewayApp):
             forced_kernel_name=self.force_kernel_name,
             usernames=Usernames(parent=self),
             sharing=self.sharing,
-            **origins.web_settings(self.allowed_origins),
+            **origins.web_settings(self.allowed_origins, self.auth_header),
         )
 
     def _listen_for_clients(self, proxies: tuple[Network, ...]) -> None:
@@ -408,6 +415,11 @@ class GatewayApp(KernelGatewayApp):
         return True
 
     def _new_authenticator(self) -> Authenticator:
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9-]{1,63}", self.auth_header):
+            raise ConfigurationError(
+                f"GP_AUTH_HEADER={self.auth_header[:64]!r} must be the name of an HTTP header: 2 to 64 "
+                "letters, digits and hyphens."
+            )
         methods = build_methods(
             self.auth_token, self.auth_methods, UserGroups(self.user_groups_file)
         )
@@ -416,7 +428,7 @@ class GatewayApp(KernelGatewayApp):
                 "There is no token: set KG_AUTH_TOKEN, or GP_ALLOW_UNAUTHENTICATED=true to let every "
                 "client that can connect run code."
             )
-        return Authenticator(methods)
+        return Authenticator(methods, self.auth_header)
 
     def _add_checks(self) -> None:
         self.health.add("kernelspecs", self.kernel_spec_manager.check)

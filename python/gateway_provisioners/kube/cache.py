@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
@@ -47,7 +48,14 @@ class ObjectCache:
         self._objects: dict[str, Object] = {}
         self._listeners: Listeners[str | None, Listener] = Listeners()
         self._synced = asyncio.Event()
-        self._loop = Loop(f"watch of {name}", self._list_and_watch, _BACKOFF, pause=pause)
+        self._loop = Loop(
+            f"watch of {name}",
+            self._list_and_watch,
+            _BACKOFF,
+            pause=pause,
+            # API servers restart, and connections break; the next list mends what was missed.
+            first_level=logging.INFO,
+        )
         self._version = 0
 
     @property

@@ -193,3 +193,56 @@ async def test_an_internal_error_does_not_reveal_internals_to_clients(gateway, m
         assert response.status == 500
         assert set(await response.json()) == {"reason", "message"}
         assert "details" not in await response.text()
+
+
+HEADER = "X-Gateway-Token"
+PROXYS = {"Authorization": "Bearer the-proxys-own-which-is-not-ours"}
+
+
+@pytest.mark.parametrize("value", [f"token {TOKEN}", f"Bearer {TOKEN}", TOKEN, f" {TOKEN}"])
+async def test_token_in_a_header_of_its_own(value, caplog):
+    """A proxy with OpenID Connect in front of the gateway has Authorization for itself."""
+    caplog.set_level(logging.DEBUG)
+    origins = ["https://lab.example.com"]
+    async with (
+        running_gateway(auth_header=HEADER, allowed_origins=origins) as gateway,
+        aiohttp.ClientSession(headers={**PROXYS, HEADER: value}) as session,
+    ):
+        async with session.post(f"{gateway.url}/api/kernels", json={"name": "local"}) as response:
+            assert response.status == 201, await response.text()
+            kernel_id = (await response.json())["id"]
+        channels = f"{gateway.url}/api/kernels/{kernel_id}/channels"
+        async with session.ws_connect(channels) as websocket:
+            assert not websocket.closed
+        async with session.options(
+            f"{gateway.url}/api/kernels", headers={"Origin": origins[0]}
+        ) as response:
+            assert HEADER in response.headers["Access-Control-Allow-Headers"]
+    assert TOKEN not in caplog.text
+
+
+async def test_authorization_is_not_read_beside_a_header_of_its_own():
+    async with running_gateway(auth_header=HEADER) as gateway, aiohttp.ClientSession() as session:
+        for headers in (
+            {"Authorization": f"token {TOKEN}"},
+            {"Authorization": f"token {TOKEN}", HEADER: "token wrong"},
+        ):
+            async with session.get(f"{gateway.url}/api/kernels", headers=headers) as response:
+                assert response.status == 401
+        async with session.get(f"{gateway.url}/api/kernels", params={"token": TOKEN}) as response:
+            assert response.status == 200
+
+
+async def test_authorization_needs_a_scheme(gateway):
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": TOKEN}) as session,
+        session.get(f"{gateway.url}/api/kernels") as response,
+    ):
+        assert response.status == 401
+
+
+@pytest.mark.parametrize("name", ["X", "X Token", "X-Token:", "1-token", "é-token", "a" * 65])
+async def test_names_that_no_header_has(name):
+    with pytest.raises(ConfigurationError, match="must be the name of an HTTP header"):
+        async with running_gateway(auth_header=name):
+            pass

@@ -148,3 +148,9 @@ async def test_an_unreachable_gateway(unused_tcp_port):
     variables = {"JUPYTER_GATEWAY_URL": url, "JUPYTER_GATEWAY_AUTH_TOKEN": TOKEN}
     with pytest.raises(CheckFailed, match=f"^{url} cannot be reached: "):
         await check(variables)
+
+
+async def test_token_is_sent_in_the_header_that_the_gateway_reads(capsys):
+    async with running_gateway(auth_header="X-Gateway-Token") as gateway:
+        await check(environment(gateway, JUPYTER_GATEWAY_AUTH_HEADER_KEY="X-Gateway-Token"))
+    assert "1 + 1 gives 2" in capsys.readouterr().out

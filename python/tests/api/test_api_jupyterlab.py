@@ -114,3 +114,18 @@ async def test_many_megabytes_of_lines_arrive_through_the_server(unused_tcp_port
         result = await kernel.execute("for n in range(300): print(n, 'x' * 100_000)")
         lines = result.text.splitlines()
         assert [int(line.split()[0]) for line in lines] == list(range(300))
+
+
+@pytest.mark.parametrize("scheme", ["token", ""])
+async def test_a_server_sends_our_token_beside_that_of_a_proxy(scheme, unused_tcp_port):
+    options = [
+        "--GatewayClient.auth_header_key=X-Gateway-Token",
+        f"--GatewayClient.auth_scheme={scheme}",
+        '--GatewayClient.headers={"Authorization": "Bearer for-the-proxy"}',
+    ]
+    async with (
+        running_gateway(auth_header="X-Gateway-Token") as gateway,
+        jupyter_server(gateway, unused_tcp_port, *options) as browser,
+        browser.kernel("local") as kernel,
+    ):
+        assert (await kernel.execute("print(1)")).text == "1\n"

@@ -252,6 +252,43 @@ async def test_a_loop_pauses_longer_from_failure_to_failure():
     assert not loop.running
 
 
+async def test_only_failures_in_a_row_are_warnings_for_a_loop_that_mends_itself(caplog):
+    caplog.set_level(logging.INFO)
+    now = 1000.0
+    pauses = []
+
+    def works_for(seconds):
+        async def step():
+            nonlocal now
+            loop.succeeded()
+            now += seconds
+            raise EngineError("broken")
+
+        return step
+
+    async def pause(seconds):
+        pauses.append(seconds)
+
+    exhausted = asyncio.Event()
+
+    async def step():
+        if not lives:
+            exhausted.set()
+            await asyncio.Event().wait()
+        await lives.pop(0)()
+
+    lives = [works_for(240), works_for(240), works_for(1), works_for(1), works_for(240)]
+    loop = Loop(
+        "watch", step, Backoff(1, 10), pause=pause, first_level=logging.INFO, clock=lambda: now
+    )
+    loop.start()
+    await exhausted.wait()
+    await loop.stop()
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["INFO", "INFO", "WARNING", "WARNING", "INFO"]
+    assert pauses == [1, 1, 2, 4, 1]
+
+
 async def test_an_unforeseen_error_ends_a_loop_and_is_raised():
     loop = Loop("watch", Steps(KeyError("x")), AT_ONCE)
     loop.start()

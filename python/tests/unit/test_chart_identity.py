@@ -450,3 +450,13 @@ def test_defaults_are_those_of_a_gateway_for_one_token():
     assert gateway["auth"]["methods"] == {}
     assert gateway["listKernels"] is True
     assert gateway["auth"]["sharing"] is True
+
+
+def test_header_for_tokens_reaches_the_gateway_and_its_test():
+    rendered = render({"gateway": {"auth": {"header": "X-Gateway-Token"}}})
+    assert rendered.env["GP_AUTH_HEADER"] == "X-Gateway-Token"
+    [pod] = rendered.all("Pod")
+    [container] = pod["spec"]["containers"]
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert variables["JUPYTER_GATEWAY_AUTH_HEADER_KEY"] == "X-Gateway-Token"
+    assert "header" in refusal({"gateway": {"auth": {"header": "X Token"}}})

@@ -42,12 +42,12 @@ class ScriptedEngine:
     [
         ([None], [], ["list", 12.0], []),
         ([None, None], [["a", BROKEN]], ["list", 12.0, "a", "list", 12.0], [0.2]),
-        # Pauses grow from failure to failure, and start over after a success.
+        # Pauses grow from failure to failure, and start over after a success that lasts.
         (
             [BROKEN, BROKEN, None, None],
             [["a", BROKEN]],
             ["list", 12.0, "a", "list", 12.0],
-            [0.2, 0.4, 0.2],
+            [0.2, 0.4, 0.8],
         ),
     ],
 )

@@ -23,7 +23,9 @@ from gateway_provisioners.gateway.identity.methods import jwt as jwt_module
 from gateway_provisioners.gateway.identity.methods import key_set as module
 from gateway_provisioners.gateway.identity.methods.jwt import JwtMethod, JwtSettings
 from gateway_provisioners.gateway.identity.methods.key_set import (
+    FetchedKeys,
     check_url,
+    from_url,
     read_keys,
 )
 from timeouts import within_timeout
@@ -405,3 +407,25 @@ def test_no_key_set_raises_anything_but_value_errors(key, changes):
 def test_no_answer_raises_anything_but_value_errors(body):
     with pytest.raises(ValueError, match="it "):
         read_keys(body)
+
+
+async def test_keys_are_fetched_through_the_proxy_of_the_environment(monkeypatch, caplog):
+    asked = []
+
+    async def proxy(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 407 No\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(proxy, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://alice:s3cret@127.0.0.1:{port}")
+        monkeypatch.setenv("NO_PROXY", ".svc")
+        keys = FetchedKeys("sso", from_url("https://sso.corp.test/keys"))
+        with pytest.raises(IdentityUnavailable):
+            await keys.current()
+    assert [request.split(b"\r\n")[0] for request in asked] == [
+        b"CONNECT sso.corp.test:443 HTTP/1.1"
+    ]
+    assert "the proxy answers with status 407" in caplog.text
+    assert "s3cret" not in caplog.text

@@ -201,8 +201,10 @@ READERS = {
     "cli/launch/docker.py",  # KERNEL_*, as it is run by Gateway Provisioners
     "cli/launch/kubernetes.py",  # the same
     "dockerd/api.py",  # DOCKER_HOST, as docker's own commands
+    "gateway/identity/methods/key_set.py",  # HTTPS_PROXY and NO_PROXY, as other programs
     "gateway/process/malloc.py",  # MALLOC_*, as the C library
-    "kube/api.py",  # KUBECONFIG, KUBERNETES_SERVICE_HOST, as kubectl
+    "kube/credentials.py",  # KUBECONFIG, KUBERNETES_SERVICE_HOST, proxies, as kubectl
+    "kube/exec_plugin.py",  # all of it, for the plugin
     "provisioners/client_environment.py",  # KERNEL_*, and what not to pass on
     "provisioners/launch_script.py",  # what reaches the cluster, for a script
     "settings.py",

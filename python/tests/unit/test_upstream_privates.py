@@ -20,6 +20,8 @@ from jupyter_server.services.kernels.kernelmanager import (
     ServerKernelManager,
 )
 from kernel_gateway.services.sessions.sessionmanager import SessionManager
+from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config.kube_config import KubeConfigLoader
 from tornado.websocket import WebSocketProtocol13
 from traitlets.config.loader import KVArgParseConfigLoader
 from zmq.eventloop.zmqstream import ZMQStream
@@ -42,8 +44,10 @@ PRIVATES = {
         "_pending_kernels",
     },
     JupyterApp: {"_create_loader"},
+    KubeConfigLoader: {"_cluster", "_get_base_path", "_load_user_token", "_user"},
     KVArgParseConfigLoader: {"_handle_unrecognized_alias", "_parse_args"},
     KernelSpecManager: {"_get_kernel_spec_by_name"},
+    RESTClientObject: {"_create_connector"},
     ServerKernelManager: {
         "_async_cleanup_resources",
         "_async_post_start_kernel",

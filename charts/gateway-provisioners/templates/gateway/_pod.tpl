@@ -192,6 +192,8 @@ the gateway.
     secretKeyRef:
       name: {{ include "gateway-provisioners.gateway.tokenSecretName" . | quote }}
       key: {{ include "gateway-provisioners.gateway.tokenSecretKey" . | quote }}
+- name: GP_AUTH_HEADER
+  value: {{ .Values.gateway.auth.header | quote }}
 - name: GP_AUTH_METHODS
   value: {{ include "gateway-provisioners.gateway.authMethodsJson" . | quote }}
 - name: GP_STRICT_USERNAME

@@ -1,11 +1,11 @@
 """`helm test`: start the default kernel through the gateway's Service, run code in it, shut it down.
 
-Reads variables that a Jupyter server would, JUPYTER_GATEWAY_URL and JUPYTER_GATEWAY_AUTH_TOKEN, which may be
-several tokens, one in a line; and KERNEL_* for the kernel. GATEWAY_CERTIFICATE is a PEM file that begins with
-the gateway's certificate; without it, the certificate must be one that this machine trusts for the URL's
-host. CLIENT_CERTIFICATE is a folder with the client certificate `tls.crt` and its `tls.key`, for a gateway
-that requires one. NETWORK_POLICIES is `wanted` or `required` where NetworkPolicies should keep this process
-from the port to which kernels report.
+Reads variables that a Jupyter server would, JUPYTER_GATEWAY_URL, JUPYTER_GATEWAY_AUTH_HEADER_KEY and
+JUPYTER_GATEWAY_AUTH_TOKEN, which may be several tokens, one in a line; and KERNEL_* for the kernel.
+GATEWAY_CERTIFICATE is a PEM file that begins with the gateway's certificate; without it, the certificate must
+be one that this machine trusts for the URL's host. CLIENT_CERTIFICATE is a folder with the client certificate
+`tls.crt` and its `tls.key`, for a gateway that requires one. NETWORK_POLICIES is `wanted` or `required` where
+NetworkPolicies should keep this process from the port to which kernels report.
 """
 
 from __future__ import annotations
@@ -48,13 +48,15 @@ class GatewayClient:
         token: str,
         certificate: Path | None = None,
         client_certificate: Path | None = None,
+        *,
+        header: str = "Authorization",
     ) -> None:
         self._url = url.rstrip("/")
         context = None if certificate is None else _trusting_only(certificate)
         if context and client_certificate:
             context.load_cert_chain(client_certificate / "tls.crt", client_certificate / "tls.key")
         self._options: dict[str, Any] = {
-            "headers": {"Authorization": f"token {token}"},
+            "headers": {header: f"token {token}"},
             "ssl_options": context,
             "connect_timeout": 20,
             "request_timeout": TIMEOUT_SECONDS,
@@ -162,7 +164,8 @@ async def check(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECO
         for name in ("GATEWAY_CERTIFICATE", "CLIENT_CERTIFICATE")
     )
     token = _first_token(environment["JUPYTER_GATEWAY_AUTH_TOKEN"])
-    gateway = GatewayClient(url, token, *certificates)
+    header = environment.get("JUPYTER_GATEWAY_AUTH_HEADER_KEY") or "Authorization"
+    gateway = GatewayClient(url, token, *certificates, header=header)
     listed = await gateway.request("GET", "/api/kernelspecs")
     names = ", ".join(sorted(listed["kernelspecs"]))
     if not names:

@@ -9,8 +9,11 @@ from typing import Any
 ANY = "*"
 
 
-def web_settings(origins: Sequence[str]) -> dict[str, Any]:
+def web_settings(origins: Sequence[str], auth_header: str) -> dict[str, Any]:
     """Return the settings of the tornado application that admit pages from these origins only.
+
+    Args:
+        auth_header: the header with the clients' tokens.
 
     Programs send no origin and are always admitted; all clients need the token.
     """
@@ -19,7 +22,7 @@ def web_settings(origins: Sequence[str]) -> dict[str, Any]:
         return {"allow_origin_pat": re.compile("(?!)")}
     allowed: dict[str, Any] = {
         # JupyterLab's client library sends these.
-        "kg_allow_headers": "Authorization, Content-Type",
+        "kg_allow_headers": f"{auth_header}, Content-Type",
         "kg_allow_methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
     }
     if ANY in origins:

@@ -55,7 +55,7 @@ class KernelWebsocketHandler(GatewayHandlerMixin, upstream.KernelWebsocketHandle
     async def pre_get(self) -> None:
         """Prepare the connection to the kernel, unless the client leaves meanwhile."""
         # Now: the client's certificate is not known from the request any longer once the websocket is open.
-        self._credential = Credential.of(self.request)
+        self._credential = self.settings["authenticator"].credential_of(self.request)
         await super().pre_get()
         if self._has_left and self.connection is not None:
             self.connection.abandon()

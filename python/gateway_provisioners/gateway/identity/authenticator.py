@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from tornado.httputil import HTTPServerRequest
 
 from gateway_provisioners.errors import GatewayProvisionersError
-from gateway_provisioners.gateway.identity.credential import Credential
+from gateway_provisioners.gateway.identity.credential import AUTHORIZATION, Credential
 from gateway_provisioners.gateway.identity.identity import (
     Identification,
     Identity,
@@ -35,23 +35,30 @@ class Authenticator:
 
     Args:
         methods: those that are tried, by their order. Without one, every client is an administrator.
+        header: the header with the clients' tokens. No other one is read for them, so that a proxy may use
+            Authorization for its own.
 
     Attributes:
         on_outcome: called with the name of a method and `accepted`, `rejected`, `unavailable` or `throttled`,
             for every credential.
     """
 
-    def __init__(self, methods: Sequence[Method]) -> None:
+    def __init__(self, methods: Sequence[Method], header: str = AUTHORIZATION) -> None:
+        self._header = header
         self._methods = sorted(methods, key=lambda method: (method.order, method.name))
         self._throttle = Throttle()
         self.on_outcome: Callable[[str, str], None] = lambda _method, _outcome: None
 
     async def identify(self, request: HTTPServerRequest) -> Identification:
         """Return who sends a request, or why that is not known."""
-        credential = Credential.of(request)
+        credential = self.credential_of(request)
         return await self._identify(
             credential, self._throttle.attempt(str(request.remote_ip), credential)
         )
+
+    def credential_of(self, request: HTTPServerRequest) -> Credential:
+        """Return the credential that a request shows."""
+        return Credential.of(request, self._header)
 
     async def identify_again(self, credential: Credential) -> Identification:
         """Return who it is that showed a credential earlier, or why that is not known any longer."""

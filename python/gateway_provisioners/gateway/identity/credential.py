@@ -12,7 +12,8 @@ from functools import cached_property
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
-_AUTHORIZATION = re.compile(r"(?:token|bearer)\s+(\S.*)", re.IGNORECASE)
+AUTHORIZATION = "Authorization"
+_SCHEMES = re.compile(r"(?:token|bearer)\s+(\S.*)", re.IGNORECASE)
 # Longer ones are not looked at; a token with many groups in it has a few thousand characters.
 _LONGEST = 16 * 1024
 _DIGEST_KEY = os.urandom(32)
@@ -23,8 +24,7 @@ class Credential:
     """All of a request that can show who sends it.
 
     Attributes:
-        token: that of `?token=`, or else of the header Authorization with the scheme `token` or `Bearer`; or
-            "".
+        token: that of `?token=`, or else of the header for tokens; or "".
         headers: all headers of the request.
         certificate_names: the names in the client's certificate, which TLS has verified; else empty.
     """
@@ -34,10 +34,15 @@ class Credential:
     certificate_names: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, request: HTTPServerRequest) -> Credential:
-        """Return the credential of a request."""
+    def of(cls, request: HTTPServerRequest, header: str = AUTHORIZATION) -> Credential:
+        """Return the credential of a request.
+
+        Args:
+            header: the header for tokens, which have the scheme `token` or `Bearer` before them. In another
+                header than Authorization, they may come alone, as it has no other purpose.
+        """
         return cls(
-            token=_token(request),
+            token=_token(request, header),
             headers=request.headers,
             certificate_names=_certificate_names(request),
         )
@@ -48,12 +53,14 @@ class Credential:
         return hmac.digest(_DIGEST_KEY, self.token.encode("utf-8", "replace"), hashlib.sha256)
 
 
-def _token(request: HTTPServerRequest) -> str:
+def _token(request: HTTPServerRequest, header: str) -> str:
     if raw := request.query_arguments.get("token", [b""])[-1]:
         token = raw.decode("utf-8", "replace").strip()
     else:
-        found = _AUTHORIZATION.fullmatch(request.headers.get("Authorization", "").strip())
-        token = found.group(1).strip() if found else ""
+        value = request.headers.get(header, "").strip()
+        found = _SCHEMES.fullmatch(value)
+        alone = "" if header.lower() == AUTHORIZATION.lower() else value
+        token = found.group(1).strip() if found else alone
     return token if len(token) <= _LONGEST else ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,9 @@ import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.identity.identity import IdentityUnavailable
+from gateway_provisioners.model.proxies import proxy_for
 
 _log = logging.getLogger(__name__)
 
@@ -175,9 +178,17 @@ class FetchedKeys:
                 self._keys, self._body = read_keys(body), body
             self._fetched_at = self._clock()
             self._failed = False
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+        except (
+            aiohttp.ClientError,
+            asyncio.TimeoutError,
+            OSError,
+            ValueError,
+            ConfigurationError,
+        ) as error:
             self._failed = True
             cause = str(error) or type(error).__name__
+            if isinstance(error, aiohttp.ClientHttpProxyError):  # which quotes the proxy's password
+                cause = f"the proxy answers with status {error.status}"
             _log.warning("The keys of the method %r cannot be fetched: %s.", self._method, cause)
         finally:
             self._next_at = self._clock() + (PAUSE_SECONDS if self._keys else FIRST_PAUSE_SECONDS)
@@ -309,6 +320,8 @@ async def _get(url: str, ca_file: str = "", token_file: str = "") -> bytes:
     if token_file:
         token = await asyncio.to_thread(Path(token_file).read_text, "ascii")
         headers["Authorization"] = f"Bearer {token.strip()}"
+    # A server that wants a token is the API server of this cluster, which is never asked through a proxy.
+    proxy = None if token_file else proxy_for(url, os.environ)
     # Read each time, as certificates are renewed.
     context = await asyncio.to_thread(ssl.create_default_context, cafile=ca_file or None)
     async with (
@@ -318,7 +331,7 @@ async def _get(url: str, ca_file: str = "", token_file: str = "") -> bytes:
             timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS),
             auto_decompress=False,
         ) as session,
-        session.get(url, headers=headers, allow_redirects=False) as response,
+        session.get(url, headers=headers, allow_redirects=False, proxy=proxy) as response,
     ):
         if response.status != 200:
             raise ValueError(f"{url} answers with status {response.status}")
