@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from kubernetes.aio import client, config, watch
@@ -68,6 +69,11 @@ class KubeApi:
             raise ConfigurationError(msg) from error
         # The library imports hundreds of models at first use, which takes seconds.
         return await asyncio.to_thread(cls, client.ApiClient(configuration))
+
+    @property
+    def host(self) -> str:
+        """The name or address of the API server."""
+        return urlsplit(self._api_client.configuration.host).hostname or ""
 
     async def close(self) -> None:
         """Close all connections; watches that are open break."""
