@@ -1,5 +1,6 @@
 """The address that kernels report to, on a machine that is offline or whose own address changes."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from kernel_host import Host
 
 from ci import docker_engine, images
+from ci.builders import Docker
 from ci.commands import run
 from ci.dockerd import Dockerd
 from ci.podman_service import PodmanService
@@ -58,6 +60,24 @@ class Laptop:
         return {v.split("=")[1].split(":")[0] for v in variables if v.startswith("RESPONSE_ADDR")}
 
 
+@contextlib.contextmanager
+def engine_of_its_own(kind):
+    own = kind(f"gp-test-{uuid.uuid4().hex[:8]}")
+    try:
+        own.up()
+        yield own
+    finally:
+        own.down()
+
+
+@contextlib.contextmanager
+def running(laptop):
+    """Its process, until its kernels are gone."""
+    with laptop.process:
+        yield
+    laptop.host.wait_gone()
+
+
 def no_settings(_bridge):
     return {}
 
@@ -67,36 +87,32 @@ def settings_for_podman(bridge):
     return {"GP_RESPONSE_IP": str(bridge[1]), "GP_RESPONSE_ADDR_ANY": "true"}
 
 
-@pytest.fixture(params=[(Dockerd, no_settings), (PodmanService, settings_for_podman)])
-def laptop(request, tmp_path):
-    kind, settings = request.param
-    own = kind(f"gp-test-{uuid.uuid4().hex[:8]}")
-    try:
-        own.up()
+@pytest.mark.parametrize(
+    ("kind", "settings"), [(Dockerd, no_settings), (PodmanService, settings_for_podman)]
+)
+def test_kernels_start_offline_and_after_a_change_of_address(kind, settings, tmp_path):
+    with engine_of_its_own(kind) as own:
         laptop = Laptop(own, tmp_path, settings(own.addresses.bridge))
-        with laptop.process:
-            yield laptop
-        laptop.host.wait_gone()
-    finally:
-        own.down()
+        with running(laptop):
+            # Offline: the machine has no default route.
+            assert laptop.start_kernel() == "1\n"
+
+            laptop.ip("link", "add", "wifi", "type", "veth", "peer", "name", "router")
+            laptop.ip("link", "set", "router", "up")
+            laptop.ip("link", "set", "wifi", "up")
+            for count, address in enumerate(("198.51.100.5", "203.0.113.7"), 2):
+                laptop.ip("address", "flush", "dev", "wifi")
+                laptop.ip("address", "add", f"{address}/24", "dev", "wifi")
+                laptop.ip("route", "add", "default", "dev", "wifi")
+                assert laptop.start_kernel() == f"{count}\n"
+
+            assert laptop.response_hosts() == {str(own.addresses.bridge[1])}
 
 
-def test_kernels_start_offline_and_after_a_change_of_address(laptop):
-    # Offline: the machine has no default route.
-    assert laptop.start_kernel() == "1\n"
-
-    laptop.ip("link", "add", "wifi", "type", "veth", "peer", "name", "router")
-    laptop.ip("link", "set", "router", "up")
-    laptop.ip("link", "set", "wifi", "up")
-    for count, address in enumerate(("198.51.100.5", "203.0.113.7"), 2):
-        laptop.ip("address", "flush", "dev", "wifi")
-        laptop.ip("address", "add", f"{address}/24", "dev", "wifi")
-        laptop.ip("route", "add", "default", "dev", "wifi")
-        assert laptop.start_kernel() == f"{count}\n"
-
-    gateway = "{{(index .IPAM.Config 0).Gateway}}"
-    [network] = {
-        name for each in laptop.host.containers() for name in each["NetworkSettings"]["Networks"]
-    }
-    expected = laptop.host.engine.cli("network", "inspect", "--format", gateway, network)
-    assert laptop.response_hosts() == {expected.strip()}
+@pytest.mark.parametrize("network", ["inside", "host"])
+def test_kernels_start_on_networks_without_a_way_out(network, tmp_path):
+    with engine_of_its_own(Dockerd) as own:
+        Docker(own.host).cli("network", "create", "--internal", "inside")
+        laptop = Laptop(own, tmp_path, {"GP_DOCKER_NETWORK": network})
+        with running(laptop):
+            assert laptop.start_kernel() == "1\n"
