@@ -9,9 +9,11 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiodocker
 import aiohttp
+from aiodocker.networks import DockerNetwork
 
 from gateway_provisioners.dockerd.credentials import registry_and_credentials
 from gateway_provisioners.errors import ConfigurationError, EngineError
@@ -109,6 +111,24 @@ class DockerApi:
             stream.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await stream
+
+    @property
+    def remote_host(self) -> str:
+        """The name or address of the engine's machine; "" where the engine is reached by a local socket."""
+        host = urlsplit(str(self._docker.docker_host))
+        return host.hostname or "" if host.scheme in {"http", "https"} else ""
+
+    async def inspect_network(self, name: str) -> Object | None:
+        """Return the inspected network, or None if it does not exist or may not be inspected."""
+        try:
+            network: Any = DockerNetwork(self._docker, name)  # type: ignore[no-untyped-call]
+            return await _found(network.show())
+        except EngineError as error:
+            if (
+                error.status == HTTPStatus.FORBIDDEN
+            ):  # by a proxy between this process and the engine
+                return None
+            raise
 
     # Images.
 

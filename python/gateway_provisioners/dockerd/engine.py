@@ -13,6 +13,7 @@ from gateway_provisioners.dockerd.containers import ContainerKernels
 from gateway_provisioners.dockerd.events import EventStream
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.dockerd.swarm import ServiceKernels
+from gateway_provisioners.model.container.networks import DEFAULT_NETWORK, network_addresses
 from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.quota import KernelQuota
 from gateway_provisioners.model.recovery import StoredKernel, plan_recovery
@@ -79,6 +80,20 @@ class DockerEngine:
         self.containers.follow_addresses(listener)
         self.services.follow_addresses(listener)
 
+    async def hosts_near(self, network: str) -> Sequence[str]:
+        """Return addresses, or a host's name, that lie where the containers of a network do, the best first.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        if own := network_addresses(await self._api.inspect_network(network) or {}):
+            return own
+        # Containers in their host's network, and those whose network is made on demand, reach every address
+        # of that host, such as the one on its usual bridge.
+        if self._api.remote_host:
+            return [self._api.remote_host]
+        return network_addresses(await self._api.inspect_network(DEFAULT_NETWORK) or {})
+
     async def start(self) -> None:
         """Begin to follow the engine; returns when the kernels' containers are known.
 
@@ -91,8 +106,9 @@ class DockerEngine:
 
     async def stop(self) -> None:
         """Stop following, after the removals under way; kernels stay untouched."""
-        await asyncio.gather(self.containers.stop(), self.services.stop())
+        # First: an event during the removals would begin an inspection that outlives the connection.
         await self._events.stop()
+        await asyncio.gather(self.containers.stop(), self.services.stop())
         self.records.close()
         await self._api.close()
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Protocol
 
 from gateway_provisioners.aio import Changes
 from gateway_provisioners.dockerd.admission import Admission
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import EngineError, LaunchFailed
-from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, GRACE_SECONDS, LOG_LINES
+from gateway_provisioners.model.failures import (
+    EXIT_CODE_OF_LOST,
+    GRACE_SECONDS,
+    LOG_LINES,
+    sentence,
+)
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
 
@@ -124,7 +130,8 @@ class LaunchedContainer:
             log = await self._kernels.log(self.name)
         except EngineError as error:
             _log.info("No log of %s: %s", self.name, error)
-            return ""
+            is_silent = error.status in (0, HTTPStatus.NOT_FOUND)
+            return "" if is_silent else f"(The engine cannot read it: {sentence(str(error))})"
         return "\n".join(log.splitlines()[-LOG_LINES:])
 
     async def remember(self, record: KernelRecord) -> None:

@@ -72,6 +72,8 @@ class Expectation:
     def __init__(self, kernel_id: str, launch_key: str | None) -> None:
         self.kernel_id = kernel_id
         self._launch_key = launch_key
+        self.bound_to = ""
+        """The address that its launcher connects to, as the server is bound to it."""
         self._has_reported = False
         self._proven: Arrival | None = None
         self._claims: dict[str, Arrival] = {}
@@ -122,14 +124,15 @@ class Expectation:
 
 
 class ResponseServer:
-    """Listens on the response address and passes what arrives to the launches that expect it.
+    """Listens on response addresses and passes what arrives to the launches that expect it.
 
     Args:
-        ip: the address that launchers connect to, and the one to listen on.
+        ip: the address that all launchers connect to, on which it listens from `start` on; "" if each launch
+            has its own: see `listen`.
         port: the port to listen on; 0 for any.
         port_retries: how many of the following ports to try when that one is taken.
         gateway_key: opens payloads of protocol version 1.
-        bind_any: listen on all addresses instead of `ip`.
+        bind_any: listen on all addresses instead of the one that launchers connect to.
     """
 
     def __init__(
@@ -145,8 +148,11 @@ class ResponseServer:
         self._ports = range(port, port + port_retries + 1) if port else range(1)
         self._gateway_key = gateway_key
         self._bind_any = bind_any
-        self._port = 0
-        self._server: asyncio.Server | None = None
+        self._running = False
+        # Both by the address that a listener is bound to.
+        self._listeners: dict[str, asyncio.Server] = {}
+        self._port_of: dict[str, int] = {}
+        self._listening = asyncio.Lock()
         self._expected: dict[str, Expectation] = {}
         self._connections: dict[_Connection, str] = {}  # to the peer's address; oldest first
         self._opening: Counter[str] = Counter()
@@ -158,8 +164,8 @@ class ResponseServer:
 
     @property
     def response_address(self) -> str:
-        """The `ip:port` for launchers, with brackets around an IPv6 address."""
-        return f"{in_url(self._ip)}:{self._port}"
+        """The `ip:port` that all launchers connect to; "" if each launch has its own."""
+        return self._address(self._ip) if self._ip else ""
 
     @property
     def public_key(self) -> str:
@@ -169,21 +175,54 @@ class ResponseServer:
     @property
     def listening(self) -> bool:
         """True while launchers can report."""
-        return self._server is not None and self._server.is_serving()
+        return self._running and all(each.is_serving() for each in self._listeners.values())
 
     async def start(self) -> None:
-        """Listen for reports.
+        """Listen for reports, if the address is known already.
 
         Raises:
             ConfigurationError: this host does not have the address, or no port is free.
         """
-        ip = self._ip
-        if self._bind_any:
-            ip = "::" if ipaddress.ip_address(ip).version == 6 else "0.0.0.0"  # noqa: S104
+        self._running = True
+        if self._ip:
+            await self._listen(self._bound_to(self._ip))
+            _log.info("Kernels report to %s", self.response_address)
+
+    async def listen(self, expectation: Expectation, ip: str) -> str:
+        """Listen on an address of this host, for the launcher of one launch; return the `ip:port` for it.
+
+        Listeners that no launch needs any more are closed when another one is opened.
+
+        Raises:
+            ConfigurationError: this host does not have the address, or no port is free.
+        """
+        bound_to = expectation.bound_to = self._bound_to(ip)
+        async with self._listening:
+            if bound_to not in self._listeners:
+                needed = {self._bound_to(self._ip)}
+                needed.update(each.bound_to for each in self._expected.values())
+                for other in self._listeners.keys() - needed:
+                    self._listeners.pop(other).close()
+                    del self._port_of[other]
+                await self._listen(bound_to)
+                _log.info("Kernels report to %s", self._address(ip))
+        return self._address(ip)
+
+    def _bound_to(self, ip: str) -> str:
+        if not self._bind_any or not ip:
+            return ip
+        return "::" if ipaddress.ip_address(ip).version == 6 else "0.0.0.0"  # noqa: S104
+
+    def _address(self, ip: str) -> str:
+        """Return the `ip:port` for launchers."""
+        port = self._port_of.get(self._bound_to(ip), 0)
+        return f"{in_url(ip)}:{port}"
+
+    async def _listen(self, ip: str) -> None:
         loop = asyncio.get_running_loop()
         for port in self._ports:
             try:
-                self._server = await loop.create_server(
+                server = await loop.create_server(
                     lambda: _Connection(self), ip, port, backlog=MAX_CONNECTIONS
                 )
             except OSError as error:
@@ -194,8 +233,8 @@ class ResponseServer:
                     ) from error
                 _log.info("Response port %d cannot be used: %s", port, error.strerror)
             else:
-                self._port = self._server.sockets[0].getsockname()[1]
-                _log.info("Kernels report to %s", self.response_address)
+                self._listeners[ip] = server
+                self._port_of[ip] = server.sockets[0].getsockname()[1]
                 return
         raise ConfigurationError(
             f"none of the response ports {self._ports[0]} to {self._ports[-1]} can be used;"
@@ -203,16 +242,19 @@ class ResponseServer:
         )
 
     async def stop(self) -> None:
-        """Close the port and every connection to it."""
-        server, self._server = self._server, None
-        if server is None:
+        """Close the ports and every connection to them."""
+        if not self._running:
             return
-        server.close()
+        self._running = False
+        servers = list(self._listeners.values())
+        self._listeners.clear()
+        for server in servers:
+            server.close()
         if self._turn is not None:
             self._turn.cancel()
         for connection in list(self._connections):
             connection.abort()
-        await server.wait_closed()
+        await asyncio.gather(*(server.wait_closed() for server in servers))
         await asyncio.gather(*self._tasks)
         self._rsa.shutdown(wait=False)
 

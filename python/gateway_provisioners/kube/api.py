@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from kubernetes.aio import client
 
@@ -44,6 +45,11 @@ class KubeApi:
         connection = Connection(access, load_access, clock)
         # The library imports hundreds of models at first use, which takes seconds.
         return await asyncio.to_thread(cls, connection)
+
+    @property
+    def host(self) -> str:
+        """The name or address of the API server."""
+        return urlsplit(self._connection.api_client.configuration.host).hostname or ""
 
     async def close(self) -> None:
         """Close all connections; watches that are open break."""

@@ -205,7 +205,8 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         response_server = await self._acquire_services()
         self._launch_key = payload.new_launch_key()
         with response_server.expect(self.kernel_id, self._launch_key) as expectation:
-            launch = self._build_launch(request, response_server)
+            address = await self.services.response_address(expectation)
+            launch = self._build_launch(request, address, response_server.public_key)
             self._workload = await self.create_workload(launch)
             report = await first_of_report_or_failure(
                 self._workload,
@@ -414,7 +415,9 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             )
             raise ConfigurationError(msg)
 
-    def _build_launch(self, request: LaunchRequest, response_server: ResponseServer) -> Launch:
+    def _build_launch(
+        self, request: LaunchRequest, response_address: str, public_key: str
+    ) -> Launch:
         assert self._launch_key is not None  # noqa: S101
         environment = kernel_environment(
             self.kernel_spec,
@@ -422,8 +425,8 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             kernel_id=self.kernel_id,
             kernel_name=self._kernel_name,
             transport_encryption=self.transport_encryption,
-            response_address=response_server.response_address,
-            public_key=response_server.public_key,
+            response_address=response_address,
+            public_key=public_key,
             port_range=self.port_range,
             max_message_bytes=MessageLimits(parent=self).from_kernel,
         )

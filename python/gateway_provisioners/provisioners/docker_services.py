@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ class DockerServices(EngineServices, DockerTraits):
     def engine(self) -> DockerEngine:
         assert self._engine is not None, "not acquired"  # noqa: S101
         return self._engine
+
+    async def hosts_near_kernels(self) -> Sequence[str]:
+        return await self.engine.hosts_near(self.network)
 
     async def start_engine(self) -> None:
         if self.state_dir and not self.instance_is_lasting:

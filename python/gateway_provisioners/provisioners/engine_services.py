@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import weakref
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from gateway_provisioners.handshake.payload import GatewayKey
-from gateway_provisioners.handshake.response_server import ResponseServer
+from gateway_provisioners.handshake.response_server import Expectation, ResponseServer
 from gateway_provisioners.provisioners.engine_traits import EngineTraits
+from gateway_provisioners.provisioners.response_route import local_address
 
 Services = TypeVar("Services", bound="EngineServices")
 
@@ -55,6 +57,14 @@ class EngineServices(EngineTraits):
     async def stop_engine(self) -> None:
         """Close all that `start_engine` opened, even if it failed; called by the last `release`."""
 
+    async def hosts_near_kernels(self) -> Sequence[str]:
+        """Return IP addresses, or host names, that lie where new kernels do, the best first.
+
+        Called at each launch where GP_RESPONSE_IP is not set: the kernel reports to the address that this
+        machine sends from to the first of them that it has a route to. Without one, the default route counts.
+        """
+        return ()
+
     # For provisioners and the gateway to call.
 
     @classmethod
@@ -71,6 +81,16 @@ class EngineServices(EngineTraits):
     def response_server(self) -> ResponseServer:
         assert self._response_server is not None, "not acquired"  # noqa: S101
         return self._response_server
+
+    async def response_address(self, expectation: Expectation) -> str:
+        """Return the `ip:port` for the launcher of one launch, where the response server listens from now on.
+
+        Raises:
+            ConfigurationError: this machine has no such address, or no port is free.
+            EngineError: the engine did not answer.
+        """
+        ip = self.response_ip or await local_address(await self.hosts_near_kernels())
+        return await self.response_server.listen(expectation, ip)
 
     async def acquire(self) -> None:
         """Start everything, or count one more holder.

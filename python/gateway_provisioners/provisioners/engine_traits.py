@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import uuid
-from typing import Any
 
 from traitlets.config import LoggingConfigurable
 
@@ -13,17 +11,6 @@ from gateway_provisioners.model.quota_settings import with_quotas
 from gateway_provisioners.settings import from_env
 
 _OF_THIS_PROCESS = "process-"
-
-
-def _outward_address(_traits: Any) -> str:
-    """Return the address this machine sends from; connecting a datagram socket sends nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # TEST-NET-1 (RFC 5737)
-        except OSError:
-            return "127.0.0.1"
-        address: str = probe.getsockname()[0]
-        return address
 
 
 def _checked_quotas(text: str) -> str:
@@ -37,16 +24,18 @@ class EngineTraits(LoggingConfigurable):
     response_ip = from_env(
         "GP_RESPONSE_IP",
         "",
-        "The address of this process, which launchers connect to.",
-        compute=_outward_address,
-        default_text="this machine's address",
+        "The address of this process, which launchers connect to. By default, each launch uses the one that "
+        "this machine has on the way to its kernel.",
+        default_text="chosen at each launch",
     )
     response_port = from_env("GP_RESPONSE_PORT", 8877, "The port that launchers connect to.")
     response_port_retries = from_env(
         "GP_RESPONSE_PORT_RETRIES", 10, "How many ports after it to try when it is taken."
     )
     response_addr_any = from_env(
-        "GP_RESPONSE_ADDR_ANY", False, "Listen on every address, not on GP_RESPONSE_IP alone."
+        "GP_RESPONSE_ADDR_ANY",
+        False,
+        "Listen on every address, not only on the one that launchers connect to.",
     )
     instance = from_env(
         "GP_INSTANCE",

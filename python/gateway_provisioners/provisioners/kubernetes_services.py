@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from gateway_provisioners.kube.api import KubeApi
@@ -12,6 +13,7 @@ from gateway_provisioners.kube.lease import Lease
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.provisioners.engine_services import EngineServices
 from gateway_provisioners.provisioners.engine_traits import KubernetesTraits
+from gateway_provisioners.provisioners.response_route import is_loopback
 
 
 class KubernetesServices(EngineServices, KubernetesTraits):
@@ -60,6 +62,12 @@ class KubernetesServices(EngineServices, KubernetesTraits):
             owner=self.owner,
             is_alive=self.gateways.is_alive,
         )
+
+    async def hosts_near_kernels(self) -> Sequence[str]:
+        assert self._api is not None, "not acquired"  # noqa: S101
+        host = self._api.host
+        # A tunnel, or the port of a cluster in containers of this machine, is not where its pods are.
+        return [host] if host and not is_loopback(host) else []
 
     async def start_engine(self) -> None:
         self._api = await KubeApi.connect()

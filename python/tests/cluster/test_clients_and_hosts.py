@@ -73,12 +73,12 @@ async def kernelspecs(tmp_path):
 
 @pytest.fixture
 def provisioner_environment(cluster, kubectl, namespace):
-    """The settings that a host outside the cluster needs."""
-    return {
-        "KUBECONFIG": kubectl.kubeconfig,
-        "GP_NAMESPACE": namespace.name,
-        "GP_RESPONSE_IP": local_cluster(cluster)["hostIP"],
-    }
+    """The settings that a host outside the cluster needs.
+
+    Kernels report to its address on the way to the cluster, which is not that of its default route.
+    """
+    local_cluster(cluster)
+    return {"KUBECONFIG": kubectl.kubeconfig, "GP_NAMESPACE": namespace.name}
 
 
 @pytest.fixture

@@ -61,9 +61,9 @@ class Kernel:
 class Host:
     """A process that starts kernels of specs that it makes."""
 
-    def __init__(self, engine, folder, provisioner):
+    def __init__(self, engine, folder, provisioner, instance=""):
         self.engine = engine
-        self.instance = f"gp-test-{uuid.uuid4().hex[:8]}"
+        self.instance = instance or f"gp-test-{uuid.uuid4().hex[:8]}"
         self._specs = KernelSpecManager(kernel_dirs=[str(folder)])
         self.folder = folder
         self.provisioner = provisioner

@@ -51,6 +51,7 @@ GET /info/../volumes
 GET /volumes
 POST /volumes/create
 GET /networks
+GET /networks/bridge
 GET /plugins
 POST /build
 DELETE /images/none
@@ -136,6 +137,8 @@ async def test_the_gateway_has_a_part_of_the_engine_and_its_kernels_none(project
     assert gateway["HostConfig"]["CapDrop"] == proxy["HostConfig"]["CapDrop"] == ["ALL"]
     assert engine.cli("exec", gateway["Id"], "id", "-u") == "1000\n"
     assert ask_engine(engine, gateway, PASSED_ON) == ["200", "404", "404"]
+    network = f"GET /v1.41/networks/{project.name}_kernels"
+    assert ask_engine(engine, gateway, [network]) == ["200"]
     answers = ask_engine(engine, gateway, REFUSED)
     assert set(answers) == {"403"}, dict(zip(REFUSED, answers, strict=True))
     # No program of the machine, and no kernel, can connect to it.

@@ -87,6 +87,17 @@ async def test_an_image_that_must_not_be_pulled(host):
     assert "the engine does not have it" in never
 
 
+async def test_a_log_that_the_engine_does_not_keep(host):
+    refusal = await host.refusal(
+        container_template={
+            **host.command("false"),
+            "HostConfig": {"LogConfig": {"Type": "none"}},
+        }
+    )
+    assert "exited with code 1" in refusal
+    assert "The last lines of its log:\n(The engine cannot read it: " in refusal
+
+
 async def test_a_gpu_that_no_container_gets(host):
     refusal = await host.refusal(resources={"limits": {"nvidia.com/gpu": "1"}})
     assert "cannot be created or started" in refusal

@@ -41,8 +41,8 @@ def report_v1(server, **changes):
     return wire.GatewayKey(server.public_key).connection_info({**INFO, **changes})
 
 
-def connected(server, source="127.0.0.1"):
-    host, port = server.response_address.split(":")
+def connected(server, source="127.0.0.1", address=""):
+    host, port = (address or server.response_address).split(":")
     return connection(host, int(port), local_addr=(source, 0))
 
 
@@ -52,8 +52,8 @@ async def closed(reader):
         assert await within_timeout(reader.read()) == b""
 
 
-async def send(server, blob, source="127.0.0.1"):
-    async with connected(server, source) as (reader, writer):
+async def send(server, blob, source="127.0.0.1", address=""):
+    async with connected(server, source, address) as (reader, writer):
         writer.write(blob)
         with contextlib.suppress(OSError):
             writer.write_eof()
@@ -392,6 +392,72 @@ async def test_address_of_another_host(gateway_key):
     _, writer = await asyncio.open_connection("127.0.0.1", int(port))
     writer.close()
     await writer.wait_closed()
+    await server.stop()
+
+
+async def is_refused(address):
+    host, port = address.split(":")
+    try:
+        _, writer = await asyncio.open_connection(host, int(port))
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+async def test_each_launch_has_the_address_that_its_kernel_can_reach(gateway_key):
+    server = ResponseServer("", 0, 0, gateway_key)
+    await server.start()
+    assert server.listening  # though nowhere until the first launch
+    assert server.response_address == ""
+    key = payload.new_launch_key()
+    with server.expect("first", key) as first, server.expect("second", key) as second:
+        office = await server.listen(first, "127.0.0.2")
+        home, same = await asyncio.gather(*(server.listen(second, "127.0.0.3") for _ in range(2)))
+        assert home == same
+        for expectation, address in ((first, office), (second, home)):
+            blob = report_v2(key, expectation.kernel_id)
+            await send(server, blob, address=address)
+            assert (await arrival_of(expectation)).protocol == 2
+    # It stays open for the next launch, until that needs another one.
+    with server.expect("third", key) as third:
+        assert await server.listen(third, "127.0.0.3") == home
+        assert not await is_refused(office)
+        await server.listen(third, "127.0.0.4")
+        assert await is_refused(office)
+        assert await is_refused(home)
+    await server.stop()
+    assert not server.listening
+
+
+async def test_the_address_that_is_set_stays_open(gateway_key):
+    server = ResponseServer("127.0.0.2", 0, 0, gateway_key)
+    await server.start()
+    with server.expect("first", payload.new_launch_key()) as first:
+        assert await server.listen(first, "127.0.0.2") == server.response_address
+        await server.listen(first, "127.0.0.3")
+        assert not await is_refused(server.response_address)
+    await server.stop()
+
+
+async def test_listening_everywhere_is_one_listener_for_all_addresses(gateway_key):
+    server = ResponseServer("", 0, 0, gateway_key, bind_any=True)
+    await server.start()
+    with server.expect("first", payload.new_launch_key()) as first:
+        office = await server.listen(first, "127.0.0.2")
+        home = await server.listen(first, "127.0.0.3")
+        assert office.split(":")[1] == home.split(":")[1]
+        assert not await is_refused(office)
+    await server.stop()
+
+
+async def test_an_address_that_vanished_is_an_error_of_its_launch_alone(gateway_key):
+    server = ResponseServer("", 0, 0, gateway_key)
+    await server.start()
+    with server.expect("first", payload.new_launch_key()) as first:
+        with pytest.raises(ConfigurationError, match="GP_RESPONSE_IP"):
+            await server.listen(first, "192.0.2.1")
+        assert not await is_refused(await server.listen(first, "127.0.0.2"))
     await server.stop()
 
 

@@ -121,6 +121,8 @@ def test_the_whole_container():
         "Entrypoint": ["/bin/sh"],
         "User": "1000:100",
         "WorkingDir": "/data",
+        "Healthcheck": {"Test": ["NONE"]},
+        "StopSignal": "SIGTERM",
         "StopTimeout": 5,
         "HostConfig": {
             "NetworkMode": "kernels",
@@ -181,7 +183,9 @@ def test_the_whole_service():
                         },
                     }
                 ],
+                "Healthcheck": {"Test": ["NONE"]},
                 "CapabilityDrop": ["ALL"],
+                "StopSignal": "SIGTERM",
                 "StopGracePeriod": 5 * 10**9,
                 "User": "1000:100",
                 "Dir": "/data",

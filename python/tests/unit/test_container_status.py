@@ -116,6 +116,15 @@ def test_addresses_are_known_once_a_network_has_one():
     ]
 
 
+def test_the_address_on_the_network_that_is_named_comes_first():
+    networks = {"audit": {"IPAddress": "10.9.0.3"}, "kernels": {"IPAddress": "10.1.2.3"}}
+    container = {
+        "HostConfig": {"NetworkMode": "kernels"},
+        "NetworkSettings": {"Networks": networks},
+    }
+    assert addresses(container) == ["10.1.2.3", "10.9.0.3"]
+
+
 def test_a_container_on_the_hosts_network_has_no_address_of_its_own():
     networks = {"host": {"IPAddress": ""}}
     assert addresses({"NetworkSettings": {"Networks": networks}}) == [""]

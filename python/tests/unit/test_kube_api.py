@@ -20,6 +20,7 @@ from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.connection import Connection
 from gateway_provisioners.kube.credentials import Access, load_access
 from gateway_provisioners.model.pod.api_refusal import creation_failure
+from gateway_provisioners.provisioners.kubernetes_services import KubernetesServices
 
 NO_PODS = {"items": [], "metadata": {"resourceVersion": "1"}}
 
@@ -50,6 +51,28 @@ async def test_a_server_that_does_not_exist(api):
     with pytest.raises(ClusterError) as refusal:
         await api.create_pod("kernels", {"spec": {"containers": []}})
     assert refusal.value.status == 0
+
+
+@pytest.mark.parametrize(
+    ("server", "hosts"),
+    [
+        ("https://10.96.0.1:443", ["10.96.0.1"]),
+        ("https://[fd00::1]", ["fd00::1"]),
+        ("https://abc.eks.example.com/path", ["abc.eks.example.com"]),
+        # A tunnel or a cluster in containers of this machine: its pods are elsewhere.
+        ("https://127.0.0.1:6443", []),
+        ("https://localhost:6443", []),
+    ],
+)
+async def test_kernels_report_on_the_way_to_the_api_server(server, hosts):
+    access = Access(client.Configuration(host=server))
+    api = KubeApi(Connection(access, load_access))
+    services = KubernetesServices()
+    services._api = api
+    try:
+        assert await services.hosts_near_kernels() == hosts
+    finally:
+        await api.close()
 
 
 class Clock:

@@ -108,7 +108,6 @@ class FakeServices:
     kernel_id = KERNEL_ID
     outlives_process = True
     unschedulable_grace = 0
-    response_address = "10.0.0.1:8877"
     public_key = "key"
 
     def __init__(self):
@@ -122,6 +121,10 @@ class FakeServices:
     def response_server(self):
         assert self.holders
         return self
+
+    async def response_address(self, expectation):
+        assert expectation is self
+        return "10.0.0.1:8877"
 
     async def acquire(self):
         self.holders += 1

@@ -109,4 +109,4 @@ def restore(
 def check_response_server(services: EngineServices) -> Check:
     """Check that kernels can report to the gateway."""
     server = services.response_server
-    return Check(server.listening, server.response_address)
+    return Check(server.listening, server.response_address or "an address for each launch")

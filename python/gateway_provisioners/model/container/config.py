@@ -43,6 +43,10 @@ _SERVICE_SECRETS_PATH = f"/run/secrets/{_SERVICE_SECRET}"
 _DEFAULT_COMMAND = ("/usr/local/bin/bootstrap-kernel.sh",)
 
 _NANO = 10**9
+# The image's check, which may be for a server that does not run here, would end tasks of a Swarm.
+_NO_HEALTH_CHECK = {"Test": ["NONE"]}
+# The one that ends launchers. An image may name another one, such as SIGINT, which only interrupts kernels.
+_STOP_SIGNAL = "SIGTERM"
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,8 @@ def build_container(
         "Env": _literal_environment(kernel),
         "Entrypoint": [first],
         "Cmd": others,
+        "Healthcheck": dict(_NO_HEALTH_CHECK),
+        "StopSignal": _STOP_SIGNAL,
         "StopTimeout": GRACE_SECONDS,
         "HostConfig": host,
     }
@@ -193,7 +199,9 @@ def build_service(
                 "File": {"Name": _SERVICE_SECRET, "UID": "0", "GID": "0", "Mode": 0o444},
             }
         ],
+        "Healthcheck": dict(_NO_HEALTH_CHECK),
         "CapabilityDrop": ["ALL"],
+        "StopSignal": _STOP_SIGNAL,
         "StopGracePeriod": GRACE_SECONDS * _NANO,
     }
     if user := _user(kernel, image):

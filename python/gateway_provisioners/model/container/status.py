@@ -36,14 +36,18 @@ def exit_code(container: Mapping[str, Any]) -> int | None:
 
 
 def addresses(container: Mapping[str, Any]) -> Sequence[str]:
-    """The container's addresses on its networks; [""] if it uses its host's, empty before it has any."""
+    """The container's addresses on its networks; [""] if it uses its host's, empty before it has any.
+
+    Those on the network that it was created on come first.
+    """
     networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
     if "host" in networks:
         return [""]
+    first = (container.get("HostConfig") or {}).get("NetworkMode")
     found = (
-        network.get(kind)
+        networks[name].get(kind)
+        for name in sorted(networks, key=lambda name: name != first)
         for kind in ("IPAddress", "GlobalIPv6Address")
-        for network in networks.values()
     )
     return [str(address) for address in found if address]
 
