@@ -31,19 +31,21 @@ matches() {
 # KERNEL_EXPAND_NAME, because the values of the image are known only here. All refer to the values of the start; what is
 # not set stays as it is, and $${ stands for ${. No value is evaluated.
 expand_environment() {
+  # shellcheck disable=SC2016 # as it is
+  local -r _open='${'
   local _variable _rest _before _name _value
   local -a _expanded=()
   for _variable in "${!KERNEL_EXPAND_@}"; do
     _rest=${!_variable} _value=''
-    while [[ $_rest == *'${'* ]]; do
-      _before=${_rest%%'${'*} _rest=${_rest#*'${'}
+    while [[ $_rest == *"$_open"* ]]; do
+      _before=${_rest%%"$_open"*} _rest=${_rest#*"$_open"}
       _name=${_rest%%'}'*}
       if [[ $_before == *'$' ]]; then
-        _value+=${_before%'$'}'${'
+        _value+=${_before%'$'}$_open
       elif [[ $_name != "$_rest" && $_name =~ ^[A-Za-z_][A-Za-z0-9_]*$ && -v $_name && $_name != KERNEL_LAUNCH_KEY ]]; then
         _value+=$_before${!_name} _rest=${_rest#*'}'}
       else
-        _value+=$_before'${'
+        _value+=$_before$_open
       fi
     done
     _expanded+=("${_variable#KERNEL_EXPAND_}=$_value$_rest")
