@@ -18,7 +18,7 @@ object ShellWords {
       val following = text.lift(position + 1)
       position += 1
       (quote, character) match {
-        case (Some(open), `open`) => quote = None
+        case (Some(open), _) if open == character => quote = None
         // Within double quotes, a backslash is one unless a quote or another backslash follows.
         case (None, '\\') | (Some('"'), '\\') if quote.isEmpty || following.exists("\"\\".contains(_)) =>
           if (following.isEmpty) {
