@@ -49,8 +49,8 @@ def kernel_environment(
 def _expanded_in_container(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the variables of a kernelspec so that bootstrap-kernel.sh expands `${NAME}`.
 
-    Only the container knows the values of its image, and those of the gateway are not for kernels. A variable that
-    refers to itself is not sent under its own name, which would replace the image's value: PATH, as a rule.
+    Only the container knows the values of its image, and those of the gateway are not for kernels. A variable
+    that refers to itself, such as PATH, is not sent under its own name: it would replace the image's value.
     """
     for name, value in env.items():
         references = _REFERENCE.findall(value)

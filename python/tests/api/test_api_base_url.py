@@ -60,7 +60,9 @@ async def test_probes_stay_at_the_root_of_their_port(gateway):
             assert response.status == 200
 
 
-@pytest.mark.parametrize("path", ["/api/kernelspecs", "/", "/tools/juxpyter/api", "/tools/ju.pyterx"])
+@pytest.mark.parametrize(
+    "path", ["/api/kernelspecs", "/", "/tools/juxpyter/api", "/tools/ju.pyterx"]
+)
 async def test_a_path_that_is_not_below_is_refused_with_the_base_url(gateway, path):
     with pytest.raises(Refused) as refusal:
         await gateway.client.request("GET", path)
@@ -81,9 +83,11 @@ async def test_a_base_url_may_be_the_root(text):
         assert await gateway.client.kernels() == {}
 
 
-@pytest.mark.parametrize("text", ["https://a.example/b", "/a//b", "/a/../b", "/a b", "/(a|b)", "/a?b"])
+@pytest.mark.parametrize(
+    "text", ["https://a.example/b", "/a//b", "/a/../b", "/a b", "/(a|b)", "/a?b"]
+)
 async def test_a_base_url_that_is_not_a_path_is_refused(monkeypatch, text):
     monkeypatch.setenv("KG_BASE_URL", text)
-    with pytest.raises(ConfigurationError, match="KG_BASE_URL=.*/team-a"):
+    with pytest.raises(ConfigurationError, match=r"KG_BASE_URL=.*/team-a"):
         async with running_gateway():
             pass

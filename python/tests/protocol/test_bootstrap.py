@@ -134,7 +134,9 @@ SECRET = base64.b64encode(b"k" * 32).decode()
 def test_references_of_a_kernelspec_are_expanded_in_the_container(image, template, value):
     install(image, "own/launch")
     launcher = image / "kernel-launchers" / "own" / "launch"
-    launcher.write_text(f"#!{sys.executable}\nimport json, os\nprint(json.dumps(dict(os.environ)))\n")
+    launcher.write_text(
+        f"#!{sys.executable}\nimport json, os\nprint(json.dumps(dict(os.environ)))\n"
+    )
     launcher.chmod(0o755)
     variables = {
         "KERNEL_LANGUAGE": "own",

@@ -22,7 +22,9 @@ CASES = {
     "profile-prints": (FOLDER.format("'cat(1); x <- 5'", ".Rprofile"), {}, "cat(x)", "5"),
     "profile-is-malformed": (FOLDER.format("'x <- ('", ".Rprofile"), {}, "cat(1 + 1)", "2"),
     "options": (
-        FOLDER.format("'options(warn = 2, OutDec = \",\", scipen = 9, error = quote(q()))'", ".Rprofile"),
+        FOLDER.format(
+            "'options(warn = 2, OutDec = \",\", scipen = 9, error = quote(q()))'", ".Rprofile"
+        ),
         {},
         "cat(1.5)",
         "1,5",

@@ -60,7 +60,9 @@ async def printed(client, expression):
 
 
 async def test_everything_is_changed(launch_scala):
-    options = """--conf "spark.driver.extraJavaOptions=-Da=1 -Db=2" --conf spark.app.name='two words'"""
+    options = (
+        """--conf "spark.driver.extraJavaOptions=-Da=1 -Db=2" --conf spark.app.name='two words'"""
+    )
     async with launch_scala(
         umask=0o077,
         HOME="/nonexistent",
@@ -71,10 +73,12 @@ async def test_everything_is_changed(launch_scala):
         KERNEL_SPARK_CONTEXT_INIT_MODE="lazy",
         KERNEL_EXTRA_SPARK_OPTS=options,
     ) as client:
-        properties = 'System.getProperty("a"), System.getProperty("b"), spark.conf.get("spark.app.name")'
+        properties = (
+            'System.getProperty("a"), System.getProperty("b"), spark.conf.get("spark.app.name")'
+        )
         assert await printed(client, f"({properties})") == "(1,2,two words)"
         assert await printed(client, 'System.getProperty("c")') == "3"
-        assert await printed(client, 'java.time.ZoneId.systemDefault') == "Asia/Tokyo"
+        assert await printed(client, "java.time.ZoneId.systemDefault") == "Asia/Tokyo"
         assert await printed(client, '"h\u00e9".length + "h\u00e9"') == "2h\u00e9"
         assert await printed(client, 'new String("h\u00e9".getBytes, "UTF-8")') == "h\u00e9"
         assert await printed(client, "spark.range(5).count()") == "5"

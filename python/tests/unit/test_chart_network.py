@@ -312,6 +312,20 @@ def test_everything_that_leads_to_the_gateway_follows_its_base_url(base_url, pat
     assert url == "http://gateway-gateway-provisioners:8888" + path.rstrip("/")
 
 
+def test_two_releases_share_a_host_name():
+    ingress = {"enabled": True, "hosts": ["tools.example"]}
+    specs = {}
+    for team in ("team-a", "team-b"):
+        values = {"gateway": {"baseUrl": f"/{team}"}, "ingress": ingress}
+        rendered = render(values, release=team)
+        assert rendered.one("Ingress")["metadata"]["name"].startswith(team)
+        [rule] = rendered.one("Ingress")["spec"]["rules"]
+        [path] = rule["http"]["paths"]
+        specs[path["path"]] = path["backend"]["service"]["name"]
+        assert specs[path["path"]] == rendered.one("Service")["metadata"]["name"]
+    assert specs.keys() == {"/team-a", "/team-b"}
+
+
 def test_probes_and_monitors_do_not_follow_the_base_url():
     rendered = render(
         {"gateway": {"baseUrl": "/team-a"}, "metrics": {"serviceMonitor": {"enabled": True}}}
