@@ -88,7 +88,8 @@ object KernelProcess {
     val here = new File(getClass.getProtectionDomain.getCodeSource.getLocation.toURI)
     val name = s"${options.userName}-${options.kernelId}"
     val command =
-      Seq("bash", "-c", "exec setsid \"$@\" 3>&1 >&2", "launcher", submit.getPath, "--name", name) ++
+      Seq("bash", "-c", "exec setsid \"$@\" 3>&1 >&2", "launcher", submit.getPath) ++
+        Seq("--conf", s"spark.app.name=$name") ++ // not --name, which would win over the user's --conf
         Seq("--jars", options.toreeAssembly) ++ options.sparkOptions ++
         Seq("--class", Main, here.getPath, connectionFile.toString, options.initMode)
     val builder = new ProcessBuilder(command.asJava).redirectError(Redirect.INHERIT)
