@@ -27,6 +27,33 @@ matches() {
   fi
 }
 
+# expand_environment: set the variables of a kernelspec's `env` that refer to others. The gateway sends NAME as
+# KERNEL_EXPAND_NAME, because the values of the image are known only here. All refer to the values of the start; what is
+# not set stays as it is, and $${ stands for ${. No value is evaluated.
+expand_environment() {
+  # shellcheck disable=SC2016 # as it is
+  local -r _open='${'
+  local _variable _rest _before _name _value
+  local -a _expanded=()
+  for _variable in "${!KERNEL_EXPAND_@}"; do
+    _rest=${!_variable} _value=''
+    while [[ $_rest == *"$_open"* ]]; do
+      _before=${_rest%%"$_open"*} _rest=${_rest#*"$_open"}
+      _name=${_rest%%'}'*}
+      if [[ $_before == *'$' ]]; then
+        _value+=${_before%'$'}$_open
+      elif [[ $_name != "$_rest" && $_name =~ ^[A-Za-z_][A-Za-z0-9_]*$ && -v $_name && $_name != KERNEL_LAUNCH_KEY ]]; then
+        _value+=$_before${!_name} _rest=${_rest#*'}'}
+      else
+        _value+=$_before$_open
+      fi
+    done
+    _expanded+=("${_variable#KERNEL_EXPAND_}=$_value$_rest")
+    unset "$_variable"
+  done
+  ((!${#_expanded[@]})) || export -- "${_expanded[@]}"
+}
+
 check_port_range() {
   matches PORT_RANGE "$port_range" '[0-9]{1,5}\.\.[0-9]{1,5}' 'LOWEST..HIGHEST or 0..0'
   matches MIN_PORT_RANGE_SIZE "$min_port_range_size" '0*[1-9][0-9]{0,4}' 'a number of ports'
@@ -193,6 +220,7 @@ exec_own() {
   exec -- "$REPLY" "${arguments[@]}"
 }
 
+expand_environment
 # Enterprise Gateway sets the names with EG_. KERNEL_LAUNCHERS_DIR is the image's or the kernelspec's: the gateway
 # drops a client's value.
 [[ ${BASH_SOURCE[0]} == */* ]] && here=${BASH_SOURCE[0]%/*} || here=.

@@ -1,6 +1,11 @@
 {{- /*
-Peers and rules in NetworkPolicies.
+Peers and rules in NetworkPolicies, and the path of the gateway's URLs.
 */ -}}
+
+{{- /* The path that routes to the gateway match: `/`, or without a slash at its end. */ -}}
+{{- define "gateway-provisioners.gateway.basePath" -}}
+{{- .Values.gateway.baseUrl | trimSuffix "/" | default "/" -}}
+{{- end -}}
 
 {{- /* The gateway's pods, as a peer in the kernels' namespace. */ -}}
 {{- define "gateway-provisioners.gateway.peer" -}}

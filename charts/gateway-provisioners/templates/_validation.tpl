@@ -43,12 +43,68 @@ defaults have been merged. All problems are reported at once, each with the valu
 {{- $problems = append $problems "gateway.clientPolicy.serviceAccounts: this includes the gateway's ServiceAccount, which would give users all rights of the gateway; remove it" -}}
 {{- end -}}
 {{- $problems = concat $problems (include "gateway-provisioners.problems.clientPolicy" (dict "where" "gateway" "policy" $gateway.clientPolicy) | fromJsonArray) -}}
+{{- $sources := include "gateway-provisioners.gateway.envSources" . | fromYaml -}}
 {{- range include "gateway-provisioners.gateway.env" . | fromYamlArray -}}
 {{- if hasKey $gateway.extraEnv .name -}}
-{{- $problems = append $problems (printf "gateway.extraEnv.%s: the chart sets this variable from another value; use that value" .name) -}}
+{{- $advice := printf "use %s" (get $sources .name) -}}
+{{- $problems = append $problems (printf "gateway.extraEnv.%s: the chart sets this variable; %s" .name (hasKey $sources .name | ternary $advice "remove it")) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $problems -}}
+{{- end -}}
+
+{{- /* The values from which the chart sets variables of the gateway. It sets the others itself. */ -}}
+{{- define "gateway-provisioners.gateway.envSources" -}}
+KG_PORT: gateway.service.port, which is the port that clients see
+KG_BASE_URL: gateway.baseUrl
+KG_HEALTH_PORT: gateway.healthPort
+KG_AUTH_TOKEN: gateway.auth.existingSecret
+KG_LIST_KERNELS: gateway.listKernels
+KG_DEFAULT_KERNEL_NAME: gateway.defaultKernel
+KG_CERTFILE: gateway.tls
+KG_KEYFILE: gateway.tls
+KG_CLIENT_CA: gateway.tls.clientCaConfigMap
+GP_ALLOW_KERNELS: gateway.allowKernels
+GP_TRUSTED_PROXIES: gateway.trustedProxies
+GP_CLIENT_BUFFER_BYTES: gateway.clientBufferBytes
+GP_BUFFER_BYTES: gateway.bufferBytes
+GP_MAX_MESSAGE_FROM_KERNEL_BYTES: gateway.maxMessageBytes.fromKernel
+GP_MAX_MESSAGE_TO_KERNEL_BYTES: gateway.maxMessageBytes.toKernel
+GP_OUTPUT_BYTES_PER_SECOND: gateway.outputRate.bytesPerSecond
+GP_OUTPUT_MESSAGES_PER_SECOND: gateway.outputRate.messagesPerSecond
+GP_AUTH_METHODS: gateway.auth.methods
+GP_STRICT_USERNAME: gateway.auth.strictUsername
+GP_SHARING: gateway.auth.sharing
+GP_USER_GROUPS_FILE: userGroups
+GP_MAX_KERNELS: gateway.maxKernels
+GP_MAX_KERNELS_PER_USER: gateway.maxKernelsPerUser
+GP_MAX_STARTS_PER_USER: gateway.maxStartsPerUser
+GP_QUOTAS: gateway.quotas
+GP_AUDIT: gateway.audit
+GP_SHUTDOWN_KERNELS_ON_EXIT: gateway.shutdownKernelsOnExit
+GP_INSTANCE: fullnameOverride
+GP_NAMESPACE: kernelNamespace
+GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME: kernelServiceAccount.name
+GP_LAUNCH_TIMEOUT: gateway.launchTimeout
+GP_UNSCHEDULABLE_GRACE: gateway.unschedulableGraceSeconds
+GP_CULL_IDLE_TIMEOUT: gateway.cull.idleTimeout
+GP_CULL_INTERVAL: gateway.cull.interval
+GP_CULL_CONNECTED: gateway.cull.connected
+GP_AUTHORIZED_USERS: gateway.authorizedUsers
+GP_UNAUTHORIZED_USERS: gateway.unauthorizedUsers
+GP_CLIENT_ENVS: gateway.clientEnv
+GP_ALLOWED_ORIGINS: gateway.cors.allowedOrigins
+GP_MAX_CPUS: gateway.clientPolicy.maxCpus
+GP_MAX_MEMORY: gateway.clientPolicy.maxMemory
+GP_MAX_GPUS: gateway.clientPolicy.maxGpus
+GP_CLIENT_IDS: gateway.clientPolicy.chooseIds
+GP_PROHIBITED_UIDS: gateway.clientPolicy.prohibitedUids
+GP_PROHIBITED_GIDS: gateway.clientPolicy.prohibitedGids
+GP_CLIENT_SERVICE_ACCOUNTS: gateway.clientPolicy.serviceAccounts
+GP_CLIENT_CLAIMS: gateway.clientPolicy.claims
+GP_MIRROR_WORKING_DIRS: gateway.clientPolicy.workingDir
+GP_CLIENT_SPARK_OPTIONS: gateway.clientPolicy.sparkOptions
+GP_LOG_LEVEL: gateway.logLevel
 {{- end -}}
 
 {{- define "gateway-provisioners.problems.auth" -}}

@@ -51,6 +51,8 @@ from gateway_provisioners.settings import check_environment, from_env, one_of, w
 
 # How long clients may take to confirm the close of their websockets.
 _CLOSE_SECONDS = 2.0
+# Characters that need no escape in a URL; not the segments . and .., which clients resolve.
+_BASE_URL = re.compile(r"/|(/[\w~-][\w.~-]*)+", re.ASCII)
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -58,6 +60,13 @@ def _log_level(text: str) -> int:
     if text.upper() not in _LOG_LEVELS:
         raise ValueError(one_of(_LOG_LEVELS))
     return int(getattr(logging, text.upper()))
+
+
+def _base_url(text: str) -> str:
+    path = "/" + text.strip("/")
+    if not _BASE_URL.fullmatch(path):
+        raise ValueError("must be a path such as /team-a or /tools/jupyter.")
+    return path
 
 
 class GatewayApp(KernelGatewayApp):
@@ -84,7 +93,12 @@ class GatewayApp(KernelGatewayApp):
         8889,
         "The port of /healthz, /readyz and /metrics, in plain HTTP and without a token; 0: any free port.",
     )
-    base_url = from_env("KG_BASE_URL", "/", "The path before all routes.")
+    base_url = from_env(
+        "KG_BASE_URL",
+        "/",
+        "The path before all routes of clients, such as /team-a. The port of probes has none.",
+        parse=_base_url,
+    )
     trust_xheaders = from_env(
         "KG_TRUST_XHEADERS",
         False,
@@ -257,6 +271,13 @@ class GatewayApp(KernelGatewayApp):
             msg = f"api={proposal.value!r} is not supported; use {self.api_default_value!r}."
             raise TraitError(msg)
         return self.api_default_value
+
+    @validate("base_url")
+    def _validate_base_url(self, proposal: Any) -> str:
+        try:
+            return _base_url(proposal.value)
+        except ValueError as error:
+            raise TraitError(f"base_url={proposal.value!r} {error}") from None
 
     def initialize(self, argv: list[str] | None = None) -> None:
         """Read the command line and the configuration files; `serve` does the rest."""

@@ -16,6 +16,15 @@ BUSY_LOOP = "begun <- TRUE; cat(begun); flush.console(); repeat {}"
 FILL_MEMORY = "all <- list(); repeat all[[length(all) + 1]] <- numeric(2e6) + 1"
 
 
+# A root that cannot be written to, and a user id without an account, as OpenShift chooses them.
+HARDENED = {
+    "spec": {
+        "securityContext": {"runAsUser": 1000970000, "runAsGroup": 0},
+        "containers": [{"name": "kernel", "securityContext": {"readOnlyRootFilesystem": True}}],
+    }
+}
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def gateway(chart):
     image = {"image": images.KERNEL_R.reference, "language": "r"}
@@ -23,6 +32,13 @@ async def gateway(chart):
         "r": {"enabled": True},
         "small_r": {**image, "resources": {"limits": {"memory": "256Mi"}}},
         "encrypted_r": {**image, "transportEncryption": "required"},
+        "hardened_r": {
+            **image,
+            "podTemplate": HARDENED,
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
+            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+            "env": {"PATH": "/opt/tools/bin:${PATH}", "LC_ALL": "C", "MINE": "${KERNEL_USERNAME}"},
+        },
     }
     await chart.upgrade({"kernels": kernels})
     async with chart.gateway() as gateway:
@@ -33,6 +49,18 @@ async def gateway(chart):
 
         await eventually(are_listed)
         yield gateway
+
+
+async def test_a_hardened_pod_with_variables_that_refer_to_the_image(gateway):
+    async with gateway.kernel("hardened_r", KERNEL_USERNAME="alice") as kernel:
+        path = (await kernel.execute("cat(Sys.getenv('PATH'))")).text
+        assert path.startswith("/opt/tools/bin:/")
+        assert (await kernel.execute("cat(Sys.getenv('MINE'))")).text == "alice"
+        assert (
+            await kernel.execute("cat('h\u00e9', system('id -u', TRUE))")
+        ).text == "h\u00e9 1000970000"
+        written = await kernel.execute("cat(suppressWarnings(file.create(c('/opt/x', '/tmp/x'))))")
+        assert written.text == "FALSE TRUE"
 
 
 async def test_the_session_of_a_user(gateway):

@@ -20,7 +20,9 @@ class ScalaImage:
         self._reference = reference
 
     @contextlib.contextmanager
-    def launched(self, tmp_path, response_address, public_key, **variables):
+    def launched(
+        self, tmp_path, response_address, public_key, *, user=USER, umask=0o022, **variables
+    ):
         """Run a container until the test ends."""
         given = {
             "KERNEL_LANGUAGE": "scala",
@@ -32,11 +34,16 @@ class ScalaImage:
         }
         stderr = tmp_path / "stderr"
         with (
-            self._engine.container(self._reference, USER, given) as (command, environment),
+            self._engine.container(self._reference, user, given) as (command, environment),
             stderr.open("wb") as log,
         ):
             process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                umask=umask,
             )
             try:
                 yield Launched(process, stderr)

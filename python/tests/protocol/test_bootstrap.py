@@ -114,6 +114,48 @@ def test_bad_parameters(image, variables, said):
     assert not (image / "pwned").exists()
 
 
+SECRET = base64.b64encode(b"k" * 32).decode()
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("/opt/x/bin:${X_PATH}", "/opt/x/bin:/usr/x"),
+        ("${X_PATH}${X_PATH}/${X_EMPTY}${X_OTHER}|", "/usr/x/usr/x/|"),
+        ("${X_UNSET}:${X PATH}:${", "${X_UNSET}:${X PATH}:${"),
+        ("$${X_PATH} $X_PATH $$ ${}", "${X_PATH} $X_PATH $$ ${}"),
+        ("${X_DOLLARS}", "$(touch pwned) ${X_PATH} `touch pwned`"),
+        ("$(touch pwned) ${x[$(touch pwned)]} ${X_PATH:-$(touch pwned)}",) * 2,
+        ("a\n${X_PATH}\n", "a\n/usr/x\n"),
+        ("${KERNEL_LAUNCH_KEY}", "${KERNEL_LAUNCH_KEY}"),
+        ("\udcff${X_PATH}", "\udcff/usr/x"),
+    ],
+)
+def test_references_of_a_kernelspec_are_expanded_in_the_container(image, template, value):
+    install(image, "own/launch")
+    launcher = image / "kernel-launchers" / "own" / "launch"
+    launcher.write_text(
+        f"#!{sys.executable}\nimport json, os\nprint(json.dumps(dict(os.environ)))\n"
+    )
+    launcher.chmod(0o755)
+    variables = {
+        "KERNEL_LANGUAGE": "own",
+        "KERNEL_LAUNCH_KEY": SECRET,
+        "KERNEL_EXPAND_X_OTHER": template,
+        "KERNEL_EXPAND_X_PATH": "mine:${X_PATH}",
+        "X_PATH": "/usr/x",
+        "X_OTHER": "",
+        "X_EMPTY": "",
+        "X_DOLLARS": "$(touch pwned) ${X_PATH} `touch pwned`",
+    }
+    code, stdout, stderr = outcome(bootstrap(image, **variables))
+    assert (code, stderr) == (0, "")
+    found = json.loads(stdout)
+    assert (found["X_OTHER"], found["X_PATH"]) == (value, "mine:/usr/x")
+    assert not [name for name in found if name.startswith("KERNEL_EXPAND_")]
+    assert not (image / "pwned").exists()
+
+
 @pytest.mark.parametrize("kernel_id", VECTORS["kernel_ids"]["valid"])
 def test_valid_kernel_id(image, kernel_id):
     install(image, "python/scripts/launch_ipykernel.py")

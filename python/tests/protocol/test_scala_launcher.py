@@ -262,6 +262,13 @@ async def test_spark_that_cannot_start(scala_image, tmp_path, gateway_key):
     assert line.startswith("toree-launcher: the kernel could not be started: ")
 
 
+async def test_spark_options_with_an_open_quote(scala_image, tmp_path, gateway_key):
+    variables = {"KERNEL_EXTRA_SPARK_OPTS": "--conf 'a=b"}
+    code, line = await failure(scala_image, tmp_path, gateway_key, **variables)
+    assert code == 64
+    assert line == "toree-launcher: KERNEL_EXTRA_SPARK_OPTS is malformed: a quote (') is not closed"
+
+
 async def test_unreachable_gateway(scala_image, tmp_path, gateway_key):
     code, line = await failure(scala_image, tmp_path, gateway_key)
     assert code == 70

@@ -296,6 +296,20 @@ def test_notes_of_an_ingress(notes):
     assert "make sure that the token does not cross the network" in text
 
 
+def test_notes_follow_the_base_url(notes):
+    text = notes(
+        {
+            "gateway": {"baseUrl": "/team-a/"},
+            "ingress": {"enabled": True, "hosts": ["a.example"], "tlsSecret": "own"},
+        }
+    )
+    assert " http://localhost:9999/team-a/api/kernelspecs\n" in text
+    assert "jupyter lab --gateway-url http://localhost:9999/team-a\n" in text
+    assert "through an Ingress: https://a.example/team-a." in text
+    text = notes({"gateway": {"baseUrl": "/team-a"}, "ingress": {"enabled": True}})
+    assert "through an Ingress: any host name, below /team-a." in text
+
+
 def test_notes_mention_additional_kernelspecs(notes):
     assert "and the kernelspecs of the PersistentVolumeClaim specs" in notes(
         {"kernelspecs": {"existingClaim": "specs"}}

@@ -287,6 +287,62 @@ def test_http_route_to_the_service_without_a_timeout():
     ]
 
 
+@pytest.mark.parametrize(
+    ("base_url", "path"),
+    [
+        ("/", "/"),
+        ("/team-a", "/team-a"),
+        ("/team-a/", "/team-a"),
+        ("/tools/jupyter/", "/tools/jupyter"),
+    ],
+)
+def test_everything_that_leads_to_the_gateway_follows_its_base_url(base_url, path):
+    rendered = render(
+        {
+            "gateway": {"baseUrl": base_url},
+            "ingress": {"enabled": True, "hosts": ["a.example", "b.example"], "tlsSecret": "own"},
+            "httpRoute": {"enabled": True, "parentRefs": [{"name": "edge"}]},
+        }
+    )
+    assert rendered.env["KG_BASE_URL"] == path
+    ingress = rendered.one("Ingress")["spec"]
+    assert [rule["host"] for rule in ingress["rules"]] == ["a.example", "b.example"]
+    for rule in ingress["rules"]:
+        [served] = rule["http"]["paths"]
+        assert (served["path"], served["pathType"]) == (path, "Prefix")
+    [rule] = rendered.one("HTTPRoute")["spec"]["rules"]
+    assert rule["matches"] == [{"path": {"type": "PathPrefix", "value": path}}]
+    [container] = rendered.one("Pod")["spec"]["containers"]
+    [url] = [item["value"] for item in container["env"] if item["name"] == "JUPYTER_GATEWAY_URL"]
+    assert url == "http://gateway-gateway-provisioners:8888" + path.rstrip("/")
+
+
+def test_two_releases_share_a_host_name():
+    ingress = {"enabled": True, "hosts": ["tools.example"]}
+    specs = {}
+    for team in ("team-a", "team-b"):
+        values = {"gateway": {"baseUrl": f"/{team}"}, "ingress": ingress}
+        rendered = render(values, release=team)
+        assert rendered.one("Ingress")["metadata"]["name"].startswith(team)
+        [rule] = rendered.one("Ingress")["spec"]["rules"]
+        [path] = rule["http"]["paths"]
+        specs[path["path"]] = path["backend"]["service"]["name"]
+        assert specs[path["path"]] == rendered.one("Service")["metadata"]["name"]
+    assert specs.keys() == {"/team-a", "/team-b"}
+
+
+def test_probes_and_monitors_do_not_follow_the_base_url():
+    rendered = render(
+        {"gateway": {"baseUrl": "/team-a"}, "metrics": {"serviceMonitor": {"enabled": True}}}
+    )
+    probes = ("startupProbe", "readinessProbe", "livenessProbe")
+    for request in (rendered.container[probe]["httpGet"] for probe in probes):
+        assert request["port"] == "health"
+        assert request["path"] in {"/healthz", "/readyz"}
+    [endpoint] = rendered.one("ServiceMonitor")["spec"]["endpoints"]
+    assert (endpoint["targetPort"], endpoint["path"]) == ("health", "/metrics")
+
+
 def test_tls_with_an_existing_secret():
     rendered = render(TLS)
     [volume] = [each for each in rendered.pod["spec"]["volumes"] if each["name"] == "tls"]

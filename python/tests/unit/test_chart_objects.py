@@ -173,6 +173,7 @@ def test_gateways_environment():
         "GP_MAX_STARTS_PER_USER": "10",
         "GP_QUOTAS": "",
         "GP_AUDIT": "stdout",
+        "KG_BASE_URL": "/",
         "KG_HEALTH_PORT": "8889",
         "GP_ALLOW_KERNELS": "False",
         "GP_TRUSTED_PROXIES": "",
@@ -416,7 +417,30 @@ def test_extra_env_reaches_the_container():
 def test_extra_env_cannot_override_variables_of_the_chart():
     for name in sorted(render().env):
         message = refusal({"gateway": {"extraEnv": {name: "x"}}})
-        assert f"gateway.extraEnv.{name}: the chart sets this variable" in message
+        assert f"gateway.extraEnv.{name}: the chart sets this variable; " in message
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("KG_BASE_URL", "use gateway.baseUrl"),
+        ("KG_PORT", "use gateway.service.port"),
+        ("KG_IP", "remove it"),
+        ("GP_LAUNCH_TIMEOUT", "use gateway.launchTimeout"),
+    ],
+)
+def test_extra_env_that_a_value_is_for_is_refused_with_that_value(name, advice):
+    assert f"sets this variable; {advice}" in refusal({"gateway": {"extraEnv": {name: "x"}}})
+
+
+def test_values_that_are_named_in_place_of_variables_exist():
+    template = (CHART / "templates" / "_validation.tpl").read_text()
+    sources = template.partition('envSources" -}}\n')[2].partition("{{-")[0]
+    for source in yaml.safe_load(sources).values():
+        value = chart_values()
+        for key in source.partition(",")[0].split("."):
+            assert key in value, source
+            value = value[key]
 
 
 def test_large_numbers_are_not_in_scientific_notation():

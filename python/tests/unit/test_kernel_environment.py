@@ -30,6 +30,29 @@ def test_the_launcher_learns_the_gateways_features():
     assert given["KERNEL_GATEWAY_FEATURES"].split(",") == list(GATEWAY_FEATURES)
 
 
+@pytest.mark.parametrize(
+    ("env", "sent"),
+    [
+        ({"A": "b"}, {"A": "b"}),
+        ({"A": "$B ${} ${1} $(C) $$"}, {"A": "$B ${} ${1} $(C) $$"}),
+        ({"PATH": "/opt:${PATH}"}, {"KERNEL_EXPAND_PATH": "/opt:${PATH}"}),
+        ({"A": "${B}"}, {"A": "${B}", "KERNEL_EXPAND_A": "${B}"}),
+        ({"a.b": "${B}"}, {"a.b": "${B}"}),
+    ],
+)
+def test_references_are_sent_to_the_container_as_they_are(monkeypatch, env, sent):
+    monkeypatch.setenv("B", "the gateway's")
+    without = environment(KernelSpec(language="r"))
+    given = environment(KernelSpec(language="r", env=env))
+    assert {name: given[name] for name in given.keys() - without.keys()} == sent
+
+
+def test_a_reference_does_not_replace_what_the_gateway_sets():
+    given = environment(KernelSpec(language="r", env={"KERNEL_ID": "${X}", "PUBLIC_KEY": "${X}"}))
+    assert not [name for name in given if name.startswith("KERNEL_EXPAND_")]
+    assert given["KERNEL_ID"] == "1"
+
+
 def environment(spec, **request):
     return kernel_environment(
         spec,

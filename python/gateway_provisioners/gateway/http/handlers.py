@@ -212,6 +212,18 @@ class NotFoundHandler(GatewayHandlerMixin, web.RequestHandler):
         raise web.HTTPError(404)
 
 
+class ElsewhereHandler(GatewayHandlerMixin, web.RequestHandler):
+    """Answers 404 to paths that are not below the base URL, and names that."""
+
+    def initialize(self, base_url: str) -> None:
+        self._base_url = base_url
+
+    async def prepare(self) -> None:
+        """Check the token, then refuse."""
+        await super().prepare()
+        raise web.HTTPError(404, f"The paths of this gateway begin with {self._base_url}.")
+
+
 def require_listing(handler: web.RequestHandler) -> None:
     """Refuse to list kernels or sessions if that is switched off.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,8 +54,11 @@ class GatewayPersonality(LoggingConfigurable):
         ]
         for module in (kernel_handlers, spec_handlers, resource_handlers, session_handlers):
             routes += [(path, _with_token(handler)) for path, handler in module.default_handlers]
-        routes.append((r"/(.*)", handlers.NotFoundHandler))
-        return [(url_path_join("/", app.base_url, path), *rest) for path, *rest in routes]
+        base_url = app.base_url
+        routes.append((r"/.*", handlers.NotFoundHandler))
+        below = [(url_path_join("/", re.escape(base_url), path), *rest) for path, *rest in routes]
+        elsewhere = (r"/.*", handlers.ElsewhereHandler, {"base_url": base_url})
+        return below if base_url == "/" else [*below, elsewhere]
 
 
 def create_personality(**kwargs: Any) -> GatewayPersonality:

@@ -17,7 +17,11 @@ from gateway_provisioners.model.names import user_label
 from gateway_provisioners.model.quoting import quoted
 from gateway_provisioners.model.request.client_policy import ClientPolicy, refusal
 from gateway_provisioners.model.request.client_volumes import MOUNTS, VOLUMES, parse_client_volumes
-from gateway_provisioners.model.request.launcher_variables import NOT_FOR_CLIENTS, SPARK_OPTIONS
+from gateway_provisioners.model.request.launcher_variables import (
+    EXPANDED,
+    NOT_FOR_CLIENTS,
+    SPARK_OPTIONS,
+)
 from gateway_provisioners.model.request.mailbox import check_mailbox_variables
 from gateway_provisioners.model.request.quantity import (
     parse_count,
@@ -218,7 +222,7 @@ def _checked_environment(environment: Mapping[str, str], handled: Set[str]) -> d
     checked = {}
     size = 0
     for name, value in environment.items():
-        if name in handled:
+        if name in handled or name.startswith(EXPANDED):
             continue
         if not _ENV_NAME.fullmatch(name):
             msg = f"{quoted(name)} is not a valid name of an environment variable."

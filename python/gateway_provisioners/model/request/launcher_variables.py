@@ -46,5 +46,7 @@ _NOT_FOR_CLIENTS = _SET_BY_GATEWAY | _SET_BY_ADMINISTRATOR
 # Launchers take Enterprise Gateway's names where the others are missing.
 NOT_FOR_CLIENTS = _NOT_FOR_CLIENTS | {f"EG_{name}" for name in _NOT_FOR_CLIENTS}
 """The client's values of these are ignored."""
+EXPANDED = "KERNEL_EXPAND_"
+"""The prefix of variables whose values bootstrap-kernel.sh expands in the container; never a client's."""
 SPARK_OPTIONS = "KERNEL_EXTRA_SPARK_OPTS"
 """Options of spark-submit, which can load code from anywhere: a client's if the administrator allows it."""

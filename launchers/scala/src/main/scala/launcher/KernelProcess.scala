@@ -70,8 +70,8 @@ object KernelProcess {
   val Ready = "ready"
 
   private val Main = "launcher.kernel.ToreeKernel"
-  // Toree searches its own jar for magics.
-  private val JavaOptions = "--add-opens=java.base/java.util.jar=ALL-UNNAMED"
+  // Toree searches its own jar for magics. Messages are UTF-8, whatever the locale.
+  private val JavaOptions = "-Dfile.encoding=UTF-8 --add-opens=java.base/java.util.jar=ALL-UNNAMED"
 
   /** Starts the kernel.
     *
@@ -88,12 +88,13 @@ object KernelProcess {
     val here = new File(getClass.getProtectionDomain.getCodeSource.getLocation.toURI)
     val name = s"${options.userName}-${options.kernelId}"
     val command =
-      Seq("bash", "-c", "exec setsid \"$@\" 3>&1 >&2", "launcher", submit.getPath, "--name", name) ++
+      Seq("bash", "-c", "exec setsid \"$@\" 3>&1 >&2", "launcher", submit.getPath) ++
+        Seq("--conf", s"spark.app.name=$name") ++ // not --name, which would win over the user's --conf
         Seq("--jars", options.toreeAssembly) ++ options.sparkOptions ++
         Seq("--class", Main, here.getPath, connectionFile.toString, options.initMode)
     val builder = new ProcessBuilder(command.asJava).redirectError(Redirect.INHERIT)
     Options.PrivateVariables.foreach(builder.environment.remove)
-    val javaOptions = environment.get("SPARK_SUBMIT_OPTS").filter(_.nonEmpty).toSeq :+ JavaOptions
+    val javaOptions = JavaOptions +: environment.get("SPARK_SUBMIT_OPTS").filter(_.nonEmpty).toSeq
     builder.environment.put("SPARK_SUBMIT_OPTS", javaOptions.mkString(" "))
     try new KernelProcess(builder.start())
     catch {

@@ -116,9 +116,15 @@ object Options {
       initMode = if (clusterType == "none") "none" else mode,
       toreeAssembly = option("toree-assembly"),
       reportAttempts = positive("RESPONSE_ATTEMPTS", environment, 10),
-      sparkOptions = variable("KERNEL_EXTRA_SPARK_OPTS").toSeq.flatMap(_.trim.split("\\s+"))
+      sparkOptions = variable("KERNEL_EXTRA_SPARK_OPTS").map(sparkOptions).getOrElse(Nil)
     )
   }
+
+  private def sparkOptions(value: String): Seq[String] =
+    ShellWords.split(value) match {
+      case Right(words)  => words
+      case Left(problem) => throw badParameter(s"KERNEL_EXTRA_SPARK_OPTS is malformed: $problem")
+    }
 
   private def readArguments(arguments: List[String]): Map[String, String] = arguments match {
     case Nil => Map.empty

@@ -71,6 +71,14 @@ class OptionsTest {
   @Test def sparkOptionsAreWords(): Unit = {
     val options = Options.parse(Nil, given + ("KERNEL_EXTRA_SPARK_OPTS" -> " --conf a=$(b) --x "))
     assertEquals(Seq("--conf", "a=$(b)", "--x"), options.sparkOptions)
+    val quoted = Options.parse(Nil, given + ("KERNEL_EXTRA_SPARK_OPTS" -> "--conf \"a=-Db -Dc\""))
+    assertEquals(Seq("--conf", "a=-Db -Dc"), quoted.sparkOptions)
+  }
+
+  @Test def sparkOptionsWithAnOpenQuote(): Unit = {
+    val error = refused(Nil, Map("KERNEL_EXTRA_SPARK_OPTS" -> "--conf \"a=hush"))
+    assertEquals(64, error.exitCode)
+    assertEquals("KERNEL_EXTRA_SPARK_OPTS is malformed: a quote (\") is not closed", error.getMessage)
   }
 
   @Test def withoutAClusterThereIsNoSpark(): Unit =
