@@ -1,4 +1,4 @@
-"""What the words of Kubernetes mean for a Pod that is not up yet: a table of patterns, in order.
+"""The meaning of Kubernetes' words for a Pod that is not up yet: a table of patterns, in order.
 
 Each group of rows names the source of its words, as of Kubernetes 1.34 and containerd 2; older and other
 ones are noted. The first row that fits counts. Words that are in no row can pass: the cluster tries again,

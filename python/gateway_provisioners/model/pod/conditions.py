@@ -25,7 +25,7 @@ _SEVERITY = (Kind.FINAL, Kind.AWAITED, Kind.PASSING)
 
 
 class StartConditions:
-    """What keeps one Pod from becoming a kernel, by all that the API has reported of it so far.
+    """The conditions that keep one Pod from becoming a kernel, by all that the API has reported so far.
 
     A Pod's status alone hides some of it: volumes are only in Events, and older kubelets replace the cause
     of a failed pull with "Back-off pulling image".
@@ -38,7 +38,7 @@ class StartConditions:
         self._sign = ""
         self._advice = ""
         self.earlier = ""
-        """What an Event reported last, in a sentence; "" if there was none."""
+        """The last report of an Event, in a sentence; "" before there is one."""
         if pod is not None:
             self.see_pod(pod)
 
@@ -117,7 +117,7 @@ class StartConditions:
 
     @property
     def _sign_of_node(self) -> str:
-        """What promises a node, in words; "" if nothing does."""
+        """The promise of a node, in words; "" if nothing promises one."""
         if nominated := fields(self._pod).get("nominatedNodeName"):
             return f"pods of lower priority are making room on node {nominated}"
         return self._sign
