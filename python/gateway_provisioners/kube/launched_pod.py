@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -240,11 +240,12 @@ class LaunchedPod:
 
     async def _log_conditions(self) -> None:
         """Log each condition that the start has to wait for, once."""
-        logged: Condition | None = None
+        logged: set[Condition] = set()
         while True:
-            logged = await self._changes.until(partial(self._unlogged, logged))
-            _log.info("Pod %s is waiting (%s). %s", self.name, logged.reason, logged.case)
+            found = await self._changes.until(partial(self._passing_condition, logged))
+            logged.add(found)
+            _log.info("Pod %s is waiting (%s). %s", self.name, found.reason, found.case)
 
-    def _unlogged(self, logged: Condition | None) -> Condition | None:
+    def _passing_condition(self, logged: Collection[Condition]) -> Condition | None:
         found = self.condition
-        return found if found is not None and found.can_pass and found != logged else None
+        return found if found is not None and found.can_pass and found not in logged else None

@@ -59,13 +59,12 @@ def find(rows: Sequence[Row], word: str, message: str) -> Row | None:
 
 _PULL = ("ErrImagePull", "ImagePullBackOff")
 _IMAGE_WRONG = Explanation("ImagePull", IMAGE_CASE, IMAGE_REMEDY.replace("{puller}", "the cluster"))
-_NOT_PULLED = "The image {image!r} could not be pulled so far ({word}): {message}"
 _REGISTRY_AWAY = Explanation(
-    "ImagePull", _NOT_PULLED, "Try again later, and check that the nodes reach the registry."
+    "ImagePull", IMAGE_CASE, "Try again later, and check that the nodes reach the registry."
 )
 _REGISTRY_LIMITS = Explanation(
     "ImagePull",
-    _NOT_PULLED,
+    IMAGE_CASE,
     "The registry limits pulls: try again later, or have the image in a registry of your own.",
 )
 
