@@ -119,14 +119,14 @@ class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
         if can_pass(error) and self._waits < _MOST_WAITS:
             self._waits += 1
             self._restart_count = max(0, self._restart_count - 1)
-            message, number, limit = "has to wait to be restarted", self._waits, _MOST_WAITS
+            outcome, number, limit = "has to wait for its restart", self._waits, _MOST_WAITS
         else:
             number, limit = self._restart_count, self.restart_limit
-            message = "could not be restarted"
+            outcome = "could not be restarted"
         self.log.warning(
             "Kernel %s died and %s (%d of %d): %s",
             cast(GatewayKernel, self.kernel_manager).kernel_id,
-            message,
+            outcome,
             number,
             limit,
             summarize(error),
