@@ -20,6 +20,9 @@ a registry if it contains a dot or a port, or is `localhost`.
 
 {{- /* The names of pull secrets, global ones first, as a JSON list. Takes a list of the chart's context and the image's own. */ -}}
 {{- define "gateway-provisioners.pullSecrets" -}}
-{{- $global := dig "imagePullSecrets" list (default dict (first .).Values.global) -}}
-{{- concat (default list $global) (default list (last .)) | uniq | toJson -}}
+{{- $names := list -}}
+{{- range dig "imagePullSecrets" list (default dict (first .).Values.global) -}}
+{{- $names = append $names (pluck "name" (kindIs "map" . | ternary . (dict "name" .)) | first) -}}
+{{- end -}}
+{{- concat $names (default list (last .)) | uniq | toJson -}}
 {{- end -}}

@@ -42,7 +42,7 @@ zero replaces the previous value, so that a kernel can undo a default.
 {{- end -}}
 {{- include "gateway-provisioners.kernels.add" (dict "kernels" $kernels "name" $name "kernel" $kernel "where" (printf "kernels.%s" $name) "root" $) -}}
 {{- range $profile, $changes := $kernel.profiles -}}
-{{- if kindIs "map" $changes -}}
+{{- if and (kindIs "map" $changes) (dig "enabled" true ($changes | default dict)) -}}
 {{- $variant := set (deepCopy $kernel) "displayName" (printf "%s (%s)" $kernel.displayName $profile) -}}
 {{- $variant = include "gateway-provisioners.merge" (list $variant $changes) | fromJson -}}
 {{- $where := printf "kernels.%s.profiles.%s" $name $profile -}}
@@ -66,6 +66,7 @@ of this name: more than one is a problem.
 {{- end -}}
 {{- $_ := set $kernel "image" (include "gateway-provisioners.image" (list .root $kernel.image)) -}}
 {{- $_ := set $kernel "pullSecrets" (include "gateway-provisioners.pullSecrets" (list .root $kernel.pullSecrets) | fromJsonArray) -}}
+{{- $_ := set $kernel "resources" (include "gateway-provisioners.resources" $kernel.resources | fromYaml) -}}
 {{- if $kernel.gpus -}}
 {{- $gpus := dict "limits" (dict $kernel.gpuResource (int $kernel.gpus)) -}}
 {{- $_ := set $kernel "resources" (include "gateway-provisioners.merge" (list $kernel.resources $gpus) | fromJson) -}}
@@ -77,6 +78,21 @@ of this name: more than one is a problem.
 {{- $_ := set $kernel "users" (uniq $users) -}}
 {{- $_ := set $kernel "places" (append (dig .name "places" list .kernels) .where) -}}
 {{- $_ := set .kernels .name $kernel -}}
+{{- end -}}
+
+{{- /*
+The `runAsUser` or `runAsGroup` of a kernel as a number; empty if the image or the cluster chooses it. Takes a list of
+the chart's context, the kernel, and the value's name.
+*/ -}}
+{{- define "gateway-provisioners.kernels.id" -}}
+{{- $id := get (index . 1) (last .) -}}
+{{- if and (empty $id) (not (kindIs "float64" $id)) -}}
+{{- if not (first .).Values.openshift -}}
+{{- get (dict "runAsUser" 1000 "runAsGroup" 100) (last .) -}}
+{{- end -}}
+{{- else if ne (toString $id) "image" -}}
+{{- include "gateway-provisioners.number" $id -}}
+{{- end -}}
 {{- end -}}
 
 {{- /* A client policy, by the names of the provisioner's traits. */ -}}
@@ -160,6 +176,12 @@ equal the provisioner's defaults are omitted.
 {{- range $key, $value := $settings -}}
 {{- if and $value (ne (toJson $value) (get $defaults $key | toJson)) -}}
 {{- $_ := set $config $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- range $key, $usual := dict "runAsUser" 1000 "runAsGroup" 100 -}}
+{{- $id := include "gateway-provisioners.kernels.id" (list $.root $kernel $key) -}}
+{{- if ne $id (toString $usual) -}}
+{{- $_ := set $config (snakecase $key) (eq $id "" | ternary nil (int64 $id)) -}}
 {{- end -}}
 {{- end -}}
 {{- if and $kernel.authorizedGroups (not (get $kernel "users")) -}}

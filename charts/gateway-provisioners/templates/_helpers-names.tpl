@@ -13,12 +13,20 @@ The prefix of all names. A Service's name and the label on every kernel pod hold
 release's name has at most 53, so only the chart's part is cut off, and names of two releases never
 collide. Other kinds allow 253 characters, so a suffix always fits. A Service's name must start with
 a letter, but a release's may start with a digit.
+
+A parent chart can have this one several times in a release, under aliases: they must stay distinct where the release's
+name contains several of them, and where they are cut off. An alias may contain upper-case letters and underscores.
 */ -}}
 {{- define "gateway-provisioners.fullname" -}}
 {{- $name := .Values.fullnameOverride -}}
 {{- if not $name -}}
 {{- $chart := include "gateway-provisioners.name" . -}}
-{{- $name = contains $chart .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $chart) -}}
+{{- $alias := ne .Chart.Name "gateway-provisioners" -}}
+{{- $named := $alias | ternary (eq $chart .Release.Name) (contains $chart .Release.Name) -}}
+{{- $name = $named | ternary .Release.Name (printf "%s-%s" .Release.Name $chart) | lower | replace "_" "-" -}}
+{{- if and $alias (gt (len $name) 60) -}}
+{{- $name = printf "%s-%s" (trunc 51 $name | trimSuffix "-") (sha256sum $name | trunc 8) -}}
+{{- end -}}
 {{- if regexMatch "^[0-9]" $name -}}
 {{- $name = printf "gp-%s" $name -}}
 {{- end -}}

@@ -34,6 +34,19 @@ returns nothing.
 {{- join "\n" $lines -}}
 {{- end -}}
 
+{{- /* Resource requests and limits without empty quantities, which stand for none. */ -}}
+{{- define "gateway-provisioners.resources" -}}
+{{- $resources := dict -}}
+{{- range $kind, $quantities := . -}}
+{{- range $name, $quantity := $quantities -}}
+{{- if not (or (kindIs "invalid" $quantity) (eq (toString $quantity) "")) -}}
+{{- $_ := set $resources $kind (set (get $resources $kind | default dict) $name $quantity) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- include "gateway-provisioners.yaml" $resources -}}
+{{- end -}}
+
 {{- /* A quantity of memory as a number of bytes. */ -}}
 {{- define "gateway-provisioners.bytes" -}}
 {{- $text := toString . -}}

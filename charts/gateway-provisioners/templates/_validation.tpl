@@ -5,6 +5,9 @@ defaults have been merged. All problems are reported at once, each with the valu
 
 {{- define "gateway-provisioners.problems.gateway" -}}
 {{- $problems := list -}}
+{{- if and (hasKey .Values "enabled") (not (get .Values "enabled")) -}}
+{{- $problems = append $problems (printf "enabled: Helm leaves this chart out only if the parent chart has a condition for it; add `condition: %s.enabled` to its dependency, or remove enabled" .Chart.Name) -}}
+{{- end -}}
 {{- $gateway := .Values.gateway -}}
 {{- if and $gateway.auth.token $gateway.auth.existingSecret -}}
 {{- $problems = append $problems "gateway.auth: token and existingSecret are both set; set one of them" -}}

@@ -21,6 +21,7 @@ from gateway_provisioners.kube.api import JSON_PATCH, Collection, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.kube.finder import Finder
 from gateway_provisioners.kube.launched_pod import LaunchedPod
+from gateway_provisioners.kube.pod_creation import PodCreation
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.ownership import OWNER_ANNOTATION, Ownership
@@ -44,7 +45,6 @@ from gateway_provisioners.model.pod.manifest import (
     account_of,
     build_pod,
     build_secret,
-    open_gate_patch,
     read_record,
 )
 from gateway_provisioners.model.pod.status import own_addresses
@@ -64,8 +64,6 @@ _EVENTS = ",".join(
         ),
     ]
 )
-# How often to open a pod's gate while others change its gates as well.
-_GATE_TRIES = 5
 
 
 class KernelPods:
@@ -122,8 +120,11 @@ class KernelPods:
         await self.cache.stop()
         await self.events.stop()
 
-    async def create(self, spec: KernelPodSpec) -> LaunchedPod:
+    async def create(self, spec: KernelPodSpec, *, timeout: float = 0) -> LaunchedPod:
         """Make the kernel's Pod and Secret.
+
+        Args:
+            timeout: seconds for which a request is repeated that the API may accept in a moment.
 
         Raises:
             KernelBusy: another gateway restarts the same kernel, or another user starts one with the same id.
@@ -136,12 +137,13 @@ class KernelPods:
         self._refuse_beyond_quota(manifest, spec.kernel_id)
         pod = LaunchedPod(self, spec.name)
         refusal = self._refusal_when_seen(spec)
+        creation = PodCreation(self.api, spec, timeout=timeout)
         try:
-            manifest = await self.api.create_pod(self.namespace, manifest)
+            manifest = await creation.create_pod(manifest)
             pod.seen(manifest)
-            await self.api.create_secret(self.namespace, build_secret(spec, manifest))
+            await creation.create_secret(build_secret(spec, manifest))
             _raise_if_refused(await refusal)
-            await self._open_gate(self.cache.objects.get(spec.name, manifest))
+            await creation.open_gate(self.cache.objects.get(spec.name, manifest))
         except ClusterError as error:
             if error.api_reason == "AlreadyExists":  # another gateway's, for the same kernel
                 pod.release()
@@ -156,31 +158,6 @@ class KernelPods:
         finally:
             refusal.cancel()
         return pod
-
-    async def _open_gate(self, pod: Object) -> None:
-        """Let the scheduler see a pod; gates of others, which they may be removing, are left to them.
-
-        Raises:
-            ClusterError: the API refused or did not answer.
-        """
-        name = pod["metadata"]["name"]
-        for number in range(1, _GATE_TRIES + 1):
-            if not (patch := open_gate_patch(pod)):
-                return
-            try:
-                await self.api.patch_pod(self.namespace, name, patch, content_type=JSON_PATCH)
-            except ClusterError as error:
-                # The test in the patch failed: another party has removed a gate.
-                if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or number == _GATE_TRIES:
-                    raise
-            else:
-                return
-            found, _ = await self.api.collection(
-                "Pod", self.namespace, field_selector=f"metadata.name={name}"
-            ).list()
-            if not found:  # deleted meanwhile, which the watch reports
-                return
-            [pod] = found
 
     def _refuse_account(self, manifest: Object) -> None:
         if self._prohibited_account and account_of(manifest) == self._prohibited_account:

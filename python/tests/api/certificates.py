@@ -13,11 +13,10 @@ from cryptography.x509.oid import NameOID
 
 
 def write_certificate(folder: Path, *names: str) -> None:
-    """Write tls.crt and tls.key for these names and 127.0.0.1, replacing existing ones."""
+    """Write tls.crt and tls.key for these names or addresses and 127.0.0.1, replacing existing ones."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    alternatives = [x509.DNSName(name) for name in names]
-    local = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    alternatives = [_alternative(name) for name in {*names, "127.0.0.1"}]
     now = datetime.now(timezone.utc)
     certificate = (
         x509.CertificateBuilder()
@@ -27,7 +26,7 @@ def write_certificate(folder: Path, *names: str) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([*alternatives, local]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -40,3 +39,10 @@ def write_certificate(folder: Path, *names: str) -> None:
         new = folder / f"{name}.new"
         new.write_bytes(content)
         new.replace(folder / name)
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -48,6 +48,14 @@ def test_rendering_is_reproducible(values, program):
     assert first == second
 
 
+@pytest.mark.parametrize("program", HELMS)
+def test_nothing_but_the_generated_token_is_random(program):
+    first, second = (helm(program, "template", "r", str(CHART)) for _ in range(2))
+    assert first != second
+    first, second = (re.sub("(?m)^  token: .*$", "", text) for text in (first, second))
+    assert first == second
+
+
 @each_value
 @pytest.mark.parametrize("program", HELMS)
 def test_lint_finds_nothing(values, program):

@@ -111,7 +111,8 @@ def test_the_schema_has_the_settings_of_the_gateway(settings):
     names = set().union(
         *(REFERENCES.get(field.encode_name, {field.encode_name}) for field in fields)
     )
-    assert set(schema["properties"]) == names | {"type"}
+    # `enabled: false` keeps a method from the gateway.
+    assert set(schema["properties"]) == names | {"type", "enabled"}
     required = [field.encode_name for field in fields if field.required]
     assert set(schema.get("required", ())) == set().union(
         *(REFERENCES.get(name, {name}) for name in required)

@@ -347,7 +347,6 @@ REFUSED_BY_SCHEMA = [
     ({"idleTimeout": -2}, "at '/kernels/a/idleTimeout'"),
     ({"maxLifetime": "1d"}, "at '/kernels/a/maxLifetime'"),
     ({"profiles": {"Large": {}}}, "invalid propertyName 'Large'"),
-    ({"profiles": {"large": {"enabled": False}}}, "at '/kernels/a/profiles/large/enabled'"),
     ({"profiles": {"large": {"profiles": {}}}}, "at '/kernels/a/profiles/large/profiles'"),
     ({"profiles": {"large": {"gpu": 1}}}, "additional properties 'gpu' not allowed"),
     ({"clientPolicy": {"maxMemory": "4GB"}}, "at '/kernels/a/clientPolicy/maxMemory'"),

@@ -3,9 +3,15 @@ Who may use the gateway: `gateway.auth.methods` and `gateway.quotas` as the gate
 the paths of files.
 */ -}}
 
-{{- /* The methods that are not null, by name. */ -}}
+{{- /* The methods that are neither disabled nor null, by name. */ -}}
 {{- define "gateway-provisioners.gateway.authMethods" -}}
-{{- include "gateway-provisioners.withoutNulls" (.Values.gateway.auth.methods | default dict) -}}
+{{- $methods := dict -}}
+{{- range $name, $method := include "gateway-provisioners.withoutNulls" (.Values.gateway.auth.methods | default dict) | fromJson -}}
+{{- if dig "enabled" true $method -}}
+{{- $_ := set $methods $name (omit $method "enabled") -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $methods -}}
 {{- end -}}
 
 {{- /* The names of the methods in the order in which they are tried. */ -}}

@@ -26,6 +26,17 @@ the token's is a slow hash (scrypt) with the release as its salt, and cut, so th
 {{- toJson $annotations -}}
 {{- end -}}
 
+{{- /* The security context of pods from the gateway's image, with only those ids that the operator chooses. */ -}}
+{{- define "gateway-provisioners.gateway.podSecurityContext" -}}
+{{- $context := .Values.gateway.podSecurityContext | default dict -}}
+{{- range $key := list "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- if or $.Values.openshift (has (get $context $key) (list "" "image")) -}}
+{{- $context = omit $context $key -}}
+{{- end -}}
+{{- end -}}
+{{- include "gateway-provisioners.yaml" $context -}}
+{{- end -}}
+
 {{- /* Operators' labels must not override the selector labels. */ -}}
 {{- define "gateway-provisioners.gateway.podLabels" -}}
 {{- merge (include "gateway-provisioners.gateway.selectorLabels" . | fromYaml) .Values.gateway.podLabels .Values.commonLabels | toJson -}}

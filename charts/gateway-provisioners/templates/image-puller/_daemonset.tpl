@@ -85,8 +85,11 @@ spec:
       terminationGracePeriodSeconds: 0
       securityContext:
         runAsNonRoot: true
-        runAsUser: 1000
-        runAsGroup: 100
+        {{- range $key := list "runAsUser" "runAsGroup" }}
+        {{- with include "gateway-provisioners.kernels.id" (list $root $root.Values.kernelDefaults $key) }}
+        {{ $key }}: {{ . }}
+        {{- end }}
+        {{- end }}
         seccompProfile:
           type: RuntimeDefault
       initContainers:
@@ -120,5 +123,5 @@ securityContext:
     drop:
       - ALL
 resources:
-  {{- include "gateway-provisioners.yaml" .Values.imagePuller.resources | nindent 2 }}
+  {{- include "gateway-provisioners.resources" .Values.imagePuller.resources | nindent 2 }}
 {{- end -}}

@@ -6,6 +6,20 @@ from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.failures import sentence
 
 
+def passes(*, status: int, api_reason: str, message: str, is_restart: bool) -> bool:
+    """Return whether the API may accept the same request in a moment.
+
+    Args:
+        status, api_reason, message: as for `creation_failure`.
+        is_restart: whether a pod of the same kernel has just ended, which the quota may still count.
+    """
+    # 500: also an admission webhook that does not answer. Conflict: starts at the same moment change the
+    # ResourceQuota (k8s.io/apiserver pkg/admission/plugin/resourcequota/controller.go).
+    if status == 0 or status == 429 or status >= 500 or api_reason == "Conflict":
+        return True
+    return is_restart and "exceeded quota" in message
+
+
 def creation_failure(*, status: int, api_reason: str, message: str) -> LaunchFailed:
     """Explain a failed POST of a Pod or Secret.
 
@@ -17,6 +31,12 @@ def creation_failure(*, status: int, api_reason: str, message: str) -> LaunchFai
     if status == 0:
         return LaunchFailed(
             "ClusterUnavailable", f"The Kubernetes API does not answer ({message}). Try again soon."
+        )
+    if "failed calling webhook" in message:
+        return LaunchFailed(
+            "WebhookUnavailable",
+            f"An admission webhook of the cluster does not answer: {sentence(message)} "
+            "An administrator can check the service that it names.",
         )
     # "exceeded quota": the sum is too high; "failed quota": a request or limit is missing.
     if status == 403 and ("exceeded quota" in message or "failed quota" in message):

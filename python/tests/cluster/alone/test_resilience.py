@@ -51,6 +51,8 @@ async def test_a_kernel_is_added_and_removed_without_a_restart(gateway, chart, n
 
 async def test_an_api_server_that_is_away_costs_no_kernel(cluster, chart, gateway, namespace):
     local_cluster(cluster)  # the test breaks it: only our own may be broken
+    quick = {"image": chart.image, "launchTimeout": 3}
+    await chart.upgrade({"gateway": SLOW_NODE_VALUES, "kernels": {"quick": quick}})
     # The pod itself: its Service leads nowhere while a node counts as lost, which it does for some
     # moments when the API server is back before its kubelet.
     [pod] = await chart.gateway_pods()
@@ -72,8 +74,9 @@ async def survive_an_outage(direct, namespace, probes):
         await asyncio.to_thread(run, CLUSTER_PROGRAM, "stop", "kube-apiserver")
         try:
             assert (await kernel.execute("print(x)")).text == "1\n"
+            start = asyncio.create_task(direct.start(KERNEL_LAUNCH_TIMEOUT="300"))
             with pytest.raises(Refused) as refusal:
-                await direct.start()
+                await direct.start("quick")
             assert refusal.value.reason == "ClusterUnavailable"
             # Long enough for the restarter and the watch to look, again and again.
             await asyncio.sleep(OUTAGE_SECONDS)
@@ -88,6 +91,8 @@ async def survive_an_outage(direct, namespace, probes):
         assert (await kernel.execute("print(x + 1)")).text == "2\n"
 
         await eventually(is_ready)
+        # The start that began in the outage went on.
+        await direct.delete(await start)
         # The scheduler and the kubelet take their time to find their API server again.
         async with direct.kernel() as another:
             assert (await another.execute("print(3)")).text == "3\n"
