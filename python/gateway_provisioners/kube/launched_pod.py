@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -12,11 +13,13 @@ from gateway_provisioners.aio import Changes
 from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
+from gateway_provisioners.model.condition import Condition
 from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, LOG_LINES
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
-from gateway_provisioners.model.pod import conditions, ends
+from gateway_provisioners.model.pod import ends
 from gateway_provisioners.model.pod import status as pod_status
+from gateway_provisioners.model.pod.conditions import StartConditions
 from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
     OPERATOR_ANNOTATION,
@@ -38,7 +41,7 @@ class PodOperations(Protocol):
     namespace: str
     process: str
     cache: ObjectCache
-    warnings: ObjectCache
+    events: ObjectCache
 
     async def annotate(self, name: str, annotations: Mapping[str, str | None]) -> None: ...
 
@@ -56,6 +59,7 @@ class LaunchedPod:
         self.name = name
         self._pods = pods
         self._pod: Object = {}
+        self._conditions = StartConditions()
         self._gone = False
         self._removing = False
         self._changes = Changes()
@@ -64,7 +68,11 @@ class LaunchedPod:
 
     @property
     def progress(self) -> str:
-        return progress(self._pod)
+        return progress(self._pod, self._conditions)
+
+    @property
+    def condition(self) -> Condition | None:
+        return self._conditions.present
 
     def exit_code(self) -> int | None:
         code = pod_status.exit_code(self._pod)
@@ -78,7 +86,7 @@ class LaunchedPod:
     def seen(self, manifest: Object) -> None:
         """Take the answer to the pod's POST as its first state, unless the watch was faster."""
         if not self._pod:
-            self._pod = manifest
+            self._take(manifest)
 
     async def wait_address(self, preferred: str = "") -> str:
         known = await self._changes.until(lambda: pod_status.addresses(self._pod) or None)
@@ -88,16 +96,20 @@ class LaunchedPod:
         await self._changes.until(lambda: self._gone or pod_status.has_ended(self._pod) or None)
 
     async def start_failure(self, *, unschedulable_grace: float) -> LaunchFailed:
-        watchers = [
-            asyncio.create_task(self._status_failure(unschedulable_grace)),
-            asyncio.create_task(self._event_failure()),
-        ]
+        unsubscribe = self._pods.events.subscribe(self._on_event)
+        log = asyncio.create_task(self._log_conditions())
         try:
-            done, _ = await asyncio.wait(watchers, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().result()
+            return await self._changes.until_final(
+                self._failure,
+                may_pass=lambda: self._conditions.is_unschedulable,
+                grace=unschedulable_grace,
+            )
         finally:
-            for watcher in watchers:
-                watcher.cancel()
+            log.cancel()
+            unsubscribe()
+
+    async def wait_unobstructed(self) -> None:
+        await self._changes.until(lambda: not (self.condition and self.condition.can_pass) or None)
 
     async def log_tail(self) -> str:
         try:
@@ -208,31 +220,32 @@ class LaunchedPod:
         self._changes.changed()
 
     def _on_change(self, change: str, pod: Object) -> None:
-        self._pod = pod
+        self._take(pod)
         self._gone = change == "DELETED"
         self._changes.changed()
 
-    async def _status_failure(self, grace: float) -> LaunchFailed:
-        def failure(is_final: bool) -> LaunchFailed | None:
-            if self._gone:
-                return ends.deleted()
-            return conditions.start_failure(self._pod, unschedulable_is_final=is_final)
+    def _take(self, pod: Object) -> None:
+        self._pod = pod
+        self._conditions.see_pod(pod)
 
-        return await self._changes.until_final(
-            failure, may_pass=lambda: conditions.is_unschedulable(self._pod), grace=grace
-        )
+    def _on_event(self, _change: str, event: Object) -> None:
+        if event.get("involvedObject", {}).get("name") == self.name:
+            self._conditions.see_event(event)
+            self._changes.changed()
 
-    async def _event_failure(self) -> LaunchFailed:
-        found: asyncio.Future[LaunchFailed] = asyncio.get_running_loop().create_future()
+    def _failure(self, is_final: bool) -> LaunchFailed | None:
+        if self._gone:
+            return ends.deleted()
+        return self._conditions.failure(unschedulable_is_final=is_final)
 
-        def on_event(_change: str, event: Object) -> None:
-            if event.get("involvedObject", {}).get("name") != self.name or found.done():
-                return
-            if failure := conditions.event_failure(event):
-                found.set_result(failure)
+    async def _log_conditions(self) -> None:
+        """Log each condition that the start has to wait for, once."""
+        logged: set[Condition] = set()
+        while True:
+            found = await self._changes.until(partial(self._passing_condition, logged))
+            logged.add(found)
+            _log.info("Pod %s is waiting (%s). %s", self.name, found.reason, found.case)
 
-        unsubscribe = self._pods.warnings.subscribe(on_event)
-        try:
-            return await found
-        finally:
-            unsubscribe()
+    def _passing_condition(self, logged: Collection[Condition]) -> Condition | None:
+        found = self.condition
+        return found if found is not None and found.can_pass and found not in logged else None

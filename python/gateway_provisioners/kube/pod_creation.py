@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import TypeVar
 
 from gateway_provisioners.aio import Backoff, retry
@@ -15,6 +16,8 @@ from gateway_provisioners.model.pod.kernel_state import KERNEL_ID_LABEL, read_st
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, label_value, open_gate_patch
 
 _BACKOFF = Backoff(0.2, 5, jitter=True)
+# How often to open a pod's gate while others change its gates as well.
+_GATE_TRIES = 5
 
 T = TypeVar("T")
 
@@ -46,15 +49,27 @@ class PodCreation:
         await self._create(lambda: self._api.create_secret(self._spec.namespace, manifest), find)
 
     async def open_gate(self, pod: Object) -> None:
-        """Let the scheduler see the Pod."""
-        await self._retry(
-            lambda: self._api.patch_pod(
-                self._spec.namespace,
-                self._spec.name,
-                open_gate_patch(pod),
-                content_type=JSON_PATCH,
-            )
-        )
+        """Let the scheduler see the Pod; gates of others, which they may be removing, are left to them."""
+        newest: Object | None = pod
+
+        async def attempt() -> None:
+            nonlocal newest
+            for tries_left in reversed(range(_GATE_TRIES)):
+                if newest is None or not (patch := open_gate_patch(newest)):
+                    return  # deleted, or opened by an attempt that was not answered
+                try:
+                    await self._api.patch_pod(
+                        *(self._spec.namespace, self._spec.name, patch), content_type=JSON_PATCH
+                    )
+                except ClusterError as error:
+                    # The test in the patch failed: another party has removed a gate.
+                    if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or not tries_left:
+                        raise
+                    newest = await self._find_pod()
+                else:
+                    return
+
+        await self._retry(attempt)
 
     async def _create(
         self,
@@ -79,15 +94,16 @@ class PodCreation:
 
     async def _find_own_pod(self) -> Object | None:
         """Return the pod if this launch made it; that of another gateway has another operator."""
+        pod = await self._find_pod()
+        return pod if pod and read_state(pod).operator == self._spec.operator else None
+
+    async def _find_pod(self) -> Object | None:
         kernel_id = label_value(self._spec.kernel_id)
         collection = self._api.collection(
             "Pod", self._spec.namespace, label_selector=f"{KERNEL_ID_LABEL}={kernel_id}"
         )
         pods, _ = await collection.list()
-        for pod in pods:
-            if pod["metadata"]["name"] == self._spec.name:
-                return pod if read_state(pod).operator == self._spec.operator else None
-        return None
+        return next((pod for pod in pods if pod["metadata"]["name"] == self._spec.name), None)
 
     async def _retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
         return await retry(

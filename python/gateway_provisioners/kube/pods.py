@@ -53,9 +53,21 @@ from gateway_provisioners.model.quota import KernelQuota, KernelUsage
 
 _log = logging.getLogger(__name__)
 
+# Warnings, and what an autoscaler reports, which is of type Normal as are those that each pod has. A selector
+# knows no "or".
+_EVENTS = ",".join(
+    [
+        "involvedObject.kind=Pod",
+        *(
+            f"reason!={each}"
+            for each in ("Scheduled", "Pulling", "Pulled", "Created", "Started", "Killing")
+        ),
+    ]
+)
+
 
 class KernelPods:
-    """All kernel pods of one namespace, seen through one watch of Pods and one of their warnings.
+    """All kernel pods of one namespace, seen through one watch of Pods and one of their Events.
 
     Args:
         instance: the kernels' value of the label app.kubernetes.io/instance.
@@ -85,11 +97,8 @@ class KernelPods:
         # By pod; kept only where there is a quota.
         self._usages: dict[str, KernelUsage] = {}
         self.cache.subscribe(self._index)
-        self.warnings = ObjectCache(
-            "events",
-            api.collection(
-                "Event", namespace, field_selector="involvedObject.kind=Pod,type=Warning"
-            ),
+        self.events = ObjectCache(
+            "events", api.collection("Event", namespace, field_selector=_EVENTS)
         )
         self._removals = Background()
         self._finder = Finder(self._learn_of)
@@ -101,7 +110,7 @@ class KernelPods:
     async def start(self) -> None:
         """Begin to follow the namespace; returns when its pods are known."""
         self.cache.start()
-        self.warnings.start()
+        self.events.start()
         await self.cache.wait_synced()
 
     async def stop(self) -> None:
@@ -109,7 +118,7 @@ class KernelPods:
         await self._finder.stop()
         await self._removals.finish()
         await self.cache.stop()
-        await self.warnings.stop()
+        await self.events.stop()
 
     async def create(self, spec: KernelPodSpec, *, timeout: float = 0) -> LaunchedPod:
         """Make the kernel's Pod and Secret.
@@ -134,7 +143,7 @@ class KernelPods:
             pod.seen(manifest)
             await creation.create_secret(build_secret(spec, manifest))
             _raise_if_refused(await refusal)
-            await creation.open_gate(manifest)
+            await creation.open_gate(self.cache.objects.get(spec.name, manifest))
         except ClusterError as error:
             if error.api_reason == "AlreadyExists":  # another gateway's, for the same kernel
                 pod.release()

@@ -47,6 +47,7 @@ class FakeWorkload:
         self.addresses = ["10.0.0.7"]
         self.gone = asyncio.Event()
         self.errors = {}
+        self.condition = None
 
     def exit_code(self):
         return self.code
@@ -108,6 +109,7 @@ class FakeServices:
     kernel_id = KERNEL_ID
     outlives_process = True
     unschedulable_grace = 0
+    wait_timeout = 0
     public_key = "key"
 
     def __init__(self):
