@@ -11,7 +11,7 @@ from gateway_provisioners.aio import Changes
 from gateway_provisioners.dockerd.admission import Admission
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import EngineError, LaunchFailed
-from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, GRACE_SECONDS, LOG_LINES
+from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, GRACE_SECONDS, last_lines
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
 
@@ -125,7 +125,7 @@ class LaunchedContainer:
         except EngineError as error:
             _log.info("No log of %s: %s", self.name, error)
             return ""
-        return "\n".join(log.splitlines()[-LOG_LINES:])
+        return last_lines(log)
 
     async def remember(self, record: KernelRecord) -> None:
         await self._kernels.records.write(self.name, record)

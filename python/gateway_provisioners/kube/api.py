@@ -28,6 +28,8 @@ _WATCH_SECONDS = 240
 # A bookmark arrives about once a minute: a longer silence means that the connection is dead.
 _WATCH_SILENCE_SECONDS = 90.0
 _REQUEST_SECONDS = 15.0
+# A line of a log has any length.
+_MAX_LOG_BYTES = 2**20
 # The errors of the library. A manifest that it refuses never reaches the API server.
 _TRANSLATED = (ApiException, ValidationError, asyncio.TimeoutError, aiohttp.ClientError, OSError)
 
@@ -105,13 +107,14 @@ class KubeApi:
         )
 
     async def pod_log(self, namespace: str, name: str, *, container: str, lines: int) -> str:
-        """Return the last `lines` lines of a container's log."""
+        """Return the last `lines` lines of a container's log, or the beginning of that if it is long."""
         body = await _body(
             self._core.read_namespaced_pod_log,
             name,
             namespace,
             container=container,
             tail_lines=lines,
+            limit_bytes=_MAX_LOG_BYTES,
         )
         return body.decode("utf-8", "replace")
 

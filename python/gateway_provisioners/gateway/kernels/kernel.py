@@ -167,6 +167,11 @@ class GatewayKernel(ServerKernelManager):
         return self._contract.workload_name
 
     @property
+    def end_cause(self) -> str:
+        """Why it ended, the last time that no client asked for it; "" if that is not known."""
+        return self._contract.end_cause
+
+    @property
     def ports(self) -> list[Any]:
         """The ports, and the address that they belong to.
 

@@ -108,11 +108,6 @@ def _waiting(pod: Mapping[str, Any]) -> LaunchFailed | None:
             return LaunchFailed(
                 "ContainerCannotRun", f"Its container cannot be created ({reason}): {message}"
             )
-        if reason == "CrashLoopBackOff":
-            return LaunchFailed(
-                "ContainerExited",
-                f"The container {container.get('name')!r} of its pod keeps exiting.",
-            )
     return None
 
 

@@ -56,6 +56,15 @@ def fields(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     return status
 
 
+def condition(pod: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """The Pod's condition of that type, or None."""
+    for found in fields(pod).get("conditions") or ():
+        if found.get("type") == name:
+            condition: Mapping[str, Any] = found
+            return condition
+    return None
+
+
 def kernel_container(pod: Mapping[str, Any]) -> str:
     """The name of the container that runs the kernel; in a foreign pod, its first container."""
     names = [container["name"] for container in pod.get("spec", {}).get("containers", ())]
