@@ -41,7 +41,7 @@ class GatewayContract:
 
     @property
     def end_cause(self) -> str:
-        """Why the kernel ended, the last time that no client asked for it, in sentences; "" if not known.
+        """The cause of the kernel's last end that no client asked for, in sentences; "" if that is not known.
 
         A restart after that end keeps it; a restart of a kernel that lives clears it. Read for lists of
         kernels.

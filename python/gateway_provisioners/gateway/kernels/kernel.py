@@ -168,7 +168,7 @@ class GatewayKernel(ServerKernelManager):
 
     @property
     def end_cause(self) -> str:
-        """Why it ended, the last time that no client asked for it; "" if that is not known."""
+        """The cause of its last end that no client asked for; "" if that is not known."""
         return self._contract.end_cause
 
     @property
