@@ -30,7 +30,7 @@ class Api:
 
 
 class Pods:
-    """What a `LaunchedPod` needs of all pods."""
+    """All pods, as far as a `LaunchedPod` needs them."""
 
     namespace = "kernels"
 

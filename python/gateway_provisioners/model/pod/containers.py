@@ -15,6 +15,8 @@ from gateway_provisioners.model.failures import BEING_CREATED, EXIT_CODE_OF_LOST
 from gateway_provisioners.model.pod.status import condition, fields, kernel_container, kernel_status
 
 _CANNOT_RUN = frozenset({"ContainerCannotRun", "StartError"})
+_INIT = "Its init container"
+_SIDECAR = "Its sidecar"
 CRASH_LOOP = "CrashLoopBackOff"
 _BEING_CREATED = frozenset({"ContainerCreating", "PodInitializing"})
 
@@ -24,6 +26,7 @@ class _Companion:
     """One of these containers.
 
     Attributes:
+        kind: the beginning of a sentence about it.
         is_first: whether the kernel's container has to wait for it.
         status: its element of the Pod's status.
     """
@@ -38,7 +41,7 @@ class _Companion:
 
     @property
     def is_sidecar(self) -> bool:
-        return self.kind == "sidecar"
+        return self.kind == _SIDECAR
 
     @property
     def state(self) -> Mapping[str, Any]:
@@ -69,7 +72,7 @@ class _Companion:
 
     def failure(self) -> str:
         """Say how its last run failed."""
-        run, name = self.failed_run or {}, f"Its {self.kind} {self.name!r}"
+        run, name = self.failed_run or {}, f"{self.kind} {self.name!r}"
         message = detail(run["message"]) if run.get("message") else ""
         if run.get("reason") == "OOMKilled":
             return f"{name} needed more memory than its limit and was killed (OOMKilled)."
@@ -113,7 +116,7 @@ def container_progress(pod: Mapping[str, Any]) -> str | None:
         if container.is_blocking and container.failed_run is not None:
             return container.failure()
         if container.is_blocking and "running" in container.state:
-            running = f"Its {container.kind} {container.name!r} is still running"
+            running = f"{container.kind} {container.name!r} is still running"
             probe = ", and its startup probe has not succeeded" if container.is_sidecar else ""
             return f"{running}{probe}."
     return _being_created(pod)
@@ -138,11 +141,11 @@ def _companions(pod: Mapping[str, Any]) -> Iterator[_Companion]:
         if container.get("restartPolicy") == "Always"
     }
     for each in status.get("initContainerStatuses") or ():
-        kind = "sidecar" if each.get("name") in sidecars else "init container"
+        kind = _SIDECAR if each.get("name") in sidecars else _INIT
         yield _Companion(kind, is_first=True, status=each)
     for each in status.get("containerStatuses") or ():
         if each.get("name") != kernel:
-            yield _Companion("sidecar", is_first=False, status=each)
+            yield _Companion(_SIDECAR, is_first=False, status=each)
 
 
 def _being_created(pod: Mapping[str, Any]) -> str | None:

@@ -167,9 +167,10 @@ def _pod_cause(pod: Mapping[str, Any]) -> _Cause:
     if cause := _POD_CAUSES.get(reason):
         return _detailed(cause, message)
     known = reason if _REASON.fullmatch(reason) else "PodFailed"
-    is_refusal = reason in _REFUSALS or reason.startswith(_OUT_OF_RESOURCE)
-    words = "Its node did not accept its pod" if is_refusal else "Its pod failed"
-    return _detailed(_Cause(known, f"{words} ({reason[:63]}):"), message)
+    words = f"Its pod failed ({reason[:63]}):"
+    if reason in _REFUSALS or reason.startswith(_OUT_OF_RESOURCE):
+        words = f"Its node did not accept its pod ({reason[:63]}):"
+    return _detailed(_Cause(known, words), message)
 
 
 def _disruption(pod: Mapping[str, Any]) -> _Cause | None:
