@@ -48,17 +48,21 @@ class LaunchFailed(GatewayProvisionersError):
         reason: the cause as one CamelCase word (ImagePull, Unschedulable, OOMKilled, ...).
         message: the cause as a sentence, and what to do.
         container_ran: whether the container has a log worth showing.
+        can_pass: whether it only took too long, and another attempt may have more luck.
 
     Attributes:
         kernel: the kernel's name and id; the provisioner sets it.
         log: the last lines of the container's log, for the user.
     """
 
-    def __init__(self, reason: str, message: str, *, container_ran: bool = False) -> None:
+    def __init__(
+        self, reason: str, message: str, *, container_ran: bool = False, can_pass: bool = False
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.container_ran = container_ran
+        self.can_pass = can_pass
         self.kernel = ""
         self.log = ""
 

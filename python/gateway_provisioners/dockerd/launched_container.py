@@ -11,6 +11,7 @@ from gateway_provisioners.aio import Changes
 from gateway_provisioners.dockerd.admission import Admission
 from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import EngineError, LaunchFailed
+from gateway_provisioners.model.condition import Condition
 from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, GRACE_SECONDS, last_lines
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
@@ -74,6 +75,8 @@ class LaunchedContainer:
     """A `Workload` that is a container or service; no other process manages it."""
 
     is_busy_elsewhere = False
+    condition: Condition | None = None
+    """None: an engine reports failures, and tries nothing again."""
 
     def __init__(self, kernels: ContainerOperations, name: str, *, adopted: bool = False) -> None:
         self.name = name
@@ -118,6 +121,9 @@ class LaunchedContainer:
         return await self._changes.until_final(
             self._failure, may_pass=self._is_unschedulable, grace=unschedulable_grace
         )
+
+    async def wait_unobstructed(self) -> None:
+        """Return: there is no `condition`."""
 
     async def log_tail(self) -> str:
         try:

@@ -7,7 +7,7 @@ from http.client import responses
 
 from tornado.web import HTTPError
 
-from gateway_provisioners.errors import GatewayProvisionersError
+from gateway_provisioners.errors import GatewayProvisionersError, LaunchFailed
 
 INTERNAL_REASON = "Internal"
 _INTERNAL_MESSAGE = "Internal error; see the gateway log."
@@ -42,6 +42,12 @@ def known_cause(error: BaseException | None) -> GatewayProvisionersError | None:
         seen.add(id(error))  # an error may have been raised from itself
         error = error.__cause__
     return None
+
+
+def can_pass(error: BaseException) -> bool:
+    """Return whether a start only took too long, because of a condition that can pass."""
+    cause = known_cause(error)
+    return isinstance(cause, LaunchFailed) and cause.can_pass
 
 
 def describe(error: BaseException | None, status: int) -> Failure:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -12,11 +13,13 @@ from gateway_provisioners.aio import Changes
 from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
+from gateway_provisioners.model.condition import Condition
 from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, LOG_LINES, last_lines
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
-from gateway_provisioners.model.pod import conditions, ends
+from gateway_provisioners.model.pod import ends
 from gateway_provisioners.model.pod import status as pod_status
+from gateway_provisioners.model.pod.conditions import StartConditions
 from gateway_provisioners.model.pod.containers import containers_with_logs
 from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
@@ -39,7 +42,7 @@ class PodOperations(Protocol):
     namespace: str
     process: str
     cache: ObjectCache
-    warnings: ObjectCache
+    events: ObjectCache
 
     async def annotate(self, name: str, annotations: Mapping[str, str | None]) -> None: ...
 
@@ -57,6 +60,7 @@ class LaunchedPod:
         self.name = name
         self._pods = pods
         self._pod: Object = {}
+        self._conditions = StartConditions()
         self._gone = False
         self._end_cause: str | None = None
         self._removing = False
@@ -66,7 +70,11 @@ class LaunchedPod:
 
     @property
     def progress(self) -> str:
-        return progress(self._pod)
+        return progress(self._pod, self._conditions)
+
+    @property
+    def condition(self) -> Condition | None:
+        return self._conditions.present
 
     def exit_code(self) -> int | None:
         code = pod_status.exit_code(self._pod)
@@ -90,16 +98,20 @@ class LaunchedPod:
         await self._changes.until(lambda: self._gone or pod_status.has_ended(self._pod) or None)
 
     async def start_failure(self, *, unschedulable_grace: float) -> LaunchFailed:
-        watchers = [
-            asyncio.create_task(self._status_failure(unschedulable_grace)),
-            asyncio.create_task(self._event_failure()),
-        ]
+        unsubscribe = self._pods.events.subscribe(self._on_event)
+        log = asyncio.create_task(self._log_conditions())
         try:
-            done, _ = await asyncio.wait(watchers, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().result()
+            return await self._changes.until_final(
+                self._failure,
+                may_pass=lambda: self._conditions.is_unschedulable,
+                grace=unschedulable_grace,
+            )
         finally:
-            for watcher in watchers:
-                watcher.cancel()
+            log.cancel()
+            unsubscribe()
+
+    async def wait_unobstructed(self) -> None:
+        await self._changes.until(lambda: not (self.condition and self.condition.can_pass) or None)
 
     async def log_tail(self) -> str:
         containers = containers_with_logs(self._pod)
@@ -226,28 +238,26 @@ class LaunchedPod:
         self._end_cause = self._end_cause or ends.end_cause(
             pod, gone=self._gone, by_gateway=self._removing
         )
+        self._conditions.see_pod(pod)
 
-    async def _status_failure(self, grace: float) -> LaunchFailed:
-        def failure(is_final: bool) -> LaunchFailed | None:
-            if self._gone:
-                return ends.deleted(self._pod)
-            return conditions.start_failure(self._pod, unschedulable_is_final=is_final)
+    def _on_event(self, _change: str, event: Object) -> None:
+        if event.get("involvedObject", {}).get("name") == self.name:
+            self._conditions.see_event(event)
+            self._changes.changed()
 
-        return await self._changes.until_final(
-            failure, may_pass=lambda: conditions.is_unschedulable(self._pod), grace=grace
-        )
+    def _failure(self, is_final: bool) -> LaunchFailed | None:
+        if self._gone:
+            return ends.deleted(self._pod)
+        return self._conditions.failure(unschedulable_is_final=is_final)
 
-    async def _event_failure(self) -> LaunchFailed:
-        found: asyncio.Future[LaunchFailed] = asyncio.get_running_loop().create_future()
+    async def _log_conditions(self) -> None:
+        """Log each condition that the start has to wait for, once."""
+        logged: set[Condition] = set()
+        while True:
+            found = await self._changes.until(partial(self._passing_condition, logged))
+            logged.add(found)
+            _log.info("Pod %s is waiting (%s). %s", self.name, found.reason, found.case)
 
-        def on_event(_change: str, event: Object) -> None:
-            if event.get("involvedObject", {}).get("name") != self.name or found.done():
-                return
-            if failure := conditions.event_failure(event):
-                found.set_result(failure)
-
-        unsubscribe = self._pods.warnings.subscribe(on_event)
-        try:
-            return await found
-        finally:
-            unsubscribe()
+    def _passing_condition(self, logged: Collection[Condition]) -> Condition | None:
+        found = self.condition
+        return found if found is not None and found.can_pass and found not in logged else None

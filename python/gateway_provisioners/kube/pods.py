@@ -53,9 +53,23 @@ from gateway_provisioners.model.quota import KernelQuota, KernelUsage
 
 _log = logging.getLogger(__name__)
 
+# Warnings, and what an autoscaler reports, which is of type Normal as are those that each pod has. A selector
+# knows no "or".
+_EVENTS = ",".join(
+    [
+        "involvedObject.kind=Pod",
+        *(
+            f"reason!={each}"
+            for each in ("Scheduled", "Pulling", "Pulled", "Created", "Started", "Killing")
+        ),
+    ]
+)
+# How often to open a pod's gate while others change its gates as well.
+_GATE_TRIES = 5
+
 
 class KernelPods:
-    """All kernel pods of one namespace, seen through one watch of Pods and one of their warnings.
+    """All kernel pods of one namespace, seen through one watch of Pods and one of their Events.
 
     Args:
         instance: the kernels' value of the label app.kubernetes.io/instance.
@@ -85,11 +99,8 @@ class KernelPods:
         # By pod; kept only where there is a quota.
         self._usages: dict[str, KernelUsage] = {}
         self.cache.subscribe(self._index)
-        self.warnings = ObjectCache(
-            "events",
-            api.collection(
-                "Event", namespace, field_selector="involvedObject.kind=Pod,type=Warning"
-            ),
+        self.events = ObjectCache(
+            "events", api.collection("Event", namespace, field_selector=_EVENTS)
         )
         self._removals = Background()
         self._finder = Finder(self._learn_of)
@@ -101,7 +112,7 @@ class KernelPods:
     async def start(self) -> None:
         """Begin to follow the namespace; returns when its pods are known."""
         self.cache.start()
-        self.warnings.start()
+        self.events.start()
         await self.cache.wait_synced()
 
     async def stop(self) -> None:
@@ -109,7 +120,7 @@ class KernelPods:
         await self._finder.stop()
         await self._removals.finish()
         await self.cache.stop()
-        await self.warnings.stop()
+        await self.events.stop()
 
     async def create(self, spec: KernelPodSpec) -> LaunchedPod:
         """Make the kernel's Pod and Secret.
@@ -130,9 +141,7 @@ class KernelPods:
             pod.seen(manifest)
             await self.api.create_secret(self.namespace, build_secret(spec, manifest))
             _raise_if_refused(await refusal)
-            await self.api.patch_pod(
-                self.namespace, spec.name, open_gate_patch(manifest), content_type=JSON_PATCH
-            )
+            await self._open_gate(self.cache.objects.get(spec.name, manifest))
         except ClusterError as error:
             if error.api_reason == "AlreadyExists":  # another gateway's, for the same kernel
                 pod.release()
@@ -147,6 +156,31 @@ class KernelPods:
         finally:
             refusal.cancel()
         return pod
+
+    async def _open_gate(self, pod: Object) -> None:
+        """Let the scheduler see a pod; gates of others, which they may be removing, are left to them.
+
+        Raises:
+            ClusterError: the API refused or did not answer.
+        """
+        name = pod["metadata"]["name"]
+        for number in range(1, _GATE_TRIES + 1):
+            if not (patch := open_gate_patch(pod)):
+                return
+            try:
+                await self.api.patch_pod(self.namespace, name, patch, content_type=JSON_PATCH)
+            except ClusterError as error:
+                # The test in the patch failed: another party has removed a gate.
+                if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or number == _GATE_TRIES:
+                    raise
+            else:
+                return
+            found, _ = await self.api.collection(
+                "Pod", self.namespace, field_selector=f"metadata.name={name}"
+            ).list()
+            if not found:  # deleted meanwhile, which the watch reports
+                return
+            [pod] = found
 
     def _refuse_account(self, manifest: Object) -> None:
         if self._prohibited_account and account_of(manifest) == self._prohibited_account:

@@ -27,6 +27,8 @@ EXIT_CODE_HINTS = {
 }
 
 OUT_OF_MEMORY = "It needed more memory than its limit and was killed (OOMKilled)."
+IMAGE_CASE = "The image {image!r} cannot be pulled ({word}): {message}"
+IMAGE_REMEDY = "Check its name and tag, and that {puller} may pull it."
 BEING_CREATED = "Its node is still creating the container; pulling a large image takes time."
 NOT_REPORTED = "Its container runs, but its launcher has not reported to the gateway."
 
@@ -65,11 +67,8 @@ def image_failure(image: object, reason: str, message: str, *, puller: str) -> L
         message: its sentence.
         puller: the party that must be allowed to pull it.
     """
-    return LaunchFailed(
-        "ImagePull",
-        f"The image {image!r} cannot be pulled ({reason}): {sentence(message)} "
-        f"Check its name and tag, and that {puller} may pull it.",
-    )
+    case = IMAGE_CASE.format(image=image, word=reason, message=sentence(message))
+    return LaunchFailed("ImagePull", f"{case} {IMAGE_REMEDY.format(puller=puller)}")
 
 
 def last_lines(log: str, *, share: int = 1) -> str:

@@ -217,6 +217,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
                 self._workload,
                 expectation,
                 timeout=launch.timeout,
+                wait_timeout=launch.wait_timeout,
                 unschedulable_grace=self.services.unschedulable_grace,
             )
         self._connection = report.connection_info
@@ -443,13 +444,16 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             max_message_bytes=MessageLimits(parent=self).from_kernel,
         )
         secret = {**request.environment, LAUNCH_KEY_VARIABLE: self._launch_key}
+        # A client can extend the timeout, but not shorten it: JupyterLab's server sends one with every
+        # start, and does not mean to refuse slow images. After that it does not wait any longer.
+        timeout = max(request.launch_timeout or 0, self.launch_timeout)
+        wait_timeout = 0 if request.launch_timeout else self.services.wait_timeout
         return Launch(
             kernel_id=self.kernel_id,
             kernel_name=self._kernel_name,
             attempt=self._attempt,
-            # A client can extend the timeout, but not shorten it: JupyterLab's server sends one with every
-            # start, and does not mean to refuse slow images.
-            timeout=max(request.launch_timeout or 0, self.launch_timeout),
+            timeout=timeout,
+            wait_timeout=max(timeout, wait_timeout),
             request=request,
             environment=environment,
             secret_environment=secret,

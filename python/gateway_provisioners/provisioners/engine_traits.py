@@ -59,7 +59,16 @@ class EngineTraits(LoggingConfigurable):
     unschedulable_grace = from_env(
         "GP_UNSCHEDULABLE_GRACE",
         0.0,
-        "How long a kernel may wait for a node, where the cluster can grow.",
+        "How long a kernel for which there is no node may wait for a sign that there will be one: of an "
+        "autoscaler, or of a preemption.",
+        unit="seconds",
+    )
+    wait_timeout = from_env(
+        "GP_WAIT_TIMEOUT",
+        0.0,
+        "How long a start may take while it waits for something that can pass: a volume, a registry, a new "
+        "node, a scheduling gate. If this is less than the launch timeout, that holds. A client that sends "
+        "KERNEL_LAUNCH_TIMEOUT waits no longer than that.",
         unit="seconds",
     )
     max_kernels_of_release = from_env(

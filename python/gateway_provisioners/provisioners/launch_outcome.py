@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 
+from gateway_provisioners.aio import within
 from gateway_provisioners.errors import CommandFailed, LaunchFailed
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 from gateway_provisioners.handshake.response_server import Arrival, Expectation
@@ -15,13 +16,20 @@ _log = logging.getLogger(__name__)
 
 
 async def first_of_report_or_failure(
-    workload: Workload, expectation: Expectation, *, timeout: float, unschedulable_grace: float
+    workload: Workload,
+    expectation: Expectation,
+    *,
+    timeout: float,
+    wait_timeout: float,
+    unschedulable_grace: float,
 ) -> Arrival:
     """Wait for the report of the kernel in a workload.
 
     Args:
-        timeout: seconds for the whole launch.
-        unschedulable_grace: seconds to wait for a node to appear.
+        timeout: seconds for the launch; they begin anew when a condition that can pass, and that holds at
+            their end, has passed.
+        wait_timeout: seconds for the whole launch; at least `timeout`.
+        unschedulable_grace: seconds to wait for a sign that there will be a node.
 
     Returns:
         The report, whose connection info has the engine's address; or, if it `may_precede_address`, that of
@@ -32,23 +40,50 @@ async def first_of_report_or_failure(
     """
     report = asyncio.create_task(_report(workload, expectation))
     failure = asyncio.create_task(workload.start_failure(unschedulable_grace=unschedulable_grace))
+    late = asyncio.create_task(_too_late(workload, timeout, wait_timeout))
     try:
-        done, _ = await asyncio.wait(
-            {report, failure}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-        )
+        done, _ = await asyncio.wait({report, failure, late}, return_when=asyncio.FIRST_COMPLETED)
         if report in done:
             return report.result()
-        if failure in done:
-            found = failure.result()
-        else:
-            progress = f"It did not start within {timeout:g} seconds. {workload.progress}"
-            found = LaunchFailed("Timeout", progress, container_ran=True)
+        found = failure.result() if failure in done else _timed_out(workload, late.result())
         if found.container_ran:
             found.log = await workload.log_tail()
         raise found
     finally:
         report.cancel()
         failure.cancel()
+        late.cancel()
+
+
+async def _too_late(workload: Workload, timeout: float, wait_timeout: float) -> float:
+    """Return when a launch has taken too long, and how many seconds that was."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    seconds = timeout
+    while True:
+        await asyncio.sleep(min(timeout, began + wait_timeout - loop.time()))
+        if not _waits_for_condition(workload):
+            return seconds
+        try:
+            left = began + wait_timeout - loop.time()
+            await within(max(0, left), workload.wait_unobstructed())
+        except asyncio.TimeoutError:
+            return wait_timeout
+        seconds = min(wait_timeout, loop.time() - began + timeout)
+
+
+def _waits_for_condition(workload: Workload) -> bool:
+    return workload.condition is not None and workload.condition.can_pass
+
+
+def _timed_out(workload: Workload, seconds: float) -> LaunchFailed:
+    condition = workload.condition
+    return LaunchFailed(
+        condition.reason if condition else "Timeout",
+        f"It did not start within {seconds:.3g} seconds. {workload.progress}",
+        container_ran=condition is None,
+        can_pass=_waits_for_condition(workload),
+    )
 
 
 def may_precede_address(arrival: Arrival) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway_provisioners.errors import LaunchFailed
+from gateway_provisioners.model.condition import Condition
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.request.launch_request import LaunchRequest
 
@@ -21,6 +22,7 @@ class Launch:
     Attributes:
         attempt: 1 for the start, one more for each restart.
         timeout: seconds that it may take.
+        wait_timeout: seconds that it may take while a condition that can pass holds; at least `timeout`.
         environment: literal variables of the container; nothing secret.
         secret_environment: the launch key and the client's variables.
     """
@@ -29,6 +31,7 @@ class Launch:
     kernel_name: str
     attempt: int
     timeout: float
+    wait_timeout: float
     request: LaunchRequest
     environment: Mapping[str, str]
     secret_environment: Mapping[str, str] = field(repr=False)
@@ -48,6 +51,15 @@ class Workload(Protocol):
     @property
     def progress(self) -> str:
         """Its progress in words; read when a launch has timed out."""
+        ...
+
+    @property
+    def condition(self) -> Condition | None:
+        """The condition that keeps it from starting at present, if any; read when a launch takes long."""
+        ...
+
+    async def wait_unobstructed(self) -> None:
+        """Return when no `condition` holds that can pass; called by a launch, while there is one."""
         ...
 
     @property

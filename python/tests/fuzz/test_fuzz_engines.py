@@ -8,6 +8,9 @@ from gateway_provisioners.model.container import status as containers
 from gateway_provisioners.model.container import task_status as tasks
 from gateway_provisioners.model.pod import api_refusal, kernel_state
 from gateway_provisioners.model.pod import status as pods
+from gateway_provisioners.model.pod.conditions import StartConditions
+from gateway_provisioners.model.pod.ends import end_cause
+from gateway_provisioners.model.pod.progress import progress
 from gateway_provisioners.model.recovery import read_time
 
 numbers = st.integers(-(2**31), 2**31 - 1)
@@ -21,7 +24,10 @@ def optional(**fields):
 
 
 reasons = texts | st.sampled_from(
-    ["OOMKilled", "StartError", "ErrImagePull", "CrashLoopBackOff", "CreateContainerError"]
+    [
+        *("OOMKilled", "StartError", "ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"),
+        *("CreateContainerError", "FailedMount", "Failed", "Nominated"),
+    ]
 )
 states = optional(
     terminated=optional(exitCode=numbers, reason=reasons, message=texts),
@@ -100,13 +106,14 @@ def check(failure):
 
 @given(pod_objects)
 def test_pods(pod):
+    conditions = StartConditions(pod)
     for final in (True, False):
-        check(pods.start_failure(pod, unschedulable_is_final=final))
+        check(conditions.failure(unschedulable_is_final=final))
     assert isinstance(pods.exit_code(pod), int | None)
-    assert isinstance(pods.end_cause(pod), str | None)
-    assert pods.progress(pod)
+    assert isinstance(end_cause(pod), str | None)
+    assert progress(pod, conditions)
     assert pods.has_ended(pod) in (True, False)
-    assert pods.is_unschedulable(pod) in (True, False)
+    assert conditions.is_unschedulable in (True, False)
     assert all(isinstance(each, str) for each in pods.addresses(pod))
     assert pods.kernel_container(pod) is not None
     assert isinstance(kernel_state.kernel_id_of(pod, "an-instance"), str)
@@ -128,9 +135,19 @@ def test_states_of_kernels(many, alive):
         assert 0 <= count < 10**9
 
 
-@given(optional(type=st.sampled_from(["Warning", "Normal"]), reason=reasons, message=texts))
+@given(
+    optional(
+        type=st.sampled_from(["Warning", "Normal"]),
+        reason=reasons,
+        message=texts,
+        involvedObject=optional(fieldPath=texts),
+    )
+)
 def test_events_of_pods(event):
-    check(pods.event_failure(event))
+    conditions = StartConditions({})
+    conditions.see_event(event)
+    check(conditions.present)
+    assert progress({}, conditions)
 
 
 @given(st.sampled_from([0, 400, 403, 409, 422, 500]), texts, texts)

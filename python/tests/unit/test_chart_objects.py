@@ -201,6 +201,7 @@ def test_gateways_environment():
         "GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME": "gateway-gateway-provisioners-kernel",
         "GP_LAUNCH_TIMEOUT": "30",
         "GP_UNSCHEDULABLE_GRACE": "0",
+        "GP_WAIT_TIMEOUT": "0",
         "GP_CULL_IDLE_TIMEOUT": "3600",
         "GP_CULL_INTERVAL": "60",
         "GP_CULL_CONNECTED": "False",

@@ -59,15 +59,17 @@ def reasons_of_classes():
 
 
 def reasons_of_calls():
-    """Return each first argument of a LaunchFailed that is a literal."""
+    """Return the reasons that are literals: of a LaunchFailed, of a Condition, and of its Explanation."""
+    places = {"LaunchFailed": 0, "Explanation": 0, "Condition": 1}
     found = set()
     for file in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
-            first = node.args[0] if node.args else None
-            if node.func.id == "LaunchFailed" and isinstance(first, ast.Constant):
-                found.add(first.value)
+            place = places.get(node.func.id, len(node.args))
+            reason = node.args[place] if place < len(node.args) else None
+            if isinstance(reason, ast.Constant):
+                found.add(reason.value)
     return found
 
 

@@ -6,8 +6,10 @@ import resource
 import pytest
 import zmq
 from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 
-from gateway_provisioners.errors import KernelBusy
+from gateway_provisioners.errors import KernelBusy, LaunchFailed
+from gateway_provisioners.gateway.kernels import kernel as kernel_module
 from gateway_provisioners.gateway.kernels.kernel import (
     GatewayKernel,
     GatewayKernelRestarter,
@@ -108,6 +110,59 @@ async def test_a_busy_kernel_does_not_count_as_a_failed_restart(restarter_of):
         await restarter.poll()
     assert kernel.restarts == restarter.started == 10
     assert events == []
+
+
+WAITS = LaunchFailed("VolumeNotReady", "It is attached elsewhere.", can_pass=True)
+
+
+async def test_a_restart_that_has_to_wait_does_not_count_as_failed(restarter_of, monkeypatch):
+    monkeypatch.setattr(kernel_module, "_MOST_WAITS", 10)
+    kernel = FakeKernel(WAITS)
+    restarter = restarter_of(kernel)
+    events = []
+    restarter.add_callback(lambda: events.append("dead"), "dead")
+    for _ in range(10):
+        await restarter.poll()
+    assert kernel.restarts == restarter.started == 10
+    assert events == []
+    kernel.execution_state = "restarting"
+    for _ in range(4):
+        await restarter.poll()
+    assert kernel.restarts == 13
+    assert events == ["dead"]
+    assert kernel.execution_state == "dead"
+
+
+async def test_the_pauses_of_a_restart_that_has_to_wait_become_longer(monkeypatch):
+    monkeypatch.setattr(GatewayKernelRestarter.kernel_manager, "klass", object)
+    restarter = GatewayKernelRestarter(kernel_manager=FakeKernel(WAITS))
+    loop = asyncio.get_running_loop()
+    pauses = []
+    for _ in range(7):
+        await restarter.poll()
+        pauses.append(round(restarter._timer.when() - loop.time()))
+    restarter.stop()
+    assert pauses == [3, 6, 12, 24, 48, 60, 60]
+
+
+async def test_a_client_restart_that_has_to_wait_is_tried_again(kernels, monkeypatch):
+    kernel = GatewayKernel(parent=kernels)
+    kernels._kernels["k"] = kernel
+    kernel.kernel_id = "k"
+    kernel.kernel_name = "python3"
+    begun = []
+    monkeypatch.setattr(kernel, "start_restarter", lambda: begun.append("restarter"))
+
+    async def fails(*_args, **_kwargs):
+        raise kernel.error
+
+    monkeypatch.setattr(ServerKernelManager, "restart_kernel", fails)
+    for kernel.error, state in ((WAITS, "restarting"), (RuntimeError("no room"), "dead")):
+        with pytest.raises(type(kernel.error)):
+            await kernel.restart_kernel()
+        assert kernel.execution_state == state
+    assert begun == ["restarter"]
+    assert "attached elsewhere" not in kernel.reason
 
 
 async def test_a_kernel_that_is_gone_is_not_restarted(restarter_of):

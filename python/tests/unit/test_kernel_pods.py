@@ -1,11 +1,12 @@
 """The index of pods by kernel, as the watch reports them."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 from kernel_specs import KERNEL
 
-from gateway_provisioners.errors import ClusterError, KernelBusy, PolicyViolation
+from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed, PolicyViolation
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.quota import KernelQuota
@@ -17,10 +18,13 @@ class Api:
     def __init__(self):
         self.patches, self.created, self.deleted = [], [], []
         self.failure = None
-        self.report = None
+        self.report = lambda: None
 
     def collection(self, *_kind_and_namespace, **_selectors):
-        return None
+        return self
+
+    async def list(self):
+        return [self.created[-1]] if self.created else [], "2"
 
     async def create_pod(self, _namespace, manifest):
         self.created.append(manifest)
@@ -165,3 +169,71 @@ async def test_pods_of_the_same_user_are_one_kernel(pods):
     pods.api.report = report
     created = await pods.create(replace(KERNEL, name="alice-a-2", ownership=Ownership("alice")))
     assert created.name == "alice-a-2"
+
+
+OURS, KUEUES = {"name": "gateway-provisioners/secret"}, {"name": "kueue.x-k8s.io/admission"}
+
+
+@pytest.fixture
+def gated(pods, monkeypatch):
+    """An API server that applies patches of gates to the one pod that was created."""
+    api = pods.api
+
+    async def patch_pod(_namespace, name, patch, *, content_type):
+        api.patches.append((name, patch, content_type))
+        if api.failure is not None:
+            raise api.failure
+        gates = api.created[-1]["spec"]["schedulingGates"]
+        test, remove = patch
+        number = int(remove["path"].rpartition("/")[2])
+        if not (number < len(gates) and gates[number]["name"] == test["value"]):
+            raise ClusterError("the test failed", status=422)
+        del gates[number]
+
+    create_pod = api.create_pod
+
+    async def create_gated(namespace, manifest):
+        manifest["spec"]["schedulingGates"].insert(0, dict(KUEUES))
+        return copy.deepcopy(await create_pod(namespace, manifest))
+
+    monkeypatch.setattr(api, "patch_pod", patch_pod)
+    monkeypatch.setattr(api, "create_pod", create_gated)
+    return pods
+
+
+def gates_of(pods):
+    return pods.api.created[-1]["spec"]["schedulingGates"]
+
+
+async def test_the_gate_of_another_party_stays(gated):
+    await gated.create(KERNEL)
+    assert gates_of(gated) == [KUEUES]
+    assert len(gated.api.patches) == 1
+
+
+async def test_a_gate_that_another_party_lifts_meanwhile_is_not_added_again(gated):
+    gated.api.report = lambda: gates_of(gated).remove(KUEUES)
+    await gated.create(KERNEL)
+    assert gates_of(gated) == []
+    assert len(gated.api.patches) == 2
+
+
+async def test_the_watch_may_know_the_newer_gates(gated):
+    def report():
+        gates_of(gated).remove(KUEUES)
+        [mine] = gated.api.created
+        newer = {**mine, "metadata": {**mine["metadata"], "resourceVersion": "2"}}
+        gated.cache._changed("ADDED", newer)
+
+    gated.api.report = report
+    await gated.create(KERNEL)
+    assert gates_of(gated) == []
+    assert len(gated.api.patches) == 1
+
+
+async def test_a_gate_that_the_api_does_not_let_open_is_an_error(gated):
+    gated.api.failure = ClusterError("a webhook refuses", status=422)
+    with pytest.raises(LaunchFailed, match="a webhook refuses"):
+        await gated.create(KERNEL)
+    assert 1 < len(gated.api.patches) < 10
+    await gated._removals.finish()

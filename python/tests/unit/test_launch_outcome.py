@@ -8,6 +8,7 @@ import pytest
 
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.handshake.response_server import Arrival
+from gateway_provisioners.model.condition import Condition, Kind
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.provisioners.launch_outcome import (
     confirm_address,
@@ -38,9 +39,11 @@ class Workload:
 
     progress = "It waits."
     removed = False
+    condition = None
 
     def __init__(self, *addresses):
         self.asked = asyncio.Event()
+        self.waited, self.unobstructed = asyncio.Event(), asyncio.Event()
         self._addresses = asyncio.get_running_loop().create_future()
         if addresses:
             self.has(*addresses)
@@ -55,6 +58,10 @@ class Workload:
 
     async def start_failure(self, *, unschedulable_grace):
         await asyncio.Event().wait()
+
+    async def wait_unobstructed(self):
+        self.waited.set()
+        await self.unobstructed.wait()
 
     async def log_tail(self):
         return ""
@@ -85,9 +92,12 @@ def expectation():
     return Expectation()
 
 
-async def report(workload, expectation, timeout=30):
+async def report(workload, expectation, timeout=30, wait_timeout=0):
     arrival = await first_of_report_or_failure(
-        workload, expectation, timeout=timeout, unschedulable_grace=0
+        *(workload, expectation),
+        timeout=timeout,
+        wait_timeout=max(timeout, wait_timeout),
+        unschedulable_grace=0,
     )
     return arrival.connection_info
 
@@ -268,3 +278,54 @@ def test_ports_of_other_services_are_refused(port_name, port, port_range):
 @pytest.mark.parametrize("port_range", ["0..0", "40000..41000", "40001..40006"])
 def test_ports_in_the_range_are_accepted(port_range):
     check_ports(INFO, port_range)
+
+
+GATED = Condition(Kind.AWAITED, "SchedulingGated", "A gate holds it back.", "Have it removed.")
+NO_NODE = Condition(Kind.FINAL, "Unschedulable", "No node can take it.")
+
+
+async def timed_out(workload, expectation, **seconds):
+    with pytest.raises(LaunchFailed) as caught:
+        await report(workload, expectation, **seconds)
+    return caught.value
+
+
+async def test_a_time_out_says_how_far_it_came(expectation):
+    failure = await timed_out(Workload(OWN), expectation, timeout=0.01)
+    assert failure.reason == "Timeout"
+    assert str(failure) == "It did not start within 0.01 seconds. It waits."
+    assert not failure.can_pass
+
+
+@pytest.mark.parametrize(("condition", "can_pass"), [(GATED, True), (NO_NODE, False)])
+async def test_a_time_out_has_the_reason_of_its_condition(expectation, condition, can_pass):
+    workload = Workload(OWN)
+    workload.condition = condition
+    failure = await timed_out(workload, expectation, timeout=0.01)
+    assert (failure.reason, failure.can_pass) == (condition.reason, can_pass)
+
+
+async def test_a_start_waits_for_a_condition_until_the_wait_timeout(expectation):
+    workload = Workload(OWN)
+    workload.condition = GATED
+    failure = await timed_out(workload, expectation, timeout=0.01, wait_timeout=0.03)
+    assert failure.can_pass
+    assert "within 0.03 seconds" in str(failure)
+
+
+async def test_a_start_has_its_time_once_the_condition_has_passed(expectation):
+    workload = Workload(OWN)
+    workload.condition = GATED
+    launch = asyncio.create_task(report(workload, expectation, timeout=0.05, wait_timeout=30))
+    await workload.waited.wait()
+    workload.condition = None
+    workload.unobstructed.set()
+    expectation.add(2, OWN, ip=OWN)
+    assert (await launch).ip == OWN
+
+
+async def test_a_condition_that_cannot_pass_is_not_waited_for(expectation):
+    workload = Workload(OWN)
+    workload.condition = NO_NODE
+    failure = await timed_out(workload, expectation, timeout=0.01, wait_timeout=600)
+    assert "within 0.01 seconds" in str(failure)

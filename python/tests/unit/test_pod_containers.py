@@ -2,13 +2,14 @@
 
 import pytest
 
+from gateway_provisioners.model.pod.conditions import StartConditions
 from gateway_provisioners.model.pod.containers import (
     container_progress,
     containers_with_logs,
     sidecar_failures,
 )
 from gateway_provisioners.model.pod.ends import end_before_start
-from gateway_provisioners.model.pod.progress import progress
+from gateway_provisioners.model.pod.progress import progress as progress_of
 
 WAITING = {"waiting": {"reason": "PodInitializing"}}
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
@@ -82,7 +83,7 @@ def test_an_eviction_is_not_the_init_containers_failure():
 def test_a_slow_init_container_is_named():
     seen = pod(status("first", DONE), status("clone", RUNNING), status("chown", WAITING))
     assert container_progress(seen) == "Its init container 'clone' is still running."
-    assert progress(seen) == container_progress(seen)
+    assert progress_of(seen, StartConditions(seen)) == container_progress(seen)
     assert containers_with_logs(seen) == ["clone"]
     assert end_before_start(seen) is None
 
@@ -114,7 +115,10 @@ def test_a_sidecar_that_has_ended_is_named_and_is_no_failure():
     seen = pod(kernel=RUNNING, beside=[status("proxy", FAILED)], phase="Running")
     assert end_before_start(seen) is None
     words = "Its container runs, but its launcher has not reported to the gateway."
-    assert progress(seen) == f"{words} Its sidecar 'proxy' exited with code 3."
+    assert (
+        progress_of(seen, StartConditions(seen))
+        == f"{words} Its sidecar 'proxy' exited with code 3."
+    )
     assert containers_with_logs(seen) == ["kernel", "proxy"]
 
 
@@ -133,10 +137,10 @@ def test_a_sidecar_that_keeps_exiting_is_named():
     seen = pod(crashing, native=["proxy"])
     assert end_before_start(seen) is None
     words = "Its sidecar 'proxy' keeps exiting, the last time with code 3."
-    assert progress(seen) == words
+    assert progress_of(seen, StartConditions(seen)) == words
     assert containers_with_logs(seen) == ["proxy"]
     beside = pod(crashing, native=["proxy"], kernel=RUNNING)
-    assert progress(beside).endswith(words)
+    assert progress_of(beside, StartConditions(beside)).endswith(words)
     assert containers_with_logs(beside) == ["kernel", "proxy"]
 
 

@@ -225,13 +225,18 @@ def test_the_patch_comes_before_the_annotations_for_autoscalers():
     assert "karpenter.sh/do-not-disrupt" not in annotations
 
 
-def test_the_gate_opens_and_an_administrators_gate_stays():
+def test_our_gate_opens_and_those_of_others_stay():
     pod = build_pod(a_spec())
-    assert open_gate_patch(pod) == [{"op": "remove", "path": "/spec/schedulingGates"}]
-    pod["spec"]["schedulingGates"].append({"name": "acme/quota"})
-    assert open_gate_patch(pod) == [
-        {"op": "replace", "path": "/spec/schedulingGates", "value": [{"name": "acme/quota"}]}
-    ]
+    gates = pod["spec"]["schedulingGates"]
+    for number in range(2):
+        path = f"/spec/schedulingGates/{number}"
+        assert open_gate_patch(pod) == [
+            {"op": "test", "path": f"{path}/name", "value": "gateway-provisioners/secret"},
+            {"op": "remove", "path": path},
+        ]
+        gates.insert(0, {"name": "acme/quota"})
+    assert open_gate_patch({"spec": {"schedulingGates": [{"name": "acme/quota"}]}}) == []
+    assert open_gate_patch({"spec": {}}) == []
 
 
 def test_a_record_survives_the_secret():

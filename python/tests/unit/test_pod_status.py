@@ -1,7 +1,7 @@
 import pytest
 
 from gateway_provisioners.model.pod.api_refusal import creation_failure
-from gateway_provisioners.model.pod.conditions import event_failure, is_unschedulable, start_failure
+from gateway_provisioners.model.pod.conditions import StartConditions
 from gateway_provisioners.model.pod.ends import end_cause
 from gateway_provisioners.model.pod.progress import progress
 from gateway_provisioners.model.pod.status import addresses, exit_code
@@ -34,10 +34,15 @@ RUNNING = pod(phase="Running", podIP="10.244.0.7", state={"running": {}})
         (pod(state={"waiting": {"reason": "InvalidImageName"}}), "ImagePull", ["cannot be pulled"]),
         (
             pod(
-                state={"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x"'}}
+                state={
+                    "waiting": {
+                        "reason": "CreateContainerConfigError",
+                        "message": 'secret "x" not found',
+                    }
+                }
             ),
             "ContainerCannotRun",
-            ['secret "x"'],
+            ['secret "x" not found'],
         ),
         (
             pod(phase="Failed", state={"terminated": {"exitCode": 127}}),
@@ -66,7 +71,7 @@ RUNNING = pod(phase="Running", podIP="10.244.0.7", state={"running": {}})
     ],
 )
 def test_the_cause_is_explained(seen, reason, words):
-    failure = start_failure(seen, unschedulable_is_final=True)
+    failure = StartConditions(seen).failure(unschedulable_is_final=True)
     assert failure.reason == reason
     for word in words:
         assert word in failure.message
@@ -82,26 +87,13 @@ def test_the_cause_is_explained(seen, reason, words):
     ],
 )
 def test_a_pod_that_may_still_start_has_not_failed(seen):
-    assert start_failure(seen, unschedulable_is_final=True) is None
+    assert StartConditions(seen).failure(unschedulable_is_final=True) is None
     assert exit_code(seen) is None
-
-
-def test_a_cluster_that_can_grow_gets_its_time():
-    assert start_failure(UNSCHEDULABLE, unschedulable_is_final=False) is None
-    assert is_unschedulable(UNSCHEDULABLE)
-    assert not is_unschedulable(RUNNING)
-
-
-def test_a_claim_gets_the_time_to_be_bound():
-    message = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
-    assert start_failure(unschedulable(message), unschedulable_is_final=True) is None
-    assert not is_unschedulable(unschedulable(message))
-    assert "unbound immediate PersistentVolumeClaims" in progress(unschedulable(message))
 
 
 def test_a_pod_that_is_deleted_will_not_start():
     deleted = {**RUNNING, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
-    assert start_failure(deleted, unschedulable_is_final=True).reason == "Deleted"
+    assert StartConditions(deleted).failure(unschedulable_is_final=True).reason == "Deleted"
     assert exit_code(deleted) == 137
 
 
@@ -117,12 +109,8 @@ def test_exit_codes(seen, code):
     assert exit_code(seen) == code
 
 
-def test_a_missing_volume_is_only_in_the_events():
-    event = {"type": "Warning", "reason": "FailedMount", "message": 'configmap "data" not found'}
-    assert event_failure(event).reason == "VolumeMissing"
-    assert 'configmap "data" not found' in event_failure(event).message
-    assert event_failure({**event, "type": "Normal"}) is None
-    assert event_failure({"type": "Warning", "reason": "BackOff", "message": "x"}) is None
+def words_of_progress(seen):
+    return progress(seen, StartConditions(seen))
 
 
 def test_addresses_and_progress():
@@ -130,10 +118,10 @@ def test_addresses_and_progress():
     dual = pod(podIP="10.244.0.7", podIPs=[{"ip": "10.244.0.7"}, {"ip": "fd00::7"}])
     assert addresses(dual) == ["10.244.0.7", "fd00::7"]
     assert addresses(pod(phase="Pending")) == []
-    assert "launcher" in progress(RUNNING)
-    assert "pulling" in progress(pod(state={"waiting": {"reason": "ContainerCreating"}}))
-    assert "Insufficient cpu" in progress(UNSCHEDULABLE)
-    assert "Pending" in progress(pod(phase="Pending"))
+    assert "launcher" in words_of_progress(RUNNING)
+    assert "pulling" in words_of_progress(pod(state={"waiting": {"reason": "ContainerCreating"}}))
+    assert "Insufficient cpu" in words_of_progress(UNSCHEDULABLE)
+    assert "Pending" in words_of_progress(pod(phase="Pending"))
 
 
 @pytest.mark.parametrize(
@@ -166,22 +154,3 @@ def test_the_cause_of_a_running_kernels_end():
     assert "low on disk" in end_cause(evicted)
     assert end_cause(pod(phase="Failed", state={"terminated": {"exitCode": 3}})) is None
     assert end_cause(RUNNING) is None
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "failed to sync secret cache: timed out waiting for the condition",
-        "failed to sync configmap cache: timed out waiting for the condition",
-        'object "kernels"/"data" not registered',
-    ],
-)
-def test_mounts_that_the_kubelet_retries_are_not_failures(message):
-    waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": message}}
-    assert start_failure(pod(state=waiting), unschedulable_is_final=True) is None
-    event = {
-        "type": "Warning",
-        "reason": "FailedMount",
-        "message": f"MountVolume.SetUp failed: {message}",
-    }
-    assert event_failure(event) is None

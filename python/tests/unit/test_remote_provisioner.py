@@ -44,6 +44,7 @@ class FakeWorkload:
         self.addresses = ["10.0.0.7"]
         self.gone = asyncio.Event()
         self.errors = {}
+        self.condition = None
 
     def exit_code(self):
         return self.code
@@ -105,6 +106,7 @@ class FakeServices:
     kernel_id = KERNEL_ID
     outlives_process = True
     unschedulable_grace = 0
+    wait_timeout = 0
     response_address = "10.0.0.1:8877"
     public_key = "key"
 

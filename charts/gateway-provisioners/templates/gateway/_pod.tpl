@@ -254,6 +254,8 @@ the gateway.
   value: {{ include "gateway-provisioners.kernels.serviceAccountName" . | quote }}
 - name: GP_LAUNCH_TIMEOUT
   value: {{ int .Values.gateway.launchTimeout | quote }}
+- name: GP_WAIT_TIMEOUT
+  value: {{ int .Values.gateway.waitTimeout | quote }}
 - name: GP_UNSCHEDULABLE_GRACE
   value: {{ int .Values.gateway.unschedulableGraceSeconds | quote }}
 - name: GP_CULL_IDLE_TIMEOUT

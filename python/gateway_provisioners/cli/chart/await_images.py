@@ -17,7 +17,8 @@ from gateway_provisioners.aio import within
 from gateway_provisioners.errors import GatewayProvisionersError
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
-from gateway_provisioners.model.pod.conditions import start_failure
+from gateway_provisioners.model.pod.conditions import StartConditions
+from gateway_provisioners.model.pod.ends import end_before_start
 
 Object = Mapping[str, Any]
 
@@ -35,9 +36,9 @@ def obstacles(pods: Iterable[Object]) -> list[str]:
     """Return the reasons why some of these pods do not run, each with its nodes."""
     nodes: dict[str, set[str]] = {}
     for pod in pods:
-        if failure := start_failure(pod, unschedulable_is_final=True):
+        if obstacle := end_before_start(pod) or StartConditions(pod).present:
             node = pod["spec"].get("nodeName") or "(not scheduled)"
-            nodes.setdefault(failure.message, set()).add(node)
+            nodes.setdefault(str(obstacle), set()).add(node)
     return [f"{message} Nodes: {', '.join(sorted(where))}." for message, where in nodes.items()]
 
 

@@ -18,9 +18,10 @@ from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 from traitlets import default
 from zmq.eventloop.zmqstream import ZMQStream
 
+from gateway_provisioners.aio import Backoff
 from gateway_provisioners.errors import GatewayProvisionersError, KernelBusy
 from gateway_provisioners.gateway.channels import stream
-from gateway_provisioners.gateway.failures import summarize
+from gateway_provisioners.gateway.failures import can_pass, summarize
 from gateway_provisioners.gateway.kernels.peers import Peers
 from gateway_provisioners.gateway.process.audit import acting_because
 from gateway_provisioners.gateway.process.limits import Limits
@@ -29,6 +30,10 @@ from gateway_provisioners.provisioners.contract import GatewayContract
 
 # The time within which a kernel that is not busy answers.
 _ANSWER_SECONDS = 0.5
+# How often, and after which pauses, a restart is tried again that has to wait for something: with the default
+# launch timeout, this takes about half an hour.
+_MOST_WAITS = 20
+_WAIT_BACKOFF = Backoff(3, 60)
 # The states of a kernel that has not answered yet.
 _UNCERTAIN = frozenset({"unknown", "starting"})
 # For kernels of provisioners without a contract, such as jupyter_client's own.
@@ -57,12 +62,17 @@ class _Owner(Protocol):
 class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
     """Restarts a kernel that died, up to `restart_limit` times in a row.
 
+    A restart that took too long because of a condition that can pass (a volume, a registry, a node to come)
+    is not one of them; up to `_MOST_WAITS` of those in a row are made, with pauses that become longer.
+
     Upstream's restarts even a kernel that is being shut down, and as soon as one restart fails it stops
     watching for good, without a log line. Its timer makes tasks for each kernel, also if nothing has
     happened: with a thousand kernels, twice the work of everything else in an idle gateway.
     """
 
     _timer: asyncio.TimerHandle | None = None
+    _waits = 0
+    """How many restarts in a row ended with a condition that can pass."""
     _polling: asyncio.Future[None] | None = None
 
     def start(self) -> None:
@@ -77,7 +87,8 @@ class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
             self._timer = None
 
     def _look_later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self.time_to_dead, self._look)
+        pause = _WAIT_BACKOFF.pause(self._waits) if self._waits else self.time_to_dead
+        self._timer = asyncio.get_running_loop().call_later(pause, self._look)
 
     def _look(self) -> None:
         self._look_later()
@@ -100,16 +111,35 @@ class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
         except KernelBusy:
             self.start()  # the attempt may have stopped the watch
         except Exception as error:  # noqa: BLE001 - no error may end the watch
-            self.log.warning(
-                "Kernel %s died and could not be restarted (%d of %d): %s",
-                kernel.kernel_id,
-                self._restart_count,
-                self.restart_limit,
-                summarize(error),
-            )
-            # The failed attempt stopped the watch; it counts, and the next one is due.
-            self._restarting = True
-            self.start()
+            self._take_failure(error)
+        else:
+            self._waits = 0
+
+    def _take_failure(self, error: Exception) -> None:
+        if can_pass(error) and self._waits < _MOST_WAITS:
+            self._waits += 1
+            self._restart_count = max(0, self._restart_count - 1)
+            message, number, limit = "has to wait to be restarted", self._waits, _MOST_WAITS
+        else:
+            number, limit = self._restart_count, self.restart_limit
+            message = "could not be restarted"
+        self.log.warning(
+            "Kernel %s died and %s (%d of %d): %s",
+            cast(GatewayKernel, self.kernel_manager).kernel_id,
+            message,
+            number,
+            limit,
+            summarize(error),
+        )
+        # The failed attempt may have stopped the watch, or begun it anew; the next one is due after a pause.
+        self._restarting = True
+        self.stop()
+        self.start()
+
+    def _fire_callbacks(self, event: str) -> None:
+        if event == "dead":
+            cast(GatewayKernel, self.kernel_manager).execution_state = "dead"
+        super()._fire_callbacks(event)
 
 
 class GatewayKernel(ServerKernelManager):
@@ -222,6 +252,8 @@ class GatewayKernel(ServerKernelManager):
             except Exception as error:
                 await self._contract.give_up_restart()
                 self._owner.kernel_restart_failed(self.kernel_id, error)
+                if can_pass(error):
+                    self.start_restarter()  # also after a client's attempt
                 raise
             self._restarted.set()
             self._owner.kernel_restarted(self.kernel_id)

@@ -22,7 +22,7 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from traitlets import default
 
 from gateway_provisioners.errors import GatewayProvisionersError, TooManyKernels
-from gateway_provisioners.gateway.failures import known_cause, summarize
+from gateway_provisioners.gateway.failures import can_pass, known_cause, summarize
 from gateway_provisioners.gateway.kernels.activity import ActivityWatch
 from gateway_provisioners.gateway.kernels.culling import Culler
 from gateway_provisioners.gateway.kernels.kernelspecs import runs_beside_gateway
@@ -335,9 +335,10 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             connection.follow_kernel()
 
     def kernel_restart_failed(self, kernel_id: str, error: Exception) -> None:
-        """Show in lists of kernels that one is dead, and why; called by the kernel."""
+        """Show in lists of kernels that one is dead, or is tried again, and why; called by the kernel."""
         kernel = self.get_kernel(kernel_id)
-        kernel.execution_state = "dead"
+        # A kernel that is dead is culled.
+        kernel.execution_state = "restarting" if can_pass(error) else "dead"
         cause = known_cause(error)
         kernel.reason = (
             f"{kernel.end_cause} {cause or 'The kernel could not be restarted.'}".lstrip()

@@ -150,7 +150,7 @@ def _companions(pod: Mapping[str, Any]) -> Iterator[_Companion]:
 
 def _being_created(pod: Mapping[str, Any]) -> str | None:
     """Name the image that the kubelet pulls, or makes a container of: the first that is not there."""
-    if (condition(pod, "PodReadyToStartContainers") or {}).get("status") == "False":
+    if condition(pod, "PodReadyToStartContainers").get("status") == "False":
         return "Its node is still preparing its volumes and its network."
     status = fields(pod)
     for key in ("initContainerStatuses", "containerStatuses"):

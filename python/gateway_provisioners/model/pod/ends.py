@@ -175,7 +175,7 @@ def _pod_cause(pod: Mapping[str, Any]) -> _Cause:
 
 def _disruption(pod: Mapping[str, Any]) -> _Cause | None:
     """Explain the disruption that the Pod is the target of, if any."""
-    target = condition(pod, "DisruptionTarget") or {}
+    target = condition(pod, "DisruptionTarget")
     if target.get("status") != "True":
         return None
     reason = str(target.get("reason") or "")

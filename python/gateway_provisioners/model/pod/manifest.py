@@ -295,8 +295,15 @@ def read_record(secret: Mapping[str, Any]) -> Any:
 
 
 def open_gate_patch(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A JSON patch that lets the scheduler see the Pod; gates that the administrator added stay."""
-    gates = [gate for gate in pod["spec"].get("schedulingGates", []) if gate["name"] != SECRET_GATE]
-    if gates:
-        return [{"op": "replace", "path": "/spec/schedulingGates", "value": gates}]
-    return [{"op": "remove", "path": "/spec/schedulingGates"}]
+    """Return a JSON patch that removes our own gate, so that the scheduler sees the Pod; empty if it is gone.
+
+    The API refuses it (422) if the gates are no longer those of `pod`: others may remove theirs meanwhile.
+    """
+    names = [gate["name"] for gate in pod["spec"].get("schedulingGates") or ()]
+    if SECRET_GATE not in names:
+        return []
+    path = f"/spec/schedulingGates/{names.index(SECRET_GATE)}"
+    return [
+        {"op": "test", "path": f"{path}/name", "value": SECRET_GATE},
+        {"op": "remove", "path": path},
+    ]

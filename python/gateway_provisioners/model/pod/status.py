@@ -56,13 +56,10 @@ def fields(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     return status
 
 
-def condition(pod: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    """The Pod's condition of that type, or None."""
-    for found in fields(pod).get("conditions") or ():
-        if found.get("type") == name:
-            condition: Mapping[str, Any] = found
-            return condition
-    return None
+def condition(pod: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The Pod's condition of that type; empty if it has none."""
+    conditions = fields(pod).get("conditions") or ()
+    return next((each for each in conditions if each.get("type") == name), {})
 
 
 def kernel_container(pod: Mapping[str, Any]) -> str:
