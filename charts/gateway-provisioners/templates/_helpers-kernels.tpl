@@ -167,7 +167,7 @@ equal the provisioner's defaults are omitted.
   "image_pull_secrets" $kernel.pullSecrets
 -}}
 {{- range list
-  "affinity" "authorizedGroups" "envFrom" "gpuResource" "nodeSelector" "oldestProtocol" "podTemplate" "portRange" "priorityClassName" "resources"
+  "affinity" "authorizedGroups" "envFrom" "evictable" "gpuResource" "nodeSelector" "oldestProtocol" "podTemplate" "portRange" "priorityClassName" "resources"
   "runtimeClassName" "serviceAccountName" "tolerations" "transportEncryption" "unauthorizedUsers" "volumeMounts"
   "volumes"
 -}}

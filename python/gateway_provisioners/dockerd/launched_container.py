@@ -16,7 +16,7 @@ from gateway_provisioners.model.condition import Condition
 from gateway_provisioners.model.failures import (
     EXIT_CODE_OF_LOST,
     GRACE_SECONDS,
-    LOG_LINES,
+    last_lines,
     sentence,
 )
 from gateway_provisioners.model.kernel_record import KernelRecord
@@ -138,7 +138,7 @@ class LaunchedContainer:
             _log.info("No log of %s: %s", self.name, error)
             is_silent = error.status in (0, HTTPStatus.NOT_FOUND)
             return "" if is_silent else f"(The engine cannot read it: {sentence(str(error))})"
-        return "\n".join(log.splitlines()[-LOG_LINES:])
+        return last_lines(log)
 
     async def remember(self, record: KernelRecord) -> None:
         await self._kernels.records.write(self.name, record)

@@ -17,6 +17,9 @@ from gateway_provisioners.kube.connection import Connection
 from gateway_provisioners.kube.credentials import load_access
 from gateway_provisioners.model.objects import Object
 
+# A line of a log has any length.
+_MAX_LOG_BYTES = 2**20
+
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -87,13 +90,14 @@ class KubeApi:
         )
 
     async def pod_log(self, namespace: str, name: str, *, container: str, lines: int) -> str:
-        """Return the last `lines` lines of a container's log."""
+        """Return the last `lines` lines of a container's log, or the beginning of that if it is long."""
         body = await self._connection.body(
             self._core.read_namespaced_pod_log,
             name,
             namespace,
             container=container,
             tail_lines=lines,
+            limit_bytes=_MAX_LOG_BYTES,
         )
         return body.decode("utf-8", "replace")
 

@@ -14,12 +14,13 @@ from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.model.condition import Condition
-from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, LOG_LINES
+from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, LOG_LINES, last_lines
 from gateway_provisioners.model.kernel_record import KernelRecord
 from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.pod import ends
 from gateway_provisioners.model.pod import status as pod_status
 from gateway_provisioners.model.pod.conditions import StartConditions
+from gateway_provisioners.model.pod.containers import containers_with_logs
 from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
     OPERATOR_ANNOTATION,
@@ -61,6 +62,7 @@ class LaunchedPod:
         self._pod: Object = {}
         self._conditions = StartConditions()
         self._gone = False
+        self._end_cause: str | None = None
         self._removing = False
         self._changes = Changes()
         # Before the pod is created: the watch may report it before the answer to its POST comes.
@@ -81,7 +83,7 @@ class LaunchedPod:
         return code
 
     def end_cause(self) -> str | None:
-        return None if self._removing else ends.end_cause(self._pod)
+        return self._end_cause
 
     def seen(self, manifest: Object) -> None:
         """Take the answer to the pod's POST as its first state, unless the watch was faster."""
@@ -112,15 +114,21 @@ class LaunchedPod:
         await self._changes.until(lambda: not (self.condition and self.condition.can_pass) or None)
 
     async def log_tail(self) -> str:
+        containers = containers_with_logs(self._pod)
+        if len(containers) == 1:
+            return last_lines(await self._log_of(containers[0]))
+        logs = [(name, await self._log_of(name)) for name in containers]
+        return "\n".join(
+            f"{name}:\n{last_lines(log, share=len(logs))}" for name, log in logs if log
+        )
+
+    async def _log_of(self, container: str) -> str:
         try:
             return await self._pods.api.pod_log(
-                self._pods.namespace,
-                self.name,
-                container=pod_status.kernel_container(self._pod),
-                lines=LOG_LINES,
+                self._pods.namespace, self.name, container=container, lines=LOG_LINES
             )
         except ClusterError as error:
-            _log.info("No log of pod %s: %s", self.name, error)
+            _log.info("No log of container %s of pod %s: %s", container, self.name, error)
             return ""
 
     async def remember(self, record: KernelRecord) -> None:
@@ -195,7 +203,7 @@ class LaunchedPod:
             ClusterError: the API did not answer.
         """
         # The kubelet ends a pod that has run for that long; a pod that was deleted would be gone.
-        deadline = {"spec": {"activeDeadlineSeconds": 1}}
+        deadline = {"spec": {"activeDeadlineSeconds": ends.STOP_DEADLINE_SECONDS}}
         try:
             await self._pods.api.patch_pod(self._pods.namespace, self.name, deadline)
         except ClusterError as error:
@@ -220,12 +228,16 @@ class LaunchedPod:
         self._changes.changed()
 
     def _on_change(self, change: str, pod: Object) -> None:
-        self._take(pod)
         self._gone = change == "DELETED"
+        self._take(pod)
         self._changes.changed()
 
     def _take(self, pod: Object) -> None:
         self._pod = pod
+        # The first cause is the right one: later states are those of a restart or a removal.
+        self._end_cause = self._end_cause or ends.end_cause(
+            pod, gone=self._gone, by_gateway=self._removing
+        )
         self._conditions.see_pod(pod)
 
     def _on_event(self, _change: str, event: Object) -> None:
@@ -235,7 +247,7 @@ class LaunchedPod:
 
     def _failure(self, is_final: bool) -> LaunchFailed | None:
         if self._gone:
-            return ends.deleted()
+            return ends.deleted(self._pod)
         return self._conditions.failure(unschedulable_is_final=is_final)
 
     async def _log_conditions(self) -> None:

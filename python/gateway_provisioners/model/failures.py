@@ -12,6 +12,9 @@ GRACE_SECONDS = 5
 
 # How much of a container's log a user sees when a launch has failed.
 LOG_LINES = 20
+_LOG_CHARACTERS = 6000
+# The most characters of an engine's own text in an explanation.
+_DETAIL_CHARACTERS = 1000
 
 EXIT_CODE_HINTS = {
     64: "A parameter of the kernel's container is missing or malformed.",
@@ -66,6 +69,20 @@ def image_failure(image: object, reason: str, message: str, *, puller: str) -> L
     """
     case = IMAGE_CASE.format(image=image, word=reason, message=sentence(message))
     return LaunchFailed("ImagePull", f"{case} {IMAGE_REMEDY.format(puller=puller)}")
+
+
+def last_lines(log: str, *, share: int = 1) -> str:
+    """Return the end of a log, as an answer can hold it.
+
+    Args:
+        share: how many logs the answer holds.
+    """
+    return "\n".join(log.splitlines()[-LOG_LINES:])[-(_LOG_CHARACTERS // share) :]
+
+
+def detail(message: object) -> str:
+    """Return an engine's own text, which may be missing or long, as a sentence."""
+    return sentence(str(message or "")[:_DETAIL_CHARACTERS]) or "no further details."
 
 
 def sentence(text: str) -> str:

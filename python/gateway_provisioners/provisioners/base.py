@@ -74,6 +74,8 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         self._connection: ConnectionInfo | None = None
         self._launch_key: str | None = None
         self._attempt = 0
+        # The last end that no client asked for, and the workload of the one that the log has.
+        self._end_cause = ""
         self._logged_end_of = ""
         self._confirmation: asyncio.Task[None] | None = None
 
@@ -140,6 +142,15 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
     @property
     def workload_name(self) -> str:
         return self._workload.name if self._workload else ""
+
+    @property
+    def end_cause(self) -> str:
+        return self._known_end_cause() or self._end_cause
+
+    def _known_end_cause(self) -> str:
+        if self._workload is None or self._workload.exit_code() is None:
+            return ""
+        return self._workload.end_cause() or ""
 
     @property
     def ownership(self) -> Ownership:
@@ -237,11 +248,17 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         if self._workload is None:
             return 0
         code = self._workload.exit_code()
-        if code is not None and self._workload.name != self._logged_end_of:
-            self._logged_end_of = self._workload.name
-            if cause := self._workload.end_cause():
-                self.log.warning("Kernel %s ended by itself. %s", self.kernel_id, cause)
+        if code is not None:
+            self._note_end(self._workload)
         return code
+
+    def _note_end(self, workload: Workload) -> None:
+        """Keep, and log once, why the kernel ended, which an engine may report after its exit code."""
+        cause = workload.end_cause()
+        if cause and workload.name != self._logged_end_of:
+            self._logged_end_of = workload.name
+            self._end_cause = cause
+            self.log.warning("Kernel %s in %s has ended. %s", self.kernel_id, workload.name, cause)
 
     async def wait(self) -> int | None:
         # Called once the kernel is known to have ended; `cleanup` waits for the workload's end.
@@ -297,6 +314,8 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             await self._end(self._workload, 0)
 
     async def begin_restart(self) -> None:
+        if self.is_known_to_live:
+            self._end_cause = ""
         if self.outlives_process and self._workload is not None:
             await self._workload.begin_restart()
             self._restarting = True
@@ -323,6 +342,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             await self._end(workload, GRACE_SECONDS)
         if restart:
             await self._wait_gone(workload)
+            self._note_end(workload)
         if self._restarting:
             self._predecessor = workload
         else:
@@ -333,6 +353,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
     async def adopt(self, name: str, record: KernelRecord) -> None:
         await self._acquire_services()
         self._load(record)
+        self._end_cause = self._known_end_cause()  # another gateway has restarted it
         if self._workload is not None:
             self._workload.release()
         self._workload = await self.adopt_workload(name)

@@ -39,6 +39,15 @@ class GatewayContract:
         """The engine's name of the pod or container that is the kernel, or ""; read by the reconciler."""
         return ""
 
+    @property
+    def end_cause(self) -> str:
+        """The cause of the kernel's last end that no client asked for, in sentences; "" if that is not known.
+
+        A restart after that end keeps it; a restart of a kernel that lives clears it. Read for lists of
+        kernels.
+        """
+        return ""
+
     async def begin_restart(self) -> None:
         """Announce a restart, so that the kernel is not lost if this process dies in the middle of it.
 

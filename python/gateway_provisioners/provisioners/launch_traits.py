@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from traitlets import Dict, Enum, Int, List, TraitError, Unicode, validate
+from traitlets import Bool, Dict, Enum, Int, List, TraitError, Unicode, validate
 from traitlets.config import LoggingConfigurable
 
 from gateway_provisioners.model.kernelspec import port_range_problem
@@ -188,6 +188,10 @@ class KubernetesLaunchTraits(LaunchTraits):
         "",
         "The service account of the kernel's Pod, whose token is not mounted.",
     )
+    evictable = Bool(
+        False,
+        help="Whether autoscalers may evict the kernel in order to remove its node; its variables are lost.",
+    ).tag(config=True)
     pod_template = Dict(help="A patch on the kernel's Pod, merged last.").tag(config=True)
 
 

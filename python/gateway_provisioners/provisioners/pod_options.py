@@ -39,6 +39,7 @@ def pod_options(settings: KubernetesLaunchTraits, request: LaunchRequest) -> dic
         # Not the client's: the files of a shared volume would change their group with each client.
         "fs_group": settings.run_as_group,
         "working_dir": request.working_dir,
+        "evictable": settings.evictable,
         "patch": settings.pod_template,
     }
 

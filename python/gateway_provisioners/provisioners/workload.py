@@ -75,7 +75,10 @@ class Workload(Protocol):
         ...
 
     def end_cause(self) -> str | None:
-        """Explain, in words, an end that this process did not cause; called once the kernel has ended."""
+        """Explain, in words, an end that no gateway caused; None if there is no more than an exit code.
+
+        Called once the kernel has ended, also while it is restarted.
+        """
         ...
 
     async def wait_address(self, preferred: str = "") -> str:

@@ -74,6 +74,13 @@ class FailingLater(LocalProvisioner):
         return await super().launch_kernel(cmd, **kwargs)
 
 
+class Evicted(GatewayContract, FailingLater):
+    """As after an eviction, which its provisioner knows of; it cannot be restarted."""
+
+    is_known_to_live = True
+    end_cause = "It was evicted."
+
+
 class Slow(LocalProvisioner):
     """Starts when the test says so, or never."""
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from api.provisioners import IMAGE_MISSING, Failing, FailingLater, Unkillable
+from api.provisioners import IMAGE_MISSING, Evicted, Failing, FailingLater, Unkillable
 from api.running import running_gateway
 from ci.gateway_client import Refused
 
@@ -62,6 +62,24 @@ async def test_a_failed_restart_reports_its_cause(add_provisioner):
         assert kernel["reason"] == str(IMAGE_MISSING)
         await gateway.client.delete(kernel_id)
         assert await gateway.client.kernels() == {}
+
+
+async def test_the_cause_of_a_kernels_end_is_listed(add_provisioner):
+    add_provisioner("evicted", Evicted)
+    async with running_gateway() as gateway:
+        kernel_id = await gateway.client.start("evicted")
+
+        async def reason():
+            return (await gateway.client.kernels())[kernel_id]["reason"]
+
+        restarted = "The kernel ended and was restarted, without its variables. It was evicted."
+        assert await reason() == restarted
+        provisioner = gateway.app.kernel_manager.get_kernel(kernel_id).provisioner
+        provisioner.is_known_to_live = False
+        assert await reason() == "The kernel ended. It was evicted."
+        with pytest.raises(Refused):
+            await gateway.client.restart(kernel_id)
+        assert await reason() == f"It was evicted. {IMAGE_MISSING}"
 
 
 async def test_a_kernel_that_dies_is_restarted(gateway, kernels_die_fast):

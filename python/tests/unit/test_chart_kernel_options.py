@@ -32,6 +32,7 @@ def config(values, name="custom", **others):
         ("runtimeClassName", "runtime_class_name", "gvisor"),
         ("priorityClassName", "priority_class_name", "low"),
         ("serviceAccountName", "service_account_name", "data"),
+        ("evictable", "evictable", True),
         ("gpuResource", "gpu_resource", "amd.com/gpu"),
     ],
 )

@@ -14,7 +14,7 @@ import gateway_provisioners
 from gateway_provisioners import errors
 from gateway_provisioners.gateway.failures import describe
 from gateway_provisioners.model.failures import EXIT_CODE_HINTS
-from gateway_provisioners.model.pod.ends import end_before_start
+from gateway_provisioners.model.pod.ends import REASONS, end_before_start
 from gateway_provisioners.provisioners.launch_traits import ClientPolicyTraits
 
 ROOT = Path(__file__).parents[3]
@@ -74,11 +74,11 @@ def reasons_of_calls():
 
 
 def other_reasons():
-    """Return the computed reasons: of pods without one, of unexpected errors, of a wrong token."""
+    """Return the computed reasons: of pods that are cut short, of unexpected errors, of a wrong token."""
     from gateway_provisioners.gateway.process.metrics import _reason
 
     failed = end_before_start({"status": {"phase": "Failed"}})
-    return {failed.reason, _reason(RuntimeError()), describe(None, 401).reason}
+    return {*REASONS, failed.reason, _reason(RuntimeError()), describe(None, 401).reason}
 
 
 def test_every_reason_has_a_heading_and_every_heading_a_reason():

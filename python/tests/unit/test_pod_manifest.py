@@ -67,6 +67,8 @@ def test_the_whole_pod():
                 "gateway-provisioners/owner-groups": "[]",
                 "gateway-provisioners/shared-with-users": "{}",
                 "gateway-provisioners/shared-with-groups": "{}",
+                "karpenter.sh/do-not-disrupt": "true",
+                "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
             },
         },
         "spec": {
@@ -204,6 +206,23 @@ def test_the_administrators_patch_is_merged_last_and_changes_no_input():
     assert pod["metadata"]["labels"]["team"] == "blue"
     assert pod["metadata"]["labels"]["kernel_id"] == KERNEL_ID
     assert patch == before
+
+
+def test_a_kernel_that_may_be_evicted_says_so():
+    annotations = build_pod(a_spec(evictable=True))["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "true"
+    assert "karpenter.sh/do-not-disrupt" not in annotations
+
+
+def test_the_patch_comes_before_the_annotations_for_autoscalers():
+    wanted = {
+        "karpenter.sh/do-not-disrupt": None,
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": "true",
+    }
+    pod = build_pod(a_spec(patch={"metadata": {"annotations": wanted}}))
+    annotations = pod["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "true"
+    assert "karpenter.sh/do-not-disrupt" not in annotations
 
 
 def test_our_gate_opens_and_those_of_others_stay():

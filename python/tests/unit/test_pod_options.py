@@ -65,6 +65,12 @@ def test_the_options_of_a_kernelspec_are_in_its_pod():
     assert not {"envFrom", "volumeMounts"} & set(plain["spec"]["containers"][0])
 
 
+@pytest.mark.parametrize(("settings", "evictable"), [({}, "false"), ({"evictable": True}, "true")])
+def test_autoscalers_evict_only_kernels_that_allow_it(settings, evictable):
+    annotations = pod(LaunchRequest(), **settings)["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == evictable
+
+
 def test_the_template_of_the_pod_comes_last():
     template = {
         "spec": {

@@ -433,7 +433,40 @@ async def test_the_cause_of_an_end_is_logged_once(provisioner, caplog):
     assert await provisioner.poll() is None
     provisioner.workloads[0].code = 137
     assert (await provisioner.poll(), await provisioner.poll()) == (137, 137)
-    assert caplog.text.count("ended by itself. It ran out of memory.") == 1
+    assert caplog.text.count("in w1 has ended. It ran out of memory.") == 1
+
+
+async def test_a_kernel_that_is_restarted_keeps_the_cause_of_its_end(provisioner):
+    await provisioner.start()
+    assert provisioner.end_cause == ""
+    provisioner.workloads[0].code = 137
+    assert provisioner.end_cause == "It ran out of memory."
+    await provisioner.poll()
+    await restart(provisioner)
+    assert (provisioner.workload_name, provisioner.end_cause) == ("w2", "It ran out of memory.")
+    await restart(provisioner)
+    assert (provisioner.workload_name, provisioner.end_cause) == ("w3", "")
+
+
+async def test_a_cause_that_comes_after_the_exit_code_is_logged(provisioner, caplog):
+    await provisioner.start()
+    workload = provisioner.workloads[0]
+    workload.code, workload.end_cause = 137, lambda: None
+    assert await provisioner.poll() == 137
+    workload.end_cause = lambda: "It was evicted."
+    await restart(provisioner)
+    assert caplog.text.count("in w1 has ended. It was evicted.") == 1
+    assert provisioner.end_cause == "It was evicted."
+
+
+async def test_a_kernel_that_another_gateway_restarts_keeps_the_cause(provisioner):
+    await provisioner.start()
+    record = provisioner.workloads[0].record
+    provisioner.workloads[0].code = 137
+    await provisioner.adopt("w2", record)
+    assert provisioner.end_cause == "It ran out of memory."
+    await provisioner.adopt("w3", record)
+    assert provisioner.end_cause == ""
 
 
 async def test_a_kernel_that_is_released_goes_on(provisioner, services):

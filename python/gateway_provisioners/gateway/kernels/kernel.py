@@ -197,6 +197,11 @@ class GatewayKernel(ServerKernelManager):
         return self._contract.workload_name
 
     @property
+    def end_cause(self) -> str:
+        """The cause of its last end that no client asked for; "" if that is not known."""
+        return self._contract.end_cause
+
+    @property
     def ports(self) -> list[Any]:
         """The ports, and the address that they belong to.
 

@@ -44,6 +44,9 @@ from gateway_provisioners.settings import from_env
 _RECONNECT_MILLISECONDS = 20
 # How long the last messages to kernels may take to be sent.
 _LINGER_MILLISECONDS = 200
+# The beginning of the `reason` of a kernel that ended without a client's request.
+_ENDED = "The kernel ended."
+_RESTARTED = "The kernel ended and was restarted, without its variables."
 
 
 class KernelIdTaken(GatewayProvisionersError):
@@ -337,7 +340,9 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         # A kernel that is dead is culled.
         kernel.execution_state = "restarting" if can_pass(error) else "dead"
         cause = known_cause(error)
-        kernel.reason = str(cause or "The kernel could not be restarted.")
+        kernel.reason = (
+            f"{kernel.end_cause} {cause or 'The kernel could not be restarted.'}".lstrip()
+        )
         self.metrics.restart_failed(kernel.kernel_name, error)
         self.audit.record("restart", self.audited(kernel_id), error=error)
 
@@ -452,7 +457,11 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         """Return the kernel's model for clients; connections to other gateways count as well."""
         model: dict[str, Any] = super().kernel_model(kernel_id)
         model["connections"] += self.peers.connections_elsewhere(kernel_id)
-        if owner := self.get_kernel(kernel_id).ownership.owner:
+        kernel = self.get_kernel(kernel_id)
+        if kernel.end_cause and not kernel.reason:
+            ended = _RESTARTED if kernel.is_known_to_live else _ENDED
+            model["reason"] = f"{ended} {kernel.end_cause}"
+        if owner := kernel.ownership.owner:
             model["owner"] = owner
         return model
 

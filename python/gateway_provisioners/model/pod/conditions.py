@@ -13,7 +13,7 @@ from gateway_provisioners.model.failures import sentence
 from gateway_provisioners.model.pod import condition_table as table
 from gateway_provisioners.model.pod.ends import end_before_start
 from gateway_provisioners.model.pod.manifest import SECRET_GATE
-from gateway_provisioners.model.pod.status import fields, kernel_container
+from gateway_provisioners.model.pod.status import condition, fields, kernel_container
 
 # Of a message of the cluster; the kubelet's own limit is 1 KiB for an Event.
 _LONGEST_MESSAGE = 2048
@@ -124,10 +124,6 @@ class StartConditions:
 
     def _containers(self) -> Iterator[Condition]:
         for container, word, message in _waiting(self._pod):
-            if word == "CrashLoopBackOff":
-                case = f"The container {container.get('name')!r} of its pod keeps exiting."
-                yield Condition(Kind.FINAL, "ContainerExited", case)
-                continue
             # Kubelets since 1.32 add the cause to the message of a back-off.
             known = self._pull_errors.get(str(container.get("name")), message)
             cause = known if word == "ImagePullBackOff" and ": " not in message else message
@@ -166,20 +162,15 @@ def _waiting(pod: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str, s
 def _containers_may_start(pod: Mapping[str, Any]) -> bool:
     """Return whether the node has prepared the Pod's volumes and its sandbox."""
     # Of Kubernetes since 1.29.
-    if _condition_of(pod, "PodReadyToStartContainers").get("status") == "True":
+    if condition(pod, "PodReadyToStartContainers").get("status") == "True":
         return True
     states = (container.get("state") or {} for container in _statuses(pod))
     return any("running" in state or "terminated" in state for state in states)
 
 
-def _condition_of(pod: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    conditions = fields(pod).get("conditions") or ()
-    return next((each for each in conditions if each.get("type") == kind), {})
-
-
 def _obstacle_to_scheduling(pod: Mapping[str, Any]) -> tuple[str, str]:
     """Return the reason and the message of a Pod that has no node; two empty texts if it has one."""
-    scheduled = _condition_of(pod, "PodScheduled")
+    scheduled = condition(pod, "PodScheduled")
     word = str(scheduled.get("reason") or "")
     # A Pod without foreign gates is held back by ours, or is about to be scheduled.
     if scheduled.get("status") != "False" or word == "SchedulingGated":

@@ -1,8 +1,15 @@
-"""The ends of a Pod, before its kernel was up or after, explained to the user: pure."""
+"""The ends of a Pod, before its kernel was up or after, explained to the user: pure.
+
+The words of a Pod's `status.reason` are the kubelet's (k8s.io/kubernetes pkg/kubelet: eviction, preemption,
+nodeshutdown, lifecycle/predicate.go, active_deadline.go). Those of its condition DisruptionTarget come from
+whatever ends it early: the scheduler, the Eviction API, and the controllers of taints and of lost nodes.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gateway_provisioners.errors import LaunchFailed
@@ -10,56 +17,204 @@ from gateway_provisioners.model.failures import (
     EXIT_CODE_OF_LOST,
     OUT_OF_MEMORY,
     container_exited,
+    detail,
     out_of_memory,
 )
-from gateway_provisioners.model.pod.status import fields, kernel_status
+from gateway_provisioners.model.pod.containers import CRASH_LOOP, init_failure, sidecar_failures
+from gateway_provisioners.model.pod.kernel_state import (
+    ENDING,
+    RESTARTING,
+    STATE_ANNOTATION,
+    annotation,
+)
+from gateway_provisioners.model.pod.status import condition, fields, has_ended, kernel_status
+
+# `LaunchedPod.stop` ends a Pod with this deadline.
+STOP_DEADLINE_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class _Cause:
+    """A cause of a Pod's end.
+
+    Attributes:
+        reason: the word for it, if it ended a start.
+        words: a sentence; with a colon at its end, Kubernetes' own message follows.
+    """
+
+    reason: str
+    words: str
+
+
+_NODE_SHUTDOWN = _Cause("NodeShutdown", "Its node is being shut down:")
+# By `status.reason`.
+_POD_CAUSES = {
+    "Evicted": _Cause("Evicted", "Its pod was evicted from the node:"),
+    "Preempting": _Cause("Preempted", "Its node needed its place for a critical pod:"),
+    "Terminated": _NODE_SHUTDOWN,
+    "NodeShutdown": _NODE_SHUTDOWN,
+    "Shutdown": _NODE_SHUTDOWN,
+    "NodeLost": _Cause("NodeLost", "Its node no longer answers:"),
+    "DeadlineExceeded": _Cause(
+        "DeadlineExceeded", "Its pod has run as long as its activeDeadlineSeconds allow:"
+    ),
+}
+# By the reason of the condition DisruptionTarget.
+_DISRUPTIONS = {
+    "PreemptionByScheduler": _Cause(
+        "Preempted", "Its pod was preempted: a pod with a higher priority needed its place."
+    ),
+    "EvictionByEvictionAPI": _Cause(
+        "Evicted",
+        "Its pod was evicted from its node through the Eviction API, as drains and autoscalers do.",
+    ),
+    "DeletionByTaintManager": _Cause(
+        "NodeTainted",
+        "Its node has got a taint that its pod does not tolerate, as nodes do that no longer answer.",
+    ),
+    "DeletionByDeviceTaintManager": _Cause(
+        "NodeTainted", "A device that it used has got a taint that its pod does not tolerate."
+    ),
+    "DeletionByPodGC": _Cause("NodeLost", "Its node no longer exists."),
+    "TerminationByKubelet": _Cause("Evicted", "Its node ended its pod:"),
+}
+REASONS = frozenset(cause.reason for cause in (*_POD_CAUSES.values(), *_DISRUPTIONS.values()))
+"""The reasons of starts that were cut short."""
+
+# Of a kubelet that does not admit a Pod that was scheduled to it; another may, or this one a moment later.
+_REFUSALS = frozenset(
+    {
+        "AppArmor",
+        "InitContainerRestartPolicyForbidden",
+        "InvalidNodeInfo",
+        "NodeAffinity",
+        "NodeName",
+        "NodePorts",
+        "PodLevelResourcesNotSupported",
+        "PodOSNotSupported",
+        "PodOSSelectorNodeLabelDoesNotMatch",
+        "SMTAlignmentError",
+        "SupplementalGroupsPolicyNotSupported",
+        "SysctlForbidden",
+        "TaintToleration",
+        "TopologyAffinityError",
+        "UnexpectedAdmissionError",
+        "UnexpectedPredicateFailureType",
+        "UnknownReason",
+        "VolumeAttachmentLimitExceeded",
+    }
+)
+_OUT_OF_RESOURCE = "OutOf"
+_REASON = re.compile(r"[A-Z][A-Za-z0-9-]{0,62}")
 
 
 def end_before_start(pod: Mapping[str, Any]) -> LaunchFailed | None:
     """Explain the end of a Pod whose kernel was not up yet; None while it has not ended."""
-    return _deleted(pod) or _ended(pod)
-
-
-def end_cause(pod: Mapping[str, Any]) -> str | None:
-    """Explain the end of a kernel that was running; None if only its exit code is known."""
-    terminated = kernel_status(pod).get("state", {}).get("terminated") or {}
-    status = fields(pod)
+    terminated = _terminated(pod)
     if terminated.get("reason") == "OOMKilled":
-        return OUT_OF_MEMORY
-    if status.get("phase") == "Failed" and status.get("reason"):
-        return f"Its pod failed ({status['reason']}): {status.get('message', 'no further details')}"
-    return None
+        return out_of_memory()
+    if _failed_with_reason(pod):
+        return _cut_short(_pod_cause(pod))
+    if (pod.get("metadata") or {}).get("deletionTimestamp"):
+        return deleted(pod)
+    return init_failure(pod) or _ended(pod, terminated)
 
 
-def deleted() -> LaunchFailed:
-    """The pod was deleted."""
+def deleted(pod: Mapping[str, Any]) -> LaunchFailed:
+    """Explain the end of a Pod that was deleted before its kernel was up."""
+    if disruption := _disruption(pod):
+        return _cut_short(disruption)
     return LaunchFailed("Deleted", "Its pod was deleted while it was starting.")
 
 
-def _deleted(pod: Mapping[str, Any]) -> LaunchFailed | None:
-    if not pod.get("metadata", {}).get("deletionTimestamp"):
+def end_cause(
+    pod: Mapping[str, Any], *, gone: bool = False, by_gateway: bool = False
+) -> str | None:
+    """Explain the end of a kernel that was running; None if only its exit code is known.
+
+    Args:
+        gone: the Pod is no longer there.
+        by_gateway: this process deletes it.
+    """
+    if not pod:
         return None
-    return deleted()
+    if _terminated(pod).get("reason") == "OOMKilled":
+        return OUT_OF_MEMORY
+    if _failed_with_reason(pod):
+        return None if _is_stopped(pod) else _pod_cause(pod).words
+    if not gone and "deletionTimestamp" not in pod["metadata"]:
+        return None
+    if disruption := _disruption(pod):
+        return disruption.words
+    by_gateway = by_gateway or annotation(pod, STATE_ANNOTATION) in (RESTARTING, ENDING)
+    if by_gateway or _terminated(pod) or has_ended(pod):
+        return None
+    return "Its pod was deleted by another client of the Kubernetes API."
 
 
-def _ended(pod: Mapping[str, Any]) -> LaunchFailed | None:
-    terminated = kernel_status(pod).get("state", {}).get("terminated")
-    if terminated:
-        return _terminated(terminated)
+def _failed_with_reason(pod: Mapping[str, Any]) -> bool:
+    return fields(pod).get("phase") == "Failed" and bool(fields(pod).get("reason"))
+
+
+def _cut_short(cause: _Cause) -> LaunchFailed:
+    return LaunchFailed(cause.reason, f"{cause.words} Start it again.")
+
+
+def _pod_cause(pod: Mapping[str, Any]) -> _Cause:
+    """Explain a Pod that has failed with a reason."""
     status = fields(pod)
-    if status.get("phase") != "Failed":
+    reason, message = str(status.get("reason")), status.get("message")
+    if cause := _POD_CAUSES.get(reason):
+        return _detailed(cause, message)
+    known = reason if _REASON.fullmatch(reason) else "PodFailed"
+    words = f"Its pod failed ({reason[:63]}):"
+    if reason in _REFUSALS or reason.startswith(_OUT_OF_RESOURCE):
+        words = f"Its node did not accept its pod ({reason[:63]}):"
+    return _detailed(_Cause(known, words), message)
+
+
+def _disruption(pod: Mapping[str, Any]) -> _Cause | None:
+    """Explain the disruption that the Pod is the target of, if any."""
+    target = condition(pod, "DisruptionTarget")
+    if target.get("status") != "True":
         return None
-    reason = status.get("reason") or "PodFailed"
-    message = status.get("message") or "no further details"
-    if reason == "Evicted":
-        return LaunchFailed("Evicted", f"Its pod was evicted from the node: {message}")
-    return LaunchFailed(reason, f"Its pod failed ({reason}): {message}")
+    reason = str(target.get("reason") or "")
+    unknown = _Cause("Evicted", f"Its pod was evicted ({reason[:63]}):")
+    return _detailed(_DISRUPTIONS.get(reason, unknown), target.get("message"))
 
 
-def _terminated(terminated: Mapping[str, Any]) -> LaunchFailed:
-    if terminated.get("reason") == "OOMKilled":
-        return out_of_memory()
+def _detailed(cause: _Cause, message: object) -> _Cause:
+    """Return the cause with Kubernetes' message, if its words lead to one."""
+    if not cause.words.endswith(":"):
+        return cause
+    return _Cause(cause.reason, f"{cause.words} {detail(message)}")
+
+
+def _is_stopped(pod: Mapping[str, Any]) -> bool:
+    """Return whether a gateway ended the Pod, before a restart."""
+    deadline = (pod.get("spec") or {}).get("activeDeadlineSeconds")
+    return fields(pod).get("reason") == "DeadlineExceeded" and deadline == STOP_DEADLINE_SECONDS
+
+
+def _terminated(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how its container ended, also if the kubelet is about to start it again; empty if it has not."""
+    status = kernel_status(pod)
+    state = status.get("state") or {}
+    if (state.get("waiting") or {}).get("reason") == CRASH_LOOP:
+        state = status.get("lastState") or {}
+    terminated: Mapping[str, Any] = state.get("terminated") or {}
+    return terminated
+
+
+def _ended(pod: Mapping[str, Any], terminated: Mapping[str, Any]) -> LaunchFailed | None:
     if terminated.get("reason") in {"ContainerCannotRun", "StartError"}:
-        message = terminated.get("message", "no further details")
+        message = detail(terminated.get("message"))
         return LaunchFailed("ContainerCannotRun", f"Its container cannot be started: {message}")
-    return container_exited(int(terminated.get("exitCode", EXIT_CODE_OF_LOST)))
+    if terminated:
+        failure = container_exited(int(terminated.get("exitCode", EXIT_CODE_OF_LOST)))
+        message = " ".join([failure.message, *sidecar_failures(pod)])
+        return LaunchFailed(failure.reason, message, container_ran=True)
+    if fields(pod).get("phase") != "Failed":
+        return None
+    message = detail(fields(pod).get("message"))
+    return LaunchFailed("PodFailed", f"Its pod failed (PodFailed): {message}")

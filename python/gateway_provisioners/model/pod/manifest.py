@@ -34,6 +34,11 @@ KERNEL_NAME_ANNOTATION = "gateway-provisioners/kernel-name"
 GPU_RESOURCE_ANNOTATION = "gateway-provisioners/gpu-resource"
 SECRET_GATE = "gateway-provisioners/secret"  # noqa: S105 - the name of a scheduling gate
 
+# What tools that remove nodes read: Karpenter, and the cluster autoscaler. Pods without a controller, as a
+# kernel's, keep their node from the second anyway, unless they say otherwise.
+_NO_DISRUPTION_ANNOTATION = "karpenter.sh/do-not-disrupt"
+_SAFE_TO_EVICT_ANNOTATION = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+
 _ENVIRONMENT_PREFIX = "env."
 RECORD_KEY = "kernel.json"
 
@@ -56,6 +61,7 @@ class KernelPodSpec:
         fs_group: the group of volumes, which Kubernetes gives to all files that are in them; or None.
         owner: an ownerReference; Kubernetes deletes the Pod with the owner. Or None.
         ownership: whose kernel it is.
+        evictable: whether autoscalers may evict it in order to remove its node.
         patch: the administrator's patch on the Pod.
     """
 
@@ -85,6 +91,7 @@ class KernelPodSpec:
     working_dir: str | None = None
     owner: Mapping[str, Any] | None = None
     ownership: Ownership = Ownership()  # noqa: RUF009 - frozen
+    evictable: bool = False
     patch: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -205,12 +212,19 @@ def build_marks(kernel: KernelPodSpec) -> dict[str, Any]:
             OPERATOR_ANNOTATION: kernel.operator,
             ATTEMPT_ANNOTATION: str(kernel.attempt),
             GPU_RESOURCE_ANNOTATION: kernel.gpu_resource,
+            **_eviction_annotations(evictable=kernel.evictable),
             **kernel.ownership.annotations(),
         },
     }
     if kernel.owner:
         marks["ownerReferences"] = [dict(kernel.owner)]
     return marks
+
+
+def _eviction_annotations(*, evictable: bool) -> dict[str, str]:
+    if evictable:
+        return {_SAFE_TO_EVICT_ANNOTATION: "true"}
+    return {_NO_DISRUPTION_ANNOTATION: "true", _SAFE_TO_EVICT_ANNOTATION: "false"}
 
 
 def _container_environment(kernel: KernelPodSpec) -> list[dict[str, Any]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway_provisioners.model.failures import BEING_CREATED, NOT_REPORTED
+from gateway_provisioners.model.failures import NOT_REPORTED
 from gateway_provisioners.model.pod.conditions import StartConditions
+from gateway_provisioners.model.pod.containers import container_progress, sidecar_failures
 from gateway_provisioners.model.pod.status import fields, kernel_status
 
 
@@ -15,13 +16,10 @@ def progress(pod: Mapping[str, Any], conditions: StartConditions) -> str:
     if found := conditions.present:
         return str(found)
     earlier = f" Before that: {conditions.earlier}" if conditions.earlier else ""
-    return f"{_stage(pod)}{earlier}"
+    return " ".join(dict.fromkeys([_stage(pod), *sidecar_failures(pod)])) + earlier
 
 
 def _stage(pod: Mapping[str, Any]) -> str:
-    waiting = kernel_status(pod).get("state", {}).get("waiting") or {}
     if "running" in kernel_status(pod).get("state", {}):
         return NOT_REPORTED
-    if waiting.get("reason") in {"ContainerCreating", "PodInitializing"}:
-        return BEING_CREATED
-    return f"Its pod is still {fields(pod).get('phase', 'Pending')}."
+    return container_progress(pod) or f"Its pod is still {fields(pod).get('phase', 'Pending')}."

@@ -56,6 +56,12 @@ def fields(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     return status
 
 
+def condition(pod: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The Pod's condition of that type; empty if it has none."""
+    conditions = fields(pod).get("conditions") or ()
+    return next((each for each in conditions if each.get("type") == name), {})
+
+
 def kernel_container(pod: Mapping[str, Any]) -> str:
     """The name of the container that runs the kernel; in a foreign pod, its first container."""
     names = [container["name"] for container in pod.get("spec", {}).get("containers", ())]

@@ -1,0 +1,214 @@
+"""Failures and ends beyond the kernel's own container: init containers, sidecars, and the cluster."""
+
+import json
+
+import pytest
+import pytest_asyncio
+
+from ci.gateway_client import Refused
+from timeouts import eventually
+
+ANNOTATIONS = {
+    "karpenter.sh/do-not-disrupt": "true",
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+}
+
+
+def container(name, image, script, **fields):
+    return {
+        "name": name,
+        "image": image,
+        "command": ["sh", "-c", script],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        **fields,
+    }
+
+
+def values(image):
+    def kernel(template, **others):
+        return {"image": image, "podTemplate": {"spec": template}, **others}
+
+    silent = {"name": "kernel", "command": ["sleep", "600"]}
+    return {
+        "kernels": {
+            "unprepared": kernel(
+                {
+                    "initContainers": [
+                        container(
+                            "clone",
+                            image,
+                            "for i in $(seq 40); do echo line $i; done; echo no route to git >&2; exit 3",
+                        )
+                    ]
+                }
+            ),
+            "hungry": kernel(
+                {
+                    "initContainers": [
+                        container(
+                            "unpack",
+                            image,
+                            "x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo ${#x}",
+                            resources={"limits": {"memory": "16Mi"}},
+                        )
+                    ]
+                }
+            ),
+            "slow": kernel(
+                {"initContainers": [container("clone", image, "echo cloning; sleep 600")]},
+                launchTimeout=5,
+            ),
+            "imageless": kernel({"initContainers": [container("clone", "acme/git:1", "true")]}),
+            "accompanied": kernel(
+                {"containers": [silent, container("proxy", image, "echo no upstream; exit 4")]},
+                launchTimeout=5,
+            ),
+            "crashing": kernel(
+                {
+                    "containers": [silent],
+                    "initContainers": [
+                        container(
+                            "proxy",
+                            image,
+                            "echo no certificate; exit 5",
+                            restartPolicy="Always",
+                            startupProbe={"exec": {"command": ["false"]}},
+                        )
+                    ],
+                },
+                launchTimeout=5,
+            ),
+            "movable": {"image": image, "evictable": True},
+        }
+    }
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
+async def kernels(chart):
+    await chart.upgrade(values(chart.image))
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def nothing_remains(namespace, gateway):
+    yield
+    await namespace.wait_no_kernels()
+
+
+async def refusal_of(gateway, name):
+    with pytest.raises(Refused) as refusal:
+        await gateway.start(name)
+    return refusal.value
+
+
+async def test_an_init_container_that_fails(gateway):
+    refusal = await refusal_of(gateway, "unprepared")
+    assert refusal.reason == "InitContainerFailed"
+    assert "Its init container 'clone' exited with code 3." in refusal.message
+    assert refusal.message.endswith("line 40\nno route to git")
+    assert "line 20\n" not in refusal.message
+
+
+async def test_an_init_container_that_needs_too_much_memory(gateway):
+    refusal = await refusal_of(gateway, "hungry")
+    assert refusal.reason == "InitContainerFailed"
+    assert "'unpack' needed more memory than its limit" in refusal.message
+
+
+async def test_an_init_container_that_takes_too_long(gateway):
+    refusal = await refusal_of(gateway, "slow")
+    assert refusal.reason == "Timeout"
+    assert "5 seconds. Its init container 'clone' is still running." in refusal.message
+    assert refusal.message.endswith("cloning")
+
+
+async def test_an_init_container_without_an_image(gateway):
+    refusal = await refusal_of(gateway, "imageless")
+    assert refusal.reason == "ImagePull"
+    assert "acme/git:1" in refusal.message
+
+
+async def test_a_sidecar_that_fails(gateway):
+    refusal = await refusal_of(gateway, "accompanied")
+    assert refusal.reason == "Timeout"
+    assert "Its sidecar 'proxy' exited with code 4." in refusal.message
+    assert "proxy:\nno upstream" in refusal.message
+
+
+async def test_a_sidecar_that_keeps_exiting(gateway):
+    refusal = await refusal_of(gateway, "crashing")
+    assert refusal.reason == "Timeout"
+    assert "Its sidecar 'proxy'" in refusal.message
+    assert "with code 5." in refusal.message
+    assert refusal.message.endswith("no certificate")
+
+
+async def pod_of(namespace, kernel_id):
+    [pod] = await namespace.objects("pods", kernel_id)
+    return pod
+
+
+async def evict(kubectl, namespace, name):
+    """As drains, the cluster autoscaler, Karpenter and deschedulers do."""
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": name, "namespace": namespace.name},
+    }
+    path = f"/api/v1/namespaces/{namespace.name}/pods/{name}/eviction"
+    await kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+
+async def delete(_kubectl, namespace, name):
+    await namespace.run("delete", "pod", name, "--wait=false")
+
+
+async def delete_at_once(_kubectl, namespace, name):
+    await namespace.run("delete", "pod", name, "--force", "--grace-period=0")
+
+
+DELETED = "Its pod was deleted by another client of the Kubernetes API."
+
+
+@pytest.mark.parametrize(
+    ("end", "cause"),
+    [
+        (evict, "Its pod was evicted from its node through the Eviction API"),
+        (delete, DELETED),
+        (delete_at_once, DELETED),
+    ],
+)
+async def test_a_running_kernel_whose_end_comes_from_outside(
+    gateway, chart, kubectl, namespace, end, cause
+):
+    async with gateway.kernel() as kernel:
+        assert (await kernel.execute("x = 1; print(x)")).text == "1\n"
+        pod = await pod_of(namespace, kernel.kernel_id)
+        assert pod["metadata"]["annotations"].items() >= ANNOTATIONS.items()
+        name = pod["metadata"]["name"]
+        await end(kubectl, namespace, name)
+
+        async def is_restarted():
+            model = (await gateway.kernels())[kernel.kernel_id]
+            return model if "was restarted" in model.get("reason", "") else None
+
+        model = await eventually(is_restarted)
+        begin = "The kernel ended and was restarted, without its variables."
+        assert model["reason"].startswith(f"{begin} {cause}")
+        log = await namespace.run("logs", f"deployment/{chart.fullname}", "--tail=500")
+        assert f"Kernel {kernel.kernel_id} in {name} has ended. {cause}" in log
+        successor = await pod_of(namespace, kernel.kernel_id)
+        assert successor["metadata"]["annotations"].items() >= ANNOTATIONS.items()
+        await gateway.restart(kernel.kernel_id)
+        assert "reason" not in (await gateway.kernels())[kernel.kernel_id]
+        log = await namespace.run("logs", f"deployment/{chart.fullname}", "--tail=500")
+        assert log.count(f"Kernel {kernel.kernel_id} in ") == 1
+
+
+async def test_a_kernel_that_autoscalers_may_evict(gateway, namespace):
+    async with gateway.kernel("movable") as kernel:
+        annotations = (await pod_of(namespace, kernel.kernel_id))["metadata"]["annotations"]
+        assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "true"
+        assert "karpenter.sh/do-not-disrupt" not in annotations
