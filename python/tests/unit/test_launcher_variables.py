@@ -19,8 +19,8 @@ FOR_CLIENTS = {
 }
 # The shell's own, and constants.
 NOT_IN_ENVIRONMENT = {"BASH_SOURCE", "UID", "REPLY", "BAD_PARAMETER", "NO_RUNTIME"}
-# Texts in capitals of the other languages: algorithms, signals, a prefix.
-OTHER_TEXTS = {"AES", "ECB", "RSA", "HUP", "INT", "TERM", "Q", "EG_"}
+# Texts in capitals of the other languages: algorithms, signals, a prefix, a category of the locale.
+OTHER_TEXTS = {"AES", "ECB", "RSA", "HUP", "INT", "TERM", "Q", "EG_", "LC_CTYPE"}
 
 
 def read_by_shell(source):
