@@ -103,7 +103,7 @@ def _load_zmq() -> None:
     """Load pyzmq before the fork, so that kernel and relay share its memory."""
     try:
         importlib.import_module("zmq")
-    except ImportError as error:
+    except Exception as error:
         message = f"pyzmq cannot be imported in this image: {error}"
         raise LaunchError(NO_RUNTIME, message) from error
 
