@@ -159,6 +159,10 @@ exec_python() {
   launcher python/scripts/launch_ipykernel.py
   local -r script=$REPLY
   runtime python python3
+  unset PYTHONINSPECT # it would lose the exit code
+  # Python would only say that a module of its own is missing.
+  [[ -z ${PYTHONHOME:-} ]] || compgen -G "${PYTHONHOME%%:*}/lib*/python3*/" >/dev/null ||
+    fail "$NO_RUNTIME" "PYTHONHOME is '$PYTHONHOME', which holds no Python: remove the variable"
   if [[ -n ${KERNEL_CLASS_NAME:-} ]]; then
     arguments+=(--kernel-class-name "$KERNEL_CLASS_NAME")
   fi

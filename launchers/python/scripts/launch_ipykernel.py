@@ -1,32 +1,33 @@
 #!/usr/bin/env python3
 """Start an IPython kernel and report it to the gateway (launchers/protocol/SPEC.md).
 
-Kept short: Python compiles its script on every start, but imports compiled modules. Older Pythons must be able to
-read it, to learn that they are too old.
+Kept short: Python compiles its script on every start, but imports compiled modules. Pythons that are too old
+for the launcher can read it.
 """
 
 import os
 import sys
+from typing import NoReturn
 
 NO_RUNTIME = 69  # errors.py, which may not be loadable
 
 
-def load():
-    """Return the launcher's `main`, or end with one line where this Python cannot run it."""
-    here = os.path.dirname(os.path.realpath(__file__))
-    if sys.path[:1] != [here]:  # PYTHONSAFEPATH leaves it out
-        sys.path.insert(0, here)
-    try:
-        if sys.version_info < (3, 10):
-            raise ImportError(
-                "it needs Python 3.10 or later, and this is %d.%d" % sys.version_info[:2]
-            )
-        from kernel_launcher.supervisor import main
-    except Exception as error:
-        sys.stderr.write("launch_ipykernel: the launcher cannot be loaded: %s\n" % error)
-        sys.exit(NO_RUNTIME)
-    return main
+def refuse(reason: object) -> NoReturn:
+    """End with one line."""
+    sys.stderr.write(f"launch_ipykernel: the launcher cannot be loaded: {reason}\n")
+    sys.exit(NO_RUNTIME)
 
 
 if __name__ == "__main__":
-    sys.exit(load()(sys.argv[1:]))
+    here = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120  pathlib is not loaded yet
+    if sys.path[:1] != [here]:  # PYTHONSAFEPATH leaves it out
+        sys.path.insert(0, here)
+    if sys.version_info < (3, 10):  # noqa: UP036
+        refuse(
+            f"it needs Python 3.10 or later, and this is {sys.version_info[0]}.{sys.version_info[1]}"
+        )
+    try:
+        from kernel_launcher.supervisor import main
+    except Exception as error:  # noqa: BLE001  any module of the image's in place of Python's own
+        refuse(error)
+    sys.exit(main(sys.argv[1:]))

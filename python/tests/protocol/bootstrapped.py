@@ -10,12 +10,12 @@ from pathlib import Path
 from launched import KERNEL_ID, LAUNCHERS, client_of, environment
 
 from gateway_provisioners.handshake.payload import new_launch_key
-from timeouts import TIMEOUT_SECONDS
+from timeouts import TIMEOUT_SECONDS, within_timeout
 
 SYSTEM = "/usr/bin:/bin"
 
 
-def bootstrap(image, wrapper=(), *, path=SYSTEM, **variables):
+def bootstrap(image, wrapper=(), *, path=SYSTEM, output=subprocess.PIPE, **variables):
     """Start the script below the command `wrapper`; a variable that is None is left out."""
     given = {"KERNEL_LANGUAGE": "python", "KERNEL_ID": KERNEL_ID, **variables}
     return subprocess.Popen(
@@ -26,8 +26,8 @@ def bootstrap(image, wrapper=(), *, path=SYSTEM, **variables):
             if text is not None
         },
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
         text=True,
         cwd=image,
     )
@@ -47,18 +47,40 @@ def as_another_user(passwd, uid=1000970000, gid=0):
     return (*outer, *inner)
 
 
+class Failed(Exception):
+    """The launcher ended before it reported: its exit code, and what it printed."""
+
+
+class Started:
+    """A kernel that the script has started, with a client."""
+
+    def __init__(self, process, log, info):
+        self.process = process
+        self.info = info
+        self.client = None
+        self._log = log
+
+    def log(self):
+        return self._log.read_text(errors="replace")
+
+    async def exit_code(self):
+        return await within_timeout(asyncio.to_thread(self.process.wait))
+
+
 @contextlib.asynccontextmanager
 async def kernel_of(image, server, wrapper=(), *, path=None, **variables):
-    """A client of the kernel that the script starts, its process and its connection info."""
+    """Start a Python kernel with the script, and be its client."""
     target = image / "kernel-launchers" / "python"
     if not target.exists():
         shutil.copytree(LAUNCHERS / "python", target)
     key = new_launch_key()
-    with server.expect(KERNEL_ID, key) as expectation:
+    log = image.parent / "log"
+    with server.expect(KERNEL_ID, key) as expectation, log.open("wb") as output:
         process = bootstrap(
             image,
             wrapper,
             path=path or f"{Path(sys.executable).parent}:{SYSTEM}",
+            output=output,
             **{
                 "RESPONSE_ADDRESS": server.response_address,
                 "PUBLIC_KEY": server.public_key,
@@ -70,12 +92,14 @@ async def kernel_of(image, server, wrapper=(), *, path=None, **variables):
         arrival = asyncio.create_task(expectation.next_arrival())
         try:
             await asyncio.wait({arrival, ended}, return_when=asyncio.FIRST_COMPLETED)
-            assert arrival.done(), process.communicate()
-            info = arrival.result().connection_info
-            async with client_of(info.to_jupyter()) as client:
-                yield client, process, info
+            if not arrival.done():
+                raise Failed(process.returncode, log.read_text(errors="replace"))
+            started = Started(process, log, arrival.result().connection_info)
+            async with client_of(started.info.to_jupyter()) as started.client:
+                yield started
+            assert key not in started.log()
+            assert started.info.key not in started.log()
         finally:
             arrival.cancel()
             process.kill()
-            process.communicate()
             await ended

@@ -1,7 +1,7 @@
 """AES, GCM and RSA encryption in Python alone: a kernel's environment may have nothing but ipykernel.
 
 Not in constant time: the keys are those of one kernel, and only code of that kernel could measure it.
-Messages are short, some hundred bytes to a few thousand; all blocks of a message go through each step together.
+Messages are short, some hundred bytes to a few thousand; their blocks go through each step together.
 """
 
 from __future__ import annotations
