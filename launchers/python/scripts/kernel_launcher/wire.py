@@ -30,7 +30,7 @@ def _aes_gcm() -> tuple[Callable[[bytes], _Aead], type[Exception]]:
     try:
         aead = importlib.import_module("cryptography.hazmat.primitives.ciphers.aead")
         exceptions = importlib.import_module("cryptography.exceptions")
-    except BaseException:  # noqa: BLE001  Rust's panics, if parts of it are missing, are no Exceptions
+    except BaseException:  # noqa: BLE001  a panic of its Rust code is not an Exception
         return ciphers.AESGCM, ValueError
     return aead.AESGCM, exceptions.InvalidTag
 

@@ -90,7 +90,7 @@ def accounts() -> Iterator[Finding]:
         else:
             yield _warning(
                 "home",
-                f"{home} cannot be written to by {uid}:{gid}, which gets one below /tmp: set HOME, or chown it",
+                f"{home} cannot be written to by {uid}:{gid}, which gets one in /tmp: set HOME, or chown it",
             )
 
 
