@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,18 @@ async def test_packages_that_a_cell_installs_for_its_user(image, server, tmp_pat
     passwd.chmod(0o444)
     home = tmp_path / "home"
     venv = tmp_path / "venv"
-    make_venv(venv, ["ipykernel>=7.3"], "--system-site-packages")
+    make_venv(venv, ["ipykernel>=7.3", "pip"], "--system-site-packages")
+    wheel = tmp_path / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as files:
+        files.writestr("tiny.py", "")
+        files.writestr(
+            "tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"
+        )
+        files.writestr(
+            "tiny-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        files.writestr("tiny-1.0.dist-info/RECORD", "")
     [packages] = venv.glob("lib/python3*/site-packages")
     packages.chmod(0o555)
     async with kernel_of(
@@ -131,6 +143,9 @@ async def test_packages_that_a_cell_installs_for_its_user(image, server, tmp_pat
         path = await value(kernel.client, "__import__('sys').path")
         users = f"{home}/.local/lib/{packages.parent.name}/site-packages"
         assert path.index(users) < path.index(str(packages))
+        content, _ = await run(kernel.client, f"%pip install --quiet --no-index {wheel}")
+        assert content["status"] == "ok", kernel.log()
+        assert await value(kernel.client, "__import__('tiny').__file__") == f"{users}/tiny.py"
         assert await value(kernel.client, "__import__('getpass').getuser()") == "user1000970000"
 
 
