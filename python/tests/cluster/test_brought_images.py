@@ -107,7 +107,8 @@ async def test_a_kernel_is_used_and_ends(brought, gateway, namespace, name):
 
 
 WHO = """
-import getpass, os, pathlib
+import getpass, os, pathlib, pwd
+assert pwd.getpwuid(os.getuid()).pw_dir == os.environ["HOME"]
 (pathlib.Path.home() / ".cache" / "x").mkdir(parents=True)
 print(os.environ["HOME"], getpass.getuser())
 """

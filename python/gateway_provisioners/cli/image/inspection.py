@@ -22,6 +22,9 @@ _OTHERS_ENTER = 0o005
 BASH = "/bin/bash"
 # Those that kernels run as: the gateway's choice, and an id as OpenShift chooses them.
 USERS = ((KernelPodSpec.run_as_user or 0, KernelPodSpec.run_as_group or 0), (1000970000, 0))
+_NSS_WRAPPERS = tuple(
+    f"{folder}/libnss_wrapper.so" for folder in ("lib/*-linux-gnu", "lib64", "lib")
+)
 _PYTHON_VARIABLES = {
     "PYTHONHOME": "a Python of another folder does not start; remove it",
     "PYTHONPATH": "its modules take the place of the kernel's of the same name",
@@ -78,6 +81,8 @@ def accounts() -> Iterator[Finding]:
             yield _ok("account", f"{uid} is {account}")
         elif gid == 0 and _can_write("/etc/passwd", uid, gid):
             yield _ok("account", f"{uid} has none; {BOOTSTRAP} adds one to /etc/passwd")
+        elif any(library for place in _NSS_WRAPPERS for library in Path("/usr").glob(place)):
+            yield _ok("account", f"{uid} has none; libnss_wrapper gives it a name")
         else:
             yield _warning(
                 "account",
