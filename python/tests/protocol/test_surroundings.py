@@ -149,6 +149,40 @@ async def test_packages_that_a_cell_installs_for_its_user(image, server, tmp_pat
         assert await value(kernel.client, "__import__('getpass').getuser()") == "user1000970000"
 
 
+READ_ONLY = """
+for place in / /tmp /var/tmp; do ! mountpoint -q $place || mount -o bind,remount,ro $place || exit; done
+mount -t tmpfs tmpfs /mnt && exec unshare --user --map-user=1000970000 -- "$@"
+"""
+
+
+async def test_a_read_only_root_filesystem(image, server):
+    """With a folder for temporary files, and no account."""
+    wrapper = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", READ_ONLY, "sh")
+    async with kernel_of(image, server, wrapper, HOME="/", TMPDIR="/mnt") as kernel:
+        assert (
+            await value(kernel.client, "__import__('os').environ['HOME']") == "/mnt/home-1000970000"
+        )
+        content, _ = await run(kernel.client, "open('file', 'w')")
+        assert (content["ename"], content["evalue"][:10]) == ("OSError", "[Errno 30]")
+        content, _ = await run(
+            kernel.client, "import pathlib; (pathlib.Path.home() / '.cache/x').mkdir(parents=True)"
+        )
+        assert content["status"] == "ok"
+
+
+async def test_a_read_only_root_filesystem_without_temporary_files(image, server):
+    wrapper = READ_ONLY.replace("mount -t tmpfs tmpfs /mnt &&", "")
+    command = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", wrapper, "sh")
+    with pytest.raises(Failed) as failed:
+        await works(image, server, command, HOME="/")
+    code, log = failed.value.args
+    assert code == 70
+    assert "bootstrap-kernel: HOME is '/', which cannot be written to, and neither can /tmp" in log
+    assert log.splitlines()[-1].startswith(
+        "launch_ipykernel: no directory can be made for the connection file"
+    )
+
+
 @pytest.mark.parametrize("name", VENVS)
 async def test_a_start_command_that_activates_an_environment(image, server, tmp_path, name):
     venv = tmp_path / "venv"
