@@ -96,9 +96,8 @@ find_account() {
   local -r entry="user$UID:x:$UID:${GROUPS[0]}::$HOME:/bin/bash"
   export USER=${USER:-user$UID}
   export LOGNAME=${LOGNAME:-$USER}
-  if [[ -w /etc/passwd ]]; then
-    # `name` is what follows the last end of a line.
-    printf '%s%s\n' "${name:+$'\n'}" "$entry" >>/etc/passwd
+  # `name` is what follows the last end of a line.
+  if [[ -w /etc/passwd ]] && printf '%s%s\n' "${name:+$'\n'}" "$entry" >>/etc/passwd; then
     say "user $UID has no account in this image: added user$UID to /etc/passwd"
   elif name_by_wrapper "$entry"; then
     say "user $UID has no account in this image: libnss_wrapper gives it the name user$UID"
@@ -113,7 +112,7 @@ name_by_wrapper() {
   local library
   for library in /usr/lib/*-linux-gnu/libnss_wrapper.so /usr/lib64/libnss_wrapper.so /usr/lib/libnss_wrapper.so; do
     if [[ -r $library && -w $HOME ]]; then
-      printf '%s\n' "$(cat /etc/passwd 2>/dev/null)" "$1" >"$HOME/.passwd"
+      printf '%s\n' "$(cat /etc/passwd 2>/dev/null)" "$1" >"$HOME/.passwd" || return
       export NSS_WRAPPER_PASSWD=$HOME/.passwd NSS_WRAPPER_GROUP=/etc/group
       export LD_PRELOAD=$library${LD_PRELOAD:+:$LD_PRELOAD}
       return

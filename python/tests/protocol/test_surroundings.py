@@ -183,7 +183,10 @@ async def test_a_read_only_root_filesystem_without_temporary_files(image, server
     )
 
 
-@pytest.mark.parametrize("name", VENVS)
+@pytest.mark.parametrize(
+    "name",
+    ["only ipykernel", *(pytest.param(f"ipykernel {n}", marks=pytest.mark.slow) for n in (5, 6))],
+)
 async def test_a_start_command_that_activates_an_environment(image, server, tmp_path, name):
     venv = tmp_path / "venv"
     make_venv(venv, VENVS[name])
