@@ -13,8 +13,12 @@ set -euo pipefail
 
 readonly BAD_PARAMETER=64 NO_RUNTIME=69
 
+say() {
+  printf 'bootstrap-kernel: %s\n' "$1" >&2
+}
+
 fail() {
-  printf 'bootstrap-kernel: %s\n' "$2" >&2
+  say "$2"
   exit "$1"
 }
 
@@ -85,6 +89,65 @@ check_parameters() {
   check_port_range
 }
 
+# find_home: keep HOME if it can be written to, or else make one where temporary files go. The cluster may run an image
+# as another user than it was made for.
+find_home() {
+  export HOME=${HOME:-~}
+  local -r image_home=$HOME
+  local parent
+  if [[ $image_home != / && -d $image_home && -w $image_home && -x $image_home ]]; then
+    return
+  fi
+  for parent in "${TMPDIR:-/tmp}" /tmp /var/tmp; do
+    # One of an earlier start is used again, but not what another user has put there.
+    HOME=$parent/home-$UID
+    if mkdir -m 0700 -- "$HOME" 2>/dev/null || [[ -d $HOME && ! -L $HOME && -O $HOME && -w $HOME ]]; then
+      say "HOME is $HOME, because '$image_home' cannot be written to"
+      return
+    fi
+  done
+  HOME=$image_home
+  say "HOME is '$HOME', which cannot be written to, and neither can /tmp: mount a volume there"
+}
+
+# find_account: give the user id a name if it has none, because programs ask for it. Sets has_account.
+find_account() {
+  local name uid
+  has_account=yes
+  while IFS=: read -r name _ uid _; do
+    [[ $uid == "$UID" ]] && return
+  done 2>/dev/null </etc/passwd || :
+  if id -un &>/dev/null; then # LDAP, for one
+    return
+  fi
+  local -r entry="user$UID:x:$UID:${GROUPS[0]}::$HOME:/bin/bash"
+  export USER=${USER:-user$UID}
+  export LOGNAME=${LOGNAME:-$USER}
+  # `name` is what follows the last end of a line.
+  if [[ -w /etc/passwd ]] && printf '%s%s\n' "${name:+$'\n'}" "$entry" >>/etc/passwd; then
+    say "user $UID has no account in this image: added user$UID to /etc/passwd"
+  elif name_by_wrapper "$entry"; then
+    say "user $UID has no account in this image: libnss_wrapper gives it the name user$UID"
+  else
+    has_account=
+    say "user $UID has no account in this image: its name is in USER and LOGNAME only"
+  fi
+}
+
+# name_by_wrapper ENTRY: have libnss_wrapper answer with ENTRY, if the image has it
+name_by_wrapper() {
+  local library
+  for library in /usr/lib/*-linux-gnu/libnss_wrapper.so /usr/lib64/libnss_wrapper.so /usr/lib/libnss_wrapper.so; do
+    if [[ -r $library && -w $HOME ]]; then
+      printf '%s\n' "$(cat /etc/passwd 2>/dev/null)" "$1" >"$HOME/.passwd" || return
+      export NSS_WRAPPER_PASSWD=$HOME/.passwd NSS_WRAPPER_GROUP=/etc/group
+      export LD_PRELOAD=$library${LD_PRELOAD:+:$LD_PRELOAD}
+      return
+    fi
+  done
+  return 1
+}
+
 # launcher RELATIVE_PATH...: set REPLY to the first of them that exists
 launcher() {
   local path
@@ -122,6 +185,10 @@ exec_python() {
   launcher python/scripts/launch_ipykernel.py
   local -r script=$REPLY
   runtime python python3
+  unset PYTHONINSPECT # it would lose the exit code
+  # Python would only say that a module of its own is missing.
+  [[ -z ${PYTHONHOME:-} ]] || compgen -G "${PYTHONHOME%%:*}/lib*/python3*/" >/dev/null ||
+    fail "$NO_RUNTIME" "PYTHONHOME is '$PYTHONHOME', which holds no Python: remove the variable"
   if [[ -n ${KERNEL_CLASS_NAME:-} ]]; then
     arguments+=(--kernel-class-name "$KERNEL_CLASS_NAME")
   fi
@@ -206,7 +273,7 @@ exec_scala() {
   else
     runtime java
   fi
-  id -un &>/dev/null ||
+  [[ $has_account ]] ||
     fail "$NO_RUNTIME" "user $UID has no account in this image, which Spark needs: add a line to /etc/passwd"
   become "$REPLY" -Xmx32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jar:${library[0]}" \
     launcher.ToreeLauncher --toree-assembly "${assembly[0]}" "${arguments[@]}"
@@ -236,6 +303,8 @@ init_mode=${KERNEL_SPARK_CONTEXT_INIT_MODE:-none}
 init_mode=${init_mode,,}
 
 check_parameters
+find_home
+find_account
 arguments=(
   --kernel-id "$kernel_id"
   --port-range "$port_range"

@@ -51,6 +51,31 @@ KERNELS = {
         PYTHON,
         "2000:2000",
     ),
+    "debian-read-only": (
+        {
+            "image": images.PLAIN_DEBIAN.reference,
+            "podTemplate": {
+                "spec": {
+                    "securityContext": {"runAsUser": 1000970000, "runAsGroup": 0, "fsGroup": 0},
+                    "containers": [
+                        {
+                            "name": "kernel",
+                            "securityContext": {"readOnlyRootFilesystem": True},
+                            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+                        }
+                    ],
+                    "volumes": [{"name": "tmp", "emptyDir": {}}],
+                }
+            },
+        },
+        PYTHON,
+        "1000970000:0",
+    ),
+    "openshift": (
+        {"image": images.PLAIN_DEBIAN.reference, "podTemplate": run_as(1000970000, 0)},
+        PYTHON,
+        "1000970000:0",
+    ),
     "bash": ({"image": images.BASH_KERNEL.reference, "language": "bash"}, BASH, "1000:100"),
     "both-r": ({"image": images.TWO_LANGUAGES.reference, "language": "r"}, R, "1000:100"),
     "both-python": ({"image": images.TWO_LANGUAGES.reference}, PYTHON, "1000:100"),
@@ -79,6 +104,43 @@ async def test_a_kernel_is_used_and_ends(brought, gateway, namespace, name):
         assert (await kernel.execute(code.read)).text.strip() == "gone"
     await gateway.delete(kernel_id)
     await namespace.wait_gone(kernel_id)
+
+
+WHO = """
+import getpass, os, pathlib, pwd
+assert pwd.getpwuid(os.getuid()).pw_dir == os.environ["HOME"]
+(pathlib.Path.home() / ".cache" / "x").mkdir(parents=True)
+print(os.environ["HOME"], getpass.getuser())
+"""
+# A package to install: kernels of this cluster cannot reach an index.
+WHEEL = """
+import os, zipfile
+with zipfile.ZipFile("/tmp/tiny-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("tiny.py", "")
+    about = {"METADATA": "Metadata-Version: 2.1\\nName: tiny\\nVersion: 1.0\\n",
+             "WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n", "RECORD": ""}
+    for name, text in about.items():
+        wheel.writestr(f"tiny-1.0.dist-info/{name}", text)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [
+        ("debian", "/tmp/home-1000 user1000"),
+        ("debian-read-only", "/tmp/home-1000970000 user1000970000"),
+        ("openshift", "/tmp/home-1000970000 user1000970000"),
+        ("debians-own-user", "/home/analyst analyst"),
+    ],
+)
+async def test_a_user_without_an_account_has_a_name_and_a_home(brought, gateway, name, who):
+    async with gateway.kernel(name) as kernel:
+        assert (await kernel.execute(WHO)).text.strip() == who
+        await kernel.execute(WHEEL)
+        await kernel.execute("%pip install --quiet --no-index /tmp/tiny-1.0-py3-none-any.whl")
+        assert (await kernel.execute("import tiny; print(tiny.__file__)")).text.startswith(
+            who.split()[0]
+        )
 
 
 async def test_an_image_of_two_languages_runs_both_at_once(brought, gateway):

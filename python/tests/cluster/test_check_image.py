@@ -43,6 +43,11 @@ async def test_an_image_that_was_brought_along(image):
     code, output = await check(image.reference, *options)
     assert code == 0, output
     assert re.findall(r"^As (\S+),", output, re.MULTILINE) == ["1000:100", "1000970000:0"]
+    unknown = re.findall(
+        r"^warning .* kernel: user (\d+) has no account in this image", output, re.MULTILINE
+    )
+    assert ("1000" in unknown) == (image is images.PLAIN_DEBIAN)
+    assert "1000970000" in unknown
     languages = output.splitlines()[-1].partition(": ")[2].rstrip(".").split(", ")
     assert languages == {
         images.BASH_KERNEL: ["bash"],

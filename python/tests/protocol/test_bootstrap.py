@@ -1,21 +1,18 @@
 """bootstrap-kernel.sh, laid out as `jupyter image-bootstrap install` leaves it in an image."""
 
-import asyncio
 import base64
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
+import bootstrapped
 import pytest
-from launched import KERNEL_ID, LAUNCHERS, client_of, environment, value
+from bootstrapped import as_another_user, kernel_of, outcome
+from launched import KERNEL_ID, LAUNCHERS, value
 from launched_r import children
-
-from gateway_provisioners.handshake.payload import new_launch_key
-from timeouts import TIMEOUT_SECONDS
 
 VECTORS = json.loads((LAUNCHERS / "protocol" / "vectors.json").read_text())
 PUBLIC_KEY = base64.b64encode(b"\x30" * 294).decode()
@@ -50,29 +47,9 @@ def record(image, program, code=0):
     script.chmod(0o755)
 
 
-def bootstrap(image, wrapper=(), *, path="/usr/bin:/bin", **variables):
-    given = {
-        "KERNEL_LANGUAGE": "python",
-        "KERNEL_ID": KERNEL_ID,
-        "RESPONSE_ADDRESS": "10.0.0.1:8877",
-        "PUBLIC_KEY": PUBLIC_KEY,
-        **variables,
-    }
-    present = {name: text for name, text in given.items() if text is not None}
-    return subprocess.Popen(
-        [*wrapper, image / "bootstrap-kernel.sh"],
-        env={**environment(**present), "PATH": path},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=image,
-    )
-
-
-def outcome(process):
-    stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
-    return process.returncode, stdout, stderr
+def bootstrap(image, wrapper=(), **variables):
+    given = {"RESPONSE_ADDRESS": "10.0.0.1:8877", "PUBLIC_KEY": PUBLIC_KEY, **variables}
+    return bootstrapped.bootstrap(image, wrapper, **given)
 
 
 @pytest.mark.parametrize(
@@ -357,12 +334,110 @@ def test_image_without_a_part_of_the_scala_runtime(image, spark_image, variable,
     assert stderr == f"bootstrap-kernel: no runtime for 'scala' in this image: {said}\n"
 
 
-def test_spark_needs_an_account(image, spark_image):
-    code, _, stderr = outcome(
-        bootstrap(image, ("unshare", "--user", "--map-user=1000970000"), **spark_image)
-    )
+def accounts(tmp_path, text="root:x:0:0::/root:/bin/sh\n", mode=0o444):
+    """An /etc/passwd without an account for id 1000970000."""
+    passwd = tmp_path / "passwd"
+    passwd.write_text(text)
+    passwd.chmod(mode)
+    return passwd
+
+
+def test_spark_needs_an_account(image, spark_image, tmp_path):
+    wrapper = as_another_user(accounts(tmp_path))
+    code, _, stderr = outcome(bootstrap(image, wrapper, **spark_image))
     assert code == 69
-    assert stderr.startswith("bootstrap-kernel: user 1000970000 has no account in this image")
+    assert stderr.splitlines()[-1] == (
+        f"bootstrap-kernel: {NO_ACCOUNT}, which Spark needs: add a line to /etc/passwd"
+    )
+    code, *_ = outcome(
+        bootstrap(image, as_another_user(accounts(tmp_path, mode=0o664)), **spark_image)
+    )
+    assert code == 5
+
+
+NO_ACCOUNT = "user 1000970000 has no account in this image"
+SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
+
+
+def started_as_another_user(image, passwd, uid=1000970000, **variables):
+    """The environment that the launcher gets, and what was written to stderr."""
+    install(image, "python/scripts/launch_ipykernel.py")
+    script = image / "kernel-launchers/python/scripts/launch_ipykernel.py"
+    script.write_text(SHOW)
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    process = bootstrap(image, as_another_user(passwd, uid), path=path, **variables)
+    code, stdout, stderr = outcome(process)
+    assert code == 0, stderr
+    return json.loads(stdout), stderr
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_an_id_without_an_account_gets_one(image, tmp_path, end):
+    passwd = accounts(tmp_path, f"root:x:0:0::/root:/bin/sh{end}", mode=0o664)
+    given, stderr = started_as_another_user(image, passwd, HOME=str(tmp_path))
+    assert passwd.read_text() == (
+        f"root:x:0:0::/root:/bin/sh\nuser1000970000:x:1000970000:0::{tmp_path}:/bin/bash\n"
+    )
+    assert given["HOME"] == str(tmp_path)
+    assert stderr == f"bootstrap-kernel: {NO_ACCOUNT}: added user1000970000 to /etc/passwd\n"
+    _, stderr = started_as_another_user(image, passwd, HOME=str(tmp_path))
+    assert not stderr
+    assert passwd.read_text().count("\n") == 2
+
+
+def test_an_id_without_an_account_has_a_name_at_least(image, tmp_path):
+    passwd = accounts(tmp_path)
+    given, stderr = started_as_another_user(
+        image, passwd, HOME=str(tmp_path), USER=None, LOGNAME=None
+    )
+    assert (given["USER"], given["LOGNAME"]) == ("user1000970000", "user1000970000")
+    assert stderr == f"bootstrap-kernel: {NO_ACCOUNT}: its name is in USER and LOGNAME only\n"
+    given, _ = started_as_another_user(image, passwd, HOME=str(tmp_path), USER="ana", LOGNAME=None)
+    assert (given["USER"], given["LOGNAME"]) == ("ana", "ana")
+
+
+def test_an_account_stays_as_it_is(image, tmp_path):
+    passwd = accounts(tmp_path, "ana:x:1000970000:0::/home/ana:/bin/sh\n", mode=0o664)
+    before = passwd.read_text()
+    given, stderr = started_as_another_user(
+        image, passwd, HOME=str(tmp_path), USER=None, LOGNAME=None
+    )
+    assert not stderr
+    assert passwd.read_text() == before
+    assert "USER" not in given
+
+
+@pytest.mark.parametrize("home", ["/", None, "missing", "closed"])
+def test_a_home_that_cannot_be_used_is_replaced(image, tmp_path, home):
+    (tmp_path / "closed").mkdir(mode=0o555)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    place = str(tmp_path / home) if home and home != "/" else home
+    passwd = accounts(tmp_path, "ana:x:1000970000:0::/nonexistent:/bin/sh\n")
+    variables = {"HOME": place, "TMPDIR": str(temporary)}
+    given, stderr = started_as_another_user(image, passwd, **variables)
+    assert given["HOME"] == f"{temporary}/home-1000970000"
+    assert Path(given["HOME"]).stat().st_mode & 0o777 == 0o700
+    was = place or "/nonexistent"  # from its account
+    assert stderr == (
+        f"bootstrap-kernel: HOME is {given['HOME']}, because '{was}' cannot be written to\n"
+    )
+    (Path(given["HOME"]) / "kept").touch()
+    again, _ = started_as_another_user(image, passwd, **variables)
+    assert again["HOME"] == given["HOME"]
+
+
+def test_a_home_that_another_user_has_put_there_is_not_used(image, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    (tmp_path / "trap").mkdir()
+    (temporary / "home-1000970000").symlink_to(tmp_path / "trap")
+    passwd = accounts(tmp_path)
+    given, _ = started_as_another_user(image, passwd, HOME="/", TMPDIR=str(temporary))
+    home = Path(given["HOME"])
+    assert home.parent != temporary
+    assert not list((tmp_path / "trap").iterdir())
+    shutil.rmtree(home)
 
 
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
@@ -423,34 +498,14 @@ def test_launchers_may_be_elsewhere(image, tmp_path):
 
 
 async def test_from_the_image_to_a_kernel(image, server):
-    shutil.copytree(LAUNCHERS / "python", image / "kernel-launchers" / "python")
-    key = new_launch_key()
-    with server.expect(KERNEL_ID, key) as expectation:
-        process = bootstrap(
-            image,
-            path=f"{Path(sys.executable).parent}:/usr/bin:/bin",
-            RESPONSE_ADDRESS=server.response_address,
-            PUBLIC_KEY=server.public_key,
-            KERNEL_LAUNCH_KEY=key,
-            PORT_RANGE="25000..26000",
-            KERNEL_TRANSPORT_ENCRYPTION="required",
-            HOME=str(image),
-        )
-        ended = asyncio.create_task(asyncio.to_thread(process.wait))
-        arrival = asyncio.create_task(expectation.next_arrival())
-        try:
-            await asyncio.wait({arrival, ended}, return_when=asyncio.FIRST_COMPLETED)
-            assert arrival.done()
-            info = arrival.result().connection_info
-            assert 25000 <= info.shell_port <= 26000
-            assert info.curve_publickey
-            async with client_of(info.to_jupyter()) as client:
-                assert await value(client, "6 * 7") == "42"
-            process.send_signal(signal.SIGTERM)
-            code, _, stderr = await asyncio.to_thread(outcome, process)
-            assert code == 128 + signal.SIGTERM
-            assert key not in stderr
-            assert info.key not in stderr
-        finally:
-            process.kill()
-            process.communicate()
+    variables = {
+        "PORT_RANGE": "25000..26000",
+        "KERNEL_TRANSPORT_ENCRYPTION": "required",
+        "HOME": str(image),
+    }
+    async with kernel_of(image, server, **variables) as kernel:
+        assert 25000 <= kernel.info.shell_port <= 26000
+        assert kernel.info.curve_publickey
+        assert await value(kernel.client, "6 * 7") == "42"
+        kernel.process.send_signal(signal.SIGTERM)
+        assert await kernel.exit_code() == 128 + signal.SIGTERM

@@ -5,11 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from bootstrapped import as_another_user
 from launched import LAUNCHERS, environment
 
+from gateway_provisioners.cli.image import inspection
 from timeouts import TIMEOUT_SECONDS
 
 PROGRAMS = Path(sys.executable).parent
@@ -24,7 +27,7 @@ FORTY_LINES = next(
 )
 
 
-def run(*command, path=PROGRAMS):
+def run(*command, path=PROGRAMS, **variables):
     search = f"{path}{os.pathsep}/usr/bin{os.pathsep}/bin"
     return subprocess.run(
         command,
@@ -32,7 +35,7 @@ def run(*command, path=PROGRAMS):
         text=True,
         check=False,
         timeout=TIMEOUT_SECONDS,
-        env={**environment(), "PATH": search},
+        env={**environment(**variables), "PATH": search},
     )
 
 
@@ -51,10 +54,10 @@ class Image:
         path.chmod(0o755)
         return path
 
-    def check(self, *options, path=PROGRAMS):
+    def check(self, *options, path=PROGRAMS, wrapper=(), **variables):
         """The exit code, and every line as its level, what it is about, and its text."""
         command = ("image-bootstrap", "check", "--target", str(self.folder), *options)
-        done = run(sys.executable, "-m", "jupyter", *command, path=path)
+        done = run(*wrapper, sys.executable, "-m", "jupyter", *command, path=path, **variables)
         found = re.findall(r"^(ok|warning|PROBLEM) +([^:]+): (.*)$", done.stdout, re.MULTILINE)
         return done.returncode, found, done.stdout + done.stderr
 
@@ -100,6 +103,46 @@ def test_no_start_checks_files_and_programs_only(image):
     code, found, _ = image.check("--no-start")
     assert code == 0
     assert not [about for _, about, _ in found if about == "python kernel"]
+
+
+def test_an_image_without_an_account_and_a_home_for_its_user(image, tmp_path):
+    passwd = tmp_path / "passwd"
+    passwd.write_text("root:x:0:0::/root:/bin/sh\n")
+    passwd.chmod(0o444)
+    # Not pytest's: sockets have short paths.
+    with tempfile.TemporaryDirectory() as temporary:
+        places = {"HOME": "/", "TMPDIR": temporary}
+        code, found, output = image.check(wrapper=as_another_user(passwd), **places)
+    assert code == 0, output
+    warnings = [(about, text) for level, about, text in found if level == "warning"]
+    assert [(about, text.partition(":")[0]) for about, text in warnings] == [
+        ("account", "1000970000 has none"),
+        ("home", "/ cannot be written to by 1000970000"),
+        ("python kernel", f"HOME is {temporary}/home-1000970000, because '/' cannot be written to"),
+        ("python kernel", "user 1000970000 has no account in this image"),
+    ]
+    passwd.chmod(0o664)
+    _, found, _ = image.check("--no-start", wrapper=as_another_user(passwd), HOME=str(tmp_path))
+    assert (
+        "ok",
+        "account",
+        "1000970000 has none; bootstrap-kernel.sh adds one to /etc/passwd",
+    ) in found
+    assert ("ok", "home", f"{tmp_path} can be written to by 1000970000:0") in found
+
+
+def test_variables_that_change_every_python(image):
+    _, found, _ = image.check("--no-start", PYTHONWARNINGS="error", LD_PRELOAD="/usr/lib/libc.so.6")
+    warned = [text.partition(":")[0] for _, about, text in found if about == "environment"]
+    assert warned == ["PYTHONWARNINGS=error", "LD_PRELOAD=/usr/lib/libc.so.6"]
+
+
+def test_an_image_without_bash(image, monkeypatch):
+    monkeypatch.setattr(inspection, "BASH", "/nonexistent/bash")
+    [finding] = inspection.bash()
+    assert str(finding).startswith(
+        "PROBLEM  bash: bootstrap-kernel.sh needs /nonexistent/bash, which is"
+    )
 
 
 def test_an_empty_image(tmp_path):

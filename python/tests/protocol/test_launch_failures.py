@@ -1,10 +1,13 @@
 """Launches that cannot succeed end by themselves, with one line that gives the cause and an exit code."""
 
+import asyncio
+import signal
 import socket
 
 import pytest
-from launched import launched
+from launched import KERNEL_ID, launched
 
+from gateway_provisioners.handshake.command_client import send_signal
 from gateway_provisioners.handshake.payload import new_launch_key
 
 
@@ -146,13 +149,42 @@ async def test_kernel_that_dies_while_it_starts(tmp_path, public_key):
     ("name", "said"),
     [
         ("ipykernel", "ipykernel cannot be imported in this image: not in this image"),
-        ("cryptography", "the launcher cannot be loaded: not in this image"),
+        ("zmq", "pyzmq cannot be imported in this image: not in this image"),
+        (
+            "selectors",
+            "the launcher cannot be loaded: not in this image",
+        ),  # instead of Python's own
     ],
 )
-async def test_image_without_a_package(tmp_path, public_key, name, said):
+async def test_image_without_a_module(tmp_path, public_key, name, said):
     path = module(tmp_path, name, "raise ImportError('not in this image')")
-    code, line, _ = await failure(tmp_path, public_key, PYTHONPATH=path)
+    variables = {"PYTHONPATH": path, "KERNEL_LAUNCH_KEY": new_launch_key()}
+    code, line, _ = await failure(tmp_path, public_key, **variables)
     assert (code, line) == (69, f"launch_ipykernel: {said}")
+
+
+CANNOT_BE_USED = {
+    "missing": "raise ImportError('not in this image')",
+    "deprecated": "raise DeprecationWarning('this Python is too old')",
+    # As cryptography's Rust code, without cffi.
+    "panic": "class PanicException(BaseException): pass\nraise PanicException('Python API call failed')",
+}
+
+
+@pytest.mark.parametrize("why", CANNOT_BE_USED)
+async def test_image_without_cryptography(tmp_path, launch, why):
+    path = module(tmp_path, "cryptography", CANNOT_BE_USED[why])
+    async with launch(PYTHONPATH=path) as kernel:
+        await send_signal(kernel.endpoint, signal.SIGTERM)
+        assert await kernel.launched.exit_code() == 128 + signal.SIGTERM
+
+
+async def test_version_1_without_cryptography(tmp_path, gateway_v1):
+    path = module(tmp_path, "cryptography", CANNOT_BE_USED["missing"])
+    arguments = (tmp_path, gateway_v1.response_address, gateway_v1.public_key)
+    with launched(*arguments, PYTHONPATH=path):
+        info = await asyncio.to_thread(gateway_v1.connection_info)
+        assert info["kernel_id"] == KERNEL_ID
 
 
 # Imported as the kernel class is, so before the launcher looks for what encryption needs.

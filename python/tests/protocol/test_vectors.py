@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
 
@@ -54,10 +55,23 @@ def launcher_key(entry):
     return wire.LaunchKey(base64.b64decode(entry["launch_key"]), entry["kernel_id"])
 
 
-def fix_random(monkeypatch, *values):
-    """Let the next random bytes of each length be these."""
-    by_length = {len(value): value for value in values}
-    monkeypatch.setattr("os.urandom", lambda count: by_length[count])
+def fix_random(monkeypatch, value):
+    """Let random bytes of this length be these."""
+    random = os.urandom
+    monkeypatch.setattr("os.urandom", lambda count: value if count == len(value) else random(count))
+
+
+@pytest.fixture(params=["cryptography", "ciphers"])
+def _every_aes_gcm(request, monkeypatch):
+    """Run the test with each implementation that the launcher may have."""
+    if request.param == "ciphers":
+        monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
+    aes_gcm, invalid_tag = wire._aes_gcm()
+    monkeypatch.setattr(wire, "AESGCM", aes_gcm)
+    monkeypatch.setattr(wire, "InvalidTag", invalid_tag)
+    assert aes_gcm.__module__.startswith(
+        {"cryptography": "cryptography.", "ciphers": "kernel_launcher.ciphers"}[request.param]
+    )
 
 
 def test_vectors_are_what_the_specification_says():
@@ -83,6 +97,7 @@ def test_gateway_rejects_report(name):
         decode(invalid["blobs"][name].encode(), invalid["rsa_key"], invalid["launch_key"])
 
 
+@pytest.mark.usefixtures("_every_aes_gcm")
 @pytest.mark.parametrize("entry", named(e for e in VECTORS["reports"] if e["version"] == 2))
 def test_launcher_writes_report_v2(entry, monkeypatch):
     launch_key = launcher_key(entry)
@@ -108,6 +123,7 @@ def test_launcher_writes_report_v1(entry, monkeypatch):
     assert decode(blob, entry["rsa_key"])[0] == entry["kernel_id"]
 
 
+@pytest.mark.usefixtures("_every_aes_gcm")
 @pytest.mark.parametrize("entry", named(VECTORS["commands"]))
 def test_command(entry, monkeypatch):
     challenge = payload.parse_challenge(entry["challenge_line"].encode())
@@ -123,6 +139,7 @@ def test_command(entry, monkeypatch):
     assert line.endswith(b"\n")
 
 
+@pytest.mark.usefixtures("_every_aes_gcm")
 @pytest.mark.parametrize("entry", named(VECTORS["replies"]))
 def test_reply(entry, monkeypatch):
     arguments = entry["launch_key"], entry["kernel_id"], entry["challenge"]
@@ -134,6 +151,7 @@ def test_reply(entry, monkeypatch):
 
 
 @pytest.mark.attack(16)
+@pytest.mark.usefixtures("_every_aes_gcm")
 @pytest.mark.parametrize("name", VECTORS["invalid_commands"]["lines"])
 def test_launcher_rejects_command(name):
     invalid = VECTORS["invalid_commands"]

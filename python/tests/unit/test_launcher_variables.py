@@ -15,10 +15,14 @@ FOR_CLIENTS = {
     "KERNEL_SPARK_CONTEXT_INIT_MODE": "one of three words",
     "KERNEL_MAILBOX_BYTES": "a number; what it counts is within the container's limits",
     "KERNEL_MAILBOX_DISK_BYTES": "a number; what it counts is within the container's limits",
+    "HOME": "where its own files are; needs GP_CLIENT_ENVS",
+    "USER": "the name that its own programs show; needs GP_CLIENT_ENVS",
+    "LOGNAME": "the name that its own programs show; needs GP_CLIENT_ENVS",
+    "TMPDIR": "where its own files are; needs GP_CLIENT_ENVS",
     "SPARK_SUBMIT_OPTS": "options of Spark's JVM, which never has the key; needs GP_CLIENT_ENVS",
 }
 # The shell's own, and constants.
-NOT_IN_ENVIRONMENT = {"BASH_SOURCE", "UID", "REPLY", "BAD_PARAMETER", "NO_RUNTIME"}
+NOT_IN_ENVIRONMENT = {"BASH_SOURCE", "GROUPS", "UID", "REPLY", "BAD_PARAMETER", "NO_RUNTIME"}
 # Texts in capitals of the other languages: algorithms, signals, a prefix, a category of the locale.
 OTHER_TEXTS = {"AES", "ECB", "RSA", "HUP", "INT", "TERM", "Q", "EG_", "LC_CTYPE"}
 

@@ -13,4 +13,5 @@ One process supervises the kernel and answers the gateway, a second one is the k
     reporting    connection info to the gateway
     commands     signals and shutdown from the gateway
     wire         the bytes of both (launchers/protocol/SPEC.md)
+    ciphers      encryption for environments without `cryptography`
 """

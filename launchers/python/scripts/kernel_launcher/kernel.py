@@ -8,8 +8,10 @@ import importlib
 import json
 import os
 import signal
+import site
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -63,7 +65,9 @@ def run(
     os.setsid()
     _die_with(supervisor_pid)
     remove_private_variables()
-    del sys.path[0], sys.argv[1:]  # the launcher's directory and arguments
+    del sys.argv[1:]
+    sys.path.remove(str(Path(__file__).parents[1]))  # launch_ipykernel.py relies on it
+    _find_users_packages()
     # ipykernel takes over file descriptor 2; errors must reach the container's log.
     with os.fdopen(os.dup(2), "w") as log:
         # Loading modules makes no garbage; collecting it takes a sixth of the start.
@@ -86,6 +90,23 @@ def run(
         json.dump(info, ready)
     app.start()  # type: ignore[no-untyped-call]
     return 0
+
+
+def _find_users_packages() -> None:
+    """Let cells import at once what they install with pip, where it has to go to the user's packages.
+
+    Python itself looks there only if the folder exists when it starts.
+    """
+    if not site.ENABLE_USER_SITE or os.access(site.getsitepackages()[0], os.W_OK):
+        return
+    folder = site.getusersitepackages()
+    if folder in sys.path:
+        return
+    with suppress(OSError):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        # Before the image's packages, as at the next start.
+        first = next((n for n, path in enumerate(sys.path) if path in site.getsitepackages()), 0)
+        sys.path.insert(first or len(sys.path), folder)
 
 
 def _die_with(supervisor_pid: int) -> None:
@@ -126,6 +147,8 @@ def _initialize(
         connection_file=str(connection_file),
         transport=info["transport"],
         ip=info["ip"],
+        # IPython before 9.7 adds the notebook's folder in spite of PYTHONSAFEPATH (Python 3.11).
+        **({"ignore_cwd": True} if getattr(sys.flags, "safe_path", False) else {}),
         parent_handle=1,  # no parent for ipykernel to poll; _die_with ends the kernel
     )
     if info["transport"] == "ipc":

@@ -191,6 +191,7 @@ class Relay:
         self._connect(self._from_kernel, "iopub")
         connected = monitor.poll(int(SECONDS_TO_CONNECT * 1000))
         self._from_kernel.disable_monitor()
+        monitor.close()
         if not connected:
             raise LaunchError(LAUNCH_FAILED, "the kernel's own channels cannot be reached")
         # ipykernel 7 welcomes a subscriber at once, older ones do not: then this times out.

@@ -103,7 +103,7 @@ def _load_zmq() -> None:
     """Load pyzmq before the fork, so that kernel and relay share its memory."""
     try:
         importlib.import_module("zmq")
-    except ImportError as error:
+    except Exception as error:  # such as a DeprecationWarning, with PYTHONWARNINGS=error
         message = f"pyzmq cannot be imported in this image: {error}"
         raise LaunchError(NO_RUNTIME, message) from error
 
@@ -185,7 +185,7 @@ class _Supervisor:
             if launch_key and self._options.fresh_key_offered:
                 _close_memory()
                 self._fresh_key = LaunchKey.fresh(self._options.kernel_id)
-        except ImportError as error:
+        except (ImportError, OSError) as error:
             self._fail(LaunchError(NO_RUNTIME, f"the launcher cannot be loaded: {error}"))
             return None
         except LaunchError as error:

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import base64
+import hmac
+import importlib
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
+from kernel_launcher import ciphers
 from kernel_launcher.errors import BAD_PARAMETER, LaunchError
 from kernel_launcher.options import LAUNCH_KEY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 CHALLENGE_BYTES = 16
-NONCE_BYTES = 12
 CONTEXT = b"gateway-provisioners v2 "
+
+
+class _Aead(Protocol):
+    def encrypt(self, nonce: bytes, data: bytes, aad: bytes) -> bytes: ...
+    def decrypt(self, nonce: bytes, data: bytes, aad: bytes) -> bytes: ...
+
+
+def _aes_gcm() -> tuple[Callable[[bytes], _Aead], type[Exception]]:
+    """Return AES-GCM and its error: those of `cryptography`, or ours where it cannot be used."""
+    try:
+        aead = importlib.import_module("cryptography.hazmat.primitives.ciphers.aead")
+        exceptions = importlib.import_module("cryptography.exceptions")
+    except BaseException:  # noqa: BLE001  a panic of its Rust code is not an Exception
+        return ciphers.AESGCM, ValueError
+    return aead.AESGCM, exceptions.InvalidTag
+
+
+AESGCM, InvalidTag = _aes_gcm()
 
 
 class WireError(Exception):
@@ -57,7 +72,7 @@ class LaunchKey:
 
     def connection_info(self, info: Mapping[str, Any]) -> bytes:
         """Seal the connection info for the gateway's response server."""
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = os.urandom(ciphers.NONCE_BYTES)
         aad = CONTEXT + b"connection-info " + self._kernel_id
         envelope = {
             "version": 2,
@@ -87,13 +102,14 @@ class LaunchKey:
 
     def reply(self, answer: Mapping[str, Any], challenge: str) -> bytes:
         """Seal the answer to a command, as one line."""
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = os.urandom(ciphers.NONCE_BYTES)
         aad = CONTEXT + b"reply " + self._kernel_id + b" " + challenge.encode()
         return _json({"version": 2, **_seal(self._command_key, nonce, aad, answer)}) + b"\n"
 
     def _derive(self, purpose: bytes) -> bytes:
-        derivation = HKDF(SHA256(), 32, salt=self._kernel_id, info=CONTEXT + purpose)
-        return derivation.derive(self._secret)
+        """Derive a key of 32 bytes with HKDF (RFC 5869), which is one block of SHA-256."""
+        extracted = hmac.digest(self._kernel_id, self._secret, "sha256")
+        return hmac.digest(extracted, CONTEXT + purpose + b"\x01", "sha256")
 
 
 class GatewayKey:
@@ -104,37 +120,25 @@ class GatewayKey:
     """
 
     def __init__(self, public_key: str) -> None:
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-        from cryptography.hazmat.primitives.serialization import load_der_public_key
-
         try:
-            key = load_der_public_key(base64.b64decode(public_key))
-        except (ValueError, UnsupportedAlgorithm) as error:
+            self._key = ciphers.RsaPublicKey(base64.b64decode(public_key))
+        except ciphers.NotRsaError as error:
+            message = "--public-key (PUBLIC_KEY) is not an RSA key"
+            raise LaunchError(BAD_PARAMETER, message) from error
+        except ValueError as error:
             raise LaunchError(BAD_PARAMETER, "--public-key (PUBLIC_KEY) cannot be read") from error
-        if not isinstance(key, RSAPublicKey):
-            raise LaunchError(BAD_PARAMETER, "--public-key (PUBLIC_KEY) is not an RSA key")
-        self._key = key
 
     def connection_info(self, info: Mapping[str, Any]) -> bytes:
         """Encrypt the connection info for the gateway's response server.
 
-        Version 1 prescribes AES-128-ECB with a fresh key and RSA PKCS#1 v1.5.
+        Version 1 prescribes AES-128-ECB with PKCS#7 padding and a fresh key, and RSA PKCS#1 v1.5.
         """
-        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-        from cryptography.hazmat.primitives.ciphers import Cipher
-        from cryptography.hazmat.primitives.ciphers.algorithms import AES
-        from cryptography.hazmat.primitives.ciphers.modes import ECB
-        from cryptography.hazmat.primitives.padding import PKCS7
-
         aes_key = os.urandom(16)
-        padder = PKCS7(128).padder()
-        padded = padder.update(_json(info)) + padder.finalize()
-        encryptor = Cipher(AES(aes_key), ECB()).encryptor()  # noqa: S305
-        ciphertext = encryptor.update(padded) + encryptor.finalize()
+        missing = ciphers.BLOCK - len(plain := _json(info)) % ciphers.BLOCK
+        ciphertext = ciphers.Aes(aes_key).encrypt(plain + bytes([missing]) * missing)
         envelope = {
             "version": 1,
-            "key": _encode(self._key.encrypt(aes_key, PKCS1v15())),
+            "key": _encode(self._key.encrypt(aes_key)),
             "conn_info": _encode(ciphertext),
         }
         return base64.b64encode(_json(envelope))

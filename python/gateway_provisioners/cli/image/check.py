@@ -76,8 +76,11 @@ jupyter image-bootstrap check --no-start
             [
                 *inspection.bootstrap(bootstrap),
                 *inspection.any_launcher(launchers, languages),
+                *inspection.bash(),
                 *inspection.user(),
-                *inspection.folders(),
+                *inspection.accounts(),
+                *inspection.temporary_files(),
+                *inspection.variables(),
             ]
         )
         for language in languages:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shlex
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,9 +15,23 @@ from gateway_provisioners.cli import install_files
 from gateway_provisioners.cli.finding import Finding, Level
 from gateway_provisioners.cli.image import runtime
 from gateway_provisioners.cli.image.runtime import BOOTSTRAP, LAUNCHERS, OWN_LAUNCHER
+from gateway_provisioners.model.pod.manifest import KernelPodSpec
 
 _OTHERS_READ = 0o004
 _OTHERS_ENTER = 0o005
+BASH = "/bin/bash"
+# Those that kernels run as: the gateway's choice, and an id as OpenShift chooses them.
+USERS = ((KernelPodSpec.run_as_user or 0, KernelPodSpec.run_as_group or 0), (1000970000, 0))
+_NSS_WRAPPERS = tuple(
+    f"{folder}/libnss_wrapper.so" for folder in ("lib/*-linux-gnu", "lib64", "lib")
+)
+_PYTHON_VARIABLES = {
+    "PYTHONHOME": "a Python of another folder does not start; remove it",
+    "PYTHONPATH": "its modules take the place of the kernel's of the same name",
+    "PYTHONWARNINGS": "a library that warns may fail to be imported, if it is `error`",
+    "PYTHONPLATLIBDIR": "a Python that was built for another one does not start; remove it",
+    "LD_PRELOAD": "it is loaded into every program",
+}
 _PACKAGE = f"gateway_provisioners {__version__}"
 
 
@@ -49,19 +66,59 @@ def user() -> Iterator[Finding]:
         yield _ok("user", f"{os.getuid()}:{os.getgid()} is not root")
 
 
-def folders() -> Iterator[Finding]:
-    """Check that a kernel can write to its home and to the folder of temporary files."""
-    home = os.environ.get("HOME", "/")
-    if os.access(home, os.W_OK | os.X_OK):
-        yield _ok("home", f"{home} can be written to")
-    else:
-        who = f"{os.getuid()}:{os.getgid()}"
-        yield _warning("home", f"{home} cannot be written to by {who}: set HOME, or chown it")
+def accounts() -> Iterator[Finding]:
+    """Check each user that kernels run as: that it has an account, and a home that it can write to.
+
+    For root: the gateway's choice, and an id as OpenShift chooses them. Otherwise the user of this process.
+    """
+    users = [(os.getuid(), os.getgid())] if os.getuid() else USERS
+    for uid, gid in users:
+        try:
+            account: str | None = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            account = None
+        if account is not None:
+            yield _ok("account", f"{uid} is {account}")
+        elif gid == 0 and _can_write("/etc/passwd", uid, gid):
+            yield _ok("account", f"{uid} has none; {BOOTSTRAP} adds one to /etc/passwd")
+        elif any(library for place in _NSS_WRAPPERS for library in Path("/usr").glob(place)):
+            yield _ok("account", f"{uid} has none; libnss_wrapper gives it a name")
+        else:
+            yield _warning(
+                "account",
+                f"{uid} has none: its name is user{uid} then, and Spark does not start. Add it with useradd;"
+                " or, for any id of group 0, chgrp 0 /etc/passwd && chmod g=u /etc/passwd",
+            )
+        home = os.environ.get("HOME", "/")
+        if home != "/" and _can_write(home, uid, gid):
+            yield _ok("home", f"{home} can be written to by {uid}:{gid}")
+        else:
+            yield _warning(
+                "home",
+                f"{home} cannot be written to by {uid}:{gid}, which gets one in /tmp: set HOME, or chown it",
+            )
+
+
+def temporary_files() -> Iterator[Finding]:
+    """Check that a kernel can write temporary files."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             yield _ok("temporary files", f"{Path(folder).parent} can be written to")
     except OSError as error:
         yield _problem("temporary files", f"{error}: mkdir -p /tmp && chmod 1777 /tmp")
+
+
+def bash() -> Iterator[Finding]:
+    """Check that the shell of bootstrap-kernel.sh exists."""
+    if not os.access(BASH, os.X_OK):
+        yield _problem("bash", f"{BOOTSTRAP} needs {BASH}, which is missing: install bash")
+
+
+def variables() -> Iterator[Finding]:
+    """Check for variables that change every Python of the image."""
+    for name, consequence in _PYTHON_VARIABLES.items():
+        if value := os.environ.get(name):
+            yield _warning("environment", f"{name}={value}: {consequence}")
 
 
 def launcher(folder: Path, language: str) -> Iterator[Finding]:
@@ -99,6 +156,16 @@ def language_runtime(language: str) -> Iterator[Finding]:
             yield _ok(about, found)
     except runtime.RuntimeMissing as error:
         yield _problem(about, str(error))
+
+
+def _can_write(path: str, uid: int, gid: int) -> bool:
+    if os.getuid():
+        return os.access(path, os.W_OK)
+    test = f"[[ -w {shlex.quote(path)} ]]"
+    done = subprocess.run(  # noqa: S603
+        [BASH, "-c", test], user=uid, group=gid, extra_groups=[], check=False, cwd="/"
+    )
+    return done.returncode == 0
 
 
 def _ok(about: str, text: str) -> Finding:

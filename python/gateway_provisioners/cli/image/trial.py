@@ -44,6 +44,7 @@ LOOPBACK = "127.0.0.1"
 # Outside the ephemeral ports of the system, to detect launchers that ignore the range.
 PORT_RANGE = range(20000, 30000)
 LAST_LINES = 10
+_BOOTSTRAP = "bootstrap-kernel"  # begins each line of the start script
 _CHANNELS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port", "comm_port")
 
 
@@ -345,6 +346,10 @@ class _Trial:
                 " secrets that users pass to the kernel",
                 Level.WARNING,
             )
+        for line in output.splitlines():
+            if line.startswith(f"{_BOOTSTRAP}: "):
+                said = line.partition(": ")[2].replace(self._launch_key, "(KERNEL_LAUNCH_KEY)")
+                self._add(said, Level.WARNING)
 
 
 async def _printed(client: AsyncKernelClient, request: str) -> None:

@@ -33,6 +33,8 @@ _SET_BY_ADMINISTRATOR = frozenset(
         "JAVA_HOME",
         "SPARK_HOME",
         "TOREE_HOME",
+        "PYTHONHOME",
+        "LD_PRELOAD",
         # The bounds of a start.
         "MIN_PORT_RANGE_SIZE",
         "RESPONSE_ATTEMPTS",
