@@ -162,6 +162,7 @@ def test_gateways_environment():
         "KG_IP": "*",
         "KG_PORT": "8888",
         "KG_PORT_RETRIES": "0",
+        "GP_AUTH_HEADER": "Authorization",
         "KG_AUTH_TOKEN": {
             "secretKeyRef": {"name": "gateway-gateway-provisioners-token", "key": "token"}
         },

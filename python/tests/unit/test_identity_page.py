@@ -14,12 +14,12 @@ from gateway_provisioners.gateway.identity.credential import Credential
 PAGE = (ROOT / "docs/identity.md").read_text()
 TOKEN = "0123456789abcdef"
 VALUES = [
-    values
+    yaml.safe_load(text)
     for text in (
         *re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL),
         *(path.read_text() for path in ROOT.glob("examples/*/gateway-values.yaml")),
     )
-    if "gateway" in (values := yaml.safe_load(text))
+    if "methods" in yaml.safe_load(text).get("gateway", {}).get("auth", {})
 ]
 
 

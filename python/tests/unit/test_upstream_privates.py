@@ -29,7 +29,12 @@ from zmq.eventloop.zmqstream import ZMQStream
 import gateway_provisioners
 
 PRIVATES = {
-    AsyncIOLoopKernelRestarter: {"_initial_startup", "_restart_count", "_restarting"},
+    AsyncIOLoopKernelRestarter: {
+        "_fire_callbacks",
+        "_initial_startup",
+        "_restart_count",
+        "_restarting",
+    },
     AsyncMappingKernelManager: {
         "_activity_stream",
         "_add_kernel_when_ready",
