@@ -218,12 +218,15 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         with response_server.expect(self.kernel_id, self._launch_key) as expectation:
             address = await self.services.response_address(expectation)
             launch = self._build_launch(request, address, response_server.public_key)
+            began = asyncio.get_running_loop().time()
             self._workload = await self.create_workload(launch)
+            # The engine may have refused for a while; the client does not wait any longer for that.
+            left = launch.wait_timeout - (asyncio.get_running_loop().time() - began)
             report = await first_of_report_or_failure(
                 self._workload,
                 expectation,
-                timeout=launch.timeout,
-                wait_timeout=launch.wait_timeout,
+                timeout=min(launch.timeout, left),
+                wait_timeout=left,
                 unschedulable_grace=self.services.unschedulable_grace,
             )
         self._connection = report.connection_info
