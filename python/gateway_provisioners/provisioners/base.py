@@ -220,13 +220,12 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             launch = self._build_launch(request, address, response_server.public_key)
             began = asyncio.get_running_loop().time()
             self._workload = await self.create_workload(launch)
-            # The engine may have refused for a while; the client does not wait any longer for that.
-            left = launch.wait_timeout - (asyncio.get_running_loop().time() - began)
             report = await first_of_report_or_failure(
                 self._workload,
                 expectation,
-                timeout=min(launch.timeout, left),
-                wait_timeout=left,
+                began=began,
+                timeout=launch.timeout,
+                wait_timeout=launch.wait_timeout,
                 unschedulable_grace=self.services.unschedulable_grace,
             )
         self._connection = report.connection_info

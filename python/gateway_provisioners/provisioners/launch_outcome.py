@@ -19,6 +19,7 @@ async def first_of_report_or_failure(
     workload: Workload,
     expectation: Expectation,
     *,
+    began: float,
     timeout: float,
     wait_timeout: float,
     unschedulable_grace: float,
@@ -26,8 +27,9 @@ async def first_of_report_or_failure(
     """Wait for the report of the kernel in a workload.
 
     Args:
-        timeout: seconds for the launch; they begin anew when a condition that can pass, and that holds at
-            their end, has passed.
+        began: the event loop's time at the beginning of the launch.
+        timeout: seconds from now; they begin anew when a condition that can pass, and that holds at their
+            end, has passed.
         wait_timeout: seconds for the whole launch; at least `timeout`.
         unschedulable_grace: seconds to wait for a sign that there will be a node.
 
@@ -40,7 +42,7 @@ async def first_of_report_or_failure(
     """
     report = asyncio.create_task(_report(workload, expectation))
     failure = asyncio.create_task(workload.start_failure(unschedulable_grace=unschedulable_grace))
-    late = asyncio.create_task(_too_late(workload, timeout, wait_timeout))
+    late = asyncio.create_task(_too_late(workload, began, timeout, wait_timeout))
     try:
         done, _ = await asyncio.wait({report, failure, late}, return_when=asyncio.FIRST_COMPLETED)
         if report in done:
@@ -55,13 +57,12 @@ async def first_of_report_or_failure(
         late.cancel()
 
 
-async def _too_late(workload: Workload, timeout: float, wait_timeout: float) -> float:
+async def _too_late(workload: Workload, began: float, timeout: float, wait_timeout: float) -> float:
     """Return when a launch has taken too long, and how many seconds that was."""
     loop = asyncio.get_running_loop()
-    began = loop.time()
-    seconds = timeout
     while True:
-        await asyncio.sleep(min(timeout, began + wait_timeout - loop.time()))
+        seconds = min(wait_timeout, loop.time() - began + timeout)
+        await asyncio.sleep(began + seconds - loop.time())
         if not _waits_for_condition(workload):
             return seconds
         try:
@@ -69,7 +70,6 @@ async def _too_late(workload: Workload, timeout: float, wait_timeout: float) -> 
             await within(max(0, left), workload.wait_unobstructed())
         except asyncio.TimeoutError:
             return wait_timeout
-        seconds = min(wait_timeout, loop.time() - began + timeout)
 
 
 def _waits_for_condition(workload: Workload) -> bool:
@@ -80,7 +80,7 @@ def _timed_out(workload: Workload, seconds: float) -> LaunchFailed:
     condition = workload.condition
     return LaunchFailed(
         condition.reason if condition else "Timeout",
-        f"It did not start within {seconds:.3g} seconds. {workload.progress}",
+        f"It did not start within {round(seconds, 2):g} seconds. {workload.progress}",
         container_ran=condition is None,
         can_pass=_waits_for_condition(workload),
     )

@@ -93,9 +93,10 @@ def expectation():
     return Expectation()
 
 
-async def report(workload, expectation, timeout=30, wait_timeout=0):
+async def report(workload, expectation, timeout=30, wait_timeout=0, spent=0):
     arrival = await first_of_report_or_failure(
         *(workload, expectation),
+        began=asyncio.get_running_loop().time() - spent,
         timeout=timeout,
         wait_timeout=max(timeout, wait_timeout),
         unschedulable_grace=0,
@@ -344,6 +345,16 @@ async def test_a_start_has_its_time_once_the_condition_has_passed(expectation):
     workload.unobstructed.set()
     expectation.add(2, OWN, ip=OWN)
     assert (await launch).ip == OWN
+
+
+async def test_the_time_of_refused_requests_counts(expectation):
+    failure = await timed_out(Workload(OWN), expectation, timeout=30, spent=29.99)
+    assert "within 30 seconds" in str(failure)
+
+
+async def test_seconds_are_written_in_full(expectation):
+    failure = await timed_out(Workload(OWN), expectation, timeout=1200, spent=1200)
+    assert "within 1200 seconds" in str(failure)
 
 
 async def test_a_condition_that_cannot_pass_is_not_waited_for(expectation):
