@@ -15,7 +15,7 @@ EXAMPLES = {
 }
 PLATFORMS = {
     *("EKS", "GKE", "AKS", "OpenShift", "k3s", "kind", "Air-gapped", "Argo CD", "Flux"),
-    *("Umbrella charts", "Karpenter", "Kueue", "Istio"),
+    *("Umbrella charts", "Karpenter", "Kueue", "Istio", "IPv6"),
 }
 
 
