@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import Context
 from datetime import datetime, timezone
 from typing import Any, Protocol, cast
 
@@ -88,7 +89,8 @@ class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
 
     def _look_later(self) -> None:
         pause = _WAIT_BACKOFF.pause(self._waits) if self._waits else self.time_to_dead
-        self._timer = asyncio.get_running_loop().call_later(pause, self._look)
+        # Not in the context of the request that started the kernel, which would keep its handler.
+        self._timer = asyncio.get_running_loop().call_later(pause, self._look, context=Context())
 
     def _look(self) -> None:
         self._look_later()
