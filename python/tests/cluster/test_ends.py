@@ -8,6 +8,8 @@ import pytest_asyncio
 from ci.gateway_client import Refused
 from timeouts import eventually
 
+# How long a start may take whose containers have to have begun by then, also on a busy machine.
+SECONDS = 15
 ANNOTATIONS = {
     "karpenter.sh/do-not-disrupt": "true",
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
@@ -40,7 +42,7 @@ def values(image):
                         container(
                             "clone",
                             image,
-                            "for i in $(seq 40); do echo line $i; done; echo no route to git >&2; exit 3",
+                            "exec >&2; for i in $(seq 40); do echo line $i; done; echo no route; exit 3",
                         )
                     ]
                 }
@@ -59,12 +61,12 @@ def values(image):
             ),
             "slow": kernel(
                 {"initContainers": [container("clone", image, "echo cloning; sleep 600")]},
-                launchTimeout=5,
+                launchTimeout=SECONDS,
             ),
             "imageless": kernel({"initContainers": [container("clone", "acme/git:1", "true")]}),
             "accompanied": kernel(
                 {"containers": [silent, container("proxy", image, "echo no upstream; exit 4")]},
-                launchTimeout=5,
+                launchTimeout=SECONDS,
             ),
             "crashing": kernel(
                 {
@@ -79,7 +81,7 @@ def values(image):
                         )
                     ],
                 },
-                launchTimeout=5,
+                launchTimeout=2 * SECONDS,
             ),
             "movable": {"image": image, "evictable": True},
         }
@@ -107,7 +109,7 @@ async def test_an_init_container_that_fails(gateway):
     refusal = await refusal_of(gateway, "unprepared")
     assert refusal.reason == "InitContainerFailed"
     assert "Its init container 'clone' exited with code 3." in refusal.message
-    assert refusal.message.endswith("line 40\nno route to git")
+    assert refusal.message.endswith("line 40\nno route")
     assert "line 20\n" not in refusal.message
 
 
@@ -120,7 +122,7 @@ async def test_an_init_container_that_needs_too_much_memory(gateway):
 async def test_an_init_container_that_takes_too_long(gateway):
     refusal = await refusal_of(gateway, "slow")
     assert refusal.reason == "Timeout"
-    assert "5 seconds. Its init container 'clone' is still running." in refusal.message
+    assert f"{SECONDS} seconds. Its init container 'clone' is still running." in refusal.message
     assert refusal.message.endswith("cloning")
 
 

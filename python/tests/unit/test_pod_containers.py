@@ -132,8 +132,9 @@ def test_a_sidecar_that_has_ended_is_named_in_the_kernels_failure():
     assert failure.container_ran
 
 
-def test_a_sidecar_that_keeps_exiting_is_named():
-    crashing = status("proxy", CRASH_LOOP, started=False, lastState=FAILED)
+@pytest.mark.parametrize("state", [CRASH_LOOP, RUNNING], ids=["waiting", "running again"])
+def test_a_sidecar_that_keeps_exiting_is_named(state):
+    crashing = status("proxy", state, started=False, lastState=FAILED)
     seen = pod(crashing, native=["proxy"])
     assert end_before_start(seen) is None
     words = "Its sidecar 'proxy' keeps exiting, the last time with code 3."

@@ -50,16 +50,24 @@ class _Companion:
 
     @property
     def is_crash_looping(self) -> bool:
+        """True if the kubelet will run it again after a failure, or does so and it is not up yet."""
+        if self.is_sidecar and "running" in self.state and not self.status.get("started"):
+            return _failed(self.last_run)
         return (self.state.get("waiting") or {}).get("reason") == CRASH_LOOP
+
+    @property
+    def last_run(self) -> Mapping[str, Any]:
+        """The end of its run before the present one; empty if that is not known."""
+        run: Mapping[str, Any] = (self.status.get("lastState") or {}).get("terminated") or {}
+        return run
 
     @property
     def failed_run(self) -> Mapping[str, Any] | None:
         """The end of its last run, if that was an error; None while it runs or has not run."""
         if self.is_crash_looping:
-            last: Mapping[str, Any] = (self.status.get("lastState") or {}).get("terminated") or {}
-            return last
-        ended: Mapping[str, Any] | None = self.state.get("terminated")
-        return ended if ended and _code(ended) != 0 else None
+            return self.last_run
+        ended: Mapping[str, Any] = self.state.get("terminated") or {}
+        return ended if _failed(ended) else None
 
     @property
     def is_blocking(self) -> bool:
@@ -160,6 +168,10 @@ def _being_created(pod: Mapping[str, Any]) -> str | None:
                 image = each.get("image")
                 return f"{BEING_CREATED} The image is {image!r}." if image else BEING_CREATED
     return None
+
+
+def _failed(terminated: Mapping[str, Any]) -> bool:
+    return bool(terminated) and _code(terminated) != 0
 
 
 def _code(terminated: Mapping[str, Any]) -> int:
