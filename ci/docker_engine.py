@@ -26,6 +26,7 @@ from ci import images
 from ci.builders import Docker
 from ci.commands import CommandError, UserError, exit_code
 from ci.dockerd import Dockerd
+from ci.locks import one_process_at_a_time
 from ci.podman_service import PodmanService
 from ci.private_engine import ASK_SECONDS, PrivateEngine
 from ci.progress import say, step
@@ -52,10 +53,12 @@ class DockerEngine:
 
     def load(self, built: Iterable[images.Built]) -> None:
         """Give it images, unless it has them."""
-        for image in built:
-            if Docker(self.host).image_id(image.reference) != _image_id(image.archive):
-                with step(f"Load {image.reference} into the Docker engine"):
-                    self.cli("load", "--quiet", "--input", image.archive)
+        # While podman loads an image a second time, the first one cannot be read.
+        with one_process_at_a_time("engine-images", "loads images into an engine"):
+            for image in built:
+                if Docker(self.host).image_id(image.reference) != _image_id(image.archive):
+                    with step(f"Load {image.reference} into the Docker engine"):
+                        self.cli("load", "--quiet", "--input", image.archive)
 
     @contextmanager
     def swarm_network(self) -> Iterator[str]:

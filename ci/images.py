@@ -7,7 +7,6 @@ An image is built again only when its inputs have changed: its folder, our wheel
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from typing import IO, cast
 from ci import base_images, scala_launcher
 from ci.builders import Builder, find_builder
 from ci.commands import UserError, exit_code, run
+from ci.locks import one_process_at_a_time
 from ci.paths import ROOT, cache, version
 from ci.progress import say, step
 from ci.registry_access import build_mounts
@@ -141,19 +141,6 @@ def _unpacked_size(archive: Path) -> int:
             with tarfile.open(fileobj=outer.extractfile(layer)) as inner:
                 total += sum(member.size for member in inner if member.isreg())
     return total
-
-
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Let one process build at a time: they share a storage folder and the images' names."""
-    cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / "images.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with step("Wait for another process that builds images"):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 class ImageBuilds:
@@ -332,7 +319,8 @@ class ImageBuilds:
 
 @contextmanager
 def _image_builds(wanted: Sequence[Image]) -> Iterator[ImageBuilds]:
-    with _one_at_a_time():
+    # They share a storage folder and the names of the images.
+    with one_process_at_a_time("images", "builds images"):
         if KERNEL_SCALA in wanted:
             scala_launcher.ensure()  # it becomes part of the wheel
         builds = ImageBuilds(

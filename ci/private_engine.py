@@ -7,22 +7,21 @@ host's network and changes nothing of it: for builds, which need package registr
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import shutil
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from ci import debian
 from ci.commands import LAST_LINES, CommandError, UserError, run
-from ci.paths import cache
+from ci.locks import one_process_at_a_time
 from ci.progress import step
 from ci.veth import Addresses, Veth, free_slot
 
@@ -122,7 +121,7 @@ class PrivateEngine(ABC):
         debian.install_missing(self.tools, f"a {self.kind} of our own")
         if os.geteuid() != 0:
             raise UserError(f"a {self.kind} of our own needs root; or name yours: ENGINE_HOST=...")
-        with self._locked():
+        with one_process_at_a_time("own-engines", "starts or stops an engine"):
             if not self.answers():
                 with step(f"Start the {self.kind} {self.name}"):
                     self._end()  # what is left of one that died
@@ -135,7 +134,10 @@ class PrivateEngine(ABC):
         """
         if not self.folder.exists() and not self._trash.exists():
             return
-        with self._locked(), step(f"Remove the {self.kind} {self.name}"):
+        with (
+            one_process_at_a_time("own-engines", "starts or stops an engine"),
+            step(f"Remove the {self.kind} {self.name}"),
+        ):
             self._end()
             if self._slot.exists():
                 self._veth.remove()
@@ -151,13 +153,6 @@ class PrivateEngine(ABC):
         with suppress(FileNotFoundError):
             self.folder.rename(self._trash)
             shutil.rmtree(self._trash)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        cache().mkdir(parents=True, exist_ok=True)
-        with (cache() / "own-engines.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     @property
     def _trash(self) -> Path:

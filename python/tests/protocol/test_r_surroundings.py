@@ -12,7 +12,7 @@ CASES = {
     "no-locale": ("unset LANG LC_ALL LANGUAGE", {}, LETTERS, "h\u00e9 2 \u00c9"),
     "unknown-locale": ("", {"LC_ALL": "de_AT.UTF-8"}, LETTERS, "h\u00e9 2 \u00c9"),
     "time-zone": ("", {"TZ": "Asia/Tokyo"}, "cat(format(as.POSIXct('2026-01-01'), '%Z'))", "JST"),
-    "home-is-missing": ("", {"HOME": "/nonexistent"}, "cat(path.expand('~'))", "/nonexistent"),
+    "home-is-missing": ("", {"HOME": "/nonexistent"}, "cat(path.expand('~'))", "/tmp/home-1000"),
     "home-is-not-set": ("unset HOME", {}, "cat(1 + 1)", "2"),
     "tmpdir-is-missing": ("", {"TMPDIR": "/nonexistent"}, "cat(dirname(tempdir()))", "/tmp"),
     "r-home": ("", {"R_HOME": "/nonexistent"}, "cat(file.exists(R.home()))", "TRUE"),

@@ -51,10 +51,12 @@ METADATA = [
     "fe80::a9fe:a9fe%eth0",
 ]
 LISTENING_PORTS = """
-for line in open("/proc/net/tcp").readlines()[1:]:
-    address, _, state = line.split()[1:4]
-    if state == "0A" and address.startswith("00000000:"):
-        print(int(address[9:], 16))
+for name in "tcp", "tcp6":
+    for line in open(f"/proc/net/{name}").readlines()[1:]:
+        address, _, state = line.split()[1:4]
+        ip, port = address.split(":")
+        if state == "0A" and int(ip, 16) == 0:
+            print(int(port, 16))
 """
 PORT = 8000  # of the pods below
 
