@@ -72,6 +72,7 @@ GP_MAX_MESSAGE_FROM_KERNEL_BYTES: gateway.maxMessageBytes.fromKernel
 GP_MAX_MESSAGE_TO_KERNEL_BYTES: gateway.maxMessageBytes.toKernel
 GP_OUTPUT_BYTES_PER_SECOND: gateway.outputRate.bytesPerSecond
 GP_OUTPUT_MESSAGES_PER_SECOND: gateway.outputRate.messagesPerSecond
+GP_AUTH_HEADER: gateway.auth.header
 GP_AUTH_METHODS: gateway.auth.methods
 GP_STRICT_USERNAME: gateway.auth.strictUsername
 GP_SHARING: gateway.auth.sharing
@@ -85,7 +86,9 @@ GP_SHUTDOWN_KERNELS_ON_EXIT: gateway.shutdownKernelsOnExit
 GP_INSTANCE: fullnameOverride
 GP_NAMESPACE: kernelNamespace
 GP_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME: kernelServiceAccount.name
+GP_LAUNCH_SCRIPTS: kernelspecs.launchScripts
 GP_LAUNCH_TIMEOUT: gateway.launchTimeout
+GP_WAIT_TIMEOUT: gateway.waitTimeout
 GP_UNSCHEDULABLE_GRACE: gateway.unschedulableGraceSeconds
 GP_CULL_IDLE_TIMEOUT: gateway.cull.idleTimeout
 GP_CULL_INTERVAL: gateway.cull.interval

@@ -124,9 +124,8 @@ class DockerApi:
             network: Any = DockerNetwork(self._docker, name)  # type: ignore[no-untyped-call]
             return await _found(network.show())
         except EngineError as error:
-            if (
-                error.status == HTTPStatus.FORBIDDEN
-            ):  # by a proxy between this process and the engine
+            # By a proxy between this process and the engine.
+            if error.status == HTTPStatus.FORBIDDEN:
                 return None
             raise
 

@@ -97,7 +97,7 @@ async def run(
         timeout: seconds after which the program is killed.
 
     Raises:
-        ConfigurationError: the entry is malformed, or there is no such program.
+        ConfigurationError: the entry is malformed, or its program does not exist.
         ClusterError: the program failed, did not end in time, or printed no credential.
     """
     plugin = _read(settings)

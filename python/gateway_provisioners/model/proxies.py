@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway_provisioners.errors import ConfigurationError
+from gateway_provisioners.model.addresses import Address, read_address
 
 _PORTS = {"http": 80, "https": 443}
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
@@ -69,7 +69,7 @@ class _Target:
 
     host: str
     port: int
-    address: _Address | None
+    address: Address | None
 
 
 def _is_proxied(host: str, port: int, exceptions: str) -> bool:
@@ -119,13 +119,11 @@ def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None
         return None
 
 
-def _address(host: str) -> _Address | None:
+def _address(host: str) -> Address | None:
     try:
-        address = ipaddress.ip_address(host)
+        return read_address(host)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
 
 
 def _ascii(host: str) -> str:

@@ -48,8 +48,7 @@ class EngineTraits(LoggingConfigurable):
     unschedulable_grace = from_env(
         "GP_UNSCHEDULABLE_GRACE",
         0.0,
-        "How long a kernel for which there is no node may wait for a sign that there will be one: of an "
-        "autoscaler, or of a preemption.",
+        "How long a kernel that fits on no node may wait until an autoscaler or a preemption announces one.",
         unit="seconds",
     )
     wait_timeout = from_env(

@@ -75,7 +75,7 @@ class Workload(Protocol):
         ...
 
     def end_cause(self) -> str | None:
-        """Explain, in words, an end that no gateway caused; None if there is no more than an exit code.
+        """Explain, in words, an end that no gateway caused; None if only its exit code is known.
 
         Called once the kernel has ended, also while it is restarted.
         """

@@ -54,16 +54,26 @@ async def namespace(kubectl):
     await namespace.delete()
 
 
+@pytest.fixture(scope="session")
+def new_chart(cluster, kubectl):
+    """A function that returns a release, not installed yet."""
+
+    def make(namespace, *, path=CHART, release="gateway", image=images.KERNEL_PY.reference):
+        return Chart(
+            helm=cluster.helm,
+            kubectl=kubectl,
+            namespace=namespace,
+            path=path,
+            release=release,
+            image=image,
+        )
+
+    return make
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def chart(cluster, kubectl, namespace):
-    chart = Chart(
-        helm=cluster.helm,
-        kubectl=kubectl,
-        namespace=namespace,
-        path=CHART,
-        release="gateway",
-        image=images.KERNEL_PY.reference,
-    )
+async def chart(new_chart, namespace):
+    chart = new_chart(namespace)
     await chart.install({"gateway": {"logLevel": "DEBUG"}})
     yield chart
     await chart.uninstall()

@@ -4,23 +4,14 @@ import contextlib
 
 import pytest
 import pytest_asyncio
-from chart import CHART, Chart
 
-from ci import images
 from ci.gateway_access import jupyter_server
 from ci.gateway_client import Gateway, Refused
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def chart(cluster, kubectl, namespace):
-    chart = Chart(
-        helm=cluster.helm,
-        kubectl=kubectl,
-        namespace=namespace,
-        path=CHART,
-        release="gateway",
-        image=images.KERNEL_PY.reference,
-    )
+async def chart(new_chart, namespace):
+    chart = new_chart(namespace)
     await chart.install({"gateway": {"baseUrl": "/team-a"}})  # waits until it is ready
     yield chart
     await chart.uninstall()

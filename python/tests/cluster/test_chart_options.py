@@ -9,7 +9,6 @@ import uuid
 import pyhelm3.errors
 import pytest
 import pytest_asyncio
-from chart import CHART, Chart
 from kubectl import Namespace
 
 from api.certificates import write_certificate
@@ -122,15 +121,8 @@ async def before(namespace, kernels, certificate, kernelspecs):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def chart(cluster, kubectl, namespace, kernels, certificate, kernelspecs, before):
-    chart = Chart(
-        helm=cluster.helm,
-        kubectl=kubectl,
-        namespace=namespace,
-        path=CHART,
-        release="gateway",
-        image=images.KERNEL_PY.reference,
-    )
+async def chart(new_chart, namespace, kernels, certificate, kernelspecs, before):
+    chart = new_chart(namespace)
     chart.ssl = certificate
     await chart.install(
         {

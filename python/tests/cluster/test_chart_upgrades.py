@@ -9,7 +9,7 @@ import subprocess
 import tarfile
 
 import pytest
-from chart import CHART, Chart
+from chart import CHART
 
 from ci.commands import run
 from ci.paths import ROOT, version
@@ -36,15 +36,8 @@ def older(request, cluster, tmp_path):
     return tmp_path / "charts/gateway-provisioners"
 
 
-async def test_an_upgrade_of_the_chart_costs_no_variable(cluster, kubectl, namespace, older):
-    chart = Chart(
-        helm=cluster.helm,
-        kubectl=kubectl,
-        namespace=namespace,
-        path=older,
-        release="upgraded",
-        image="",
-    )
+async def test_an_upgrade_of_the_chart_costs_no_variable(new_chart, namespace, older):
+    chart = new_chart(namespace, path=older, release="upgraded", image="")
     images = {
         "gateway": {"image": {"tag": version()}},
         "kernels": {"python3": {"image": f"elyra/kernel-py:{version()}"}},

@@ -2,7 +2,6 @@
 
 import pytest
 import pytest_asyncio
-from chart import CHART, Chart
 from host_network import local_cluster
 from security_context_constraints import FIRST_ID, IDS, restricted_v2
 
@@ -13,19 +12,12 @@ IDS_OF_PROCESS = "import os; print(os.getuid(), os.getgid(), sorted(os.getgroups
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def chart(cluster, kubectl, namespace, tmp_path_factory):
+async def chart(new_chart, cluster, kubectl, namespace, tmp_path_factory):
     """A release in a namespace where the API server asks the SCC of each pod."""
     local_cluster(cluster)  # whose API server can reach this host
     folder = tmp_path_factory.mktemp("scc")
     async with restricted_v2(kubectl, namespace.name, folder):
-        chart = Chart(
-            helm=cluster.helm,
-            kubectl=kubectl,
-            namespace=namespace,
-            path=CHART,
-            release="gateway",
-            image=images.KERNEL_PY.reference,
-        )
+        chart = new_chart(namespace)
         usual = {"image": images.KERNEL_PY.reference, "runAsUser": 1000, "runAsGroup": 100}
         await chart.install(
             {

@@ -1,7 +1,7 @@
 """From the chart and images that landed before to today's, and back: no kernel loses a variable."""
 
 import pytest
-from chart import CHART, Chart
+from chart import CHART
 
 from ci import previous_landing
 from ci.paths import version
@@ -44,15 +44,8 @@ async def use(gateway, kernel_id, expected):
         assert busy.error == "KeyboardInterrupt"
 
 
-async def test_upgrade_and_rollback_keep_kernels(cluster, kubectl, namespace, previous):
-    chart = Chart(
-        helm=cluster.helm,
-        kubectl=kubectl,
-        namespace=namespace,
-        path=previous.chart,
-        release="landed",
-        image="",
-    )
+async def test_upgrade_and_rollback_keep_kernels(new_chart, namespace, previous):
+    chart = new_chart(namespace, path=previous.chart, release="landed", image="")
     await chart.install(values(previous_landing.VERSION))
     async with chart.gateway() as gateway:
         kernels = [await start(gateway, name) for name in ("previous", "python3")]

@@ -435,10 +435,30 @@ def test_extra_env_that_a_value_is_for_is_refused_with_that_value(name, advice):
     assert f"sets this variable; {advice}" in refusal({"gateway": {"extraEnv": {name: "x"}}})
 
 
-def test_values_that_are_named_in_place_of_variables_exist():
+# They follow from names of objects and namespaces, or are fixed paths.
+NAMES_OF_OBJECTS = {
+    *("GP_GATEWAY_NAMESPACE", "GP_KERNELSPECS_CONFIGMAP", "GP_LEASE", "GP_OWNER_CONFIGMAP"),
+    *("GP_OWNER_DEPLOYMENT", "JUPYTER_CONFIG_DIR"),
+}
+
+
+def env_sources():
+    """Return the values from which the chart sets variables of the gateway, by the variables' names."""
     template = (CHART / "templates" / "_validation.tpl").read_text()
-    sources = template.partition('envSources" -}}\n')[2].partition("{{-")[0]
-    for source in yaml.safe_load(sources).values():
+    return yaml.safe_load(template.partition('envSources" -}}\n')[2].partition("{{-")[0])
+
+
+def test_every_variable_that_values_change_is_refused_with_its_value():
+    everything = yaml.safe_load((CHART / "ci/everything-values.yaml").read_text())
+    plain, changed = render().env, render(everything).env
+    names = {name for name in {*plain, *changed} if plain.get(name) != changed.get(name)}
+    names -= everything["gateway"]["extraEnv"].keys() | NAMES_OF_OBJECTS
+    assert len(names) > 20
+    assert names <= env_sources().keys()
+
+
+def test_values_that_are_named_in_place_of_variables_exist():
+    for source in env_sources().values():
         value = chart_values()
         for key in source.partition(",")[0].split("."):
             assert key in value, source

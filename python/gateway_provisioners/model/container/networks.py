@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway_provisioners.model.addresses import Address
+
 DEFAULT_NETWORK = "bridge"
 
 
@@ -19,9 +21,7 @@ def network_addresses(network: Mapping[str, Any]) -> Sequence[str]:
     return [str(address) for address in sorted(found, key=lambda address: address.version)]
 
 
-def _address(
-    subnet: Mapping[str, Any],
-) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(subnet: Mapping[str, Any]) -> Address | None:
     try:
         if gateway := subnet.get("Gateway"):
             return ipaddress.ip_interface(str(gateway)).ip

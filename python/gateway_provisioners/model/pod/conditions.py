@@ -80,7 +80,7 @@ class StartConditions:
 
     @property
     def is_unschedulable(self) -> bool:
-        """True while the scheduler has found no node, and there is no sign that this will change."""
+        """True while the scheduler has found no node, and none has been announced."""
         return self._row_of_scheduling() is table.NO_NODE and not self._sign_of_node
 
     def failure(self, *, unschedulable_is_final: bool) -> LaunchFailed | None:

@@ -133,8 +133,8 @@ def end_cause(
     """Explain the end of a kernel that was running; None if only its exit code is known.
 
     Args:
-        gone: the Pod is no longer there.
-        by_gateway: this process deletes it.
+        gone: whether the Pod has been deleted.
+        by_gateway: whether this process deletes it.
     """
     if not pod:
         return None

@@ -297,7 +297,7 @@ def read_record(secret: Mapping[str, Any]) -> Any:
 def open_gate_patch(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a JSON patch that removes our own gate, so that the scheduler sees the Pod; empty if it is gone.
 
-    The API refuses it (422) if the gates are no longer those of `pod`: others may remove theirs meanwhile.
+    The API refuses it (422) if another party has changed the gates since `pod` was read.
     """
     names = [gate["name"] for gate in pod["spec"].get("schedulingGates") or ()]
     if SECRET_GATE not in names:
