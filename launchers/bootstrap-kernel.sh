@@ -58,6 +58,55 @@ expand_environment() {
   ((!${#_expanded[@]})) || export -- "${_expanded[@]}"
 }
 
+# find_limits ROOT: set cpu_limit (thousandths of a CPU) and memory_limit (bytes) to the limits of this container. Its
+# cgroups, of version 2 or 1, are mounted at ROOT. Without a limit, the variable is empty.
+find_limits() {
+  local quota="" period="" bytes=""
+  {
+    read -r quota period <"$1/cpu.max" ||
+      { read -r quota <"$1/cpu/cpu.cfs_quota_us" && read -r period <"$1/cpu/cpu.cfs_period_us"; } || :
+    read -r bytes <"$1/memory.max" || read -r bytes <"$1/memory/memory.limit_in_bytes" || :
+  } 2>/dev/null
+  cpu_limit="" memory_limit=""
+  if [[ $quota =~ ^[1-9][0-9]{0,11}$ && $period =~ ^[1-9][0-9]{0,11}$ ]]; then
+    cpu_limit=$(((quota * 1000 + period / 2) / period))
+  fi
+  # Without a limit, it is `max` or, in version 1, a number of 19 digits.
+  if [[ $bytes =~ ^[1-9][0-9]{0,17}$ ]]; then
+    memory_limit=$bytes
+  fi
+}
+
+# export_limits ROOT: let libraries know the container's limits. They would start a thread for each CPU of the node, which
+# a limit on CPUs then makes wait for each other. What the image, the kernelspec or the user has set stays as it is, even
+# if it is empty.
+export_limits() {
+  local cpu_limit memory_limit variable threads cpus
+  find_limits "$1"
+  [[ -z $memory_limit ]] || export_default MEM_LIMIT "$memory_limit"
+  [[ -n $cpu_limit && $cpu_limit != 0 ]] || return 0
+  # As JupyterHub writes it: 0.25, 1.5, 2.0.
+  printf -v cpus '%d.%03d' $((cpu_limit / 1000)) $((cpu_limit % 1000))
+  while [[ $cpus == *[0-9]0 ]]; do cpus=${cpus%0}; done
+  export_default CPU_LIMIT "$cpus"
+  threads=$(((cpu_limit + 999) / 1000))
+  # The limit may be more than the node has.
+  cpus=$(unset OMP_NUM_THREADS OMP_THREAD_LIMIT && nproc 2>/dev/null) || :
+  if [[ $cpus =~ ^[1-9][0-9]*$ ]] && ((cpus < threads)); then
+    threads=$cpus
+  fi
+  # OpenBLAS, MKL, BLIS, NumExpr, PyTorch and R's data.table have variables of their own too, and follow that of OpenMP
+  # without them: to set those as well would override an image's OMP_NUM_THREADS.
+  for variable in OMP_NUM_THREADS NUMBA_NUM_THREADS TF_NUM_INTRAOP_THREADS TF_NUM_INTEROP_THREADS PYTHON_CPU_COUNT; do
+    export_default "$variable" "$threads"
+  done
+}
+
+# export_default NAME VALUE: export it, unless there is a variable of this name
+export_default() {
+  [[ -v $1 ]] || export "$1=$2"
+}
+
 check_port_range() {
   matches PORT_RANGE "$port_range" '[0-9]{1,5}\.\.[0-9]{1,5}' 'LOWEST..HIGHEST or 0..0'
   matches MIN_PORT_RANGE_SIZE "$min_port_range_size" '0*[1-9][0-9]{0,4}' 'a number of ports'
@@ -303,6 +352,7 @@ init_mode=${KERNEL_SPARK_CONTEXT_INIT_MODE:-none}
 init_mode=${init_mode,,}
 
 check_parameters
+export_limits /sys/fs/cgroup
 find_home
 find_account
 arguments=(

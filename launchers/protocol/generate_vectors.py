@@ -52,6 +52,7 @@ CURVE = {
     "curve_publickey": "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID",
     "curve_secretkey": "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs",
 }
+USAGE = {"memory": 49283072, "memory_limit": 134217728, "cpu": 12.345678, "cpu_limit": 1.5}
 MANY_FEATURES = [f"feature-{number}" for number in range(40)]
 KERNEL_IDS = {
     "valid": [KERNEL, "a", "7", "a.b_c-D", "a--b", "a" * 128],
@@ -357,6 +358,7 @@ def _vectors() -> dict[str, Any]:
                 {"signum": 9},
                 {"shutdown": 1},
                 {"state": 1},
+                {"usage": 1},
             )
         ],
         "replies": [
@@ -364,6 +366,8 @@ def _vectors() -> dict[str, Any]:
             for reply in (
                 {"ok": True},
                 {"ok": True, "execution_state": "busy"},
+                {"ok": True, "usage": USAGE},
+                {"ok": True, "usage": dict.fromkeys(USAGE) | {"cpu": 0.5}},
                 {"ok": False, "error": "the kernel has ended"},
             )
         ],

@@ -13,7 +13,8 @@
 #   wire        the bytes of reports and commands
 #   procfs      what only Linux knows about R's sockets and processes
 #   reporting   connection info to the gateway
-#   commands    signals and shutdown from the gateway
+#   usage       memory and CPU of the container
+#   commands    signals and other commands from the gateway
 #   kernel      IRkernel, its connection file and its end
 #   spark       the Spark names of the kernel's workspace
 #   launch      all of them, in order

@@ -1,4 +1,4 @@
-"""The communication port: signals and shutdown from the gateway (protocol/SPEC.md).
+"""The communication port: signals and other commands from the gateway (protocol/SPEC.md).
 
 Every connection has a deadline and a size limit and never waits for another, so a silent or
 garbled one does not delay the others.

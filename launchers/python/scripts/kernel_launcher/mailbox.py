@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     # The message about what was dropped: from the parent header, the number of messages and of bytes.
     Report = Callable[[bytes, int, int], list[bytes]]
 
-# Offered to the gateway (protocol/SPEC.md): this mailbox, and the command `state`.
-FEATURES = ("mailbox", "state")
+# Offered to the gateway (protocol/SPEC.md): this mailbox, and the commands `state` and `usage`.
+FEATURES = ("mailbox", "state", "usage")
 # What may be on its way to one client without an acknowledgement.
 WINDOW_MESSAGES = 256
 WINDOW_BYTES = 2 * 2**20

@@ -54,7 +54,7 @@ class Messages:
         return [DELIMITER, self.sign(*parts), *parts]
 
     def output(self, text: str, parent: bytes, name: str = "stderr") -> list[bytes]:
-        """Return the frames of a text on the standard error of a cell, as iopub has them."""
+        """Return the frames of a text in the output of a cell, as iopub has them."""
         content = {"name": name, "text": text}
         return [f"stream.{name}".encode(), *self.build("stream", content, parent)]
 

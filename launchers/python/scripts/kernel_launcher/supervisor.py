@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from kernel_launcher import kernel, ports
 from kernel_launcher.errors import LAUNCH_FAILED, NO_RUNTIME, LaunchError
 from kernel_launcher.options import FRESH_KEY, Options, parse
+from kernel_launcher.usage import read_usage
 
 if TYPE_CHECKING:
     import socket
@@ -286,6 +287,8 @@ class _Supervisor:
             if "state" in command:
                 state = self._relay.execution_state if self._relay else "starting"
                 return {"ok": True, "execution_state": state}
+            if "usage" in command:
+                return _usage()
             return {"ok": False, "error": "unknown command"}
         if type(signum) is not int or not 0 <= signum < signal.NSIG:
             return {"ok": False, "error": "no such signal"}
@@ -310,6 +313,13 @@ class _Supervisor:
 def _close_memory() -> None:
     """Keep other processes of this user, the kernel's above all, from reading this process's memory."""
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
+
+
+def _usage() -> dict[str, Any]:
+    usage = read_usage()
+    if usage is None:
+        return {"ok": False, "error": "the container's cgroup cannot be read"}
+    return {"ok": True, "usage": usage}
 
 
 def _nonblocking_pipe() -> tuple[int, int]:

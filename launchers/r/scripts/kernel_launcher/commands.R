@@ -1,4 +1,4 @@
-# The communication port: signals and shutdown from the gateway (protocol/SPEC.md).
+# The communication port: signals and other commands from the gateway (protocol/SPEC.md).
 #
 # Every connection has a deadline and a size limit and never waits for another, so a silent or
 # garbled one does not delay the others.
@@ -180,13 +180,27 @@ serve <- function(connection, key, kernel) {
 act <- function(command, kernel) {
   signum <- command[["signum"]]
   if (is.null(signum)) {
-    if ("shutdown" %in% names(command)) list(ok = TRUE) else list(ok = FALSE, error = "unknown command")
+    if ("shutdown" %in% names(command)) {
+      list(ok = TRUE)
+    } else if ("usage" %in% names(command)) {
+      usage_answer(read_usage())
+    } else {
+      list(ok = FALSE, error = "unknown command")
+    }
   } else if (!is.integer(signum) || signum < 0 || signum > HIGHEST_SIGNAL) {
     list(ok = FALSE, error = "no such signal")
   } else if (!signal_group(kernel, signum)) {
     list(ok = FALSE, error = "the kernel has ended")
   } else {
     list(ok = TRUE)
+  }
+}
+
+usage_answer <- function(usage) {
+  if (is.null(usage)) {
+    list(ok = FALSE, error = "the container's cgroup cannot be read")
+  } else {
+    list(ok = TRUE, usage = usage)
   }
 }
 

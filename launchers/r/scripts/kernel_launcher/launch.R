@@ -65,7 +65,7 @@ use_utf8 <- function() {
 # The features in the report: neither a mailbox nor the command `state`.
 offered_features <- function(fresh_key) {
   if (is.null(fresh_key)) {
-    return(list(features = list()))
+    return(list(features = list("usage")))
   }
-  list(features = list(FRESH_KEY), fresh_key = encode_base64(fresh_key, character = TRUE))
+  list(features = list("usage", FRESH_KEY), fresh_key = encode_base64(fresh_key, character = TRUE))
 }

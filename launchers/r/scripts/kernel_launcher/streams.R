@@ -35,10 +35,13 @@ next_of_stream <- function(socket, seconds) {
   }
 }
 
+# Send without waiting. A connection that is ending takes nothing until all that came by it is read, which this process
+# would do next: it would wait forever.
 send_to_stream <- function(socket, identity, bytes) {
+  flags <- pbdZMQ::ZMQ.SR()
   # It fails when the connection has ended.
-  if (pbdZMQ::zmq.send(socket, identity, pbdZMQ::ZMQ.SR()$SNDMORE) != -1) {
-    pbdZMQ::zmq.send(socket, bytes)
+  if (pbdZMQ::zmq.send(socket, identity, bitwOr(flags$DONTWAIT, flags$SNDMORE)) != -1) {
+    pbdZMQ::zmq.send(socket, bytes, flags$DONTWAIT)
   }
 }
 

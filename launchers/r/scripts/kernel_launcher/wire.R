@@ -117,7 +117,8 @@ from_json <- function(bytes) {
 }
 
 to_json <- function(value) {
-  charToRaw(enc2utf8(as.character(jsonlite::toJSON(value, auto_unbox = TRUE, null = "null"))))
+  text <- jsonlite::toJSON(value, auto_unbox = TRUE, null = "null", digits = NA) # of numbers, all 15
+  charToRaw(enc2utf8(as.character(text)))
 }
 
 encode_base64 <- function(bytes, character = FALSE) {

@@ -62,6 +62,7 @@ object ToreeLauncher {
         if (key.isDefined) {
           info.put("protocol", Int.box(2))
           val features = new JsonArray // neither a mailbox nor the command `state`
+          features.add("usage")
           freshKey.foreach { secret =>
             features.add(Options.FreshKey)
             info.put("fresh_key", Wire.encode(secret))
@@ -172,6 +173,7 @@ private final class Supervisor(
   private def act(command: JsonObject): JsonObject =
     command.get("signum") match {
       case null if command.containsKey("shutdown")                      => answer()
+      case null if command.containsKey("usage")                         => usage()
       case null                                                         => answer("unknown command")
       case number: Integer if number >= 0 && number <= Supervisor.MaxSignal => answer(signal(number))
       case _                                                            => answer("no such signal")
@@ -185,6 +187,15 @@ private final class Supervisor(
     }
     if (alive) None else Some("the kernel has ended")
   }
+
+  private def usage(): JsonObject =
+    new Usage().read() match {
+      case Some(content) =>
+        val reply = answer()
+        reply.put("usage", content)
+        reply
+      case None => answer("the container's cgroup cannot be read")
+    }
 
   private def answer(error: String): JsonObject = answer(Some(error))
 
