@@ -45,6 +45,7 @@ zero replaces the previous value, so that a kernel can undo a default.
 {{- if and (kindIs "map" $changes) (dig "enabled" true ($changes | default dict)) -}}
 {{- $variant := set (deepCopy $kernel) "displayName" (printf "%s (%s)" $kernel.displayName $profile) -}}
 {{- $variant = include "gateway-provisioners.merge" (list $variant $changes) | fromJson -}}
+{{- $_ := set $variant "profileOf" $name -}}
 {{- $where := printf "kernels.%s.profiles.%s" $name $profile -}}
 {{- include "gateway-provisioners.kernels.add" (dict "kernels" $kernels "name" (printf "%s-%s" $name $profile) "kernel" $variant "where" $where "root" $) -}}
 {{- end -}}
@@ -137,6 +138,36 @@ the chart's context, the kernel, and the value's name.
 {{- end -}}
 {{- end -}}
 
+{{- /* A logo as the gateway knows it: the name of one of ours, or the path below GP_LOGOS_DIR of one in a ConfigMap. */ -}}
+{{- define "gateway-provisioners.kernels.logoName" -}}
+{{- if kindIs "string" . -}}
+{{- . -}}
+{{- else -}}
+{{- printf "%s/%s" .configMap .key -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The sources of a projected volume with all logos from ConfigMaps. A missing one keeps no gateway from starting. */ -}}
+{{- define "gateway-provisioners.kernels.logoSources" -}}
+{{- $maps := dict -}}
+{{- range $name, $kernel := include "gateway-provisioners.kernels" . | fromJson -}}
+{{- if kindIs "map" $kernel.logo -}}
+{{- $items := get $maps $kernel.logo.configMap | default dict -}}
+{{- $_ := set $items $kernel.logo.key (include "gateway-provisioners.kernels.logoName" $kernel.logo) -}}
+{{- $_ := set $maps $kernel.logo.configMap $items -}}
+{{- end -}}
+{{- end -}}
+{{- $sources := list -}}
+{{- range $name, $paths := $maps -}}
+{{- $items := list -}}
+{{- range $key, $path := $paths -}}
+{{- $items = append $items (dict "key" $key "path" $path) -}}
+{{- end -}}
+{{- $sources = append $sources (dict "configMap" (dict "name" $name "optional" true "items" $items)) -}}
+{{- end -}}
+{{- toJson $sources -}}
+{{- end -}}
+
 {{- /*
 The kernel.json of one kernel, identical to the output of `jupyter k8s-spec install`. Settings that
 equal the provisioner's defaults are omitted.
@@ -193,8 +224,14 @@ equal the provisioner's defaults are omitted.
 {{- if eq $kernel.language "python" -}}
 {{- $_ := set $metadata "debugger" true -}}
 {{- end -}}
+{{- with get $kernel "profileOf" -}}
+{{- $_ := set $metadata "profile_of" . -}}
+{{- end -}}
 {{- if ge (int $kernel.idleTimeout) 0 -}}
 {{- $_ := set $metadata "cull_idle_timeout" (int $kernel.idleTimeout) -}}
+{{- end -}}
+{{- with $kernel.logo -}}
+{{- $_ := set $metadata "logo" (include "gateway-provisioners.kernels.logoName" .) -}}
 {{- end -}}
 {{- if $kernel.maxLifetime -}}
 {{- $_ := set $metadata "max_lifetime" (int $kernel.maxLifetime) -}}

@@ -81,6 +81,7 @@ GP_MAX_KERNELS: gateway.maxKernels
 GP_MAX_KERNELS_PER_USER: gateway.maxKernelsPerUser
 GP_MAX_STARTS_PER_USER: gateway.maxStartsPerUser
 GP_QUOTAS: gateway.quotas
+GP_CONTACT: gateway.contact
 GP_AUDIT: gateway.audit
 GP_SHUTDOWN_KERNELS_ON_EXIT: gateway.shutdownKernelsOnExit
 GP_INSTANCE: fullnameOverride

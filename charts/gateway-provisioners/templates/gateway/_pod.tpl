@@ -63,6 +63,7 @@ the token's is a slow hash (scrypt) with the release as its salt, and cut, so th
 {{- /* The chart's own volumes and volumeMounts, as a YAML object of two lists. */ -}}
 {{- define "gateway-provisioners.gateway.volumes" -}}
 {{- $auth := include "gateway-provisioners.gateway.authVolumes" . | fromJson -}}
+{{- $logos := include "gateway-provisioners.kernels.logoSources" . | fromJsonArray -}}
 volumes:
   - name: tmp
     emptyDir:
@@ -96,6 +97,12 @@ volumes:
   - name: user-groups
     configMap:
       name: {{ include "gateway-provisioners.gateway.userGroupsName" . | quote }}
+  {{- with $logos }}
+  - name: logos
+    projected:
+      sources:
+        {{- include "gateway-provisioners.yaml" . | nindent 8 }}
+  {{- end }}
   {{- with $auth.volumes }}
   {{- include "gateway-provisioners.yaml" . | nindent 2 }}
   {{- end }}
@@ -137,6 +144,11 @@ volumeMounts:
   - name: user-groups
     mountPath: /run/user-groups
     readOnly: true
+  {{- if $logos }}
+  - name: logos
+    mountPath: /run/logos
+    readOnly: true
+  {{- end }}
   {{- with $auth.volumeMounts }}
   {{- include "gateway-provisioners.yaml" . | nindent 2 }}
   {{- end }}
@@ -216,6 +228,8 @@ the gateway.
   value: {{ int .Values.gateway.maxStartsPerUser | quote }}
 - name: GP_QUOTAS
   value: {{ include "gateway-provisioners.gateway.quotasJson" . | quote }}
+- name: GP_CONTACT
+  value: {{ .Values.gateway.contact | quote }}
 - name: GP_AUDIT
   value: {{ .Values.gateway.audit | quote }}
 - name: GP_SHUTDOWN_KERNELS_ON_EXIT
@@ -258,6 +272,8 @@ the gateway.
 {{- end }}
 - name: GP_KERNELSPECS_CONFIGMAP
   value: {{ include "gateway-provisioners.kernels.configMapName" . | quote }}
+- name: GP_LOGOS_DIR
+  value: /run/logos
 - name: GP_LAUNCH_SCRIPTS
   value: {{ .Values.kernelspecs.launchScripts | default false | toString | title | quote }}
 {{- if .Values.kernelspecs.launchScripts }}
