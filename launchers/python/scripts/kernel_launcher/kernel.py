@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 CHANNELS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 CURVE_SINCE = (7, 3)  # ipykernel
-MESSAGES_TO_RELAY = 100
+MESSAGES_TO_RELAY = 8
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 

@@ -2,7 +2,8 @@
 
 The kernel listens on sockets in a directory of its own. The relay passes messages on in both
 directions: on Jupyter's channels for any client, and on the mailbox port for clients that may go away
-and come back (protocol/SPEC.md). Of a message it reads only the destination.
+and come back (protocol/SPEC.md). It reads a message to learn what the kernel is doing, and what it must put
+in the place of one that is too large; all others are passed on as they are.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ PIECE = 2**16
 # largest size. (pyzmq copies smaller frames.)
 LARGE_FRAME = 2**16
 LARGE_MESSAGES = 4
-# Messages that wait for the relay. The kernel's own socket waits when there are more.
-MESSAGES_FROM_KERNEL = 100
+# Messages that wait for the relay, each of any size. The kernel waits when there are more.
+MESSAGES_FROM_KERNEL = 8
 LONGEST_SESSION = 256
 
 
