@@ -8,6 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -40,6 +41,15 @@ async def within(seconds: float | None, awaitable: Awaitable[T]) -> T:
     if task.cancelled():
         raise asyncio.TimeoutError
     return task.result()
+
+
+def call_later(seconds: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+    """Call back after so many seconds, in an empty context.
+
+    The loop keeps a timer's context until its time, even if the timer is cancelled. The context of a request
+    has the request's handler, and that its connection.
+    """
+    return asyncio.get_running_loop().call_later(seconds, callback, *args, context=Context())
 
 
 class Changes:

@@ -6,6 +6,34 @@ value of the user's environment.
 
 from __future__ import annotations
 
+_RETRY_SECONDS = 10
+
+# Of starts that failed, by reason: 4xx for what the user can mend, 503 for what another attempt may mend, and
+# 500, without an entry, for what an administrator has to mend. Clients treat 401, 404 and 410 in ways of
+# their own, and repeat only GET and DELETE by themselves.
+LAUNCH_STATUSES = {
+    "OOMKilled": 422,
+    "QuotaExceeded": 403,
+    "Timeout": 504,
+    **dict.fromkeys(
+        [
+            "ClusterUnavailable",
+            "Deleted",
+            "Engine",
+            "Evicted",
+            "NodeLost",
+            "NodeShutdown",
+            "NodeTainted",
+            "OutOfcpu",
+            "OutOfmemory",
+            "OutOfpods",
+            "Preempted",
+            "WebhookUnavailable",
+        ],
+        503,
+    ),
+}
+
 
 class GatewayProvisionersError(Exception):
     """The root of every error this package raises on purpose.
@@ -63,13 +91,29 @@ class LaunchFailed(GatewayProvisionersError):
         self.message = message
         self.container_ran = container_ran
         self.can_pass = can_pass
+        self.http_status = 503 if can_pass else LAUNCH_STATUSES.get(reason, 500)
+        if self.http_status == 503:
+            self.retry_after = _RETRY_SECONDS
         self.kernel = ""
         self.log = ""
 
+    def note_request(self, *, sizes: bool, volumes: bool) -> None:
+        """Take into account whether the user, and not the kernelspec, chose the sizes or the volumes.
+
+        What the user asked for, the user can mend.
+        """
+        if (self.reason == "Unschedulable" and sizes) or (
+            self.reason == "VolumeMissing" and volumes
+        ):
+            self.http_status = 422
+
     def __str__(self) -> str:
-        kernel = f"Kernel {self.kernel} did not start. " if self.kernel else ""
-        log = self.log.rstrip()
-        return f"{kernel}{self.message}" + (f"\nThe last lines of its log:\n{log}" if log else "")
+        lines = [self.message]
+        if log := self.log.rstrip():
+            lines += ["The last lines of its log:", log]
+        if self.kernel:
+            lines.append(f"Kernel {self.kernel}")
+        return "\n".join(lines)
 
 
 class KernelBusy(GatewayProvisionersError):
@@ -77,6 +121,25 @@ class KernelBusy(GatewayProvisionersError):
 
     reason = "KernelBusy"
     http_status = 409
+
+
+class KernelGone(GatewayProvisionersError):
+    """The kernel was shut down before the request could be carried out."""
+
+    reason = "KernelGone"
+    http_status = 404
+
+
+class GatewayStopping(GatewayProvisionersError):
+    """The gateway was asked to stop; another one answers in a moment."""
+
+    reason = "GatewayStopping"
+    http_status = 503
+    retry_after = 5
+
+
+class ForeignKernelId(KernelBusy):
+    """Another user has or starts a kernel with the id that a client chose; the client must not learn this."""
 
 
 class TooManyKernels(PolicyViolation):
@@ -88,7 +151,7 @@ class TooManyKernels(PolicyViolation):
     def at_limit(cls, limit: int) -> TooManyKernels:
         """Return the error for a limit of all users together."""
         return cls(
-            f"This gateway runs {limit} kernels at most and has that many; shut one down first."
+            f"Too many kernels: this gateway runs at most {limit} and has that many. Shut one down first."
         )
 
 
@@ -104,6 +167,10 @@ class ProtocolError(GatewayProvisionersError):
     reason = "Protocol"
 
 
+# 0: no answer.
+_STATUSES_OF_BUSY_ENGINES = frozenset({0, 429, 502, 503, 504})
+
+
 class EngineError(GatewayProvisionersError):
     """The engine, which runs containers, refused or failed a request.
 
@@ -116,6 +183,9 @@ class EngineError(GatewayProvisionersError):
     def __init__(self, message: str, *, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+        if status in _STATUSES_OF_BUSY_ENGINES:
+            self.http_status = 503
+            self.retry_after = _RETRY_SECONDS
 
 
 class ClusterError(EngineError):

@@ -10,7 +10,7 @@ from gateway_provisioners.aio import Backoff, KeyedWorker
 from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
 from gateway_provisioners.dockerd.images import Images
 from gateway_provisioners.dockerd.kernels import Kernels, refuse_root
-from gateway_provisioners.dockerd.launched_container import LaunchedContainer
+from gateway_provisioners.dockerd.launched_container import NOT_CREATED, LaunchedContainer
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.container import status as container_status
 from gateway_provisioners.model.container.config import (
@@ -20,9 +20,12 @@ from gateway_provisioners.model.container.config import (
     build_container,
     secrets_archive,
 )
+from gateway_provisioners.model.container.details import container_details
 from gateway_provisioners.model.container.usage import container_usage
 from gateway_provisioners.model.failures import LOG_LINES
+from gateway_provisioners.model.launch_progress import LaunchProgress, Stage
 from gateway_provisioners.model.objects import Object
+from gateway_provisioners.model.workload_details import WorkloadDetails
 
 
 class ContainerKernels(Kernels):
@@ -43,8 +46,11 @@ class ContainerKernels(Kernels):
     def end_cause(self, state: Object) -> str | None:
         return container_status.end_cause(state)
 
-    def progress(self, state: Object) -> str:
+    def progress(self, state: Object) -> Stage:
         return container_status.progress(state)
+
+    def details(self, state: Object) -> WorkloadDetails:
+        return container_details(state, str(self._api.info.get("Name") or ""))
 
     def is_unschedulable(self, state: Object) -> bool:  # noqa: ARG002 - an engine is one node
         return False
@@ -52,13 +58,19 @@ class ContainerKernels(Kernels):
     def start_failure(self, state: Object, *, unschedulable_is_final: bool) -> LaunchFailed | None:  # noqa: ARG002
         return container_status.start_failure(state)
 
-    async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
+    async def create(
+        self, spec: KernelContainerSpec, progress: LaunchProgress
+    ) -> LaunchedContainer:
         without_image = build_container(spec, {})
         self.admission.admit(spec.name, container_usage(without_image, spec.ownership))
         with self._cleanup_on_failure(spec) as launched:
             image = await self._images.get(
-                spec.image, pull_policy=spec.image_pull_policy, timeout=spec.pull_timeout
+                spec.image,
+                pull_policy=spec.image_pull_policy,
+                timeout=spec.pull_timeout,
+                progress=progress,
             )
+            progress.enter(NOT_CREATED)
             refuse_root(spec, image)
             config = build_container(spec, image, log_driver=self._api.log_driver)
             if failure := container_status.would_be_ignored(config, self._api.info):

@@ -7,6 +7,7 @@ import asyncio
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.errors import EngineError, LaunchFailed
 from gateway_provisioners.model.container import status as container_status
+from gateway_provisioners.model.launch_progress import LaunchProgress, Phase, Stage
 from gateway_provisioners.model.objects import Object
 
 # A pull goes on after the last kernel of this process is gone, and the kernels' connection with it.
@@ -20,12 +21,15 @@ class Images:
         self._api = api
         self._pulls: dict[str, asyncio.Task[None]] = {}
 
-    async def get(self, name: str, *, pull_policy: str, timeout: float | None) -> Object:
+    async def get(
+        self, name: str, *, pull_policy: str, timeout: float | None, progress: LaunchProgress
+    ) -> Object:
         """Return the inspected image, pulled if the policy says so.
 
         Args:
             pull_policy: as in a container's spec on Kubernetes.
             timeout: seconds to wait for a pull, which goes on afterwards; None: no limit.
+            progress: takes that it is being pulled.
 
         Raises:
             LaunchFailed: it cannot be pulled, or not in time.
@@ -34,6 +38,7 @@ class Images:
         image = await self._api.image(name)
         missing = image is None and pull_policy != "Never"
         if missing or pull_policy == "Always":
+            progress.enter(Stage(Phase.PULLING, f"The engine is pulling the image {name!r}."))
             await self._pulled(name, timeout)
             image = await self._api.image(name)
         if image is None:
@@ -50,8 +55,8 @@ class Images:
         done, _ = await asyncio.wait({pull}, timeout=timeout)
         if not done:
             msg = (
-                f"Its image {name!r} is still being pulled after {timeout:g} seconds. The engine goes "
-                "on pulling it: start the kernel again in a while."
+                f"The image is still being pulled after {timeout:g} seconds: {name!r}. The engine goes on "
+                "pulling it: start the kernel again in a while."
             )
             raise LaunchFailed("Timeout", msg)
         try:

@@ -18,6 +18,7 @@ from gateway_provisioners.model.container.config import (
     label_filters,
     runs_as_root,
 )
+from gateway_provisioners.model.launch_progress import LaunchProgress
 from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.ownership import Ownership
 
@@ -57,8 +58,13 @@ class Kernels(ContainerOperations):
         await self._background.finish()
 
     @abstractmethod
-    async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
+    async def create(
+        self, spec: KernelContainerSpec, progress: LaunchProgress
+    ) -> LaunchedContainer:
         """Make and start a kernel's workload.
+
+        Args:
+            progress: takes the steps of that.
 
         Raises:
             PolicyViolation: it would exceed a quota.
@@ -165,7 +171,7 @@ def refuse_root(spec: KernelContainerSpec, image: Object) -> None:
     """
     if runs_as_root(spec, image):
         msg = (
-            f"It would run as root in its image {spec.image!r}, which is not allowed; set run_as_user "
-            "in the kernelspec."
+            "The kernel would run as root, which is not allowed. Set run_as_user in the kernelspec, whose "
+            f"image is {spec.image!r}."
         )
         raise LaunchFailed("ContainerCannotRun", msg)

@@ -14,15 +14,22 @@ from gateway_provisioners.dockerd.records import Records
 from gateway_provisioners.errors import EngineError, LaunchFailed
 from gateway_provisioners.model.condition import Condition
 from gateway_provisioners.model.failures import (
+    EXIT_CODE_OF_KILLED,
     EXIT_CODE_OF_LOST,
     GRACE_SECONDS,
     last_lines,
     sentence,
 )
 from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.model.launch_progress import Phase, Stage
 from gateway_provisioners.model.objects import Object
+from gateway_provisioners.model.workload_details import WorkloadDetails
+
+REMOVED = "The kernel was removed by another client of the engine."
 
 _log = logging.getLogger(__name__)
+
+NOT_CREATED = Stage(Phase.CREATING, "The kernel's container is still being created.")
 
 
 class ContainerOperations(Protocol):
@@ -40,7 +47,10 @@ class ContainerOperations(Protocol):
     def end_cause(self, state: Object) -> str | None: ...
 
     @abstractmethod
-    def progress(self, state: Object) -> str: ...
+    def progress(self, state: Object) -> Stage: ...
+
+    @abstractmethod
+    def details(self, state: Object) -> WorkloadDetails: ...
 
     @abstractmethod
     def is_unschedulable(self, state: Object) -> bool: ...
@@ -89,17 +99,24 @@ class LaunchedContainer:
         self._kernels = kernels
         self._existed = adopted
         self._removing = False
+        self._end_cause: str | None = None
         self._changes = Changes()
         self._unsubscribe = kernels.subscribe(name, self._on_change)
 
     @property
-    def progress(self) -> str:
+    def progress(self) -> Stage:
         state = self._state
-        return (
-            "Its container is still being created."
-            if state is None
-            else self._kernels.progress(state)
-        )
+        return NOT_CREATED if state is None else self._kernels.progress(state)
+
+    async def wait_progress(self, known: Stage) -> None:
+        await self._changes.until(lambda: self.progress != known or None)
+
+    def announce(self, stage: Stage) -> None:
+        """Do nothing: an engine keeps no events of others."""
+
+    @property
+    def details(self) -> WorkloadDetails:
+        return self._kernels.details(self._state or {})
 
     def exit_code(self) -> int | None:
         state = self._state
@@ -109,8 +126,21 @@ class LaunchedContainer:
         return code
 
     def end_cause(self) -> str | None:
-        state = self._state
-        return None if self._removing or state is None else self._kernels.end_cause(state)
+        if not self._removing:
+            # The first cause is the right one: later states are those of a removal.
+            self._end_cause = self._end_cause or self._present_end_cause()
+        return self._end_cause
+
+    async def wait_end_explained(self) -> None:
+        # A container that is removed is killed first, and the engine reports one after the other.
+        await self._changes.until(
+            lambda: (
+                self.end_cause()
+                or self._removing
+                or self.exit_code() != EXIT_CODE_OF_KILLED
+                or None
+            )
+        )
 
     async def wait_address(self, preferred: str = "") -> str:
         known = await self._changes.until(lambda: self._kernels.addresses(self.name) or None)
@@ -178,7 +208,14 @@ class LaunchedContainer:
 
     def _on_change(self) -> None:
         self._existed = self._existed or self._state is not None
+        self.end_cause()
         self._changes.changed()
+
+    def _present_end_cause(self) -> str | None:
+        if self._is_gone:
+            return REMOVED
+        state = self._state
+        return None if state is None else self._kernels.end_cause(state)
 
     @property
     def _state(self) -> Object | None:
@@ -194,7 +231,9 @@ class LaunchedContainer:
 
     def _failure(self, is_final: bool) -> LaunchFailed | None:
         if self._is_gone:
-            return LaunchFailed("Deleted", "Its container was removed while it was starting.")
+            return LaunchFailed(
+                "Deleted", "The kernel's container was removed while it was starting."
+            )
         state = self._state
         if state is None:
             return None

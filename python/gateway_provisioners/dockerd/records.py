@@ -14,6 +14,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -159,4 +160,4 @@ def _replace(path: Path, kernel: StoredKernel) -> None:
         new.replace(path)
     except OSError as error:
         msg = f"The kernel cannot be stored in GP_STATE_DIR: {error.strerror or error}."
-        raise EngineError(msg) from error
+        raise EngineError(msg, status=HTTPStatus.INSUFFICIENT_STORAGE) from error

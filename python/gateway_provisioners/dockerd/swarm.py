@@ -16,7 +16,7 @@ from typing import Any
 from gateway_provisioners.aio import Backoff, Loop, within
 from gateway_provisioners.dockerd.api import SERVICE_NAME_LABEL
 from gateway_provisioners.dockerd.kernels import Kernels, refuse_root
-from gateway_provisioners.dockerd.launched_container import LaunchedContainer
+from gateway_provisioners.dockerd.launched_container import NOT_CREATED, LaunchedContainer
 from gateway_provisioners.errors import EngineError, LaunchFailed
 from gateway_provisioners.model.container import status as container_status
 from gateway_provisioners.model.container import task_status
@@ -28,9 +28,12 @@ from gateway_provisioners.model.container.config import (
     labels,
     secrets_file,
 )
+from gateway_provisioners.model.container.details import task_details
 from gateway_provisioners.model.container.usage import task_usage
-from gateway_provisioners.model.failures import LOG_LINES, OUT_OF_MEMORY, out_of_memory
+from gateway_provisioners.model.failures import LOG_LINES, out_of_memory
+from gateway_provisioners.model.launch_progress import LaunchProgress, Stage
 from gateway_provisioners.model.objects import Object
+from gateway_provisioners.model.workload_details import WorkloadDetails
 
 _LIST_SECONDS = 1.0
 _IDLE_SECONDS = 3600.0
@@ -53,17 +56,20 @@ class ServiceKernels(Kernels):
         return task_status.exit_code(state)
 
     def end_cause(self, state: Object) -> str | None:
-        return OUT_OF_MEMORY if _was_out_of_memory(state) else None
+        return container_status.end_cause(state.get(_CONTAINER) or {})
 
-    def progress(self, state: Object) -> str:
+    def progress(self, state: Object) -> Stage:
         return task_status.progress(state)
+
+    def details(self, state: Object) -> WorkloadDetails:
+        return task_details(state)
 
     def is_unschedulable(self, state: Object) -> bool:
         return task_status.is_unschedulable(state)
 
     def start_failure(self, state: Object, *, unschedulable_is_final: bool) -> LaunchFailed | None:
-        if _was_out_of_memory(state):
-            return out_of_memory()
+        if self.end_cause(state) is not None:
+            return out_of_memory(container_status.memory_limit(state[_CONTAINER]))
         return task_status.start_failure(state, unschedulable_is_final=unschedulable_is_final)
 
     def start(self) -> None:
@@ -74,13 +80,16 @@ class ServiceKernels(Kernels):
         await super().stop()
         await self._loop.stop()
 
-    async def create(self, spec: KernelContainerSpec) -> LaunchedContainer:
+    async def create(
+        self, spec: KernelContainerSpec, progress: LaunchProgress
+    ) -> LaunchedContainer:
         if self._api.is_podman:
             raise container_status.podman_has_no_swarm()
         if asks_for_storage(spec):
             raise container_status.storage_unlimited("services of a Swarm have no such limit.")
         task = build_service(spec, {}, secret_id="")["TaskTemplate"]
         self.admission.admit(spec.name, task_usage(task, spec.ownership))
+        progress.enter(NOT_CREATED)
         with self._cleanup_on_failure(spec) as launched:
             image = await self._api.image(spec.image) or {}
             refuse_root(spec, image)
@@ -187,7 +196,3 @@ class ServiceKernels(Kernels):
         # By name: the proxy of examples/docker lets no id through.
         container = task_status.container_name(task, name)
         return (await self._api.inspect_container(container) or {}) if container else {}
-
-
-def _was_out_of_memory(state: Object) -> bool:
-    return container_status.end_cause(state.get(_CONTAINER) or {}) is not None

@@ -16,6 +16,7 @@ from tornado.log import enable_pretty_logging
 from traitlets import Int, TraitError, default, validate
 
 from gateway_provisioners._version import __version__
+from gateway_provisioners.contact import Contact
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.backends.base import Backend
 from gateway_provisioners.gateway.backends.choose import choose_backend
@@ -29,6 +30,7 @@ from gateway_provisioners.gateway.http.handlers import RefusalHandler
 from gateway_provisioners.gateway.http.personality import GatewayPersonality
 from gateway_provisioners.gateway.http.ports import listen
 from gateway_provisioners.gateway.http.probes import probe_server
+from gateway_provisioners.gateway.http.progress_streams import ProgressStreams
 from gateway_provisioners.gateway.http.usernames import Usernames
 from gateway_provisioners.gateway.identity.authenticator import Authenticator
 from gateway_provisioners.gateway.identity.config import build_methods
@@ -228,6 +230,7 @@ class GatewayApp(KernelGatewayApp):
         self.health = HealthChecks()
         self.kernel_addresses = KernelAddresses()
         self.serving = asyncio.Event()
+        self._progress_streams = ProgressStreams()
         self._stopping = asyncio.Event()
         self._backend: Backend | None = None
         self._tls: ssl.SSLContext | None = None
@@ -320,6 +323,13 @@ class GatewayApp(KernelGatewayApp):
         files = raise_open_files()
         self.init_io_loop()
         self.init_configurables()
+        try:
+            await self._serve(proxies, files)
+        finally:
+            # A task that begins while the event loop is being closed is lost, with a warning.
+            await self.personality.initialized.wait()
+
+    async def _serve(self, proxies: tuple[Network, ...], open_files: int) -> None:
         self._add_checks()
         self._backend = choose_backend(self.engine, self)
         if self._backend is not None and not await self._attach(self._backend):
@@ -336,7 +346,7 @@ class GatewayApp(KernelGatewayApp):
             self.port,
             self.base_url,
             self.health_port,
-            files,
+            open_files,
         )
         self.serving.set()
         await self._stopping.wait()
@@ -360,10 +370,12 @@ class GatewayApp(KernelGatewayApp):
             log_function=log_request,
             metrics=self.kernel_manager.metrics,
             draining=self._stopping,
+            progress_streams=self._progress_streams,
             authenticator=self.authenticator,
             client_variables=frozenset(self.client_envs),
             forced_kernel_name=self.force_kernel_name,
             usernames=Usernames(parent=self),
+            contact=Contact(parent=self),
             sharing=self.sharing,
             **origins.web_settings(self.allowed_origins, self.auth_header),
         )
@@ -464,7 +476,7 @@ class GatewayApp(KernelGatewayApp):
         if self._backend is not None:
             await self._backend.stop_leading()
         await asyncio.gather(
-            self.kernel_manager.finish_starts(self.drain_seconds),
+            self._finish_starts(),
             self.kernel_manager.close_websockets(self.drain_seconds, _CLOSE_SECONDS),
         )
         await self.kernel_manager.release_all(shut_down_all=self.shutdown_kernels_on_exit)
@@ -476,6 +488,10 @@ class GatewayApp(KernelGatewayApp):
             await self._backend.detach()
         await asyncio.to_thread(self.kernel_manager.audit.close)
         self.log.info("Stopped.")
+
+    async def _finish_starts(self) -> None:
+        await self.kernel_manager.starts.finish(self.drain_seconds)
+        await self._progress_streams.close(_CLOSE_SECONDS)
 
 
 def _lacks_known_cause(record: logging.LogRecord) -> bool:

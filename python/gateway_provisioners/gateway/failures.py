@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import responses
 
 from tornado.web import HTTPError
 
 from gateway_provisioners.errors import GatewayProvisionersError, LaunchFailed
+from gateway_provisioners.model.launch_progress import LaunchProgress
+from gateway_provisioners.model.wording import in_short_lines
 
 INTERNAL_REASON = "Internal"
 _INTERNAL_MESSAGE = "Internal error; see the gateway log."
 
 # Bytes of a log's tail are the longest part of a message.
-_LONGEST_MESSAGE = 8000
+_LONGEST_MESSAGE = 10_000
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,16 @@ def can_pass(error: BaseException) -> bool:
     return isinstance(cause, LaunchFailed) and cause.can_pass
 
 
+def public_words(error: BaseException, otherwise: str) -> str:
+    """Return a known cause, without the lines of a log: not all who see the kernel may see those.
+
+    Args:
+        otherwise: the words for an error whose cause is not known.
+    """
+    cause = known_cause(error)
+    return cause.message if isinstance(cause, LaunchFailed) else str(cause or otherwise)
+
+
 def describe(error: BaseException | None, status: int) -> Failure:
     """Describe an error to a client.
 
@@ -58,16 +71,24 @@ def describe(error: BaseException | None, status: int) -> Failure:
         status: the HTTP status that tornado chose.
     """
     if cause := known_cause(error):
-        return Failure(cause.http_status, cause.reason, _cut(str(cause)), cause.retry_after)
+        return Failure(cause.http_status, cause.reason, _worded(str(cause)), cause.retry_after)
     phrase = responses.get(status, "Unknown")
     if isinstance(error, HTTPError):
-        return Failure(status, error.reason or phrase, _cut(error.get_message() or phrase))
+        return Failure(status, error.reason or phrase, _worded(error.get_message() or phrase))
     return Failure(status, phrase, phrase if error is None else _INTERNAL_MESSAGE)
 
 
-def _cut(message: str) -> str:
+def fail(progress: LaunchProgress, error: BaseException) -> None:
+    """End the progress of a start or restart with an error, in the words of its answer."""
+    failure = describe(error, HTTPStatus.INTERNAL_SERVER_ERROR)
+    progress.fail(failure.reason, failure.message)
+
+
+def _worded(message: str) -> str:
     """Return a message as an answer can hold it; parts of it may be a client's or a kernel's."""
-    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[:_LONGEST_MESSAGE]}..."
+    return in_short_lines(message)
 
 
 def summarize(error: BaseException) -> str:

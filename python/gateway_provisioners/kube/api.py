@@ -89,6 +89,12 @@ class KubeApi:
             self._core.delete_namespaced_pod, name, namespace, grace_period_seconds=grace_seconds
         )
 
+    async def create_event(self, namespace: str, manifest: Mapping[str, Any]) -> Object:
+        """Create an Event; returns it as stored."""
+        return await self._connection.object(
+            self._core.create_namespaced_event, namespace, manifest
+        )
+
     async def pod_log(self, namespace: str, name: str, *, container: str, lines: int) -> str:
         """Return the last `lines` lines of a container's log, or the beginning of that if it is long."""
         body = await self._connection.body(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Collection, Mapping
-from functools import partial
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -16,11 +14,13 @@ from gateway_provisioners.kube.cache import ObjectCache
 from gateway_provisioners.model.condition import Condition
 from gateway_provisioners.model.failures import EXIT_CODE_OF_LOST, LOG_LINES, last_lines
 from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.model.launch_progress import Stage
 from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.pod import ends
 from gateway_provisioners.model.pod import status as pod_status
 from gateway_provisioners.model.pod.conditions import StartConditions
 from gateway_provisioners.model.pod.containers import containers_with_logs
+from gateway_provisioners.model.pod.details import pod_details
 from gateway_provisioners.model.pod.kernel_state import (
     ENDING,
     OPERATOR_ANNOTATION,
@@ -31,6 +31,7 @@ from gateway_provisioners.model.pod.kernel_state import (
 )
 from gateway_provisioners.model.pod.manifest import build_owned_secret, build_record_patch
 from gateway_provisioners.model.pod.progress import progress
+from gateway_provisioners.model.workload_details import WorkloadDetails
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class PodOperations(Protocol):
     process: str
     cache: ObjectCache
     events: ObjectCache
+
+    def announce(self, pod: Object, stage: Stage) -> None: ...
 
     async def annotate(self, name: str, annotations: Mapping[str, str | None]) -> None: ...
 
@@ -69,12 +72,23 @@ class LaunchedPod:
         self._unsubscribe = pods.cache.subscribe(self._on_change, name=name)
 
     @property
-    def progress(self) -> str:
+    def progress(self) -> Stage:
         return progress(self._pod, self._conditions)
+
+    async def wait_progress(self, known: Stage) -> None:
+        await self._changes.until(lambda: self.progress != known or None)
+
+    def announce(self, stage: Stage) -> None:
+        if self._pod:
+            self._pods.announce(self._pod, stage)
 
     @property
     def condition(self) -> Condition | None:
         return self._conditions.present
+
+    @property
+    def details(self) -> WorkloadDetails:
+        return pod_details(self._pod)
 
     def exit_code(self) -> int | None:
         code = pod_status.exit_code(self._pod)
@@ -84,6 +98,14 @@ class LaunchedPod:
 
     def end_cause(self) -> str | None:
         return self._end_cause
+
+    async def wait_end_explained(self) -> None:
+        # The container's end may come before the reason for which the kubelet ended the pod.
+        await self._changes.until(lambda: self._end_cause or self._has_ended or None)
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._gone or pod_status.has_ended(self._pod)
 
     def seen(self, manifest: Object) -> None:
         """Take the answer to the pod's POST as its first state, unless the watch was faster."""
@@ -95,11 +117,10 @@ class LaunchedPod:
         return preferred if preferred in known else known[0]
 
     async def wait_gone(self) -> None:
-        await self._changes.until(lambda: self._gone or pod_status.has_ended(self._pod) or None)
+        await self._changes.until(lambda: self._has_ended or None)
 
     async def start_failure(self, *, unschedulable_grace: float) -> LaunchFailed:
         unsubscribe = self._pods.events.subscribe(self._on_event)
-        log = asyncio.create_task(self._log_conditions())
         try:
             return await self._changes.until_final(
                 self._failure,
@@ -107,7 +128,6 @@ class LaunchedPod:
                 grace=unschedulable_grace,
             )
         finally:
-            log.cancel()
             unsubscribe()
 
     async def wait_unobstructed(self) -> None:
@@ -169,7 +189,9 @@ class LaunchedPod:
         if self._gone:  # deleted by another client of the API: no other gateway has a claim either
             return
         if not await self._pods.change_state(self.name, before, after):
-            raise KernelBusy("Another gateway is restarting it or shutting it down; try again.")
+            raise KernelBusy(
+                "Another gateway is restarting the kernel or shutting it down; try again."
+            )
 
     async def mark(self, metadata: Mapping[str, Any]) -> None:
         """Merge labels, annotations and owners into a pod that a launch script created.
@@ -249,15 +271,3 @@ class LaunchedPod:
         if self._gone:
             return ends.deleted(self._pod)
         return self._conditions.failure(unschedulable_is_final=is_final)
-
-    async def _log_conditions(self) -> None:
-        """Log each condition that the start has to wait for, once."""
-        logged: set[Condition] = set()
-        while True:
-            found = await self._changes.until(partial(self._passing_condition, logged))
-            logged.add(found)
-            _log.info("Pod %s is waiting (%s). %s", self.name, found.reason, found.case)
-
-    def _passing_condition(self, logged: Collection[Condition]) -> Condition | None:
-        found = self.condition
-        return found if found is not None and found.can_pass and found not in logged else None

@@ -10,8 +10,9 @@ from typing import TypeVar
 from gateway_provisioners.aio import Backoff, retry
 from gateway_provisioners.errors import ClusterError, EngineError
 from gateway_provisioners.kube.api import JSON_PATCH, KubeApi
+from gateway_provisioners.model.launch_progress import LaunchProgress, Phase, Stage
 from gateway_provisioners.model.objects import Object
-from gateway_provisioners.model.pod.api_refusal import passes
+from gateway_provisioners.model.pod.api_refusal import creation_failure, passes
 from gateway_provisioners.model.pod.kernel_state import KERNEL_ID_LABEL, read_state
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, label_value, open_gate_patch
 
@@ -27,11 +28,15 @@ class PodCreation:
 
     Args:
         timeout: seconds, from now, after which every refusal is final.
+        progress: takes each refusal that may pass.
     """
 
-    def __init__(self, api: KubeApi, spec: KernelPodSpec, *, timeout: float) -> None:
+    def __init__(
+        self, api: KubeApi, spec: KernelPodSpec, *, timeout: float, progress: LaunchProgress
+    ) -> None:
         self._api = api
         self._spec = spec
+        self._progress = progress
         self._deadline = asyncio.get_running_loop().time() + timeout
 
     async def create_pod(self, manifest: Object) -> Object:
@@ -113,9 +118,14 @@ class PodCreation:
     def _is_final(self, error: EngineError) -> bool:
         if asyncio.get_running_loop().time() >= self._deadline:
             return True
-        return not passes(
+        api_reason = error.api_reason if isinstance(error, ClusterError) else ""
+        if not passes(
             status=error.status,
-            api_reason=error.api_reason if isinstance(error, ClusterError) else "",
+            api_reason=api_reason,
             message=str(error),
             is_restart=self._spec.attempt > 1,
-        )
+        ):
+            return True
+        refusal = creation_failure(status=error.status, api_reason=api_reason, message=str(error))
+        self._progress.enter(Stage(Phase.REQUESTED, refusal.message, refusal.reason))
+        return False

@@ -8,24 +8,29 @@ import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from http import HTTPStatus
 
 from gateway_provisioners.aio import Background
 from gateway_provisioners.errors import (
     ClusterError,
+    ForeignKernelId,
     GatewayProvisionersError,
     KernelBusy,
     PolicyViolation,
 )
 from gateway_provisioners.kube.api import JSON_PATCH, Collection, KubeApi
 from gateway_provisioners.kube.cache import ObjectCache
+from gateway_provisioners.kube.event_writer import EventWriter
 from gateway_provisioners.kube.finder import Finder
 from gateway_provisioners.kube.launched_pod import LaunchedPod
 from gateway_provisioners.kube.pod_creation import PodCreation
 from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.model.launch_progress import LaunchProgress, Stage
 from gateway_provisioners.model.objects import Object
 from gateway_provisioners.model.ownership import OWNER_ANNOTATION, Ownership
 from gateway_provisioners.model.pod.api_refusal import creation_failure
+from gateway_provisioners.model.pod.event import REPORTING_COMPONENT, build_event
 from gateway_provisioners.model.pod.kernel_state import (
     KERNEL_ID_LABEL,
     RUNNING,
@@ -53,15 +58,13 @@ from gateway_provisioners.model.quota import KernelQuota, KernelUsage
 
 _log = logging.getLogger(__name__)
 
-# Warnings, and what an autoscaler reports, which is of type Normal as are those that each pod has. A selector
-# knows no "or".
+# Warnings, what an autoscaler reports, and the beginning of a pull. The latter two are of type Normal, as
+# are the Events that each pod has, and most of the gateways' own. A selector knows no "or".
 _EVENTS = ",".join(
     [
         "involvedObject.kind=Pod",
-        *(
-            f"reason!={each}"
-            for each in ("Scheduled", "Pulling", "Pulled", "Created", "Started", "Killing")
-        ),
+        f"reportingComponent!={REPORTING_COMPONENT}",
+        *(f"reason!={each}" for each in ("Scheduled", "Pulled", "Created", "Started", "Killing")),
     ]
 )
 
@@ -101,6 +104,7 @@ class KernelPods:
             "events", api.collection("Event", namespace, field_selector=_EVENTS)
         )
         self._removals = Background()
+        self._announcements = EventWriter(lambda event: api.create_event(namespace, event))
         self._finder = Finder(self._learn_of)
 
     def _collection(self, *conditions: str) -> Collection:
@@ -117,17 +121,22 @@ class KernelPods:
         """Stop following, after the removals under way; kernels stay untouched."""
         await self._finder.stop()
         await self._removals.finish()
+        await self._announcements.stop()
         await self.cache.stop()
         await self.events.stop()
 
-    async def create(self, spec: KernelPodSpec, *, timeout: float = 0) -> LaunchedPod:
+    async def create(
+        self, spec: KernelPodSpec, progress: LaunchProgress, *, timeout: float = 0
+    ) -> LaunchedPod:
         """Make the kernel's Pod and Secret.
 
         Args:
+            progress: takes what keeps the pod from being created.
             timeout: seconds for which a request is repeated that the API may accept in a moment.
 
         Raises:
-            KernelBusy: another gateway restarts the same kernel, or another user starts one with the same id.
+            KernelBusy: another gateway restarts the same kernel.
+            ForeignKernelId: another user starts one with the same id.
             PolicyViolation: its ServiceAccount is the gateway's, or it would exceed a quota; nothing is left
                 behind.
             LaunchFailed: the API refused; nothing is left behind.
@@ -137,7 +146,7 @@ class KernelPods:
         self._refuse_beyond_quota(manifest, spec.kernel_id)
         pod = LaunchedPod(self, spec.name)
         refusal = self._refusal_when_seen(spec)
-        creation = PodCreation(self.api, spec, timeout=timeout)
+        creation = PodCreation(self.api, spec, timeout=timeout, progress=progress)
         try:
             manifest = await creation.create_pod(manifest)
             pod.seen(manifest)
@@ -147,7 +156,7 @@ class KernelPods:
         except ClusterError as error:
             if error.api_reason == "AlreadyExists":  # another gateway's, for the same kernel
                 pod.release()
-                raise KernelBusy("Another gateway is restarting it; try again.") from error
+                raise KernelBusy("Another gateway is restarting the kernel; try again.") from error
             pod.remove_soon()
             raise creation_failure(
                 status=error.status, api_reason=error.api_reason, message=str(error)
@@ -197,7 +206,7 @@ class KernelPods:
             if refusal.done():
                 return
             if self._is_anothers(spec):
-                refusal.set_result(KernelBusy("Another kernel with this id is being started."))
+                refusal.set_result(ForeignKernelId("Another user has a kernel with this id."))
             else:
                 # The API server has added the defaults of LimitRanges.
                 refusal.set_result(self._refusal(pod, spec.kernel_id, is_complete=True))
@@ -352,6 +361,10 @@ class KernelPods:
         """
         patch = annotations_patch(annotations)
         self.cache.learn(await self.api.patch_pod(self.namespace, name, patch))
+
+    def announce(self, pod: Object, stage: Stage) -> None:
+        """Write an Event about a pod, in the background; if the API refuses, the log says so."""
+        self._announcements.write(build_event(pod, stage, datetime.now(timezone.utc)))
 
     async def remove_kernel(self, name: str, *, grace_seconds: int) -> None:
         """Delete all pods of the kernel in the pod `name`, marked as ended on purpose.

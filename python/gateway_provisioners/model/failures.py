@@ -26,20 +26,47 @@ EXIT_CODE_HINTS = {
     139: "It crashed (segmentation fault).",
 }
 
-OUT_OF_MEMORY = "It needed more memory than its limit and was killed (OOMKilled)."
-IMAGE_CASE = "The image {image!r} cannot be pulled ({word}): {message}"
+# Of kernels that were running: other codes are those of a start, or the kernel's own.
+_SIGNALLED = 128
+_HINTS_OF_KILLED = {
+    134: "It crashed (abort).",
+    EXIT_CODE_OF_KILLED: "It was killed from outside, perhaps because its node ran out of memory.",
+    139: EXIT_CODE_HINTS[139],
+    143: "It was ended from outside (SIGTERM).",
+}
+
+OUT_OF_MEMORY = "The kernel needed more memory than its limit and was killed (OOMKilled)."
+_TOO_MUCH_MEMORY, _, _KILLED = OUT_OF_MEMORY.partition(" and ")
+IMAGE_CASE = "The image cannot be pulled ({word}): {image!r}: {message}"
 IMAGE_REMEDY = "Check its name and tag, and that {puller} may pull it."
-BEING_CREATED = "Its node is still creating the container; pulling a large image takes time."
-NOT_REPORTED = "Its container runs, but its launcher has not reported to the gateway."
+BEING_CREATED = "The node is still creating the container; pulling a large image takes time."
+NOT_REPORTED = "The kernel's launcher has not reported to the gateway, though its container runs."
 
 
-def out_of_memory() -> LaunchFailed:
-    """The container was killed because it exceeded its memory limit."""
-    return LaunchFailed(
-        "OOMKilled",
-        f"{OUT_OF_MEMORY} Ask for more with KERNEL_MEMORY_LIMIT, or have the kernel's limit raised.",
-        container_ran=True,
-    )
+def out_of_memory(limit: str) -> LaunchFailed:
+    """The container was killed because it exceeded its memory limit, a quantity; "" if that is not known."""
+    return LaunchFailed("OOMKilled", killed_for_memory(limit), container_ran=True)
+
+
+def killed_for_memory(limit: str) -> str:
+    """Explain the end of a kernel that exceeded its memory limit, a quantity; "" if that is not known."""
+    return f"{_TOO_MUCH_MEMORY} of {limit} and {_KILLED}" if limit else OUT_OF_MEMORY
+
+
+def is_out_of_memory(cause: str) -> bool:
+    """Return whether these words are those of `killed_for_memory`."""
+    return cause.startswith(_TOO_MUCH_MEMORY)
+
+
+def exited(code: int) -> str:
+    """Explain the end of a running kernel of which only the exit code is known.
+
+    Args:
+        code: negative, as Python has it, or more than 128, as shells have it, for a signal.
+    """
+    code = _SIGNALLED - code if code < 0 else code
+    hint = _HINTS_OF_KILLED.get(code, "")
+    return f"The kernel exited with code {code}. {hint}".rstrip()
 
 
 def container_exited(code: int) -> LaunchFailed:
@@ -47,7 +74,7 @@ def container_exited(code: int) -> LaunchFailed:
     hint = EXIT_CODE_HINTS.get(code, "")
     return LaunchFailed(
         "ContainerExited",
-        f"Its container exited with code {code} before the kernel was up. {hint}".rstrip(),
+        f"The kernel's container exited with code {code} before the kernel was up. {hint}".rstrip(),
         container_ran=True,
     )
 
@@ -55,7 +82,7 @@ def container_exited(code: int) -> LaunchFailed:
 def container_cannot_run(message: str) -> LaunchFailed:
     """The engine cannot create or start the container; `message` is its sentence."""
     return LaunchFailed(
-        "ContainerCannotRun", f"Its container cannot be created or started: {message}"
+        "ContainerCannotRun", f"The kernel's container cannot be created or started: {message}"
     )
 
 
@@ -86,6 +113,6 @@ def detail(message: object) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return another program's text with a full stop, so that a sentence can follow."""
-    text = text.strip()
+    """Return another program's text on one line and with a full stop, so that a sentence can follow."""
+    text = " ".join(text.split())
     return text if not text or text.endswith((".", "!", "?")) else f"{text}."

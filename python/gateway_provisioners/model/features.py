@@ -6,6 +6,8 @@ import re
 
 # The launcher's report carries a key that replaces the launch key.
 FRESH_KEY = "fresh-key"
+# The launcher answers the command {"usage": 1}.
+USAGE = "usage"
 GATEWAY_FEATURES: tuple[str, ...] = (FRESH_KEY,)
 _MAX_ENTRIES = 32
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")

@@ -105,10 +105,10 @@ class KernelQuota:
     def _shares(self, running: Iterable[KernelUsage], new: KernelUsage) -> Iterator[_Share]:
         if limits := self._limits_of(new.username):
             of_user = [each for each in running if each.username == new.username]
-            yield _Share(f"User {quoted(new.username)}", limits, of_user, new)
+            yield _Share(f"user {quoted(new.username)}", limits, of_user, new)
         for group in sorted(self.groups.keys() & new.groups):
             of_group = [each for each in running if group in each.groups]
-            yield _Share(f"Group {quoted(group)}", self.groups[group], of_group, new)
+            yield _Share(f"group {quoted(group)}", self.groups[group], of_group, new)
 
     def _limits_of(self, username: str) -> Amounts:
         limits = {
@@ -134,7 +134,7 @@ class _Share:
     def unstated(self, resource: str) -> PolicyViolation:
         noun = "memory" if resource == MEMORY else f"{_NOUNS[resource]}s"
         return PolicyViolation(
-            f"{self.holder} has a quota of {noun}, and this kernel has neither a limit nor a request for "
+            f"This kernel has neither a limit nor a request for {noun}, and {self.holder} has a quota of "
             f"{noun}. Set {_VARIABLES[resource]}, or ask the administrator to set resources for each of the "
             "kernel's containers."
         )
@@ -143,10 +143,11 @@ class _Share:
         limit, used, needed = self.limits[resource], self.used(resource), self.new.amount(resource)
         most = _text(resource, limit, floor)
         if resource == KERNELS:
-            cause = f"{self.holder} may run at most {most} at once"
+            cause = f"Too many kernels: {self.holder} may run at most {most} at once"
             cause += f" and has {used}." if needed <= limit else "."
             return TooManyKernels(f"{cause} {self._advice(resource)}")
-        cause = f"{self.holder} may use at most {most} at once"
+        too = "Too much memory" if resource == MEMORY else f"Too many {_NOUNS[resource]}s"
+        cause = f"{too}: {self.holder} may use at most {most} at once"
         if needed <= limit:
             users = [each for each in self.running if each.amount(resource)]
             verb = "uses" if len(users) == 1 else "use"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
+import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, cast
@@ -13,45 +13,42 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
-from gateway_provisioners.aio import within
 from gateway_provisioners.errors import (
-    CommandFailed,
     ConfigurationError,
-    GatewayProvisionersError,
     LaunchFailed,
 )
 from gateway_provisioners.handshake import payload
-from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
+from gateway_provisioners.handshake.command_client import CommandEndpoint
 from gateway_provisioners.handshake.response_server import ResponseServer
-from gateway_provisioners.message_limits import MessageLimits
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.failures import GRACE_SECONDS
+from gateway_provisioners.model.features import USAGE
 from gateway_provisioners.model.kernel_record import KernelRecord
-from gateway_provisioners.model.launcher_environment import LAUNCH_KEY_VARIABLE
+from gateway_provisioners.model.launch_progress import LaunchProgress
 from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.request.launch_request import LaunchRequest, parse_launch_request
+from gateway_provisioners.model.usage import Usage
+from gateway_provisioners.model.workload_details import WorkloadDetails
 from gateway_provisioners.provisioners.authorization import check_user
 from gateway_provisioners.provisioners.client_environment import client_environment
-from gateway_provisioners.provisioners.contract import GatewayContract
+from gateway_provisioners.provisioners.contract import GatewayContract, KernelEnd
 from gateway_provisioners.provisioners.engine_services import EngineServices
 from gateway_provisioners.provisioners.http_errors import as_http_errors
-from gateway_provisioners.provisioners.kernel_environment import kernel_environment
+from gateway_provisioners.provisioners.last_end import LastEnd
 from gateway_provisioners.provisioners.launch_outcome import (
     confirm_address,
     first_of_report_or_failure,
 )
+from gateway_provisioners.provisioners.launch_report import LaunchReport
 from gateway_provisioners.provisioners.launch_traits import LaunchTraits
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
-from gateway_provisioners.provisioners.report_checks import (
-    check_encryption,
-    check_family,
-    check_ports,
-    check_protocol,
-)
+from gateway_provisioners.provisioners.memory_advice import advise_on_memory
+from gateway_provisioners.provisioners.new_launch import new_launch
+from gateway_provisioners.provisioners.report_checks import check_report
+from gateway_provisioners.provisioners.restart import Restart
+from gateway_provisioners.provisioners.signals import pass_signal
+from gateway_provisioners.provisioners.usage_reader import UsageReader
 from gateway_provisioners.provisioners.workload import Launch, Workload
-
-# How long a restart waits for the workload that it replaces.
-_GONE_SECONDS = 60.0
 
 
 class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  # type: ignore[metaclass]
@@ -66,18 +63,15 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         super().__init__(**kwargs)
         self._acquired: EngineServices | None = None
         self._workload: Workload | None = None
-        # The workload of the attempt before this one, from its stop until it is replaced.
-        self._predecessor: Workload | None = None
-        self._restarting = False
+        self._restart = Restart(self.log)
         self._environment: dict[str, str] = {}
         self._request: LaunchRequest | None = None
         self._connection: ConnectionInfo | None = None
         self._launch_key: str | None = None
         self._attempt = 0
-        # The last end that no client asked for, and the workload of the one that the log has.
-        self._end_cause = ""
-        self._logged_end_of = ""
+        self._last_end = LastEnd(self.log)
         self._confirmation: asyncio.Task[None] | None = None
+        self._usage_reader: UsageReader | None = None
 
     # The members that a back end implements.
 
@@ -145,12 +139,30 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
 
     @property
     def end_cause(self) -> str:
-        return self._known_end_cause() or self._end_cause
+        return self._last_end.cause(self._workload)
 
-    def _known_end_cause(self) -> str:
-        if self._workload is None or self._workload.exit_code() is None:
-            return ""
-        return self._workload.end_cause() or ""
+    @property
+    def memory_advice(self) -> str:
+        return advise_on_memory(
+            self,
+            kernel_name=self._kernel_name,
+            metadata=self.kernel_spec.metadata,
+            environment=self._environment,
+            groups=self.ownership.groups,
+            kernel_specs=getattr(self.parent, "kernel_spec_manager", None),
+        )
+
+    @property
+    def details(self) -> WorkloadDetails:
+        return self._workload.details if self._workload else WorkloadDetails()
+
+    async def usage(self) -> Usage | None:
+        connection = self._connection
+        if connection is None or USAGE not in connection.features or not self.is_known_to_live:
+            return None
+        if self._usage_reader is None:
+            self._usage_reader = UsageReader(self.services.usage_questions)
+        return await self._usage_reader.read(self._command_endpoint(connection))
 
     @property
     def ownership(self) -> Ownership:
@@ -199,11 +211,19 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         self._attempt += 1
         with as_http_errors():
             try:
-                connection = await self._launch_workload(self._request)
+                with LaunchReport(
+                    self._progress, f"{self._kernel_name!r} ({self.kernel_id})"
+                ) as report:
+                    connection = await self._launch_workload(self._request, report)
             except BaseException as error:
                 await self._abandon_launch()
                 if isinstance(error, LaunchFailed):
                     error.kernel = f"{self._kernel_name!r} ({self.kernel_id})"
+                    error.note_request(
+                        sizes=bool(self._request.resources), volumes=bool(self._request.volumes)
+                    )
+                    if error.reason == "OOMKilled":
+                        error.message += f" {self.memory_advice}"
                 raise
         self._forget_keys_of_earlier_attempt()
         if isinstance(self.parent, KernelManager):
@@ -212,37 +232,53 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         self.connection_info = cast(KernelConnectionInfo, connection.to_jupyter())
         return self.connection_info
 
-    async def _launch_workload(self, request: LaunchRequest) -> ConnectionInfo:
+    @property
+    def _progress(self) -> LaunchProgress:
+        """The progress of the present launch, which plain jupyter_server's managers do not have."""
+        progress: LaunchProgress | None = getattr(self.parent, "progress", None)
+        if progress is None or progress.has_ended:
+            return LaunchProgress(time.monotonic)
+        return progress
+
+    async def _launch_workload(
+        self, request: LaunchRequest, report: LaunchReport
+    ) -> ConnectionInfo:
         response_server = await self._acquire_services()
         self._launch_key = payload.new_launch_key()
         with response_server.expect(self.kernel_id, self._launch_key) as expectation:
             address = await self.services.response_address(expectation)
-            launch = self._build_launch(request, address, response_server.public_key)
+            launch = new_launch(
+                request,
+                self,
+                self.kernel_spec,
+                kernel_id=self.kernel_id,
+                kernel_name=self._kernel_name,
+                attempt=self._attempt,
+                launch_key=self._launch_key,
+                response_address=address,
+                public_key=response_server.public_key,
+                wait_timeout=self.services.wait_timeout,
+                progress=report.progress,
+            )
             began = asyncio.get_running_loop().time()
-            self._workload = await self.create_workload(launch)
-            report = await first_of_report_or_failure(
+            report.workload = self._workload = await self.create_workload(launch)
+            arrival = await first_of_report_or_failure(
                 self._workload,
                 expectation,
+                launch.progress,
                 began=began,
                 timeout=launch.timeout,
                 wait_timeout=launch.wait_timeout,
                 unschedulable_grace=self.services.unschedulable_grace,
             )
-        self._connection = report.connection_info
-        self._launch_key = report.secret or self._launch_key
-        check_protocol(self._connection, oldest=self.oldest_protocol, image=self.image_name)
-        check_encryption(
-            self._connection,
-            required=self.transport_encryption == "required",
-            image=self.image_name,
-        )
-        check_ports(self._connection, self.port_range)
-        await check_family(self._connection, image=self.image_name)
+        self._connection = arrival.connection_info
+        self._launch_key = arrival.secret or self._launch_key
+        await check_report(self._connection, self)
         self._confirmation = asyncio.create_task(
             confirm_address(self._workload, self.kernel_id, self._connection.ip)
         )
         await self._workload.remember(self._record())
-        await self._replace_predecessor()
+        await self._restart.complete()
         return self._connection
 
     async def poll(self) -> int | None:
@@ -251,16 +287,13 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             return 0
         code = self._workload.exit_code()
         if code is not None:
-            self._note_end(self._workload)
+            self._last_end.note(self.kernel_id, self._workload)
         return code
 
-    def _note_end(self, workload: Workload) -> None:
-        """Keep, and log once, why the kernel ended, which an engine may report after its exit code."""
-        cause = workload.end_cause()
-        if cause and workload.name != self._logged_end_of:
-            self._logged_end_of = workload.name
-            self._end_cause = cause
-            self.log.warning("Kernel %s in %s has ended. %s", self.kernel_id, workload.name, cause)
+    async def explain_end(self) -> KernelEnd:
+        if self._workload is None:
+            return KernelEnd()
+        return await self._last_end.explain(self.kernel_id, self._workload)
 
     async def wait(self) -> int | None:
         # Called once the kernel is known to have ended; `cleanup` waits for the workload's end.
@@ -280,27 +313,21 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         shutting_down = bool(getattr(self.parent, "shutting_down", False))
         if shutting_down and self._workload.exit_code() is not None:
             return
-        endpoint = CommandEndpoint(
-            ip=self._connection.ip,
-            port=self._connection.comm_port,
-            kernel_id=self.kernel_id,
-            launch_key=self._launch_key if self._connection.protocol > 1 else None,
-        )
-        try:
-            await send_signal(endpoint, signum)
-        except GatewayProvisionersError as error:
-            level = logging.INFO if shutting_down else logging.WARNING
-            self.log.log(
-                level, "Kernel %s did not take signal %s: %s", self.kernel_id, signum, error
+        with as_http_errors():
+            await pass_signal(
+                self._command_endpoint(self._connection),
+                signum,
+                shutting_down=shutting_down,
+                log=self.log,
             )
-            if not shutting_down:
-                with as_http_errors():
-                    # The same for every cause: else a kernel's reports could use interrupts to find out what
-                    # answers at which port.
-                    raise CommandFailed(
-                        "The kernel did not take the signal. Try again, or restart it; the gateway's log has "
-                        "the cause."
-                    ) from None
+
+    def _command_endpoint(self, connection: ConnectionInfo) -> CommandEndpoint:
+        return CommandEndpoint(
+            ip=connection.ip,
+            port=connection.comm_port,
+            kernel_id=self.kernel_id,
+            launch_key=self._launch_key if connection.protocol > 1 else None,
+        )
 
     async def shutdown_requested(self, restart: bool = False) -> None:  # noqa: ARG002
         # The kernel has received its shutdown message. It can still clean up within the grace time, and
@@ -309,25 +336,23 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
 
     async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002
         if self._workload is not None:
-            await self._end(self._workload, GRACE_SECONDS)
+            await self._restart.end(self._workload, GRACE_SECONDS)
 
     async def kill(self, restart: bool = False) -> None:  # noqa: ARG002
         if self._workload is not None:
-            await self._end(self._workload, 0)
+            await self._restart.end(self._workload, 0)
 
     async def begin_restart(self) -> None:
         if self.is_known_to_live:
-            self._end_cause = ""
+            self._last_end.forget()
         if self.outlives_process and self._workload is not None:
-            await self._workload.begin_restart()
-            self._restarting = True
+            await self._restart.begin(self._workload)
 
     async def give_up_restart(self) -> None:
-        if not self._restarting:
+        if not self._restart.is_under_way:
             return
-        self._restarting = False
         # Even a dead predecessor stores what the next attempt needs.
-        self._workload, self._predecessor = self._predecessor or self._workload, None
+        self._workload = self._restart.give_up() or self._workload
         if self._workload is not None:
             await self._workload.give_up_restart()
 
@@ -341,21 +366,18 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         if workload is None:
             return
         if workload.exit_code() is None:
-            await self._end(workload, GRACE_SECONDS)
+            await self._restart.end(workload, GRACE_SECONDS)
         if restart:
-            await self._wait_gone(workload)
-            self._note_end(workload)
-        if self._restarting:
-            self._predecessor = workload
-        else:
-            workload.release()
+            await self._restart.wait_gone(self.kernel_id, workload)
+            self._last_end.note(self.kernel_id, workload)
+        self._restart.leave(workload)
         if not restart:
             await self._release_services()
 
     async def adopt(self, name: str, record: KernelRecord) -> None:
         await self._acquire_services()
         self._load(record)
-        self._end_cause = self._known_end_cause()  # another gateway has restarted it
+        self._last_end.restarted_elsewhere(self._workload)
         if self._workload is not None:
             self._workload.release()
         self._workload = await self.adopt_workload(name)
@@ -403,30 +425,6 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         if services is not None:
             await services.release()
 
-    async def _end(self, workload: Workload, grace_seconds: int) -> None:
-        if self._restarting:
-            await workload.stop()
-        else:
-            await workload.remove(grace_seconds=grace_seconds)
-
-    async def _wait_gone(self, workload: Workload) -> None:
-        try:
-            await within(_GONE_SECONDS, workload.wait_gone())
-        except asyncio.TimeoutError:
-            self.log.warning(
-                "Kernel %s: %s was not removed within %.0f s (node lost?); restarting anyway.",
-                self.kernel_id,
-                workload.name,
-                _GONE_SECONDS,
-            )
-
-    async def _replace_predecessor(self) -> None:
-        predecessor, self._predecessor = self._predecessor, None
-        self._restarting = False
-        if predecessor is not None:
-            predecessor.release()
-            await predecessor.remove_replaced()
-
     @property
     def _kernel_name(self) -> str:
         return str(getattr(self.parent, "kernel_name", "") or self.kernel_spec.display_name)
@@ -438,37 +436,6 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
                 "metadata.kernel_provisioner.config."
             )
             raise ConfigurationError(msg)
-
-    def _build_launch(
-        self, request: LaunchRequest, response_address: str, public_key: str
-    ) -> Launch:
-        assert self._launch_key is not None  # noqa: S101
-        environment = kernel_environment(
-            self.kernel_spec,
-            request,
-            kernel_id=self.kernel_id,
-            kernel_name=self._kernel_name,
-            transport_encryption=self.transport_encryption,
-            response_address=response_address,
-            public_key=public_key,
-            port_range=self.port_range,
-            max_message_bytes=MessageLimits(parent=self).from_kernel,
-        )
-        secret = {**request.environment, LAUNCH_KEY_VARIABLE: self._launch_key}
-        # A client can extend the timeout, but not shorten it: JupyterLab's server sends one with every
-        # start, and does not mean to refuse slow images. After that it does not wait any longer.
-        timeout = max(request.launch_timeout or 0, self.launch_timeout)
-        wait_timeout = 0 if request.launch_timeout else self.services.wait_timeout
-        return Launch(
-            kernel_id=self.kernel_id,
-            kernel_name=self._kernel_name,
-            attempt=self._attempt,
-            timeout=timeout,
-            wait_timeout=max(timeout, wait_timeout),
-            request=request,
-            environment=environment,
-            secret_environment=secret,
-        )
 
     def _take_workload(self) -> Workload | None:
         if self._confirmation is not None:
@@ -497,7 +464,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         if workload is not None:
             workload.remove_soon()
             workload.release()
-        if self._predecessor is None:
+        if not self._restart.has_predecessor:
             await self._release_services()
 
     def _forget_keys_of_earlier_attempt(self) -> None:

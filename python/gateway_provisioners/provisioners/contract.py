@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.model.usage import Usage
+from gateway_provisioners.model.workload_details import WorkloadDetails
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
+
+
+@dataclass(frozen=True)
+class KernelEnd:
+    """The end of a kernel that no client asked for.
+
+    Attributes:
+        cause: sentences; "" if it is not known.
+        log: the last lines of its log, for its user; "" if they say nothing about the cause.
+    """
+
+    cause: str = ""
+    log: str = ""
 
 
 class GatewayContract:
@@ -45,6 +62,35 @@ class GatewayContract:
 
         A restart after that end keeps it; a restart of a kernel that lives clears it. Read for lists of
         kernels.
+        """
+        return ""
+
+    async def explain_end(self) -> KernelEnd:
+        """Find out why the kernel ended, which may take some seconds; `end_cause` is the same then.
+
+        Called once by each gateway that serves the kernel, after `poll` or the engine has reported its end,
+        and before the kernel is restarted.
+        """
+        return KernelEnd()
+
+    @property
+    def details(self) -> WorkloadDetails:
+        """The kernel's node, image and limits, as far as they are known without asking."""
+        return WorkloadDetails()
+
+    async def usage(self) -> Usage | None:
+        """Return the memory and CPU time that the kernel uses, at most 5 seconds old.
+
+        Returns:
+            None if that is not known: the launcher does not offer it, or did not answer within a second.
+        """
+        return None
+
+    @property
+    def memory_advice(self) -> str:
+        """A sentence on how the kernel's user can get more memory; "" if that is not known.
+
+        Read when a kernel runs out of memory, or nearly does: it may read kernelspecs from disk.
         """
         return ""
 

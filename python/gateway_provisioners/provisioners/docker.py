@@ -53,4 +53,4 @@ class DockerProvisioner(RemoteProvisioner, DockerLaunchTraits):  # type: ignore[
             ownership=self.ownership,
             **container_options(self, request),
         )
-        return await self._kernels.create(spec)
+        return await self._kernels.create(spec, launch.progress)

@@ -17,6 +17,8 @@ from gateway_provisioners.handshake.response_server import Expectation, Response
 from gateway_provisioners.provisioners.engine_traits import EngineTraits
 from gateway_provisioners.provisioners.response_route import local_address
 
+_MAX_USAGE_QUESTIONS = 32
+
 Services = TypeVar("Services", bound="EngineServices")
 
 _of_loop: weakref.WeakKeyDictionary[
@@ -37,6 +39,8 @@ class EngineServices(EngineTraits):
         self._lock = asyncio.Lock()
         self._response_server: ResponseServer | None = None
         self._gateway_key: GatewayKey | None = None
+        self.usage_questions = asyncio.Semaphore(_MAX_USAGE_QUESTIONS)
+        """Bounds how many launchers are asked for their kernels' usage at the same time."""
 
     # For an engine to implement.
 

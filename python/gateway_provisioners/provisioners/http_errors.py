@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tornado import web
 
 from gateway_provisioners.errors import GatewayProvisionersError
+from gateway_provisioners.model.wording import in_short_lines
 
 
 @contextlib.contextmanager
@@ -21,4 +22,4 @@ def as_http_errors() -> Iterator[None]:
     try:
         yield
     except GatewayProvisionersError as error:
-        raise web.HTTPError(error.http_status, str(error)) from error
+        raise web.HTTPError(error.http_status, in_short_lines(str(error))) from error

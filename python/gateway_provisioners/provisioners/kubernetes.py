@@ -81,7 +81,7 @@ class KubernetesProvisioner(RemoteProvisioner, KubernetesLaunchTraits):  # type:
         if self._has_own_script:
             self.services.pods.refuse_beyond_quota(spec)
             return await self._run_own_script(spec, launch)
-        return await self.services.pods.create(spec, timeout=launch.wait_timeout)
+        return await self.services.pods.create(spec, launch.progress, timeout=launch.wait_timeout)
 
     async def _run_own_script(self, spec: KernelPodSpec, launch: Launch) -> Workload:
         marks = build_marks(spec)

@@ -10,7 +10,10 @@ from gateway_provisioners.aio import within
 from gateway_provisioners.errors import CommandFailed, LaunchFailed
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
 from gateway_provisioners.handshake.response_server import Arrival, Expectation
+from gateway_provisioners.model.launch_progress import LaunchProgress, Phase, Stage
 from gateway_provisioners.provisioners.workload import Workload
+
+_REPORTED = Stage(Phase.REPORTED, "The kernel's launcher has reported to the gateway.")
 
 _log = logging.getLogger(__name__)
 
@@ -18,6 +21,7 @@ _log = logging.getLogger(__name__)
 async def first_of_report_or_failure(
     workload: Workload,
     expectation: Expectation,
+    progress: LaunchProgress,
     *,
     began: float,
     timeout: float,
@@ -27,6 +31,7 @@ async def first_of_report_or_failure(
     """Wait for the report of the kernel in a workload.
 
     Args:
+        progress: takes how far the workload has come.
         began: the event loop's time at the beginning of the launch.
         timeout: seconds from now; they begin anew when a condition that can pass, and that holds at their
             end, has passed.
@@ -43,10 +48,13 @@ async def first_of_report_or_failure(
     report = asyncio.create_task(_report(workload, expectation))
     failure = asyncio.create_task(workload.start_failure(unschedulable_grace=unschedulable_grace))
     late = asyncio.create_task(_too_late(workload, began, timeout, wait_timeout))
+    following = asyncio.create_task(_follow(workload, progress))
     try:
         done, _ = await asyncio.wait({report, failure, late}, return_when=asyncio.FIRST_COMPLETED)
         if report in done:
-            return report.result()
+            arrival = report.result()
+            progress.enter(_REPORTED)
+            return arrival
         found = failure.result() if failure in done else _timed_out(workload, late.result())
         if found.container_ran:
             found.log = await workload.log_tail()
@@ -55,6 +63,14 @@ async def first_of_report_or_failure(
         report.cancel()
         failure.cancel()
         late.cancel()
+        following.cancel()
+
+
+async def _follow(workload: Workload, progress: LaunchProgress) -> None:
+    while True:
+        stage = workload.progress
+        progress.enter(stage)
+        await workload.wait_progress(stage)
 
 
 async def _too_late(workload: Workload, began: float, timeout: float, wait_timeout: float) -> float:
@@ -80,7 +96,7 @@ def _timed_out(workload: Workload, seconds: float) -> LaunchFailed:
     condition = workload.condition
     return LaunchFailed(
         condition.reason if condition else "Timeout",
-        f"It did not start within {round(seconds, 2):g} seconds. {workload.progress}",
+        f"{workload.progress} The kernel did not start within {round(seconds, 2):g} seconds.",
         container_ran=condition is None,
         can_pass=_waits_for_condition(workload),
     )

@@ -22,11 +22,11 @@ from jupyter_client.kernelspec import KernelSpec
 from traitlets.config import LoggingConfigurable
 
 from gateway_provisioners.errors import LaunchFailed
+from gateway_provisioners.model.failures import last_lines
 from gateway_provisioners.model.kernelspec import KUBERNETES, NO_FOLDER
 from gateway_provisioners.settings import from_env
 
 _CLUSTER_ACCESS = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBECONFIG")
-_LAST_LINES = 20
 
 
 class KernelspecPrograms(LoggingConfigurable):
@@ -103,9 +103,8 @@ async def run_launch_script(
             await process.wait()
         raise
     if process.returncode:
-        last_lines = "\n".join(output.decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
         msg = (
             f"The kernelspec's own launch script exited with code {process.returncode}. "
-            f"The last lines that it printed:\n{last_lines}"
+            f"The last lines that it printed:\n{last_lines(output.decode('utf-8', 'replace'))}"
         )
         raise LaunchFailed("LaunchScript", msg)

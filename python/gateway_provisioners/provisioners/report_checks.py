@@ -8,9 +8,23 @@ from gateway_provisioners.aio import within
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.kernelspec import DEFAULT_PORT_RANGE
+from gateway_provisioners.provisioners.launch_traits import LaunchTraits
 
 _LOWEST_PORT = 1024
 _SECONDS_TO_CONNECT = 5.0
+
+
+async def check_report(connection: ConnectionInfo, settings: LaunchTraits) -> None:
+    """Check what a kernel reported against its settings.
+
+    Raises:
+        LaunchFailed: it breaks a rule.
+    """
+    image = settings.image_name
+    check_protocol(connection, oldest=settings.oldest_protocol, image=image)
+    check_encryption(connection, required=settings.transport_encryption == "required", image=image)
+    check_ports(connection, settings.port_range)
+    await check_family(connection, image=image)
 
 
 def check_protocol(connection: ConnectionInfo, *, oldest: int, image: str) -> None:
@@ -21,9 +35,9 @@ def check_protocol(connection: ConnectionInfo, *, oldest: int, image: str) -> No
     """
     if connection.protocol < oldest:
         msg = (
-            f"The launcher in the image {image!r} reports with version {connection.protocol} of the wire "
-            f"protocol, and {oldest} is required (oldest_protocol). Run 'jupyter image-bootstrap install' in "
-            "the image."
+            f"The image's launcher is too old: it speaks version {connection.protocol} of the wire protocol, "
+            f"and {oldest} is required (oldest_protocol). Run 'jupyter image-bootstrap install' in the image "
+            f"{image!r}."
         )
         raise LaunchFailed("ProtocolVersion", msg)
 
@@ -38,16 +52,15 @@ def check_encryption(connection: ConnectionInfo, *, required: bool, image: str) 
         return
     if connection.protocol == 1:
         msg = (
-            "Encrypted channels are required (transport_encryption), but the launcher in the image "
-            f"{image!r} reports with version 1 of the wire protocol, which does not prove whose keys are "
-            "used. Run 'jupyter image-bootstrap install' in the image, or set transport_encryption to 'auto'."
+            "The image's launcher is too old to encrypt, which is required (transport_encryption): version 1 "
+            "of the wire protocol does not prove whose keys are used. Run 'jupyter image-bootstrap install' "
+            f"in the image {image!r}, or set transport_encryption to 'auto'."
         )
         raise LaunchFailed("Unencrypted", msg)
     if not connection.curve_publickey:
         msg = (
-            "Encrypted channels are required (transport_encryption), but the launcher in the image "
-            f"{image!r} offers none. Rebuild the image with ipykernel 7.3 or later, or set "
-            "transport_encryption to 'auto'."
+            "The image's launcher offers no encryption, which is required (transport_encryption). Rebuild "
+            f"the image {image!r} with ipykernel 7.3 or later, or set transport_encryption to 'auto'."
         )
         raise LaunchFailed("Unencrypted", msg)
 
@@ -67,7 +80,7 @@ def check_ports(connection: ConnectionInfo, port_range: str) -> None:
     for port in connection.ports:
         if not lowest <= port <= highest:
             msg = (
-                f"Its launcher reported port {port}, which is not in the range {lowest}..{highest} "
+                f"The launcher reported port {port}, which is not in the range {lowest}..{highest} "
                 "(port_range). Use an image whose launcher follows PORT_RANGE."
             )
             raise LaunchFailed("PortRange", msg)
@@ -87,8 +100,8 @@ async def check_family(connection: ConnectionInfo, *, image: str) -> None:
         )
     except ConnectionRefusedError:
         msg = (
-            f"The kernel's address is {connection.ip}, and the launcher in the image {image!r} listens on "
-            "IPv4 alone. Run 'jupyter image-bootstrap install' in the image."
+            f"The image's launcher listens on IPv4 alone, and the kernel's address is {connection.ip}. Run "
+            f"'jupyter image-bootstrap install' in the image {image!r}."
         )
         raise LaunchFailed("OldLauncher", msg) from None
     except (OSError, asyncio.TimeoutError):

@@ -12,7 +12,9 @@ from typing import Protocol
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.condition import Condition
 from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.model.launch_progress import LaunchProgress, Stage
 from gateway_provisioners.model.request.launch_request import LaunchRequest
+from gateway_provisioners.model.workload_details import WorkloadDetails
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Launch:
         wait_timeout: seconds that it may take while a condition that can pass holds; at least `timeout`.
         environment: literal variables of the container; nothing secret.
         secret_environment: the launch key and the client's variables.
+        progress: takes what happens before there is a workload.
     """
 
     kernel_id: str
@@ -35,6 +38,7 @@ class Launch:
     request: LaunchRequest
     environment: Mapping[str, str]
     secret_environment: Mapping[str, str] = field(repr=False)
+    progress: LaunchProgress = field(repr=False)
 
 
 class Workload(Protocol):
@@ -49,8 +53,19 @@ class Workload(Protocol):
     name: str
 
     @property
-    def progress(self) -> str:
-        """Its progress in words; read when a launch has timed out."""
+    def progress(self) -> Stage:
+        """The stage that it has reached; read by a launch, at each change and when it has timed out."""
+        ...
+
+    async def wait_progress(self, known: Stage) -> None:
+        """Return when `progress` is not `known`; called, and cancelled, by a launch."""
+        ...
+
+    def announce(self, stage: Stage) -> None:
+        """Show a stage to administrators, where the engine shows them other events of the workload.
+
+        Called by a launch, once for each stage that lasts and at its end. It must not wait, nor fail.
+        """
         ...
 
     @property
@@ -67,6 +82,11 @@ class Workload(Protocol):
         """True while another gateway is restarting or ending the kernel; read before a restart."""
         ...
 
+    @property
+    def details(self) -> WorkloadDetails:
+        """Its node, image and limits; read when a client looks at the kernel."""
+        ...
+
     def exit_code(self) -> int | None:
         """Return the kernel's exit code, or None while it may be alive.
 
@@ -78,6 +98,13 @@ class Workload(Protocol):
         """Explain, in words, an end that no gateway caused; None if only its exit code is known.
 
         Called once the kernel has ended, also while it is restarted.
+        """
+        ...
+
+    async def wait_end_explained(self) -> None:
+        """Return when `end_cause` is final; called, with a timeout, once the kernel has ended.
+
+        An engine may report the cause a moment after the exit code.
         """
         ...
 
@@ -105,7 +132,7 @@ class Workload(Protocol):
         ...
 
     async def log_tail(self) -> str:
-        """Return the last lines of its container's log, or ""; called when a launch has failed."""
+        """Return the last lines of its container's log, or ""; called when a launch or the kernel failed."""
         ...
 
     async def remember(self, record: KernelRecord) -> None:

@@ -84,14 +84,24 @@ class GatewayClient:
         """Return the open websocket of a kernel."""
         path = f"/api/kernels/{kernel_id}/channels?session_id={uuid.uuid4().hex}"
         url = f"ws{self._url.removeprefix('http')}{path}"
+        opening = asyncio.ensure_future(websocket_connect(HTTPRequest(url, **self._options)))
         try:
-            return await websocket_connect(HTTPRequest(url, **self._options))
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_if_open)
+            raise
         except (HTTPError, OSError) as error:
             msg = (
                 f"the kernel runs, but its websocket cannot be opened: {error}."
                 " Proxies in front of the gateway must forward websockets"
             )
             raise CheckFailed(msg) from error
+
+
+def _close_if_open(opening: asyncio.Future[WebSocketClientConnection]) -> None:
+    """Close a websocket that has opened when it was no longer wanted."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def _first_token(tokens: str) -> str:

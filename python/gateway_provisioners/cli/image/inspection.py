@@ -71,6 +71,13 @@ def accounts() -> Iterator[Finding]:
 
     For root: the gateway's choice, and an id as OpenShift chooses them. Otherwise the user of this process.
     """
+    if os.getuid() == 0 and not _can_become_others():
+        yield _warning(
+            "account",
+            "this build has no other users than root, so that those of kernels are not checked: check the"
+            " image with `make check-image`, or build it with a range of ids in /etc/subuid",
+        )
+        return
     users = [(os.getuid(), os.getgid())] if os.getuid() else USERS
     for uid, gid in users:
         try:
@@ -156,6 +163,16 @@ def language_runtime(language: str) -> Iterator[Finding]:
             yield _ok(about, found)
     except runtime.RuntimeMissing as error:
         yield _problem(about, str(error))
+
+
+def _can_become_others() -> bool:
+    """Return whether root may start processes of the users of kernels; some rootless builders forbid it."""
+    try:
+        for uid, gid in USERS:
+            _can_write("/", uid, gid)
+    except PermissionError:
+        return False
+    return True
 
 
 def _can_write(path: str, uid: int, gid: int) -> bool:

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from gateway_provisioners.dockerd.engine import DockerEngine
 from gateway_provisioners.errors import GatewayProvisionersError
 from gateway_provisioners.model import names
 from gateway_provisioners.model.container.config import KernelContainerSpec
+from gateway_provisioners.model.launch_progress import LaunchProgress
 from gateway_provisioners.provisioners.container_options import container_options
 from gateway_provisioners.provisioners.engine_traits import DockerTraits
 from gateway_provisioners.provisioners.launch_traits import DockerLaunchTraits
@@ -74,7 +76,7 @@ async def _create(container: KernelContainerSpec) -> None:
         instance=container.instance, keep=not DockerTraits().remove_container
     )
     try:
-        await engine.containers.create(container)
+        await engine.containers.create(container, LaunchProgress(time.monotonic))
     finally:
         await engine.stop()
     print(f"[launch_docker] Started container {container.name}.")  # noqa: T201

@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from gateway_provisioners.errors import GatewayProvisionersError
 from gateway_provisioners.kube.api import KubeApi
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model import names
+from gateway_provisioners.model.launch_progress import LaunchProgress
 from gateway_provisioners.model.pod.manifest import KernelPodSpec, build_pod
 from gateway_provisioners.model.quota import KernelQuota
 from gateway_provisioners.provisioners.engine_traits import KubernetesTraits
@@ -98,7 +100,7 @@ async def _create(pod: KernelPodSpec) -> None:
             api, pod.namespace, instance=pod.instance, process="", quota=KernelQuota()
         )
         try:
-            await pods.create(pod)
+            await pods.create(pod, LaunchProgress(time.monotonic))
         finally:
             await pods.stop()
     finally:

@@ -98,13 +98,20 @@ class Reconciler:
         Raises:
             ClusterError: the API server did not answer.
         """
+        starting = self._is_starting(kernel_id)
         await self._pods.find(kernel_id)
+        if self._is_starting(kernel_id) and not starting:
+            return  # by this gateway, since the client asked: its pod is seen, and lasts as long as its start
         await self._worker.wait(kernel_id)
+
+    def _is_starting(self, kernel_id: str) -> bool:
+        return kernel_id not in self._kernels and self._kernels.ownership_of(kernel_id) is not None
 
     def _on_pod(self, _change: str, pod: dict[str, Any]) -> None:
         if kernel_id := kernel_id_of(pod, self._pods.instance):
             # At once: a restart in this process, for which the worker waits, takes it over to the next pod.
             self._follow_ownership(kernel_id, pod)
+            self._kernels.connections_changed(kernel_id)
             self._worker.add(kernel_id)
 
     def _follow_ownership(self, kernel_id: str, pod: dict[str, Any]) -> None:
@@ -142,7 +149,7 @@ class Reconciler:
         serve = decision.serve
         is_dead = not pods or (serve is not None and serve.ended and serve.state == RUNNING)
         if is_dead and kernel_id in self._kernels and not self._is_leader():
-            self._kernels.announce_death(kernel_id)
+            await self._kernels.announce_death(kernel_id)
         if serve is not None:
             async with self._slots:
                 await self._serve(kernel_id, serve)

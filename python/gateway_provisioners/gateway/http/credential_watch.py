@@ -6,8 +6,8 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextvars import Context
 
+from gateway_provisioners.aio import call_later
 from gateway_provisioners.gateway.identity.identity import (
     Identification,
     Identity,
@@ -70,9 +70,7 @@ class CredentialWatch:
         return min(delay, left if left > 0 else _AGAIN_SECONDS)
 
     def _begin_later(self, delay: float) -> None:
-        # In a context of its own: that of the request has the request's handler, and the loop keeps it until
-        # the timer's time, even if the timer is cancelled.
-        self._timer = self._loop.call_later(delay, self._begin, context=Context())
+        self._timer = call_later(delay, self._begin)
 
     def _begin(self) -> None:
         self._checking = self._loop.create_task(self._check())

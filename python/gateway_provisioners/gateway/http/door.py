@@ -20,6 +20,7 @@ from gateway_provisioners.gateway.identity.identity import Identification
 from gateway_provisioners.gateway.kernels.addresses import KernelAddresses
 from gateway_provisioners.model.addresses import Address, read_address
 from gateway_provisioners.model.request.launch_request import MAX_ENVIRONMENT_BYTES
+from gateway_provisioners.model.wording import in_short_lines
 
 _log = logging.getLogger(__name__)
 
@@ -185,7 +186,8 @@ class Refusal(web.RequestHandler):
 
     def write_error(self, status_code: int, **_kwargs: Any) -> None:
         """Send `{"reason", "message"}`."""
-        self.finish({"reason": responses[status_code], "message": self._error.log_message})
+        message = in_short_lines(self._error.get_message() or "")
+        self.finish({"reason": responses[status_code], "message": message})
 
     def log_exception(self, *_args: Any) -> None:
         """Leave it to the access log."""

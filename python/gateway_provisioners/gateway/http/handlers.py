@@ -8,18 +8,16 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import re
 import uuid
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar
 
-from jupyter_server.auth.decorator import allow_unauthenticated, authorized
+from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.kernelspecs import handlers as resource_handlers
 from tornado import web
 
-from gateway_provisioners.errors import PolicyViolation
+from gateway_provisioners.errors import GatewayStopping, PolicyViolation
 from gateway_provisioners.gateway.failures import describe, known_cause, summarize
 from gateway_provisioners.gateway.http.access_log import request_summary
 from gateway_provisioners.gateway.http.auditing import AuditingMixin
@@ -31,7 +29,6 @@ from gateway_provisioners.model.ownership import Access
 
 _log = logging.getLogger(__name__)
 
-_LOGO = re.compile(r"logo-[\w.-]*\.(?:png|svg|jpe?g|gif|webp|ico)", re.IGNORECASE | re.ASCII)
 # The name and the path of a notebook, and those of a kernel.
 _LONGEST_BODY = 64 * 1024
 # By the access that a request needs, the answer to a client with less.
@@ -62,7 +59,7 @@ class GatewayHandlerMixin(AuditingMixin):
             self.identity = identification.identity
             if self.settings["draining"].is_set():
                 self.set_header("Connection", "close")
-                raise web.HTTPError(503, "This gateway is shutting down; try again.")
+                raise GatewayStopping("This gateway is shutting down; try again.")
             await self._require_access()
         prepared = super().prepare()
         if inspect.isawaitable(prepared):
@@ -80,7 +77,7 @@ class GatewayHandlerMixin(AuditingMixin):
             missing = f"Session not found: {session_id}"
         elif kernel_id := self.path_kwargs.get("kernel_id"):
             await self.find_kernel(kernel_id)
-            missing = f"Kernel does not exist: {kernel_id}"
+            missing = self._missing_kernel(kernel_id)
         else:
             return
         access = self.access_to(kernel_id)
@@ -90,6 +87,15 @@ class GatewayHandlerMixin(AuditingMixin):
         if access < needed:
             raise PolicyViolation(_REFUSALS[needed])
 
+    def _missing_kernel(self, kernel_id: str) -> str:
+        """Return the message about a kernel that does not exist; its former owner learns why."""
+        missing = missing_kernel(kernel_id)
+        former = self.settings["kernel_manager"].former
+        owner = former.owner_of(kernel_id)
+        if owner is None or self.identity.access_to(owner) < Access.OWNER:
+            return missing
+        return f"{former.why(kernel_id)} {missing}".lstrip()
+
     async def find_kernel(self, kernel_id: str) -> None:
         """Look for a kernel that another gateway may have only just started.
 
@@ -97,10 +103,10 @@ class GatewayHandlerMixin(AuditingMixin):
         of the answer would show that the kernel exists.
         """
         kernels = self.settings["kernel_manager"]
-        if kernel_id not in kernels:
-            await kernels.peers.find(kernel_id)
-        elif self.access_to(kernel_id) == Access.NONE:
+        if kernels.ownership_of(kernel_id) and self.access_to(kernel_id) == Access.NONE:
             await kernels.peers.find(str(uuid.uuid4()))
+        elif kernel_id not in kernels:
+            await kernels.peers.find(kernel_id)
 
     def access_to(self, kernel_id: str | None) -> Access:
         """Return what the client may do with a kernel."""
@@ -144,7 +150,8 @@ class GatewayHandlerMixin(AuditingMixin):
             self.set_header("Retry-After", failure.retry_after)
         if isinstance(self, JupyterHandler):
             self.set_cors_headers()  # without them a page in a browser could not read it
-        self.finish(json.dumps({"reason": failure.reason, "message": failure.message}))
+        message = self.settings["contact"].added_to(failure.message, known_cause(error))
+        self.finish(json.dumps({"reason": failure.reason, "message": message}))
 
     def log_exception(
         self,
@@ -166,25 +173,6 @@ class GatewayHandlerMixin(AuditingMixin):
 
     def _request_summary(self) -> str:
         return request_summary(self)
-
-
-class KernelSpecResourceHandler(GatewayHandlerMixin, resource_handlers.KernelSpecResourceHandler):
-    """Serves the logos of kernelspecs, and no other file.
-
-    A page or a script among them would act in the name of the client whose server passes it on, as
-    JupyterLab's does.
-    """
-
-    @web.authenticated
-    @authorized
-    async def get(self, kernel_name: str, path: str, include_body: bool = True) -> None:
-        if not _LOGO.fullmatch(path):
-            raise web.HTTPError(404, "Only the logos of a kernelspec are served.")
-        await super().get(kernel_name, path, include_body=include_body)
-
-    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - the same for all
-        """Keep scripts in an SVG from running."""
-        self.set_header("Content-Security-Policy", "sandbox")
 
 
 class ReadinessHandler(GatewayHandlerMixin, web.RequestHandler):
@@ -222,6 +210,11 @@ class ElsewhereHandler(GatewayHandlerMixin, web.RequestHandler):
         """Check the token, then refuse."""
         await super().prepare()
         raise web.HTTPError(404, f"The paths of this gateway begin with {self._base_url}.")
+
+
+def missing_kernel(kernel_id: str) -> str:
+    """Return the one message about a kernel that does not exist, or that the client may not know of."""
+    return f"Kernel does not exist: {kernel_id}"
 
 
 def require_listing(handler: web.RequestHandler) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from jupyter_client.jsonutil import json_default
@@ -14,15 +15,22 @@ from jupyter_server.services.kernels import handlers as upstream
 from jupyter_server.utils import url_escape, url_path_join
 from tornado import web
 
-from gateway_provisioners.errors import PolicyViolation
-from gateway_provisioners.gateway.http.handlers import GatewayHandlerMixin, require_listing
+from gateway_provisioners.errors import ForeignKernelId, PolicyViolation
+from gateway_provisioners.gateway.failures import known_cause
+from gateway_provisioners.gateway.http.handlers import (
+    GatewayHandlerMixin,
+    missing_kernel,
+    require_listing,
+)
 from gateway_provisioners.gateway.http.share_request import parse_ownership_request, share_model
 from gateway_provisioners.gateway.http.start_request import (
     StartRequest,
     UnknownKernel,
     parse_start_request,
 )
+from gateway_provisioners.gateway.kernels.details import detailed_model
 from gateway_provisioners.model.ownership import Access, Ownership
+from gateway_provisioners.model.quoting import quoted
 
 
 class StartingHandlerMixin(GatewayHandlerMixin):
@@ -44,16 +52,19 @@ class StartingHandlerMixin(GatewayHandlerMixin):
         """Start a kernel, or attach to the one of that id; returns its id.
 
         Raises:
-            HTTPError: 404 if it is another user's.
+            HTTPError: 404 if it is, or was, another user's.
         """
+        kernels = self.kernel_manager
         environment = self.settings["usernames"].environment_of(self.identity, wanted.environment)
         if wanted.kernel_id is not None:
             await self.find_kernel(wanted.kernel_id)
-            exists = self.kernel_manager.ownership_of(wanted.kernel_id) is not None
-            if exists and self.access_to(wanted.kernel_id) == Access.NONE:
-                raise web.HTTPError(404, f"Kernel does not exist: {wanted.kernel_id}")
+            owner = kernels.ownership_of(wanted.kernel_id) or kernels.former.owner_of(
+                wanted.kernel_id
+            )
+            if owner is not None and self.identity.access_to(owner) == Access.NONE:
+                raise _not_yours(wanted.kernel_id)
         try:
-            kernel_id: str = await self.kernel_manager.start_kernel(
+            kernel_id: str = await kernels.start_kernel(
                 kernel_name=wanted.name,
                 kernel_id=wanted.kernel_id,
                 path=wanted.path,
@@ -61,12 +72,22 @@ class StartingHandlerMixin(GatewayHandlerMixin):
                 ownership=Ownership(self.identity.name, tuple(sorted(self.identity.groups))),
             )
         except NoSuchKernel as error:
+            administrator = self.settings["contact"].administrator
             msg = (
-                f"The kernel {wanted.name!r} cannot be started: its kernel provisioner is not installed in "
-                f"this gateway. Ask the administrator to install it."
+                "The kernel's provisioner is not installed in this gateway, so that "
+                f"{quoted(wanted.name)} cannot be started. Ask {administrator} to install it."
             )
             raise UnknownKernel(msg) from error
+        except Exception as error:
+            if isinstance(known_cause(error), ForeignKernelId):  # which this gateway did not know
+                raise _not_yours(str(wanted.kernel_id)) from None
+            raise
         return kernel_id
+
+
+def _not_yours(kernel_id: str) -> web.HTTPError:
+    """The one answer about another user's kernel, whether it starts, runs or has ended."""
+    return web.HTTPError(404, missing_kernel(kernel_id))
 
 
 class MainKernelHandler(StartingHandlerMixin, upstream.MainKernelHandler):
@@ -106,7 +127,8 @@ class KernelHandler(GatewayHandlerMixin, upstream.KernelHandler):
     @web.authenticated
     @authorized
     async def get(self, kernel_id: str) -> None:
-        self._finish_with_model(kernel_id)
+        """Show the kernel, with what it uses."""
+        self._finish_with_model(kernel_id, await detailed_model(self.kernel_manager, kernel_id))
 
     @web.authenticated
     @authorized
@@ -123,10 +145,9 @@ class KernelHandler(GatewayHandlerMixin, upstream.KernelHandler):
         await kernels.change_ownership(
             kernel_id, wanted.apply(kernels.get_kernel(kernel_id).ownership)
         )
-        self._finish_with_model(kernel_id)
+        self._finish_with_model(kernel_id, kernels.kernel_model(kernel_id))
 
-    def _finish_with_model(self, kernel_id: str) -> None:
-        model = self.kernel_manager.kernel_model(kernel_id)
+    def _finish_with_model(self, kernel_id: str, model: dict[str, Any]) -> None:
         if self.access_to(kernel_id) == Access.OWNER:
             model["share"] = share_model(self.kernel_manager.get_kernel(kernel_id).ownership)
         self.finish(json.dumps(model, default=json_default))

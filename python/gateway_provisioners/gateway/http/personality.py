@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,19 +17,28 @@ from traitlets.config import LoggingConfigurable
 
 from gateway_provisioners.gateway.http import handlers
 from gateway_provisioners.gateway.http.kernel_handlers import KernelHandler, MainKernelHandler
+from gateway_provisioners.gateway.http.kernelspec_handlers import (
+    KernelSpecHandler,
+    KernelSpecsHandler,
+    LogoHandler,
+)
+from gateway_provisioners.gateway.http.progress_handler import ProgressHandler
 from gateway_provisioners.gateway.http.session_handlers import SessionHandler, SessionRootHandler
 from gateway_provisioners.gateway.http.websocket_handler import KernelWebsocketHandler
 from gateway_provisioners.gateway.process.health import HealthHandler, MovedHandler
 from gateway_provisioners.settings import from_env
 
+_KERNEL_ID = r"(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)"
 # The other handlers are jupyter_server's, behind our token check.
 _REPLACEMENTS: Mapping[type, type] = {
     kernel_handlers.MainKernelHandler: MainKernelHandler,
     kernel_handlers.KernelHandler: KernelHandler,
     kernel_handlers.KernelWebsocketHandler: KernelWebsocketHandler,
-    resource_handlers.KernelSpecResourceHandler: handlers.KernelSpecResourceHandler,
+    resource_handlers.KernelSpecResourceHandler: LogoHandler,
     session_handlers.SessionHandler: SessionHandler,
     session_handlers.SessionRootHandler: SessionRootHandler,
+    spec_handlers.KernelSpecHandler: KernelSpecHandler,
+    spec_handlers.MainKernelSpecHandler: KernelSpecsHandler,
 }
 
 
@@ -37,8 +47,13 @@ class GatewayPersonality(LoggingConfigurable):
 
     list_kernels = from_env("KG_LIST_KERNELS", True, "Let clients list the kernels and sessions.")
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.initialized = asyncio.Event()
+
     async def init_configurables(self) -> None:
-        """Start no kernels ahead of time."""
+        """Start no kernels ahead of time; upstream begins this as a task, 0.1 seconds after it is made."""
+        self.initialized.set()
 
     async def shutdown(self) -> None:
         """Shut down no kernels: the application decides about that."""
@@ -54,6 +69,7 @@ class GatewayPersonality(LoggingConfigurable):
         ]
         for module in (kernel_handlers, spec_handlers, resource_handlers, session_handlers):
             routes += [(path, _with_token(handler)) for path, handler in module.default_handlers]
+        routes.append((rf"/api/kernels/{_KERNEL_ID}/progress", ProgressHandler))
         base_url = app.base_url
         routes.append((r"/.*", handlers.NotFoundHandler))
         below = [(url_path_join("/", re.escape(base_url), path), *rest) for path, *rest in routes]

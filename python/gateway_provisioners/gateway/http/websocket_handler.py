@@ -19,10 +19,8 @@ from gateway_provisioners.gateway.http.credential_watch import CredentialWatch
 from gateway_provisioners.gateway.http.handlers import GatewayHandlerMixin
 from gateway_provisioners.gateway.identity.credential import Credential
 from gateway_provisioners.gateway.identity.identity import Identity
-from gateway_provisioners.gateway.websocket.connection import (
-    TRY_AGAIN_LATER,
-    GatewayWebsocketConnection,
-)
+from gateway_provisioners.gateway.websocket.close_codes import TRY_AGAIN_LATER
+from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.gateway.websocket.read_only_connection import ReadOnlyConnection
 from gateway_provisioners.gateway.websocket.websocket_protocol import BoundedWebSocketProtocol
 from gateway_provisioners.model.ownership import Access
@@ -117,8 +115,9 @@ class KernelWebsocketHandler(GatewayHandlerMixin, upstream.KernelWebsocketHandle
         """Pass a message on; the next one is read when most of what came has left for the kernel."""
         if self.connection is None:
             return None
-        self.connection.take(message, text=text)
-        return self._pause(self.connection.wait_until_sent())
+        client_input = self.connection.client_input
+        client_input.take(message, text=text)
+        return self._pause(client_input.wait_until_sent())
 
     def get_compression_options(self) -> None:
         """Offer no compression: the size of what is compressed is not known before it takes memory."""
@@ -126,7 +125,7 @@ class KernelWebsocketHandler(GatewayHandlerMixin, upstream.KernelWebsocketHandle
     def on_too_large(self, message: bytes, size: int, *, text: bool) -> None:
         """Answer a message that is too large, of which only the beginning and the end are known."""
         if self.connection is not None:
-            self.connection.refuse(message, size, text=text)
+            self.connection.client_input.refuse(message, size, text=text)
 
     def on_too_slow(self) -> None:
         """Disconnect a client whose message takes too long while others wait for the memory."""

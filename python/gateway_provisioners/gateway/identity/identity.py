@@ -28,6 +28,7 @@ class IdentityUnavailable(GatewayProvisionersError):
 
     reason = "IdentityUnavailable"
     http_status = 503
+    retry_after = 5
 
 
 class TooManyAttempts(GatewayProvisionersError):

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.websocket.messages import message_parts
+from gateway_provisioners.gateway.websocket.requests import Requests
 from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
 
 _log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ class _Kernel(Protocol):
     kernel_id: str
     execution_state: str
     last_activity: Any
+    running: Requests
 
 
 class Subscriber(Protocol):
@@ -38,7 +40,7 @@ class ActivityWatch:
     """Follows the messages that a kernel publishes; what they say may be anything.
 
     Args:
-        kernel: its state and last activity are kept up to date.
+        kernel: its state, its last activity and the requests that it executes are kept up to date.
         is_tracked: returns whether messages of a type count as activity.
         now: the clock.
         subscriber: where the messages come from. While a cell publishes much, only the kernel's status is
@@ -73,7 +75,8 @@ class ActivityWatch:
 
     def _follow(self, parts: Sequence[Part]) -> str:
         """Update the kernel; return the message's type."""
-        kind, parent = (_type(parsed_header(part)) for part in parts[:2])
+        header, request = (parsed_header(part) for part in parts[:2])
+        kind, parent = _type(header), _type(request)
         if kind is None:
             raise ProtocolError("a message without a type")
         kernel = self._kernel
@@ -91,6 +94,10 @@ class ActivityWatch:
             raise ProtocolError("a status that is not one of Jupyter's")
         if self._is_tracked(parent):
             kernel.execution_state = state
+            if state == "busy":
+                kernel.running.add(request)
+            else:
+                kernel.running.remove(request.get("msg_id"))
         elif kernel.execution_state == "starting" and state != "starting":
             # The answer to a request that counts for nothing shows that the kernel has started.
             kernel.execution_state = "idle"

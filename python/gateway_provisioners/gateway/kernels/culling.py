@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import PeriodicCallback
 
 from gateway_provisioners.gateway.failures import summarize
+from gateway_provisioners.gateway.kernels.deadlines import Deadline
 from gateway_provisioners.gateway.kernels.peers import Peers
 from gateway_provisioners.gateway.process.audit import acting_because
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
@@ -19,6 +21,8 @@ from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketCo
 # Of a kernelspec's `metadata`, in seconds. The first is jupyter_server's own.
 IDLE_TIMEOUT = "cull_idle_timeout"
 MAX_LIFETIME = "max_lifetime"
+# The audit log's words for the causes of `Deadline`.
+_REASONS = {"idle": "Idle", "lifetime": "Lifetime", "dead": "Died"}
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +31,8 @@ class Culler:
     """jupyter_server's culling, for several gateways and with limits for each kernel.
 
     A kernelspec's `metadata` holds the idle timeout and the maximum lifetime of its kernels; a kernel keeps
-    the limits that it was started with. Only the leader among the gateways culls.
+    the limits that it was started with. Only the leader among the gateways culls. Each gateway gives notice
+    to the clients that are connected to it.
     """
 
     def __init__(
@@ -40,6 +45,8 @@ class Culler:
         self._peers = peers
         self._metrics = metrics
         self._timer: PeriodicCallback | None = None
+        # By kernel and cause, the last deadline that clients got a notice of.
+        self._noticed: WeakKeyDictionary[Any, dict[str, datetime]] = WeakKeyDictionary()
 
     def start(self) -> None:
         """Cull every `cull_interval` seconds, unless this was started before."""
@@ -52,56 +59,71 @@ class Culler:
             self._timer.stop()
 
     async def cull(self) -> None:
-        """Shut down the kernels that are due, if this gateway is the leader."""
-        if not self._peers().is_leader():
-            return
+        """Give notice of the kernels that are due soon; as the leader, shut down those that are due now."""
         for kernel_id in self._kernels.list_kernel_ids():
             try:
                 kernel = self._kernels.get_kernel(kernel_id)
-                if not await self._shut_down_if_too_old(kernel_id, kernel):
-                    await self._shut_down_if_unused(kernel_id, kernel)
+                if self._peers().is_leader():
+                    await self._shut_down_if_due(kernel_id, kernel)
                 if kernel_id in self._kernels:
-                    self._announce(kernel_id, kernel)
+                    self._give_notice(kernel_id, kernel)
             except Exception as error:  # noqa: BLE001 - the next kernel has to be checked as well
                 _log.warning("Kernel %s cannot be culled: %s", kernel_id, summarize(error))
 
-    async def _shut_down_if_unused(self, kernel_id: str, kernel: Any) -> None:
-        if not self._limit(kernel, IDLE_TIMEOUT):
-            return
-        dead = kernel.execution_state == "dead"
-        in_use = not self._kernels.cull_connected and self._peers().connections_elsewhere(kernel_id)
-        if in_use and not dead:
-            return
-        with acting_because("Died" if dead else "Idle"):
-            await self._kernels.cull_kernel_if_idle(kernel_id)
-        if kernel_id not in self._kernels:
-            self._metrics.culled(kernel.kernel_name, "dead" if dead else "idle")
+    def why_due(self, kernel_id: str) -> str:
+        """Return why a kernel is due to be shut down, in sentences; "" if it is not."""
+        cause = self._due(kernel_id, self._kernels.get_kernel(kernel_id))
+        return "" if cause is None else cause[1]
 
-    async def _shut_down_if_too_old(self, kernel_id: str, kernel: Any) -> bool:
-        limit = self._limit(kernel, MAX_LIFETIME)
-        age = datetime.now(timezone.utc) - kernel.started
-        if not limit or age < timedelta(seconds=limit):
-            return False
-        _log.warning(
-            "Kernel %s (%s) is shut down: it has run for %d seconds, and its %s is %d.",
-            kernel_id,
-            kernel.kernel_name,
-            age.total_seconds(),
-            MAX_LIFETIME,
-            limit,
-        )
+    async def _shut_down_if_due(self, kernel_id: str, kernel: Any) -> None:
+        if (due := self._due(kernel_id, kernel)) is None:
+            self._announce(kernel_id, kernel)
+            return
+        cause, why = due
+        _log.warning("Kernel %s (%s) is shut down. %s", kernel_id, kernel.kernel_name, why)
         connections = GatewayWebsocketConnection.of_kernel(kernel)
-        for connection in connections:
-            connection.write_stderr(
-                f"The kernel is shut down: it has reached its {MAX_LIFETIME} of {limit} seconds.",
-                {},
-            )
-        with acting_because("Lifetime"):
-            await self._kernels.shutdown_kernel(kernel_id)
-        self._metrics.culled(kernel.kernel_name, "lifetime")
+        kernel.announce(f"{why} It is being shut down.", ends_cell=True)
+        with acting_because(_REASONS[cause]):
+            await self._kernels.shutdown_kernel(kernel_id, why=f"{why} It was shut down.")
+        self._metrics.culled(kernel.kernel_name, cause)
         for connection in connections:
             connection.report_end()
-        return True
+
+    def _due(self, kernel_id: str, kernel: Any) -> tuple[str, str] | None:
+        """Return the cause for which a kernel is to be shut down now, for metrics and in sentences."""
+        if kernel.execution_state == "dead" and self._limit(kernel, IDLE_TIMEOUT):
+            return "dead", kernel.reason or "The kernel had ended."
+        now = datetime.now(timezone.utc)
+        for deadline in self._deadlines(kernel_id, kernel):
+            if deadline.is_due(now):
+                return deadline.cause, deadline.why
+        return None
+
+    def _deadlines(self, kernel_id: str, kernel: Any) -> Iterator[Deadline]:
+        interval = self._kernels.cull_interval
+        if limit := self._limit(kernel, MAX_LIFETIME):
+            yield Deadline.of_lifetime(kernel.started, limit, interval=interval)
+        if (limit := self._limit(kernel, IDLE_TIMEOUT)) and not self._is_in_use(kernel_id, kernel):
+            yield Deadline.of_idleness(kernel.last_activity, limit, interval=interval)
+
+    def _is_in_use(self, kernel_id: str, kernel: Any) -> bool:
+        """Return whether a kernel may go on however long it has published nothing."""
+        if kernel.execution_state == "busy" and not self._kernels.cull_busy:
+            return True
+        if self._kernels.cull_connected:
+            return False
+        here = self._kernels._kernel_connections.get(kernel_id, 0)
+        return bool(here or self._peers().connections_elsewhere(kernel_id))
+
+    def _give_notice(self, kernel_id: str, kernel: Any) -> None:
+        """Inform connected clients, once for each deadline that is near."""
+        now = datetime.now(timezone.utc)
+        noticed = self._noticed.setdefault(kernel, {})
+        for deadline in self._deadlines(kernel_id, kernel):
+            is_news = noticed.get(deadline.cause) != deadline.at
+            if is_news and deadline.is_near(now) and GatewayWebsocketConnection.of_kernel(kernel):
+                noticed[deadline.cause] = deadline.at
+                kernel.announce(deadline.announcement(now))
 
     def _announce(self, kernel_id: str, kernel: Any) -> None:
         """Announce what another gateway needs to go on if this one ends."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from contextvars import Context
 from datetime import datetime, timezone
 from typing import Any, Protocol, cast
 
-from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
@@ -19,33 +18,34 @@ from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 from traitlets import default
 from zmq.eventloop.zmqstream import ZMQStream
 
-from gateway_provisioners.aio import Backoff
-from gateway_provisioners.errors import GatewayProvisionersError, KernelBusy
+from gateway_provisioners.errors import KernelGone
 from gateway_provisioners.gateway.channels import stream
-from gateway_provisioners.gateway.failures import can_pass, summarize
+from gateway_provisioners.gateway.failures import can_pass, fail
+from gateway_provisioners.gateway.kernels.announcements import Announcements
+from gateway_provisioners.gateway.kernels.ends import end_words, log_words
 from gateway_provisioners.gateway.kernels.peers import Peers
-from gateway_provisioners.gateway.process.audit import acting_because
+from gateway_provisioners.gateway.kernels.restart_failures import RestartFailures
+from gateway_provisioners.gateway.kernels.restarter import GatewayKernelRestarter
 from gateway_provisioners.gateway.process.limits import Limits
+from gateway_provisioners.gateway.websocket.announcement import Announcement
+from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
+from gateway_provisioners.gateway.websocket.requests import Requests
+from gateway_provisioners.model.failures import exited
+from gateway_provisioners.model.launch_progress import LaunchProgress, Phase, Stage
 from gateway_provisioners.model.ownership import Ownership
+from gateway_provisioners.model.usage import Usage
+from gateway_provisioners.model.workload_details import WorkloadDetails
 from gateway_provisioners.provisioners.contract import GatewayContract
 
 # The time within which a kernel that is not busy answers.
 _ANSWER_SECONDS = 0.5
-# How often, and after which pauses, a restart is tried again that has to wait for something: with the default
-# launch timeout, this takes about half an hour.
-_MOST_WAITS = 20
-_WAIT_BACKOFF = Backoff(3, 60)
 # The states of a kernel that has not answered yet.
 _UNCERTAIN = frozenset({"unknown", "starting"})
+_RESTARTING = Stage(Phase.REQUESTED, "The kernel is being restarted.")
+# More than one only in subshells.
+_MOST_RUNNING = 8
 # For kernels of provisioners without a contract, such as jupyter_client's own.
 _NO_CONTRACT = GatewayContract()
-
-
-class KernelGone(GatewayProvisionersError):
-    """The kernel was shut down before the request could be carried out."""
-
-    reason = "KernelGone"
-    http_status = 404
 
 
 class _Owner(Protocol):
@@ -60,90 +60,6 @@ class _Owner(Protocol):
     def kernel_restart_failed(self, kernel_id: str, error: Exception) -> None: ...
 
 
-class GatewayKernelRestarter(AsyncIOLoopKernelRestarter):
-    """Restarts a kernel that died, up to `restart_limit` times in a row.
-
-    A restart that took too long because of a condition that can pass (a volume, a registry, a node to come)
-    is not one of them; up to `_MOST_WAITS` of those in a row are made, with pauses that become longer.
-
-    Upstream's restarts even a kernel that is being shut down, and as soon as one restart fails it stops
-    watching for good, without a log line. Its timer makes tasks for each kernel, also if nothing has
-    happened: with a thousand kernels, twice the work of everything else in an idle gateway.
-    """
-
-    _timer: asyncio.TimerHandle | None = None
-    _waits = 0
-    """How many restarts in a row ended with a condition that can pass."""
-    _polling: asyncio.Future[None] | None = None
-
-    def start(self) -> None:
-        """Begin to watch the kernel."""
-        if self._timer is None:
-            self._look_later()
-
-    def stop(self) -> None:
-        """End the watch; a restart that has begun goes on."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _look_later(self) -> None:
-        pause = _WAIT_BACKOFF.pause(self._waits) if self._waits else self.time_to_dead
-        # Not in the context of the request that started the kernel, which would keep its handler.
-        self._timer = asyncio.get_running_loop().call_later(pause, self._look, context=Context())
-
-    def _look(self) -> None:
-        self._look_later()
-        if self._polling is not None and not self._polling.done():
-            return
-        is_settled = not (self._initial_startup or self._restarting)
-        if not is_settled or not cast(GatewayKernel, self.kernel_manager).is_known_to_live:
-            self._polling = asyncio.ensure_future(self.poll())
-
-    async def poll(self) -> None:  # type: ignore[override]
-        """Check the kernel; restart it or give it up."""
-        kernel = cast(GatewayKernel, self.kernel_manager)
-        if kernel.shutting_down or not kernel.is_restarted_here:
-            return
-        try:
-            with acting_because("Died"):
-                await super().poll()
-        except KernelGone:
-            return
-        except KernelBusy:
-            self.start()  # the attempt may have stopped the watch
-        except Exception as error:  # noqa: BLE001 - no error may end the watch
-            self._take_failure(error)
-        else:
-            self._waits = 0
-
-    def _take_failure(self, error: Exception) -> None:
-        if can_pass(error) and self._waits < _MOST_WAITS:
-            self._waits += 1
-            self._restart_count = max(0, self._restart_count - 1)
-            outcome, number, limit = "has to wait for its restart", self._waits, _MOST_WAITS
-        else:
-            number, limit = self._restart_count, self.restart_limit
-            outcome = "could not be restarted"
-        self.log.warning(
-            "Kernel %s died and %s (%d of %d): %s",
-            cast(GatewayKernel, self.kernel_manager).kernel_id,
-            outcome,
-            number,
-            limit,
-            summarize(error),
-        )
-        # The failed attempt may have stopped the watch, or begun it anew; the next one is due after a pause.
-        self._restarting = True
-        self.stop()
-        self.start()
-
-    def _fire_callbacks(self, event: str) -> None:
-        if event == "dead":
-            cast(GatewayKernel, self.kernel_manager).execution_state = "dead"
-        super()._fire_callbacks(event)
-
-
 class GatewayKernel(ServerKernelManager):
     """A kernel manager whose shutdown and restarts do not overlap."""
 
@@ -154,13 +70,23 @@ class GatewayKernel(ServerKernelManager):
         self._lifecycle = asyncio.Lock()
         self._gone = False
         self._restarted = asyncio.Event()
-        self.death_announced_for = ""
-        """The workload whose end was announced to the clients, of a kernel that another gateway restarts."""
+        self._end_announced = False
         self.execution_state = "unknown"
         self.ownership = Ownership()
         """Whose kernel it is; the manager changes it."""
+        self.progress: LaunchProgress | None = None
+        """The progress of its last start or restart by this gateway; None if another one started it."""
+        self.restart_failures = RestartFailures(self.announce)
+        self.why_ended = ""
+        """Why it is being shut down, in sentences for its owner."""
         self.started = datetime.now(timezone.utc)
         """The time when it was first started; a restart does not change it."""
+        self.running = Requests(_MOST_RUNNING)
+        """The requests that it executes, as far as it has published them."""
+        self.announcements = Announcements(
+            lambda: [each.notices for each in GatewayWebsocketConnection.of_kernel(self)],
+            lambda: self._owner.peers.connections_elsewhere(self.kernel_id) > 0,
+        )
         self._probe: ZMQStream | None = None
         self._probe_timeout: asyncio.TimerHandle
 
@@ -194,6 +120,11 @@ class GatewayKernel(ServerKernelManager):
         return self._contract.is_busy_elsewhere
 
     @property
+    def holds_messages(self) -> bool:
+        """True while messages for the kernel wait for its restart, by this gateway or another one."""
+        return self._end_announced or self.is_moving
+
+    @property
     def workload_name(self) -> str:
         """The name of the kernel's pod or container, as far as this gateway knows; "" if it has none."""
         return self._contract.workload_name
@@ -202,6 +133,60 @@ class GatewayKernel(ServerKernelManager):
     def end_cause(self) -> str:
         """The cause of its last end that no client asked for; "" if that is not known."""
         return self._contract.end_cause
+
+    def announce(self, text: str, *, ends_cell: bool = False) -> None:
+        """Show a sentence to the users of the kernel, in the cell that runs.
+
+        It is shown in every connected client; if no cell runs, JupyterLab shows it in its log console. The
+        next client to connect gets it if none is connected now.
+
+        Args:
+            ends_cell: whether the kernel will not go on with the cell. The sentence is its error then, and
+                the client gets the reply that it waits for; otherwise it is a line of text in its output.
+        """
+        self.announcements.announce(Announcement(text, self.running.cell, ends_cell))
+
+    async def announce_end(self, *, restarts: bool) -> bool:
+        """Show to its users why the kernel ended; called before clients get the status that ends their cells.
+
+        Args:
+            restarts: whether it is restarted now, by this gateway or another one.
+
+        Returns:
+            whether this is the first time since the kernel's last start, and still to the point.
+        """
+        if self._end_announced:
+            return False
+        self._end_announced = True
+        end = await self._contract.explain_end()
+        if self._gone or self.shutting_down or not self._end_announced:
+            return False
+        cause = end.cause or await self._exit_words()
+        text = end_words(cause, restarts=restarts, memory_advice=self._contract.memory_advice)
+        self.announcements.announce(
+            Announcement(text, self.running.cell, ends_cell=True, log=log_words(end.log))
+        )
+        self.running.clear()
+        return True
+
+    async def _exit_words(self) -> str:
+        """Explain the end of a kernel whose provisioner does not."""
+        code = await self.provisioner.poll() if self.provisioner is not None else None
+        return "" if code is None else exited(code)
+
+    @property
+    def memory_advice(self) -> str:
+        """A sentence on how its user can get more memory; "" if that is not known."""
+        return self._contract.memory_advice
+
+    @property
+    def details(self) -> WorkloadDetails:
+        """Its node, image and limits, as far as they are known."""
+        return self._contract.details
+
+    async def usage(self) -> Usage | None:
+        """Return the memory and CPU time that it uses; None if that is not known."""
+        return await self._contract.usage()
 
     @property
     def ports(self) -> list[Any]:
@@ -248,17 +233,22 @@ class GatewayKernel(ServerKernelManager):
         async with self._lifecycle:
             if self._gone:
                 raise KernelGone(f"Kernel {self.kernel_id} has been shut down.")
+            self.progress = progress = LaunchProgress(time.monotonic)
+            progress.enter(_RESTARTING)
             try:
                 await self._contract.begin_restart()
                 await super().restart_kernel(*args, **kwargs)
             except Exception as error:
                 await self._contract.give_up_restart()
                 self._owner.kernel_restart_failed(self.kernel_id, error)
+                fail(progress, error)
                 if can_pass(error):
                     self.start_restarter()  # also after a client's attempt
                 raise
+            self._end_announced = False
             self._restarted.set()
             self._owner.kernel_restarted(self.kernel_id)
+            progress.succeed()
 
     async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
         """Shut down the kernel and remove its resources; may be called again if that failed."""
@@ -310,9 +300,11 @@ class GatewayKernel(ServerKernelManager):
             self.stop_restarter()
             self._close_control_socket()
             await restore(self.provisioner)
+            self.progress = None
             self._reconcile_connection_info(self.provisioner.connection_info)
             self.forget_failure()
             await self._async_post_start_kernel()
+            self._end_announced = False
             self._restarted.set()
             self._owner.kernel_restarted(self.kernel_id)
 

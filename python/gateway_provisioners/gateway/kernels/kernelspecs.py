@@ -12,8 +12,10 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import TraitError, default
 
 from gateway_provisioners.gateway.kernels.culling import IDLE_TIMEOUT, MAX_LIFETIME
+from gateway_provisioners.gateway.kernels.logos import LOGO, Logos
 from gateway_provisioners.gateway.process.health import Check
 from gateway_provisioners.model.kernelspec import NO_FOLDER
+from gateway_provisioners.provisioners.profiles import PROFILE_OF
 from gateway_provisioners.settings import from_env, names
 
 _SUFFIX = ".json"
@@ -49,12 +51,18 @@ class GatewayKernelSpecManager(KernelSpecManager):
         parse=lambda text: {name.lower() for name in names(text)},
         default_text="",
     )
+    logos_dir: str = from_env(
+        "GP_LOGOS_DIR",
+        "",
+        "A folder with logos of the kernelspecs of the ConfigMap, as CONFIGMAP/KEY.",
+    )
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._source: ConfigMapSource | None = None
         self._watched: dict[str, KernelSpec] = {}
         self._problems: dict[str, str] = {}
+        self.logos = Logos(self.logos_dir)
 
     @default("ensure_native_kernel")
     def _ensure_native_kernel_default(self) -> bool:
@@ -164,9 +172,13 @@ def _check(model: Mapping[str, Any]) -> None:
     provisioner = metadata.get("kernel_provisioner", {}) if isinstance(metadata, dict) else None
     if not isinstance(provisioner, dict) or not isinstance(provisioner.get("config", {}), dict):
         raise _Unusable("`metadata.kernel_provisioner` or its `config` is not an object")
+    if not isinstance(metadata.get(PROFILE_OF, ""), str):
+        raise _Unusable(f"`metadata.{PROFILE_OF}` is not a string")
     for key in (IDLE_TIMEOUT, MAX_LIFETIME):
         if key in metadata and not _is_count(metadata[key]):
             raise _Unusable(f"`metadata.{key}` is not a whole number of seconds")
+    if not isinstance(metadata.get(LOGO, ""), str):
+        raise _Unusable(f"`metadata.{LOGO}` is not a string")
 
 
 def _is_count(value: Any) -> bool:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import zmq
 import zmq.asyncio
@@ -21,19 +19,24 @@ from jupyter_server._tz import utcnow
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from traitlets import default
 
-from gateway_provisioners.errors import GatewayProvisionersError, TooManyKernels
-from gateway_provisioners.gateway.failures import can_pass, known_cause, summarize
+from gateway_provisioners.errors import TooManyKernels
+from gateway_provisioners.gateway.failures import can_pass, public_words, summarize
 from gateway_provisioners.gateway.kernels.activity import ActivityWatch
 from gateway_provisioners.gateway.kernels.culling import Culler
+from gateway_provisioners.gateway.kernels.former_kernels import FormerKernels
+from gateway_provisioners.gateway.kernels.kernel import GatewayKernel
 from gateway_provisioners.gateway.kernels.kernelspecs import runs_beside_gateway
+from gateway_provisioners.gateway.kernels.memory_watch import MemoryWatch
 from gateway_provisioners.gateway.kernels.peers import NoPeers, Peers
 from gateway_provisioners.gateway.kernels.start_limits import StartLimits
+from gateway_provisioners.gateway.kernels.starts import KernelIdTaken, Starts
 from gateway_provisioners.gateway.process.audit import Audit, AuditedKernel, acting_because
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.gateway.process.open_files import max_zmq_sockets
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.gateway.websocket.offline_buffer import OfflineBuffer
+from gateway_provisioners.model.launch_progress import LaunchProgress
 from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.recovery import read_time
 from gateway_provisioners.provisioners.launch_script import KernelspecPrograms
@@ -47,28 +50,6 @@ _LINGER_MILLISECONDS = 200
 # The beginning of the `reason` of a kernel that ended without a client's request.
 _ENDED = "The kernel ended."
 _RESTARTED = "The kernel ended and was restarted, without its variables."
-
-
-class KernelIdTaken(GatewayProvisionersError):
-    """A kernel of that id is being started or shut down."""
-
-    reason = "KernelIdTaken"
-    http_status = 409
-
-
-class StartAbandoned(GatewayProvisionersError):
-    """The gateway was asked to stop before the kernel had started."""
-
-    reason = "GatewayStopping"
-    http_status = 503
-
-
-@dataclass(frozen=True)
-class _Start:
-    """A kernel that is being started, and whose it will be."""
-
-    task: asyncio.Task[str]
-    ownership: Ownership
 
 
 class GatewayKernelManager(AsyncMappingKernelManager):
@@ -104,16 +85,17 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         super().__init__(**kwargs)
         self.event_logger = EventLogger(parent=self)
         self.limits = Limits(parent=self)
-        self.start_limits = StartLimits(parent=self)
         self.metrics = GatewayMetrics(
             lambda: [kernel.kernel_name for kernel in self._kernels.values()],
             lambda: [kernel.ownership.owner for kernel in self._kernels.values()],
         )
         self.audit = Audit()
+        self.former = FormerKernels()
         self.peers: Peers = NoPeers()
-        self._starts: dict[str, _Start] = {}
+        self.starts = Starts(StartLimits(parent=self), self.metrics)
         self._pending_shutdowns: set[asyncio.Task[None]] = set()
         self.culler = Culler(self, lambda: self.peers, self.metrics)
+        self.memory_watch = MemoryWatch(self._busy_kernels_with_clients)
 
     @default("untracked_message_types")
     def _untracked_message_types_default(self) -> list[str]:
@@ -160,7 +142,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             the id.
 
         Raises:
-            TooManyKernels, TooManyStarts, KernelIdTaken, StartAbandoned, NoSuchKernel, LaunchFailed: no
+            TooManyKernels, TooManyStarts, KernelIdTaken, GatewayStopping, NoSuchKernel, LaunchFailed: no
                 kernel was started.
         """
         if kernel_id is not None and kernel_id in self:
@@ -173,50 +155,34 @@ class GatewayKernelManager(AsyncMappingKernelManager):
     async def _start_kernel(
         self, name: str, kernel_id: str, env: dict[str, str], ownership: Ownership, **kwargs: Any
     ) -> str:
-        if kernel_id in self._starts or kernel_id in self._pending_kernels:
-            raise KernelIdTaken(f"Kernel {kernel_id} is being started or shut down.")
+        if kernel_id in self.starts.ids or kernel_id in self._pending_kernels:
+            raise KernelIdTaken(
+                f"The kernel is being started or shut down; try again in a moment. Kernel {kernel_id}"
+            )
         if runs_beside_gateway(self.kernel_spec_manager.get_kernel_spec(name)):
             programs = KernelspecPrograms(parent=self)
             programs.check(
                 f"Kernel {name!r} would be a process beside the gateway (local-provisioner)"
             )
         self._refuse_beyond_limit()
-        self.start_limits.check(ownership, (each.ownership for each in self._starts.values()))
-        began = time.monotonic()
-        self.metrics.start_requested(name)
-        start = asyncio.create_task(
-            super().start_kernel(
-                kernel_name=name,
-                kernel_id=kernel_id,
-                env=env,
-                ownership=ownership,
-                **kwargs,
-            )
+        start = partial(
+            super().start_kernel,
+            kernel_name=name,
+            kernel_id=kernel_id,
+            env=env,
+            ownership=ownership,
+            **kwargs,
         )
-        self._starts[kernel_id] = _Start(start, ownership)
-        try:
-            started: str = await start
-        except asyncio.CancelledError:
-            if not start.cancelled():
-                raise
-            abandoned = StartAbandoned("The gateway is shutting down; start the kernel again.")
-            self.metrics.start_failed(name, abandoned)
-            raise abandoned from None
-        except Exception as error:
-            self.metrics.start_failed(name, error)
-            raise
-        finally:
-            del self._starts[kernel_id]
-        self.metrics.start_succeeded(name, time.monotonic() - began)
-        return started
+        return await self.starts.run(start, kernel_id, name, ownership)
 
     def pre_start_kernel(
         self, kernel_name: str | None, kwargs: dict[str, Any]
     ) -> tuple[Any, str, str]:
         """Make the manager of one kernel; called by jupyter_client's start."""
         ownership: Ownership = kwargs.pop("ownership")
+        progress: LaunchProgress | None = kwargs.pop("progress", None)
         kernel, name, kernel_id = super().pre_start_kernel(kernel_name, kwargs)
-        kernel.ownership = ownership
+        kernel.ownership, kernel.progress = ownership, progress
         return kernel, name, kernel_id
 
     def ownership_of(self, kernel_id: str) -> Ownership | None:
@@ -224,8 +190,16 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         if kernel_id in self:
             ownership: Ownership = self.get_kernel(kernel_id).ownership
             return ownership
-        start = self._starts.get(kernel_id)
+        start = self.starts.get(kernel_id)
         return None if start is None else start.ownership
+
+    def progress_of(self, kernel_id: str) -> LaunchProgress | None:
+        """Return the progress of the last start or restart of a kernel; None if this gateway made none."""
+        if kernel_id in self:
+            progress: LaunchProgress | None = self.get_kernel(kernel_id).progress
+            return progress
+        start = self.starts.get(kernel_id)
+        return None if start is None else start.progress
 
     def audited(self, kernel_id: str) -> AuditedKernel:
         """Return what the audit log says about a kernel; of one that does not exist, its id."""
@@ -259,16 +233,32 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel_id: str,
         now: bool = False,
         restart: bool = False,
+        *,
+        why: str = "A client shut the kernel down.",
     ) -> None:
-        """Shut a kernel down: at once if it is dead, and again if an earlier attempt failed."""
+        """Shut a kernel down: at once if it is dead, and again if an earlier attempt failed.
+
+        Args:
+            why: sentences for its former owner.
+        """
         kernel = self.get_kernel(kernel_id)
+        kernel.why_ended = why
         pending = self._pending_kernels.get(kernel_id)
         if pending is not None and pending.done():
             del self._pending_kernels[kernel_id]
-        kernel.forget_failure()
         now = now or not await kernel.is_alive()
+        # Upstream fails while the kernel is being restarted.
+        await kernel.wait_for_operation()
+        kernel.forget_failure()
         with self.audit.operation("end", self.audited(kernel_id)):
             await super().shutdown_kernel(kernel_id, now=now, restart=restart)
+
+    def remove_kernel(self, kernel_id: str) -> KernelManager:
+        """Remove a kernel, and remember whose it was; called at each end, and when a kernel is released."""
+        kernel: Any = super().remove_kernel(kernel_id)
+        if kernel is not None:
+            self.former.remember(kernel_id, kernel.ownership, kernel.why_ended)
+        return cast(KernelManager, kernel)
 
     async def interrupt_kernel(self, kernel_id: str) -> None:
         """Interrupt what a kernel does."""
@@ -280,7 +270,11 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel = self.get_kernel(kernel_id)
         self.metrics.restart_requested(kernel.kernel_name, died=False)
         kernel.forget_failure()
-        answer: asyncio.Future[Any] = await super().restart_kernel(kernel_id, now=now)
+        try:
+            answer: asyncio.Future[Any] = await super().restart_kernel(kernel_id, now=now)
+        except Exception as error:
+            kernel.restart_failures.answered(error)
+            raise
         answer.add_done_callback(partial(self._restarted_kernel_answered, kernel_id))
         return answer
 
@@ -302,7 +296,9 @@ class GatewayKernelManager(AsyncMappingKernelManager):
 
     def _activity_was_cut(self, kernel_id: str) -> None:
         """Ask a kernel for its state: the end of a cell may be lost with the connection."""
-        self.get_kernel(kernel_id).probe_state()
+        kernel = self.get_kernel(kernel_id)
+        kernel.running.clear()
+        kernel.probe_state()
 
     def _now(self) -> datetime:
         """Return the time, which is also that of the last activity of any kernel."""
@@ -323,9 +319,15 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel = self.get_kernel(kernel_id)
         kernel.execution_state = "starting"
         kernel.reason = ""
+        kernel.running.clear()
+        for connection in GatewayWebsocketConnection.of_kernel(kernel):
+            connection.forget_requests()
+        kernel.restart_failures.forget()
         # The old process's answer, which jupyter_server would take for the new one's.
         vars(kernel).pop("_kernel_info_future", None)
         if self._get_changed_ports(kernel_id) is None:
+            for connection in GatewayWebsocketConnection.of_kernel(kernel):
+                connection.client_input.send_held()
             return
         self.stop_watching_activity(kernel_id)
         self.start_watching_activity(kernel_id)
@@ -339,10 +341,8 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel = self.get_kernel(kernel_id)
         # A kernel that is dead is culled.
         kernel.execution_state = "restarting" if can_pass(error) else "dead"
-        cause = known_cause(error)
-        kernel.reason = (
-            f"{kernel.end_cause} {cause or 'The kernel could not be restarted.'}".lstrip()
-        )
+        cause = public_words(error, "The kernel could not be restarted.")
+        kernel.reason = f"{kernel.end_cause} {cause}".lstrip()
         self.metrics.restart_failed(kernel.kernel_name, error)
         self.audit.record("restart", self.audited(kernel_id), error=error)
 
@@ -415,13 +415,17 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             await kernel.follow(replaces, restore)
         kernel.probe_state()
 
-    def announce_death(self, kernel_id: str) -> None:
-        """Inform clients, once, that their kernel died and that another gateway restarts it."""
+    async def announce_death(self, kernel_id: str) -> None:
+        """Inform clients, once, that their kernel died, why, and that another gateway restarts it."""
         kernel = self.get_kernel(kernel_id)
-        if kernel.death_announced_for != kernel.workload_name:
-            kernel.death_announced_for = kernel.workload_name
+        if await kernel.announce_end(restarts=True):
             for connection in GatewayWebsocketConnection.of_kernel(kernel):
                 connection.on_kernel_restarted()
+
+    def connections_changed(self, kernel_id: str) -> None:
+        """Forget what is kept for a kernel's next client: it may have connected to another gateway."""
+        if kernel_id in self and self.peers.connections_elsewhere(kernel_id):
+            self.get_kernel(kernel_id).announcements.forget()
 
     async def release(self, kernel_id: str, *, ended: bool) -> None:
         """Release a kernel, and disconnect its clients.
@@ -432,6 +436,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         """
         kernel = self.get_kernel(kernel_id)
         if ended:
+            kernel.why_ended = self._announce_end_elsewhere(kernel_id, kernel)
             with acting_because("OtherGateway"):
                 self.audit.record("end", self.audited(kernel_id))
         self.stop_watching_activity(kernel_id)
@@ -446,10 +451,17 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         if ended:
             self.log.info("Kernel %s was shut down by another gateway.", kernel_id)
 
+    def _announce_end_elsewhere(self, kernel_id: str, kernel: Any) -> str:
+        """Return why another gateway ended a kernel; inform its clients if it was culled."""
+        why = self.culler.why_due(kernel_id)
+        if not why:
+            return "The kernel was shut down through another gateway."
+        kernel.announce(f"{why} It was shut down.", ends_cell=True)
+        return f"{why} It was shut down."
+
     async def wait_for_operation(self, kernel_id: str) -> None:
         """Return when this gateway is not starting, restarting or shutting down the kernel."""
-        if start := self._starts.get(kernel_id):
-            await asyncio.wait({start.task})
+        await self.starts.wait_for(kernel_id)
         if kernel_id in self:
             await self.get_kernel(kernel_id).wait_for_operation()
 
@@ -473,24 +485,20 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         super().notify_disconnect(kernel_id)
         self._announce_connections(kernel_id)
 
-    async def finish_starts(self, seconds: float) -> None:
-        """Wait for the starts that are under way; cancel those that take longer than that."""
-        starts = {start.task for start in self._starts.values()}
-        if not starts:
-            return
-        _, pending = await asyncio.wait(starts, timeout=seconds)
-        for start in pending:
-            start.cancel()
-        if pending:
-            await asyncio.wait(pending)
-
     async def release_all(self, *, shut_down_all: bool) -> None:
         """Release the kernels that outlive this process, and shut down the others, or all of them."""
         self.culler.stop()
+        self.memory_watch.stop()
         shutdowns = []
         for kernel_id, kernel in list(self._kernels.items()):
             if shut_down_all or not kernel.outlives_process:
-                shutdowns.append(self._shut_down(kernel_id, "GatewayStopping"))
+                shutdowns.append(
+                    self._shut_down(
+                        kernel_id,
+                        "GatewayStopping",
+                        why="The kernel was shut down with its gateway.",
+                    )
+                )
             else:
                 kernel.stop_restarter()
                 self.stop_watching_activity(kernel_id)
@@ -501,6 +509,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
     def initialize_culler(self) -> None:
         """Begin to cull, once; upstream does so only if all kernels have an idle timeout."""
         self.culler.start()
+        self.memory_watch.start()
         self._initialized_culler = True
 
     def track_message_type(self, message_type: str | None) -> bool:
@@ -510,12 +519,18 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         """
         return message_type is not None and bool(super().track_message_type(message_type))
 
-    async def _shut_down(self, kernel_id: str, reason: str) -> None:
+    async def _shut_down(self, kernel_id: str, reason: str, *, why: str) -> None:
         try:
             with acting_because(reason):
-                await self.shutdown_kernel(kernel_id, now=True)
+                await self.shutdown_kernel(kernel_id, now=True, why=why)
         except Exception as error:  # noqa: BLE001 - the next one has to be shut down as well
             self.log.warning("Kernel %s could not be shut down: %s", kernel_id, summarize(error))
+
+    def _busy_kernels_with_clients(self) -> list[GatewayKernel]:
+        """Return the kernels that are busy, and have clients that are connected to this gateway."""
+        in_use = (key for key, count in self._kernel_connections.items() if count and key in self)
+        kernels = map(self.get_kernel, in_use)
+        return [kernel for kernel in kernels if kernel.execution_state == "busy"]
 
     def _announce_connections(self, kernel_id: str) -> None:
         if kernel_id in self._kernel_connections:
@@ -523,7 +538,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
 
     def _refuse_beyond_limit(self) -> None:
         limit = self.parent.max_kernels
-        if limit is not None and len(self._kernels.keys() | self._starts.keys()) >= limit:
+        if limit is not None and len(self._kernels.keys() | self.starts.ids) >= limit:
             raise TooManyKernels.at_limit(limit)
 
     async def _finish_kernel_start(self, kernel_id: str) -> None:
@@ -548,7 +563,12 @@ class GatewayKernelManager(AsyncMappingKernelManager):
     def _handle_kernel_died(self, kernel_id: str) -> None:
         # Upstream drops the kernel and leaves behind what its provisioner made.
         self.log.warning("Kernel %s died too often and is shut down.", kernel_id)
-        shutdown = asyncio.create_task(self._shut_down(kernel_id, "Died"))
+        kernel = self.get_kernel(kernel_id)
+        cause = f"{kernel.end_cause} {kernel.restart_failures.cause}".strip()
+        why = f"The kernel died too often and was shut down. {cause}".rstrip()
+        if kernel.restart_failures.cause:  # else the words of its last end say so
+            kernel.announce(why, ends_cell=True)
+        shutdown = asyncio.create_task(self._shut_down(kernel_id, "Died", why=why))
         self._pending_shutdowns.add(shutdown)
         shutdown.add_done_callback(self._pending_shutdowns.discard)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from traitlets.config import LoggingConfigurable
 
+from gateway_provisioners.contact import Contact
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.process.budget import Budget
 from gateway_provisioners.message_limits import MessageLimits
@@ -24,6 +25,7 @@ class Limits(LoggingConfigurable):
         ConfigurationError: one client may have more than all of them together.
 
     Attributes:
+        administrator: whom to ask for higher limits, in words.
         messages: the largest message in each direction.
         buffers: the budget of what waits for clients and kernels.
         large: the budget of messages above LARGE_BYTES while they pass through the process, at least one of
@@ -54,6 +56,7 @@ class Limits(LoggingConfigurable):
                 f"GP_BUFFER_BYTES={self.buffer_bytes}, which is for all clients together; lower the one or "
                 f"raise the other."
             )
+        self.administrator = Contact(parent=self).administrator
         self.messages = MessageLimits(parent=self)
         self.buffers = Budget(self.buffer_bytes)
         self.large = Budget(max(self.messages.from_kernel, self.messages.to_kernel) + LARGE_BYTES)

@@ -13,6 +13,7 @@ from gateway_provisioners.gateway.websocket import serialization
 from gateway_provisioners.gateway.websocket.client_limits import ClientLimit
 from gateway_provisioners.gateway.websocket.losses import megabytes
 from gateway_provisioners.gateway.websocket.messages import (
+    error_content,
     error_reply,
     is_output,
     is_signed,
@@ -37,6 +38,7 @@ class ClientWriter:
         v1: whether the websocket's protocol is V1, or the older one.
         max_bytes: the largest message of a kernel.
         client_limit: the largest message that the client takes.
+        administrator: whom to ask for higher limits, in words.
         rate: the limit on output.
         traceback_words: take the place of tracebacks; "": clients may see them.
 
@@ -54,6 +56,7 @@ class ClientWriter:
         v1: bool,
         max_bytes: int,
         client_limit: ClientLimit,
+        administrator: str,
         rate: OutputRate,
         traceback_words: str,
     ) -> None:
@@ -65,6 +68,7 @@ class ClientWriter:
         self._v1 = v1
         self._max_bytes = max_bytes
         self._client_limit = client_limit
+        self._administrator = administrator
         self._rate = rate
         self._traceback_words = traceback_words
         self._rated_cell = ""
@@ -93,8 +97,7 @@ class ClientWriter:
             if self.verifies and not is_signed(self._session, frames):
                 raise ProtocolError("its signature is wrong")  # noqa: TRY301
         except ProtocolError as error:
-            self.complain(error)
-            self.on_replaced("malformed")
+            self._drop(error)
         else:
             if self._is_allowed(channel, parts, kept):
                 return self.write(channel, parts, on_written)
@@ -177,17 +180,49 @@ class ClientWriter:
             self._write_own(channel, error_reply(self._session, reply, reason, request))
             self.write_status("idle", request)
 
-    def complain(self, error: ProtocolError) -> None:
-        """Log the first message of the kernel that cannot be passed on."""
-        if not self._complained:
-            self._complained = True
-            _log.warning("Kernel %s sent a malformed message: %s", self._kernel_id, error)
+    def end_cell(
+        self, request: Mapping[str, Any], reason: str, *, details: str, replies: bool
+    ) -> None:
+        """End the cell of a request that the kernel can no longer answer.
+
+        A cell gets an error, and not only text in its output: papermill takes no other for a failure.
+
+        Args:
+            request: its header.
+            details: lines that are shown as well.
+            replies: whether the client may have sent the request.
+        """
+        content = error_content(reason, name="KernelDied", details=details)
+        kind = request.get("msg_type", "")
+        if kind == "execute_request":
+            self._write_own("iopub", packed(self._session, "error", content, request))
+        else:
+            self.say("\n".join(filter(None, (reason, details))), request)
+        if replies:
+            reply = f"{kind.removesuffix('request')}reply"
+            content = {"status": "error", **content}
+            self._write_own("shell", packed(self._session, reply, content, request))
+        self.write_status("idle", request)
+
+    def complain(self, error: ProtocolError) -> bool:
+        """Log the first message of the kernel that cannot be passed on; return whether it is the first."""
+        if self._complained:
+            return False
+        self._complained = True
+        _log.warning("Kernel %s sent a malformed message: %s", self._kernel_id, error)
+        return True
+
+    def _drop(self, error: ProtocolError) -> None:
+        """Drop a message of which not even the cell is known; the first time, say so without a cell."""
+        self.on_replaced("malformed")
+        if self.complain(error):
+            self.say(f"A malformed message of the kernel is not shown: {error}.", {})
 
     def _is_allowed(self, channel: str, parts: Sequence[Part], kept: bool) -> bool:
         """Return whether to write a message; if not, a sentence was written if it is needed."""
         if sum(map(len, parts)) > self._max_bytes:
             most = megabytes(self._max_bytes)
-            advice = f"this gateway takes at most {most}. Ask its administrator to raise "
+            advice = f"this gateway takes at most {most}. Ask {self._administrator} to raise "
             advice += "gateway.maxMessageBytes.fromKernel."
             self._replace(channel, parts, "too_large", advice)
             return False
@@ -248,8 +283,8 @@ class ClientWriter:
         if cell != self._rated_cell:
             self._rated_cell = cell
             self.say(
-                "This cell's output exceeds the rate that this gateway allows, and is not shown in full. Ask "
-                "its administrator to raise gateway.outputRate, or print less.",
+                "This cell's output exceeds the rate that this gateway allows, and is not shown in full. "
+                f"Print less, or ask {self._administrator} to raise gateway.outputRate.",
                 parent,
             )
         return True

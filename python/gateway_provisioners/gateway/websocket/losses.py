@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway_provisioners.gateway.websocket.requests import short_header
 from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
 
 # More cells at once are counted with the last one.
 _MOST_CELLS = 32
-# Of a parent header: clients look at no other fields, and as many large ones would take much memory.
-_FIELDS = ("msg_id", "msg_type", "username", "session", "date", "version")
-_LONGEST_FIELD = 256
 
 
 @dataclass
@@ -38,8 +36,7 @@ class Losses:
 
     def add(self, parent_header: Part, size: int) -> None:
         """Count a message with this parent header."""
-        header = parsed_header(parent_header)
-        parent = {name: header[name] for name in _FIELDS if _is_short(header.get(name))}
+        parent = short_header(parsed_header(parent_header))
         cell = str(parent.get("msg_id", ""))
         if cell not in self._by_cell and len(self._by_cell) == _MOST_CELLS:
             cell = next(reversed(self._by_cell))
@@ -61,10 +58,6 @@ class Losses:
                 f"{loss.messages} {noun} of this cell ({megabytes(loss.size)}) were dropped: {reason}",
                 loss.parent,
             )
-
-
-def _is_short(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= _LONGEST_FIELD
 
 
 def megabytes(size: int) -> str:

@@ -15,10 +15,10 @@ import msgspec
 import zmq
 from jupyter_client.manager import KernelManager
 
+from gateway_provisioners.aio import call_later
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.channels.metered import MeteredConnection
 from gateway_provisioners.gateway.process.limits import Limits
-from gateway_provisioners.gateway.websocket.serialization import parsed_header
 from gateway_provisioners.model.addresses import in_url
 from gateway_provisioners.model.features import GATEWAY_FEATURES, parse_features
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
@@ -41,8 +41,6 @@ _COPIED_BYTES = 64 * 1024
 _STATES = frozenset({"starting", "idle", "busy"})
 _LONGEST_WELCOME = 64 * 1024
 _LONGEST_NUMBER = 18
-_LONGEST_ID = 256
-_MOST_AWAITED = 1000
 # More than a mailbox keeps by default, on its disk and in its memory.
 _MOST_KEPT_BYTES = 1024 * 2**20
 # Numbers have gaps: this many in a row are skipped to get past a message that is too large.
@@ -88,8 +86,8 @@ class MailboxConnection:
             accounts for the message's memory; otherwise this connection does until the message is delivered.
         can_deliver: called before each message; one that cannot be delivered is not read, and waits in the
             kernel's pod. `resume` reads on.
-        on_reply, on_dropped, on_taken: called when a reply has come, when that many messages are lost, and
-            when the session has connected elsewhere.
+        on_dropped, on_taken: called when that many messages are lost, and when the session has connected
+            elsewhere.
         on_broken: called with a reason when the launcher does not speak the protocol; the connection is
             closed then.
         on_sent: called when bytes have left for the kernel.
@@ -112,14 +110,12 @@ class MailboxConnection:
         }
         self.on_message: Receive = lambda *_: True
         self.can_deliver: Callable[[], bool] = lambda: True
-        self.on_reply: Callable[[], object] = _ignore
         self.on_dropped: Callable[[int], object] = _ignore
         self.on_taken: Callable[[], object] = _ignore
         self.on_broken: Callable[[str], object] = _ignore
         self.on_sent: Callable[[], object] = _ignore
         self.give_up: Callable[[], object] = _ignore
         self._is_receiving = False
-        self._awaited: set[str] = set()
         self._last = 0  # the number of the newest message
         self._last_missed = 0  # the number of the newest message that is older than this connection
         self._kept_bytes = 0  # of the messages that are older
@@ -150,7 +146,7 @@ class MailboxConnection:
         loop.add_reader(self._descriptors[1], self._connected)
         _configure(self._socket, kernel)
         self._socket.connect(self._meter.endpoint)
-        self._welcome_timer = loop.call_later(
+        self._welcome_timer = call_later(
             welcome_timeout, self._break, "its mailbox does not answer"
         )
         self._connected_before = False
@@ -158,11 +154,6 @@ class MailboxConnection:
         self._send(*self._attach_frames)
         # 0MQ's descriptor becomes readable once for each change, and only after a look at the state before.
         loop.call_soon(self._connected)
-
-    @property
-    def awaits_reply(self) -> bool:
-        """True if a request was sent whose reply has not come yet."""
-        return bool(self._awaited)
 
     @property
     def catching_up(self) -> bool:
@@ -203,8 +194,6 @@ class MailboxConnection:
         """Send a message of the client to the kernel; a closed connection drops it."""
         if self.closed:
             return
-        if channel == "shell":
-            self._await_reply(frames)
         self._send(channel.encode(), *frames)
 
     def flush(self) -> None:
@@ -371,23 +360,12 @@ class MailboxConnection:
         self._unacknowledged_bytes += size
         if number <= self._last_missed:
             self._kept_bytes += size
-        if channel.channel == "shell":
-            self._awaited.discard(_parent_of(message))
-            self.on_reply()
         if self.on_message(channel, message, number):
             return False
         if number <= self._delivered:
             return False
         self._undelivered[number] = frames
         return True
-
-    def _await_reply(self, frames: Sequence[Any]) -> None:
-        header = parsed_header(frames[2])
-        request, kind = header.get("msg_id"), header.get("msg_type")
-        if not (isinstance(request, str) and isinstance(kind, str) and kind.endswith("_request")):
-            return
-        if len(request) <= _LONGEST_ID and len(self._awaited) < _MOST_AWAITED:
-            self._awaited.add(request)
 
 
 class MailboxChannel:
@@ -459,13 +437,6 @@ def _number(frame: Frame) -> int:
     if len(text) > _LONGEST_NUMBER or not text.isdigit():
         raise ProtocolError("a number is malformed")
     return int(text)
-
-
-def _parent_of(message: Sequence[Frame]) -> str:
-    delimiter = next((n for n, frame in enumerate(message[:16]) if frame == b"<IDS|MSG>"), None)
-    if delimiter is None or delimiter + 3 >= len(message):
-        return ""
-    return str(parsed_header(message[delimiter + 3]).get("msg_id", ""))
 
 
 def _ignore(*_: object) -> None:

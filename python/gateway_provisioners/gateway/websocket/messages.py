@@ -76,10 +76,19 @@ def packed(
     return [session.pack(message[name]) for name in names]
 
 
+def error_content(reason: str, *, name: str = "GatewayError", details: str = "") -> dict[str, Any]:
+    """Return the content of an `error` output, and of the reply that takes the place of the kernel's.
+
+    Args:
+        name: takes the place of an exception's.
+        details: lines that are shown as well.
+    """
+    return {"ename": name, "evalue": reason, "traceback": [reason, *details.splitlines()]}
+
+
 def error_reply(session: Session, kind: str, reason: str, parent: Mapping[str, Any]) -> list[bytes]:
     """Return a reply of the given type that says why there is no other."""
-    content = {"status": "error", "ename": "GatewayError", "evalue": reason, "traceback": [reason]}
-    return packed(session, kind, content, parent)
+    return packed(session, kind, {"status": "error", **error_content(reason)}, parent)
 
 
 def _delimiter(frames: Sequence[Part]) -> int:

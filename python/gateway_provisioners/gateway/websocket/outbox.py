@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError
 
+from gateway_provisioners.aio import call_later
 from gateway_provisioners.gateway.process.limits import FREE_BYTES, Limits
 from gateway_provisioners.gateway.websocket.websocket_protocol import BoundedWebSocketProtocol
 
@@ -228,7 +229,7 @@ class Outbox:
         self._progress = self._loop.time()
         self._share.progressed()
         if self._watch is None and not self._closed:
-            self._watch = self._loop.call_later(STALLED_SECONDS, self._look)
+            self._watch = call_later(STALLED_SECONDS, self._look)
 
     def _look(self) -> None:
         """Find out whether the client reads."""
@@ -239,7 +240,7 @@ class Outbox:
         if left <= 0:
             self.on_stalled()
         else:
-            self._watch = self._loop.call_later(left, self._look)
+            self._watch = call_later(left, self._look)
 
     def _reserve(self, granted: asyncio.Future[None]) -> None:
         self._request = None

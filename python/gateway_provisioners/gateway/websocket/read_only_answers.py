@@ -14,6 +14,7 @@ import msgspec
 from jupyter_client.manager import KernelManager
 from jupyter_client.session import Session
 
+from gateway_provisioners.aio import call_later
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.websocket.access import ownership_of, read_only_words
 from gateway_provisioners.gateway.websocket.client_writer import ClientWriter
@@ -116,8 +117,7 @@ class ReadOnlyAnswers:
         for channel in self._channels:
             channel.on_recv(self._take)
             self._session.send(channel, _INFO)
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._timeout, self._give_up)
+        self._timer = call_later(self._timeout, self._give_up)
 
     def _take(self, frames: Sequence[Part]) -> None:
         try:

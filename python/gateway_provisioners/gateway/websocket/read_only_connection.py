@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
+from gateway_provisioners.gateway.websocket.kernel_streams import close_streams
 from gateway_provisioners.model.ownership import Access
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 
@@ -60,10 +61,7 @@ class ReadOnlyConnection(GatewayWebsocketConnection):
         if kernel_id in kernels:
             kernels.remove_restart_callback(kernel_id, self.on_kernel_restarted)
             kernels.remove_restart_callback(kernel_id, self.on_restart_failed, "dead")
-        for stream in self.channels.values():
-            if not stream.closed():
-                stream.on_recv(None)
-                stream.close()
+        close_streams(self.channels)
         self.channels = {}
         self._open_sockets.discard(self)
         if not self._close_future.done():

@@ -73,6 +73,9 @@ class BoundedWebSocketProtocol(WebSocketProtocol13):
             self._fragmented_message_buffer = None
             self.stream._read_buffer = bytearray()
             self.stream._read_buffer_size = 0
+            # Likewise a message that could not be written, by the frames of the error.
+            if self.stream.error is not None:
+                self.stream.error.__traceback__ = None
 
     async def _read_bytes(self, n: int) -> bytes:
         buffer = self._fragmented_message_buffer or bytearray()

@@ -14,13 +14,15 @@ from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.failures import (
     EXIT_CODE_OF_KILLED,
     NOT_REPORTED,
-    OUT_OF_MEMORY,
     container_cannot_run,
     container_exited,
     image_failure,
+    killed_for_memory,
     out_of_memory,
     sentence,
 )
+from gateway_provisioners.model.launch_progress import Phase, Stage
+from gateway_provisioners.model.request.quantity import binary_quantity
 
 # podman's "stopped": it has not cleaned up after the container, but the exit code is known.
 _ENDED = frozenset({"exited", "dead", "removing", "stopped"})
@@ -57,12 +59,22 @@ def start_failure(container: Mapping[str, Any]) -> LaunchFailed | None:
     code = exit_code(container)
     if code is None:
         return None
-    return out_of_memory() if _state(container).get("OOMKilled") else container_exited(code)
+    if _state(container).get("OOMKilled"):
+        return out_of_memory(memory_limit(container))
+    return container_exited(code)
 
 
 def end_cause(container: Mapping[str, Any]) -> str | None:
     """Explain the end of a kernel that was running; None if only its exit code is known."""
-    return OUT_OF_MEMORY if _state(container).get("OOMKilled") else None
+    if not _state(container).get("OOMKilled"):
+        return None
+    return killed_for_memory(memory_limit(container))
+
+
+def memory_limit(container: Mapping[str, Any]) -> str:
+    """Return the limit as a quantity; "" if it has none."""
+    limit = (container.get("HostConfig") or {}).get("Memory") or 0
+    return binary_quantity(int(limit)) if limit else ""
 
 
 def is_podman(info: Mapping[str, Any]) -> bool:
@@ -84,11 +96,12 @@ def with_likely_oom(container: Mapping[str, Any]) -> dict[str, Any]:
     return {**container, "State": {**_state(container), "OOMKilled": oom}}
 
 
-def progress(container: Mapping[str, Any]) -> str:
-    """Describe how far the container has come, for a user who waited too long for it."""
+def progress(container: Mapping[str, Any]) -> Stage:
+    """Describe how far the container has come, for a user who waits for it."""
     if _state(container).get("Status") == "running":
-        return NOT_REPORTED
-    return f"Its container is still {_state(container).get('Status', 'being created')}."
+        return Stage(Phase.RUNNING, NOT_REPORTED)
+    state = _state(container).get("Status", "being created")
+    return Stage(Phase.CREATING, f"The kernel's container is still {state}.")
 
 
 def refusal(status: int, message: str, *, image: str, network: str) -> LaunchFailed:
@@ -163,7 +176,7 @@ def volume_missing(message: str) -> LaunchFailed:
     """A volume or path does not exist."""
     return LaunchFailed(
         "VolumeMissing",
-        f"A volume of the kernel's container cannot be mounted: {sentence(message)} "
+        f"A volume cannot be mounted: {sentence(message)} "
         "Check that the path or volume exists on the engine's host.",
     )
 

@@ -18,6 +18,7 @@ from gateway_provisioners.model.failures import (
     container_exited,
     sentence,
 )
+from gateway_provisioners.model.launch_progress import Phase, Stage
 
 _WAITS_FOR_NODE = frozenset({"new", "pending"})
 _ENDED = frozenset({"complete", "shutdown", "failed", "rejected", "remove", "orphaned"})
@@ -74,7 +75,9 @@ def start_failure(task: Mapping[str, Any], *, unschedulable_is_final: bool) -> L
             return container_cannot_run(error)
         return container_exited(exit_code(task) or 0)
     if state in _ENDED:
-        return LaunchFailed("Deleted", f"Its task was ended while it was starting ({state}).")
+        return LaunchFailed(
+            "Deleted", f"The kernel's task was ended while it was starting ({state})."
+        )
     return None
 
 
@@ -83,20 +86,22 @@ def unschedulable(task: Mapping[str, Any]) -> LaunchFailed:
     error = str(_status(task).get("Err") or "")
     return LaunchFailed(
         "Unschedulable",
-        f"No node of the swarm can take it: {sentence(error)} Check its constraints and resources.",
+        f"No node of the swarm can run the kernel: {sentence(error)} Check its constraints and resources.",
     )
 
 
-def progress(task: Mapping[str, Any]) -> str:
-    """Describe how far the task has come, for a user who waited too long for it."""
+def progress(task: Mapping[str, Any]) -> Stage:
+    """Describe how far the task has come, for a user who waits for it."""
     if is_unschedulable(task):
-        return str(unschedulable(task))
+        failure = unschedulable(task)
+        return Stage(Phase.WAITING_FOR_NODE, failure.message, failure.reason)
     state = _status(task).get("State", "new")
     if state == "running":
-        return NOT_REPORTED
+        return Stage(Phase.RUNNING, NOT_REPORTED)
     if state == "preparing":
-        return BEING_CREATED
-    return f"Its task is still {state}."
+        return Stage(Phase.PULLING, BEING_CREATED)
+    phase = Phase.WAITING_FOR_NODE if state in _WAITS_FOR_NODE else Phase.CREATING
+    return Stage(phase, f"The kernel's task is still {state}.")
 
 
 def _status(task: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -47,16 +47,16 @@ def creation_failure(*, status: int, api_reason: str, message: str) -> LaunchFai
         )
     if status == 403 and "violates PodSecurity" in message:
         return LaunchFailed(
-            "PodSecurity", f"The namespace's Pod Security level refuses its pod: {message}"
+            "PodSecurity", f"The namespace's Pod Security level refuses the kernel's pod: {message}"
         )
     if status == 403:
         return LaunchFailed(
             "Forbidden",
-            f"The cluster forbids the gateway to start it: {sentence(message)} "
+            f"The cluster forbids the gateway to start the kernel: {sentence(message)} "
             "An administrator can check the gateway's Role, LimitRanges and admission policies.",
         )
     if status == 422 or api_reason == "Invalid":
-        return LaunchFailed("InvalidPod", f"The cluster finds its pod invalid: {message}")
+        return LaunchFailed("InvalidPod", f"The cluster finds the kernel's pod invalid: {message}")
     return LaunchFailed(
         "ClusterError", f"The Kubernetes API answered {status} {api_reason}: {message}"
     )

@@ -122,11 +122,11 @@ _CREATE = (
     "PostStartHookError",
 )
 _CANNOT_RUN = Explanation(
-    "ContainerCannotRun", "Its container cannot be created ({word}): {message}"
+    "ContainerCannotRun", "The kernel's container cannot be created ({word}): {message}"
 )
 _NOT_CREATED = Explanation(
     "NodeNotReady",
-    "Its container could not be created so far ({word}): {message}",
+    "The kernel's container could not be created so far ({word}): {message}",
     "Try again later; if that does not help, have the node checked.",
 )
 # pkg/kubelet/util/manager/{watch,cache}_based_manager.go: an existing Secret or ConfigMap is not read yet.
@@ -156,10 +156,10 @@ CONTAINERS: Sequence[Row] = (
 _VOLUME = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 _VOLUME_MISSING = Explanation(
     "VolumeMissing",
-    "A volume of the kernel's pod cannot be mounted: {message}",
+    "A volume cannot be mounted: {message}",
     "Check that the claim, Secret or ConfigMap exists in the kernels' namespace.",
 )
-_VOLUME_CASE = "A volume of the kernel's pod is not ready: {message}"
+_VOLUME_CASE = "A volume is not ready: {message}"
 _VOLUME_SLOW = Explanation(
     "VolumeNotReady",
     _VOLUME_CASE,
@@ -196,12 +196,12 @@ _SANDBOX = (
 )
 _SANDBOX_SLOW = Explanation(
     "NodeNotReady",
-    "Its node could not prepare the pod so far ({word}): {message}",
+    "The node could not prepare the pod so far ({word}): {message}",
     "Try again later; if that does not help, have the node and its network plugin checked.",
 )
 _NO_RUNTIME = Explanation(
     "ContainerCannotRun",
-    "Its node cannot run the pod ({word}): {message}",
+    "The node cannot run the pod ({word}): {message}",
     "Check the kernel's RuntimeClass, and which nodes support it.",
 )
 
@@ -233,19 +233,26 @@ EVENTS: Sequence[Row] = (
 
 _UNSCHEDULABLE = ("Unschedulable",)
 _NO_NODE = Explanation(
-    "Unschedulable", "No node of the cluster can take it: {message} It asks for {requests}."
+    "Unschedulable",
+    "No node can run the kernel: {message} It asks for {requests}.",
+    "Ask for less, or ask the administrator for a node that fits.",
+)
+_NO_CLAIM = Explanation(
+    "Unschedulable",
+    "No node can run the kernel: {message}",
+    "Check that the claim exists in the kernels' namespace.",
 )
 NO_NODE = _row(_UNSCHEDULABLE, "", Kind.FINAL, _NO_NODE)
 """No node, whatever the cause; final unless there is a sign that one will come."""
 NODE_COMES = Explanation(
     "WaitingForNode",
-    "No node can take it at once, but one is being prepared: {message}",
+    "No node has room yet, but one is being prepared: {message}",
     "Start the kernel again in a few minutes. An administrator can have starts wait for longer with "
     "gateway.waitTimeout.",
 )
 NOT_SCHEDULED = Explanation(
     "WaitingForNode",
-    "The cluster could not choose a node for it so far ({word}): {message}",
+    "The cluster has not chosen a node so far ({word}): {message}",
     "Try again later; if that does not help, have the scheduler checked.",
 )
 
@@ -253,7 +260,7 @@ SCHEDULING: Sequence[Row] = (
     # plugins/volumebinding/volume_binding.go.
     _row(_UNSCHEDULABLE, r"unbound immediate PersistentVolumeClaims", Kind.PASSING, _CLAIM_UNBOUND),
     _row(_UNSCHEDULABLE, r"waiting for ephemeral volume controller", Kind.PASSING, _CLAIM_UNBOUND),
-    _row(_UNSCHEDULABLE, r"persistentvolumeclaim \"[^\"]*\" not found", Kind.FINAL, _NO_NODE),
+    _row(_UNSCHEDULABLE, r"persistentvolumeclaim \"[^\"]*\" not found", Kind.FINAL, _NO_CLAIM),
     # plugins/volumerestrictions/volume_restrictions.go: the pod that a restart replaces may still have it.
     _row(_UNSCHEDULABLE, r"ReadWriteOncePod access mode", Kind.PASSING, _VOLUME_ELSEWHERE),
     # plugins/defaultpreemption/default_preemption.go. A preemption that has begun has no "preemption:" in its
@@ -276,7 +283,7 @@ NO_NODE_COMES_EVENT = "NotTriggerScaleUp"
 # A scheduling gate of another party, such as Kueue's kueue.x-k8s.io/admission.
 GATED = Explanation(
     "SchedulingGated",
-    "Its pod is held back by the scheduling gate {message}",
+    "A scheduling gate holds the kernel back: {message}",
     "The program that added it has to remove it; with Kueue, the kernel waits for its queue's quota. Ask for "
     "less, start it again later, or ask the administrator.",
 )

@@ -11,12 +11,16 @@ from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.condition import Condition, Kind
 from gateway_provisioners.model.failures import sentence
 from gateway_provisioners.model.pod import condition_table as table
+from gateway_provisioners.model.pod.containers import waiting_containers
 from gateway_provisioners.model.pod.ends import end_before_start
 from gateway_provisioners.model.pod.manifest import SECRET_GATE
 from gateway_provisioners.model.pod.status import condition, fields, kernel_container
 
 # Of a message of the cluster; the kubelet's own limit is 1 KiB for an Event.
 _LONGEST_MESSAGE = 2048
+# The kubelet's Event at the beginning of a pull, which an image that is there already does without.
+PULL_EVENT = "Pulling"
+_PULL = re.compile(r"Pulling image \"([^\"]*)\"")
 _PULL_FAILED = re.compile(r"Failed to pull image \"[^\"]*\": ")
 _CONTAINER_OF_EVENT = re.compile(r"\{([^{}]*)\}$")
 # Warnings that repeat what the Pod's status has as well.
@@ -34,6 +38,8 @@ class StartConditions:
     def __init__(self, pod: Mapping[str, Any] | None = None) -> None:
         self._pod: Mapping[str, Any] = {}
         self._pull_errors: dict[str, str] = {}
+        # The container whose image the node began to pull last, and the image: it pulls one after the other.
+        self._pull = ("", "")
         self._event: Condition | None = None
         self._sign = ""
         self._advice = ""
@@ -52,18 +58,32 @@ class StartConditions:
     def see_event(self, event: Mapping[str, Any]) -> None:
         """Take an Event about the Pod."""
         word, message = str(event.get("reason")), _cut(event.get("message"))
-        if word in table.NODE_COMES_EVENTS:
+        if word == PULL_EVENT:
+            self._see_pull(message, event)
+        elif word in table.NODE_COMES_EVENTS:
             self._sign = message
         elif word == table.NO_NODE_COMES_EVENT:
             self._advice = sentence(message)
         elif event.get("type") == "Warning":
             self._see_warning(word, message, event)
 
+    def _see_pull(self, message: str, event: Mapping[str, Any]) -> None:
+        if (pull := _PULL.match(message)) and (name := _container_of(event)):
+            self._pull = (name, pull[1])
+            # Its volumes and its network are there, which the Pod's status says only after the pull.
+            self._event = None
+
+    @property
+    def pulled_image(self) -> str:
+        """The image that is being pulled; "" if none is known."""
+        container, image = self._pull
+        waiting = (str(each.get("name")) for each in waiting_containers(self._pod))
+        return image if container in waiting else ""
+
     def _see_warning(self, word: str, message: str, event: Mapping[str, Any]) -> None:
         if pull := _PULL_FAILED.match(message):
-            path = str((event.get("involvedObject") or {}).get("fieldPath"))
-            if name := _CONTAINER_OF_EVENT.search(path):
-                self._pull_errors[name[1]] = message[pull.end() :]
+            if name := _container_of(event):
+                self._pull_errors[name] = message[pull.end() :]
         elif row := table.find(table.EVENTS, word, message):
             self._event = _condition(row, word, message)
             self.earlier = self._event.case
@@ -74,7 +94,7 @@ class StartConditions:
     def present(self) -> Condition | None:
         """The condition that holds at present; the most severe one, if there are several."""
         found = [*self._scheduling(), *self._containers()]
-        if self._event is not None and not _containers_may_start(self._pod):
+        if self._event is not None and not containers_may_start(self._pod):
             found.append(self._event)
         return min(found, key=lambda each: _SEVERITY.index(each.kind), default=None)
 
@@ -141,6 +161,13 @@ def _explained(kind: Kind, why: table.Explanation, *, message: str, **values: ob
     return Condition(kind, why.reason, case, why.remedy)
 
 
+def _container_of(event: Mapping[str, Any]) -> str:
+    """Return the name of the container that an Event is about; "" if it names none."""
+    path = str((event.get("involvedObject") or {}).get("fieldPath"))
+    found = _CONTAINER_OF_EVENT.search(path)
+    return found[1] if found else ""
+
+
 def _cut(message: object) -> str:
     return str(message or "").strip()[:_LONGEST_MESSAGE]
 
@@ -159,7 +186,7 @@ def _waiting(pod: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str, s
             yield container, str(reason), _cut(waiting.get("message"))
 
 
-def _containers_may_start(pod: Mapping[str, Any]) -> bool:
+def containers_may_start(pod: Mapping[str, Any]) -> bool:
     """Return whether the node has prepared the Pod's volumes and its sandbox."""
     # Of Kubernetes since 1.29.
     if condition(pod, "PodReadyToStartContainers").get("status") == "True":

@@ -15,8 +15,8 @@ from gateway_provisioners.model.failures import BEING_CREATED, EXIT_CODE_OF_LOST
 from gateway_provisioners.model.pod.status import condition, fields, kernel_container, kernel_status
 
 _CANNOT_RUN = frozenset({"ContainerCannotRun", "StartError"})
-_INIT = "Its init container"
-_SIDECAR = "Its sidecar"
+_INIT = "The init container"
+_SIDECAR = "The sidecar"
 CRASH_LOOP = "CrashLoopBackOff"
 _BEING_CREATED = frozenset({"ContainerCreating", "PodInitializing"})
 
@@ -156,17 +156,28 @@ def _companions(pod: Mapping[str, Any]) -> Iterator[_Companion]:
             yield _Companion(_SIDECAR, is_first=False, status=each)
 
 
-def _being_created(pod: Mapping[str, Any]) -> str | None:
-    """Name the image that the kubelet pulls, or makes a container of: the first that is not there."""
-    if condition(pod, "PodReadyToStartContainers").get("status") == "False":
-        return "Its node is still preparing its volumes and its network."
+def waiting_containers(pod: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the status of each container that is not made yet, perhaps because of its image."""
     status = fields(pod)
     for key in ("initContainerStatuses", "containerStatuses"):
         for each in status.get(key) or ():
             waiting = (each.get("state") or {}).get("waiting") or {}
             if waiting.get("reason") in _BEING_CREATED:
-                image = each.get("image")
-                return f"{BEING_CREATED} The image is {image!r}." if image else BEING_CREATED
+                yield each
+
+
+def is_being_prepared(pod: Mapping[str, Any]) -> bool:
+    """Return whether its node prepares its volumes and its network, or has not said that they are there."""
+    return condition(pod, "PodReadyToStartContainers").get("status") == "False"
+
+
+def _being_created(pod: Mapping[str, Any]) -> str | None:
+    """Name the image that the kubelet pulls, or makes a container of: the first that is not there."""
+    if is_being_prepared(pod):
+        return "The node is still preparing the kernel's volumes and its network."
+    for each in waiting_containers(pod):
+        image = each.get("image")
+        return f"{BEING_CREATED} The image is {image!r}." if image else BEING_CREATED
     return None
 
 

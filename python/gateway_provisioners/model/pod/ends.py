@@ -15,9 +15,9 @@ from typing import Any
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.model.failures import (
     EXIT_CODE_OF_LOST,
-    OUT_OF_MEMORY,
     container_exited,
     detail,
+    killed_for_memory,
     out_of_memory,
 )
 from gateway_provisioners.model.pod.containers import CRASH_LOOP, init_failure, sidecar_failures
@@ -27,7 +27,13 @@ from gateway_provisioners.model.pod.kernel_state import (
     STATE_ANNOTATION,
     annotation,
 )
-from gateway_provisioners.model.pod.status import condition, fields, has_ended, kernel_status
+from gateway_provisioners.model.pod.status import (
+    condition,
+    fields,
+    has_ended,
+    kernel_status,
+    memory_limit,
+)
 
 # `LaunchedPod.stop` ends a Pod with this deadline.
 STOP_DEADLINE_SECONDS = 1
@@ -46,37 +52,40 @@ class _Cause:
     words: str
 
 
-_NODE_SHUTDOWN = _Cause("NodeShutdown", "Its node is being shut down:")
+_NODE_SHUTDOWN = _Cause("NodeShutdown", "The kernel's node is being shut down:")
 # By `status.reason`.
 _POD_CAUSES = {
-    "Evicted": _Cause("Evicted", "Its pod was evicted from the node:"),
-    "Preempting": _Cause("Preempted", "Its node needed its place for a critical pod:"),
+    "Evicted": _Cause("Evicted", "The kernel's pod was evicted from its node:"),
+    "Preempting": _Cause("Preempted", "The node needed the kernel's place for a critical pod:"),
     "Terminated": _NODE_SHUTDOWN,
     "NodeShutdown": _NODE_SHUTDOWN,
     "Shutdown": _NODE_SHUTDOWN,
-    "NodeLost": _Cause("NodeLost", "Its node no longer answers:"),
+    "NodeLost": _Cause("NodeLost", "The kernel's node no longer answers:"),
     "DeadlineExceeded": _Cause(
-        "DeadlineExceeded", "Its pod has run as long as its activeDeadlineSeconds allow:"
+        "DeadlineExceeded", "The kernel's time is up (activeDeadlineSeconds of its pod):"
     ),
 }
 # By the reason of the condition DisruptionTarget.
 _DISRUPTIONS = {
     "PreemptionByScheduler": _Cause(
-        "Preempted", "Its pod was preempted: a pod with a higher priority needed its place."
+        "Preempted",
+        "The kernel's pod was preempted: a pod with a higher priority needed its place.",
     ),
     "EvictionByEvictionAPI": _Cause(
         "Evicted",
-        "Its pod was evicted from its node through the Eviction API, as drains and autoscalers do.",
+        "The kernel's pod was evicted from its node through the Eviction API, as drains and autoscalers do.",
     ),
     "DeletionByTaintManager": _Cause(
         "NodeTainted",
-        "Its node has got a taint that its pod does not tolerate, as nodes do that no longer answer.",
+        "The kernel's node has got a taint that its pod does not tolerate, as nodes do that no longer "
+        "answer.",
     ),
     "DeletionByDeviceTaintManager": _Cause(
-        "NodeTainted", "A device that it used has got a taint that its pod does not tolerate."
+        "NodeTainted",
+        "A device that the kernel used has got a taint that its pod does not tolerate.",
     ),
-    "DeletionByPodGC": _Cause("NodeLost", "Its node no longer exists."),
-    "TerminationByKubelet": _Cause("Evicted", "Its node ended its pod:"),
+    "DeletionByPodGC": _Cause("NodeLost", "The kernel's node no longer exists."),
+    "TerminationByKubelet": _Cause("Evicted", "The node ended the kernel's pod:"),
 }
 REASONS = frozenset(cause.reason for cause in (*_POD_CAUSES.values(), *_DISRUPTIONS.values()))
 """The reasons of starts that were cut short."""
@@ -112,7 +121,7 @@ def end_before_start(pod: Mapping[str, Any]) -> LaunchFailed | None:
     """Explain the end of a Pod whose kernel was not up yet; None while it has not ended."""
     terminated = _terminated(pod)
     if terminated.get("reason") == "OOMKilled":
-        return out_of_memory()
+        return out_of_memory(memory_limit(pod))
     if _failed_with_reason(pod):
         return _cut_short(_pod_cause(pod))
     if (pod.get("metadata") or {}).get("deletionTimestamp"):
@@ -124,7 +133,7 @@ def deleted(pod: Mapping[str, Any]) -> LaunchFailed:
     """Explain the end of a Pod that was deleted before its kernel was up."""
     if disruption := _disruption(pod):
         return _cut_short(disruption)
-    return LaunchFailed("Deleted", "Its pod was deleted while it was starting.")
+    return LaunchFailed("Deleted", "The kernel's pod was deleted while it was starting.")
 
 
 def end_cause(
@@ -139,7 +148,7 @@ def end_cause(
     if not pod:
         return None
     if _terminated(pod).get("reason") == "OOMKilled":
-        return OUT_OF_MEMORY
+        return killed_for_memory(memory_limit(pod))
     if _failed_with_reason(pod):
         return None if _is_stopped(pod) else _pod_cause(pod).words
     if not gone and "deletionTimestamp" not in pod["metadata"]:
@@ -149,7 +158,7 @@ def end_cause(
     by_gateway = by_gateway or annotation(pod, STATE_ANNOTATION) in (RESTARTING, ENDING)
     if by_gateway or _terminated(pod) or has_ended(pod):
         return None
-    return "Its pod was deleted by another client of the Kubernetes API."
+    return "The kernel's pod was deleted by another client of the Kubernetes API."
 
 
 def _failed_with_reason(pod: Mapping[str, Any]) -> bool:
@@ -167,9 +176,9 @@ def _pod_cause(pod: Mapping[str, Any]) -> _Cause:
     if cause := _POD_CAUSES.get(reason):
         return _detailed(cause, message)
     known = reason if _REASON.fullmatch(reason) else "PodFailed"
-    words = f"Its pod failed ({reason[:63]}):"
+    words = f"The kernel's pod failed ({reason[:63]}):"
     if reason in _REFUSALS or reason.startswith(_OUT_OF_RESOURCE):
-        words = f"Its node did not accept its pod ({reason[:63]}):"
+        words = f"The node did not accept the kernel's pod ({reason[:63]}):"
     return _detailed(_Cause(known, words), message)
 
 
@@ -179,7 +188,7 @@ def _disruption(pod: Mapping[str, Any]) -> _Cause | None:
     if target.get("status") != "True":
         return None
     reason = str(target.get("reason") or "")
-    unknown = _Cause("Evicted", f"Its pod was evicted ({reason[:63]}):")
+    unknown = _Cause("Evicted", f"The kernel's pod was evicted ({reason[:63]}):")
     return _detailed(_DISRUPTIONS.get(reason, unknown), target.get("message"))
 
 
@@ -209,7 +218,9 @@ def _terminated(pod: Mapping[str, Any]) -> Mapping[str, Any]:
 def _ended(pod: Mapping[str, Any], terminated: Mapping[str, Any]) -> LaunchFailed | None:
     if terminated.get("reason") in {"ContainerCannotRun", "StartError"}:
         message = detail(terminated.get("message"))
-        return LaunchFailed("ContainerCannotRun", f"Its container cannot be started: {message}")
+        return LaunchFailed(
+            "ContainerCannotRun", f"The kernel's container cannot be started: {message}"
+        )
     if terminated:
         failure = container_exited(int(terminated.get("exitCode", EXIT_CODE_OF_LOST)))
         message = " ".join([failure.message, *sidecar_failures(pod)])
@@ -217,4 +228,4 @@ def _ended(pod: Mapping[str, Any], terminated: Mapping[str, Any]) -> LaunchFaile
     if fields(pod).get("phase") != "Failed":
         return None
     message = detail(fields(pod).get("message"))
-    return LaunchFailed("PodFailed", f"Its pod failed (PodFailed): {message}")
+    return LaunchFailed("PodFailed", f"The kernel's pod failed (PodFailed): {message}")

@@ -62,10 +62,27 @@ def condition(pod: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return next((each for each in conditions if each.get("type") == name), {})
 
 
+def has_node(pod: Mapping[str, Any]) -> bool:
+    """Return whether the Pod was given to a node."""
+    return bool((pod.get("spec") or {}).get("nodeName"))
+
+
 def kernel_container(pod: Mapping[str, Any]) -> str:
     """The name of the container that runs the kernel; in a foreign pod, its first container."""
     names = [container["name"] for container in pod.get("spec", {}).get("containers", ())]
     return CONTAINER if CONTAINER in names or not names else str(names[0])
+
+
+def memory_limit(pod: Mapping[str, Any]) -> str:
+    """The memory limit of the kernel's container, or else of its Pod, as a quantity; "" if it has none."""
+    spec = pod.get("spec") or {}
+    name = kernel_container(pod)
+    containers = [each for each in spec.get("containers") or () if each["name"] == name]
+    for holder in (*containers, spec):
+        limits = (holder.get("resources") or {}).get("limits") or {}
+        if limit := limits.get("memory"):
+            return str(limit)
+    return ""
 
 
 def kernel_status(pod: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -44,6 +44,16 @@ def amount(text: str) -> Fraction:
     return number * _SUFFIXES[match["suffix"]] if match["suffix"] else number
 
 
+def binary_quantity(size: int) -> str:
+    """Return a number of bytes as a quantity, in the largest unit that leaves it whole."""
+    unit, number = "", size
+    for prefix in "KMGTPE":
+        if not number or number % 1024:
+            break
+        unit, number = f"{prefix}i", number // 1024
+    return f"{number}{unit}"
+
+
 def parse_quantity(name: str, value: str) -> str:
     """Return `value` if it is a CPU or memory quantity.
 
