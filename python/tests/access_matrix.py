@@ -40,6 +40,7 @@ ROUTES = [
     Route("PATCH", f"/api/sessions/{SESSION}", Access.FULL, {"path": "renamed.ipynb"}),
     Route("GET", f"/api/kernels/{KERNEL}", Access.READ),
     Route("GET", f"/api/kernels/{KERNEL}/channels", Access.READ),
+    Route("GET", f"/api/kernels/{KERNEL}/progress", Access.READ),
     Route("PATCH", f"/api/kernels/{KERNEL}", Access.OWNER, {}),
     Route("POST", f"/api/kernels/{KERNEL}/interrupt", Access.FULL),
     Route("POST", f"/api/kernels/{KERNEL}/restart", Access.FULL),

@@ -5,7 +5,7 @@ import os
 
 
 async def program(executable, *arguments, cwd=None, **environment):
-    """Run it with these variables added; return its output."""
+    """Run it with these variables added; return its output. It ends with the caller."""
     process = await asyncio.create_subprocess_exec(
         executable,
         *arguments,
@@ -14,6 +14,10 @@ async def program(executable, *arguments, cwd=None, **environment):
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate()
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode == 0, output.decode()
     return output.decode()

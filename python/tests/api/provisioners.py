@@ -10,13 +10,16 @@ from tornado import web
 
 from ci.local_gateway_program import Launched
 from gateway_provisioners.errors import LaunchFailed
+from gateway_provisioners.handshake.command_client import CommandEndpoint
+from gateway_provisioners.model.launch_progress import Phase, Stage
+from gateway_provisioners.model.usage import Usage
+from gateway_provisioners.model.workload_details import WorkloadDetails
 from gateway_provisioners.provisioners.contract import GatewayContract
 from gateway_provisioners.provisioners.http_errors import as_http_errors
 from gateway_provisioners.provisioners.launch_script import run_launch_script
+from gateway_provisioners.provisioners.usage_reader import UsageReader
 
-IMAGE_MISSING = LaunchFailed(
-    "ImagePull", "Kernel 'x' did not start: its image acme/x:1 is nowhere."
-)
+IMAGE_MISSING = LaunchFailed("ImagePull", "The image acme/x:1 is nowhere: see its name.")
 
 
 class Moving(LocalProvisioner):
@@ -36,6 +39,29 @@ class Lasting(GatewayContract, LocalProvisioner):
     """A later gateway could find its kernels."""
 
     outlives_process = True
+
+
+class Measured(Launched):
+    """Its node, image and limits are known, and its launcher is asked what it uses."""
+
+    details = WorkloadDetails("node-1", "acme/kernel:1", {"cpu": "2", "memory": "2Gi"})
+    workload_name = "pod-1"
+
+    async def usage(self):
+        ip, port = self.connection.ip, self.connection.comm_port
+        endpoint = CommandEndpoint(ip, port, self.kernel_id, self.secret)
+        return await UsageReader(asyncio.Semaphore(1)).read(endpoint)
+
+
+class NearlyFull(Measured):
+    """Uses 1.9 GiB of 2 GiB."""
+
+    memory_advice = "For more memory, ask the administrator."
+    questions = 0
+
+    async def usage(self):
+        NearlyFull.questions += 1
+        return Usage(2**31 * 96 // 100, 2**31, 1.0, None)
 
 
 class LaunchedSlowly(Launched):
@@ -60,6 +86,18 @@ class Failing(LocalProvisioner):
 
     async def launch_kernel(self, cmd, **kwargs):
         raise web.HTTPError(IMAGE_MISSING.http_status, str(IMAGE_MISSING)) from IMAGE_MISSING
+
+
+class FailingAs(LocalProvisioner):
+    """Fails to start kernels with the error that the test chooses, and counts the attempts."""
+
+    error: LaunchFailed
+    attempts: int
+
+    async def launch_kernel(self, cmd, **kwargs):
+        FailingAs.attempts += 1
+        with as_http_errors():
+            raise FailingAs.error
 
 
 class FailingLater(LocalProvisioner):
@@ -95,6 +133,16 @@ class Slow(LocalProvisioner):
         except asyncio.CancelledError:
             Slow.abandoned = True
             raise
+        return await super().launch_kernel(cmd, **kwargs)
+
+
+class Pulling(Slow):
+    """The same, and its progress shows that an image is pulled meanwhile."""
+
+    async def launch_kernel(self, cmd, **kwargs):
+        self.parent.progress.enter(
+            Stage(Phase.PULLING, "The node is pulling the image 'acme/x:1'.")
+        )
         return await super().launch_kernel(cmd, **kwargs)
 
 

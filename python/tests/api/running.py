@@ -75,3 +75,14 @@ async def running_gateway(*, port=0, **traits):
         app.shutdown_kernels_on_exit = True
         app.request_stop()
         await serving
+
+
+async def until_followed(kernel, channels):
+    """Have a kernel run cells until the gateway sees that it is busy.
+
+    The gateway follows the kernel on a connection of its own, which may come later than those of clients.
+    """
+    states = []
+    kernel.observe(lambda change: states.append(change.new), "execution_state")
+    while "busy" not in states:
+        await channels.execute("0")

@@ -142,14 +142,14 @@ async def test_what_a_user_may_not_do_with_a_kernel_is_recorded(gateway, log):
         assert (line["user"], line["outcome"], line["owner"]) == ("bob", "refused", "alice")
         assert line["kernel_id"] == kernel, route
     events = Counter(line["event"] for line in foreign)
-    # A session is read and renamed, and a kernel read.
+    # A session is read and renamed; a kernel and its progress are read.
     assert events == {
         "attach": 1,
         "interrupt": 1,
         "restart": 1,
         "share": 1,
         "end": 2,
-        "request": 3,
+        "request": 4,
     }
     # Those of ids that do not exist, unless they only read.
     assert {line["reason"] for line in lines} == {"ForeignKernel", "NotFound"}

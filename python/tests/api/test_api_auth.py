@@ -24,6 +24,7 @@ ROUTES = [
     ("POST", f"{KERNEL}/interrupt"),
     ("POST", f"{KERNEL}/restart"),
     ("GET", f"{KERNEL}/channels"),
+    ("GET", f"{KERNEL}/progress"),
     ("GET", "/api/kernelspecs"),
     ("GET", "/api/kernelspecs/local"),
     ("GET", "/kernelspecs/local/kernel.json"),

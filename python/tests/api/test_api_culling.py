@@ -1,12 +1,17 @@
 """Kernels that are shut down because they are idle, or have reached their maximum lifetime."""
 
+import json
 from datetime import timedelta
 
 import aiohttp
 import pytest
 
 from api.running import running_gateway
+from ci.gateway_client import Gateway, Refused
 from gateway_provisioners.gateway.kernels.peers import NoPeers
+from message_words import unwrapped
+
+IDLE = "The kernel was not in use for 60 seconds (cull_idle_timeout)."
 
 
 class RecordingPeers(NoPeers):
@@ -124,11 +129,10 @@ async def test_a_busy_kernel_is_shut_down_at_its_max_lifetime(add_limited, caplo
             while (message := await channels._websocket.receive()).type is aiohttp.WSMsgType.TEXT:
                 received.append(message.json()["content"])
             assert {"execution_state": "dead"} in received
-            text = "".join(content.get("text", "") for content in received)
-            assert "it has reached its max_lifetime of 3600 seconds" in text
-    (line,) = [record.getMessage() for record in caplog.records if "has run for" in record.message]
-    assert line.startswith(f"Kernel {kernel_id} (short) is shut down: it has run for 36")
-    assert line.endswith("seconds, and its max_lifetime is 3600.")
+            why = "The kernel has reached its maximum lifetime of 60 minutes (max_lifetime)."
+            errors = {content["evalue"] for content in received if "evalue" in content}
+            assert f"{why} It is being shut down." in errors
+    assert f"Kernel {kernel_id} (short) is shut down. {why}" in caplog.messages
 
 
 async def test_a_restart_does_not_extend_the_lifetime(add_limited):
@@ -163,3 +167,131 @@ async def test_an_invalid_limit_does_not_protect_other_kernels(add_limited, capl
         aged(gateway, short, 61)
         assert (await culled(gateway))[0] == {broken}
     assert f"Kernel {broken} cannot be culled: ValueError" in caplog.text
+
+
+async def test_clients_get_notice_once_before_the_end_of_a_lifetime(add_limited):
+    add_limited("short", max_lifetime=36_000)
+    async with running_gateway() as gateway:
+        culler = gateway.app.kernel_manager.culler
+        async with gateway.client.kernel("short") as channels:
+            kernel = gateway.app.kernel_manager.get_kernel(channels.kernel_id)
+            said = []
+            kernel.announce = said.append
+            aged(gateway, channels.kernel_id, 36_000 - 700)
+            await culler.cull()
+            assert said == []
+            aged(gateway, channels.kernel_id, 110)
+            await culler.cull()
+            await culler.cull()
+            (notice,) = said
+            assert notice.startswith("This kernel is to be shut down in 9.")
+            assert "it may run for 10 hours (max_lifetime)" in notice
+            aged(gateway, channels.kernel_id, 1)
+            await culler.cull()
+            assert len(said) == 2
+
+
+async def test_clients_get_notice_before_an_idle_kernel_is_culled(add_limited, monkeypatch):
+    add_limited("soon", cull_idle_timeout=3600)
+    monkeypatch.setenv("GP_CULL_INTERVAL", "60")
+    for connected, notices in ("true", 1), ("false", 0):
+        monkeypatch.setenv("GP_CULL_CONNECTED", connected)
+        async with running_gateway() as gateway, gateway.client.kernel("soon") as channels:
+            kernel = aged(gateway, channels.kernel_id, 3550)
+            said = []
+            kernel.announce = said.append
+            await gateway.app.kernel_manager.culler.cull()
+            assert len(said) == notices
+            assert all("Run a cell to keep it" in notice for notice in said)
+
+
+async def test_gateways_that_do_not_cull_give_notice_as_well(add_limited):
+    add_limited("short", max_lifetime=3600)
+    async with running_gateway() as gateway:
+        gateway.app.kernel_manager.peers = RecordingPeers(is_leader=False)
+        async with gateway.client.kernel("short") as channels:
+            kernel = aged(gateway, channels.kernel_id, 3500)
+            said = []
+            kernel.announce = said.append
+            await gateway.app.kernel_manager.culler.cull()
+            assert len(said) == 1
+
+
+async def test_a_notice_waits_for_a_client(add_limited):
+    add_limited("short", max_lifetime=3600)
+    async with running_gateway() as gateway:
+        culler = gateway.app.kernel_manager.culler
+        kernel_id = await gateway.client.start("short")
+        aged(gateway, kernel_id, 3500)
+        await culler.cull()
+        async with gateway.client.channels(kernel_id) as channels:
+            await culler.cull()
+            message = await channels.receive()
+            while message["header"]["msg_type"] != "stream":
+                message = await channels.receive()
+            assert message["content"]["text"].startswith("This kernel is to be shut down in ")
+            assert not message["parent_header"]
+
+
+async def test_connected_clients_learn_why_an_idle_kernel_was_culled(add_limited, monkeypatch):
+    monkeypatch.setenv("GP_CULL_CONNECTED", "true")
+    add_limited("soon", cull_idle_timeout=60)
+    async with running_gateway() as gateway:
+        kernel_id = await gateway.client.start("soon")
+        async with gateway.client.channels(kernel_id) as channels:
+            aged(gateway, kernel_id, 61)
+            assert (await culled(gateway))[0] == set()
+            received = []
+            while (message := await channels._websocket.receive()).type is aiohttp.WSMsgType.TEXT:
+                received.append(message.json()["content"])
+        said = [content["text"] for content in received if "text" in content]
+        assert f"{IDLE} It is being shut down.\n" in said
+        assert {"execution_state": "dead"} in received
+
+
+async def message_about(gateway, kernel_id, token=""):
+    async with Gateway(gateway.url, token or gateway.app.auth_token) as client:
+        with pytest.raises(Refused) as refused:
+            await client.request("GET", f"/api/kernels/{kernel_id}")
+    assert refused.value.status == 404
+    return unwrapped(refused.value.message)
+
+
+async def test_only_the_owner_learns_why_a_kernel_is_gone(add_limited, tmp_path, monkeypatch):
+    add_limited("soon", cull_idle_timeout=60)
+    tokens = {name: f"the-token-of-{name}-which-is-long" for name in ("alice", "bob")}
+    for name, token in tokens.items():
+        (tmp_path / "people" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "people" / name).write_text(token)
+    people = {"type": "token", "tokensFolder": str(tmp_path / "people")}
+    monkeypatch.setenv("GP_AUTH_METHODS", json.dumps({"people": people}))
+    async with running_gateway() as gateway:
+        async with Gateway(gateway.url, tokens["alice"]) as alice:
+            kernel_id = await alice.start("soon")
+            deleted = await alice.start("local")
+            await alice.delete(deleted)
+        aged(gateway, kernel_id, 61)
+        await gateway.app.kernel_manager.culler.cull()
+        missing = f"Kernel does not exist: {kernel_id}"
+        why = f"{IDLE} It was shut down. {missing}"
+        assert await message_about(gateway, kernel_id, tokens["alice"]) == why
+        assert await message_about(gateway, kernel_id) == why  # an administrator
+        assert await message_about(gateway, kernel_id, tokens["bob"]) == missing
+        about_deleted = await message_about(gateway, deleted, tokens["alice"])
+        assert about_deleted.startswith("A client shut the kernel down. ")
+
+
+async def test_a_kernel_culled_by_another_gateway_is_announced(add_limited):
+    add_limited("soon", cull_idle_timeout=60)
+    async with running_gateway() as gateway:
+        manager = gateway.app.kernel_manager
+        manager.peers = RecordingPeers(is_leader=False)
+        ended = {}
+        for seconds in 61, 0:
+            kernel_id = await gateway.client.start("soon")
+            kernel = aged(gateway, kernel_id, seconds)
+            await manager.release(kernel_id, ended=True)
+            await kernel.shutdown_kernel(now=True)
+            ended[seconds] = await message_about(gateway, kernel_id)
+        assert ended[61].startswith(f"{IDLE} It was shut down.")
+        assert ended[0].startswith("The kernel was shut down through another gateway.")

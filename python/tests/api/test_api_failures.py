@@ -4,17 +4,20 @@ import asyncio
 import os
 import signal
 
+import aiohttp
 import pytest
 
-from api.provisioners import IMAGE_MISSING, Evicted, Failing, FailingLater, Unkillable
+from api.provisioners import IMAGE_MISSING, Evicted, Failing, FailingAs, FailingLater, Unkillable
 from api.running import running_gateway
 from ci.gateway_client import Refused
+from gateway_provisioners.errors import LaunchFailed
+from message_words import unwrapped
 
 
 @pytest.fixture
 def kernels_die_fast(monkeypatch):
     """Make the restarter notice a death soon."""
-    from gateway_provisioners.gateway.kernels.kernel import GatewayKernelRestarter
+    from gateway_provisioners.gateway.kernels.restarter import GatewayKernelRestarter
 
     monkeypatch.setattr(GatewayKernelRestarter, "time_to_dead", 0.05)
     monkeypatch.setattr(GatewayKernelRestarter, "restart_limit", 2)
@@ -35,10 +38,27 @@ async def test_a_failed_start_reports_its_cause_and_leaves_nothing(add_provision
         manager = gateway.app.kernel_manager
         assert not manager._kernels
         assert not manager._pending_kernels
-        assert not manager._starts
+        assert not manager.starts.ids
     logged = [record for record in caplog.records if str(IMAGE_MISSING) in record.getMessage()]
     assert len(logged) == 1
     assert "Traceback" not in caplog.text
+
+
+async def test_a_start_that_may_succeed_later_is_503_and_says_when(add_provisioner):
+    add_provisioner("failing_as", FailingAs)
+    FailingAs.attempts = 0
+    FailingAs.error = LaunchFailed("VolumeNotReady", "A volume is not ready.", can_pass=True)
+    async with running_gateway() as gateway:
+        body = {"name": "failing_as"}
+        async with (
+            aiohttp.ClientSession(
+                headers={"Authorization": f"token {gateway.client.token}"}
+            ) as session,
+            session.post(f"{gateway.client.url}/api/kernels", json=body) as response,
+        ):
+            assert response.status == 503
+            assert int(response.headers["Retry-After"]) > 0
+            assert (await response.json())["reason"] == "VolumeNotReady"
 
 
 async def test_a_failed_start_of_a_session_reports_its_cause(add_provisioner):
@@ -88,7 +108,9 @@ async def test_a_kernel_that_dies_is_restarted(gateway, kernels_die_fast):
         os.kill(process_of(gateway, channels.kernel_id).pid, signal.SIGKILL)
         while (await channels.receive())["content"].get("execution_state") != "restarting":
             pass
-        assert (await channels.execute("x")).error == "NameError"
+        # Anew: a local kernel keeps its ports, and a connection that stays may miss its first output.
+        async with gateway.client.channels(channels.kernel_id) as again:
+            assert (await again.execute("x")).error == "NameError"
     metrics = await gateway.probes.request("GET", "/metrics")
     assert 'kernel_restarts_total{cause="death",kernel="local"} 1.0' in metrics
 
@@ -99,10 +121,26 @@ async def test_a_kernel_that_cannot_be_restarted_is_given_up(add_provisioner, ke
         kernel_id = await gateway.client.start("failing_later")
         async with gateway.client.channels(kernel_id) as channels:
             os.kill(process_of(gateway, kernel_id).pid, signal.SIGKILL)
-            while (await channels.receive())["content"].get("execution_state") != "dead":
-                pass
+            said = []
+            while (content := (await channels.receive())["content"]).get(
+                "execution_state"
+            ) != "dead":
+                said.append(content.get("text", ""))
+            tried = "The kernel has ended and could not be restarted; the gateway tries again. "
+            given_up = "The kernel died too often and was shut down. "
+            ended, *others = [text for text in said if text]
+            assert ended.startswith("The kernel exited with code 137.")
+            assert others == [
+                f"{tried}{IMAGE_MISSING.message}\n",
+                f"{given_up}{IMAGE_MISSING.message}\n",
+            ]
             await asyncio.gather(*gateway.app.kernel_manager._pending_shutdowns)
             assert await gateway.client.kernels() == {}
+        with pytest.raises(Refused) as refused:
+            await gateway.client.request("GET", f"/api/kernels/{kernel_id}")
+        assert unwrapped(refused.value.message) == (
+            f"{given_up}{IMAGE_MISSING.message} Kernel does not exist: {kernel_id}"
+        )
         metrics = await gateway.probes.request("GET", "/metrics")
         assert (
             'kernel_restart_failures_total{kernel="failing_later",reason="ImagePull"} 2.0'

@@ -1,18 +1,22 @@
 """The program of `helm test`: its output for a gateway that works, and for each failure."""
 
+import asyncio
 import contextlib
 import logging
 
 import pytest
 import pytest_asyncio
+from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestServer
 
 from api.certificates import write_certificate
 from api.provisioners import IMAGE_MISSING, Failing
 from api.running import TOKEN, running_gateway
-from gateway_provisioners.cli.chart.gateway_check import CheckFailed, check
+from gateway_provisioners.cli.chart.gateway_check import CheckFailed, GatewayClient, check
 from gateway_provisioners.gateway.process.health import Check
 from gateway_provisioners.handshake.payload import GatewayKey
 from gateway_provisioners.handshake.response_server import ResponseServer
+from timeouts import within_timeout
 
 
 def environment(gateway, **changes):
@@ -135,6 +139,30 @@ async def test_a_kernel_that_does_not_answer_in_time_is_shut_down():
         with pytest.raises(CheckFailed, match=r"^the kernel runs, but did not answer within 0 s$"):
             await check(environment(gateway), timeout=0)
         assert await gateway.client.kernels() == {}
+
+
+async def test_a_websocket_that_opens_too_late_is_closed():
+    requested, accepts = asyncio.Event(), asyncio.Event()
+    received = asyncio.get_running_loop().create_future()
+
+    async def accept_late(request):
+        requested.set()
+        await accepts.wait()
+        websocket = web.WebSocketResponse()
+        await websocket.prepare(request)
+        received.set_result(await websocket.receive())
+        return websocket
+
+    app = web.Application()
+    app.router.add_get("/api/kernels/1/channels", accept_late)
+    async with TestServer(app) as server:
+        client = GatewayClient(str(server.make_url("")), TOKEN)
+        opening = asyncio.create_task(client.channels("1"))
+        await within_timeout(requested.wait())
+        opening.cancel()
+        await asyncio.wait([opening])
+        accepts.set()
+        assert (await within_timeout(received)).type is WSMsgType.CLOSE
 
 
 async def test_a_wrong_token():

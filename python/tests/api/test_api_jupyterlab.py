@@ -5,11 +5,13 @@ import contextlib
 import os
 import sys
 
+import aiohttp
 import pytest
 
-from api.provisioners import IMAGE_MISSING, Failing, Moving
+from api.provisioners import IMAGE_MISSING, Failing, FailingAs, Moving
 from api.running import TOKEN, running_gateway
 from ci.gateway_client import Gateway, Refused
+from gateway_provisioners.errors import LaunchFailed
 
 SERVER_TOKEN = "the-token-of-the-server"
 
@@ -81,6 +83,66 @@ async def test_a_notebook_server_runs_kernels_of_the_gateway(
         with pytest.raises(Refused) as refused:
             await browser.request("POST", "/api/sessions", body)
         assert f"[{IMAGE_MISSING}] ImagePull" in refused.value.message
+
+
+async def test_every_status_shows_the_cause_and_starts_nothing_twice(
+    add_provisioner, unused_tcp_port, jupyter_dirs
+):
+    add_provisioner("failing_as", FailingAs)
+    kernel = {"name": "failing_as"}
+    session = {"path": "a.ipynb", "type": "notebook", "name": "", "kernel": kernel}
+    async with (
+        running_gateway() as gateway,
+        jupyter_server(gateway, unused_tcp_port) as browser,
+    ):
+        for reason, status in STATUSES.items():
+            FailingAs.attempts = 0
+            FailingAs.error = LaunchFailed(reason, f"The cause is this one. {LONG}")
+            FailingAs.error.kernel = "'x' (4711)"
+            with pytest.raises(Refused) as refused:
+                await browser.request("POST", "/api/sessions", session)
+            first, *others = refused.value.message.split("\n")
+            assert first.startswith(f"HTTP {status}: ")
+            assert "(Error from Gateway: [The cause is this one. " in first
+            assert len(first) <= 110
+            assert others[-1].startswith(f"Kernel 'x' (4711)] {reason}. Ensure gateway url")
+            assert FailingAs.attempts == 1
+
+            with pytest.raises(Refused) as refused:
+                await browser.request("POST", "/api/kernels", kernel)
+            assert refused.value.status == status
+            assert FailingAs.attempts == 2
+
+
+STATUSES = {
+    "QuotaExceeded": 403,
+    "OOMKilled": 422,
+    "ImagePull": 500,
+    "Evicted": 503,
+    "Timeout": 504,
+}
+LONG = "No line of this sentence may be longer than JupyterLab's dialog is wide. " * 5
+
+
+@pytest.mark.parametrize("base_url", ["/", "/team-a"])
+async def test_the_servers_pages_show_the_logos_of_kernels(base_url, unused_tcp_port, jupyter_dirs):
+    picture = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+    (jupyter_dirs / "local" / "logo-svg.svg").write_text(picture)
+    async with running_gateway(base_url=base_url) as gateway:
+        gateway.url += base_url.rstrip("/")
+        async with (
+            jupyter_server(
+                gateway, unused_tcp_port, "--ServerApp.base_url=/user/alice/"
+            ) as browser,
+            aiohttp.ClientSession(headers={"Authorization": f"token {SERVER_TOKEN}"}) as http,
+        ):
+            async with http.get(f"{browser.url}/user/alice/api/kernelspecs") as response:
+                resources = (await response.json())["kernelspecs"]["local"]["resources"]
+            assert resources == {"logo-svg": "/user/alice/kernelspecs/local/logo-svg.svg"}
+            async with http.get(browser.url + resources["logo-svg"]) as response:
+                assert (response.status, response.content_type) == (200, "image/svg+xml")
+                assert response.headers["X-Content-Type-Options"] == "nosniff"
+                assert await response.text() == picture
 
 
 LARGE_OUTPUT = """

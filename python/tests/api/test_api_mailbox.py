@@ -7,12 +7,11 @@ import dataclasses
 import pytest_asyncio
 
 from api.provisioners import Launched, LaunchedSlowly
-from api.running import running_gateway
+from api.running import running_gateway, until_followed
 from api.test_api_jupyterlab import jupyter_server
 from ci.gateway_client import Channels
 from gateway_provisioners.gateway.kernels.kernel import GatewayKernel
-from gateway_provisioners.gateway.websocket import connection as websockets
-from gateway_provisioners.gateway.websocket import outbox
+from gateway_provisioners.gateway.websocket import client_activity, outbox
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.handshake.payload import GatewayKey
 from gateway_provisioners.handshake.response_server import ResponseServer
@@ -248,6 +247,7 @@ async def test_the_state_of_a_kernel_that_publishes_much_is_followed(chain):
     kernel_id = await chain.start()
     kernel = chain.gateway.app.kernel_manager.get_kernel(kernel_id)
     async with connected(chain.gateway, kernel_id) as channels:
+        await until_followed(kernel, channels)
         for code in (figures, figures, "1"):
             await channels.execute(code)
         limits = chain.gateway.app.kernel_manager.limits
@@ -381,15 +381,15 @@ async def test_stopping_disconnects_waiting_clients_first_then_quiet_ones(chain)
 
 
 async def test_stopping_disconnects_an_active_client_when_it_waits(chain, monkeypatch):
-    monkeypatch.setattr(websockets, "_QUIET_SECONDS", 1000)
+    monkeypatch.setattr(client_activity, "_QUIET_SECONDS", 1000)
     kernel_id = await chain.start()
     async with connected(chain.gateway, kernel_id) as channels:
         await channels.execute("1")
         stopping = asyncio.create_task(chain.next())
-        (connection,) = websockets.GatewayWebsocketConnection.of_kernel(
+        (connection,) = GatewayWebsocketConnection.of_kernel(
             chain.gateway.app.kernel_manager.get_kernel(kernel_id)
         )
-        while connection._activity.is_set():  # noqa: ASYNC110 - until it waits for activity
+        while connection._activity._noted.is_set():  # noqa: ASYNC110 - until it waits for activity
             await asyncio.sleep(0)
         # Longer than the gateway takes to notice: after an earlier reply it would wait for more activity.
         request = await begin(channels, "import time; time.sleep(1); print('late')")
@@ -405,16 +405,12 @@ async def test_stopping_disconnects_an_active_client_when_it_waits(chain, monkey
 async def test_stopping_waits_for_an_idle_kernel_if_it_has_no_mailbox(
     add_provisioner, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(websockets, "_QUIET_SECONDS", 2)
+    monkeypatch.setattr(client_activity, "_QUIET_SECONDS", 2)
     async with running_gateway(drain_seconds=60) as gateway:
         kernel_id = await gateway.client.start("local")
         async with gateway.client.channels(kernel_id) as channels:
             kernel = gateway.app.kernel_manager.get_kernel(kernel_id)
-            states = []
-            kernel.observe(lambda change: states.append(change.new), "execution_state")
-            # The gateway follows the kernel on a connection of its own, which may come later.
-            while "busy" not in states:
-                await channels.execute("1")
+            await until_followed(kernel, channels)
             may_end = tmp_path / "may-end"
             wait = f"import os, time\nwhile not os.path.exists({str(may_end)!r}): time.sleep(0.01)"
             request = await begin(channels, f"{wait}\nprint('done')")

@@ -4,6 +4,9 @@ import asyncio
 
 import pytest
 
+from api.provisioners import FailingAs
+from api.running import running_gateway
+from gateway_provisioners.errors import LaunchFailed
 from notebook_client import with_gateway_kernel
 from timeouts import within_timeout
 
@@ -35,6 +38,33 @@ async def wait_for_ready(manager_class, kernel_id, asked):
 
 asyncio.run(wait_for_ready(eval(sys.argv[1]), *sys.argv[2:]))
 """
+
+
+EXECUTE_IN_VAIN = """
+import nbformat
+from gateway_kernel import GatewayKernel
+from nbclient import NotebookClient
+
+notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
+client = NotebookClient(notebook, kernel_name="failing_as", kernel_manager_class=GatewayKernel)
+try:
+    client.execute()
+except Exception as error:
+    print(error)
+"""
+
+
+async def test_nbclient_raises_the_cause_of_a_failed_start(add_provisioner, tmp_path):
+    add_provisioner("failing_as", FailingAs)
+    FailingAs.attempts = 0
+    FailingAs.error = LaunchFailed("Evicted", "The node is full.")
+    async with running_gateway() as gateway:
+        url, token = gateway.client.url, gateway.client.token
+        output = await with_gateway_kernel(tmp_path, EXECUTE_IN_VAIN, url=url, token=token)
+    assert (
+        "HTTP 503: Service Unavailable (Error from Gateway: [The node is full.] Evicted." in output
+    )
+    assert FailingAs.attempts == 1
 
 
 @pytest.mark.parametrize(

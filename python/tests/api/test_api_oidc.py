@@ -18,6 +18,7 @@ from api.test_api_mailbox import launched_kernels  # noqa: F401 - a fixture
 from ci.gateway_client import Gateway, Refused
 from ci.paths import ROOT
 from gateway_provisioners.gateway.identity.methods import key_set
+from message_words import unwrapped
 from programs import program
 from timeouts import eventually
 
@@ -185,7 +186,7 @@ async def test_an_expired_token_is_refused(run_issuer, monkeypatch):
 
             refused = await eventually(refusal)
             assert refused.status == 401
-            assert "has expired" in refused.message
+            assert "has expired" in unwrapped(refused.message)
 
 
 async def test_new_keys_of_the_issuer_replace_the_old_ones(run_issuer, monkeypatch):

@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from api.running import TOKEN
+from api.running import TOKEN, running_gateway
 from ci.gateway_client import Gateway
+from gateway_provisioners.gateway.http.personality import GatewayPersonality
 
 
 @contextlib.asynccontextmanager
@@ -101,3 +102,18 @@ async def test_a_broken_configuration_file_stops_the_start(unused_tcp_port, tmp_
         _, log = await process.communicate()
         assert process.returncode == 1
         assert "NameError: name 'unknown' is not defined" in log.decode()
+
+
+async def test_gateway_that_stops_at_once_leaves_no_task(monkeypatch):
+    """One that begins while the event loop is being closed is lost, and Python warns of it."""
+    begun = []
+    init = GatewayPersonality.init_configurables
+
+    async def record(personality):
+        begun.append(personality)
+        await init(personality)
+
+    monkeypatch.setattr(GatewayPersonality, "init_configurables", record)
+    async with running_gateway() as gateway:
+        pass
+    assert begun == [gateway.app.personality]

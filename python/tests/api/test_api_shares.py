@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from api.provisioners import Moving
-from api.running import TOKEN, running_gateway
+from api.running import TOKEN, running_gateway, until_followed
 from api.test_api_jupyterlab import jupyter_server
 from api.test_api_mailbox import (  # noqa: F401 - a fixture
     GatewayChain,
@@ -19,7 +19,7 @@ from api.test_api_mailbox import (  # noqa: F401 - a fixture
     printed,
     until_closed,
 )
-from ci.gateway_client import Channels, Gateway
+from ci.gateway_client import Channels, Gateway, Refused
 from gateway_provisioners.gateway import app
 from gateway_provisioners.gateway.http import credential_watch
 from gateway_provisioners.gateway.identity.identity import (
@@ -289,8 +289,9 @@ async def test_a_reader_sees_that_the_kernel_is_busy(gateway):
         connected(gateway, "bob", kernel_id) as bob,
     ):
         await until_watching(alice, bob)
-        await begin(alice, "input()")
         kernel = gateway.app.kernel_manager.get_kernel(kernel_id)
+        await until_followed(kernel, alice)
+        await begin(alice, "input()")
 
         async def is_busy():
             return kernel.execution_state == "busy"
@@ -344,11 +345,11 @@ async def test_a_reader_who_does_not_read_is_not_read_either(gateway, monkeypatc
         flooding = asyncio.create_task(flood())
 
         async def is_paused():
-            return connection.websocket_handler._is_paused and connection._outbox.backlog > 0
+            return connection.websocket_handler._is_paused and connection.output.outbox.backlog > 0
 
         await eventually(is_paused)
         most = 2 * connection._limits.client_buffer_bytes
-        assert connection._outbox.backlog < most
+        assert connection.output.outbox.backlog < most
         flooding.cancel()
         transport.resume_reading()
 
@@ -653,3 +654,16 @@ async def test_a_stock_server_goes_on_with_a_renewed_token(
             (connection,) = connections_of(gateway, kernel_id)
             assert connection.websocket_handler._credential.token == "token-of-alice-2"
         assert printed(messages) == "".join(f"{n}\n" for n in range(20))
+
+
+async def test_a_reader_sees_what_the_kernel_uses_and_a_stranger_nothing(gateway):
+    kernel_id = await start(gateway, users={"bob": "read"})
+    async with Gateway(gateway.url, "token-of-bob") as bob:
+        model = await bob.request("GET", f"/api/kernels/{kernel_id}")
+        assert {"usage", "limits", "node", "image", "started"} <= model.keys()
+        assert model["owner"] == "alice"
+        assert "share" not in model
+    async with Gateway(gateway.url, "token-of-carol") as carol:
+        with pytest.raises(Refused) as refused:
+            await carol.request("GET", f"/api/kernels/{kernel_id}")
+        assert refused.value.status == 404

@@ -6,6 +6,7 @@ import json
 from api.provisioners import Slow
 from api.running import running_gateway
 from ci.gateway_client import Gateway
+from message_words import unwrapped
 
 TOKENS = {name: f"the-token-of-{name}-which-is-long" for name in ("alice", "bob")}
 
@@ -31,7 +32,7 @@ async def test_a_user_who_starts_many_kernels_does_not_keep_others_waiting(
         [refused], starting = await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
         error = refused.exception()
         assert (error.status, error.reason) == (429, "TooManyStarts")
-        assert error.message.startswith("2 of your kernels are being started")
+        assert unwrapped(error.message).startswith("2 of your kernels are being started")
         await bob.start("local")
         administrators = [asyncio.create_task(gateway.client.start("slow")) for _ in range(3)]
         Slow.go_on.set()

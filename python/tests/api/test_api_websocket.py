@@ -1,10 +1,12 @@
 """The connection between a client's websocket and its kernel."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
 import sys
+import weakref
 
 import aiohttp
 import pytest
@@ -207,6 +209,18 @@ async def test_a_client_that_was_too_slow_gives_its_memory_back(gateway):
     client.abort()
 
 
+async def test_a_client_that_was_sent_away_learns_that_output_is_lost(gateway):
+    async with gateway.client.kernel("local") as channels:
+        await channels.execute("1")
+        handler_of(gateway, channels.kernel_id).connection.send_away()
+        async with gateway.client.channels(channels.kernel_id) as again:
+            said = await again.receive()
+            while said["header"]["msg_type"] != "stream":
+                said = await again.receive()
+    assert said["content"]["text"].startswith("This client read too slowly and was disconnected: ")
+    assert said["parent_header"]["msg_type"] == "execute_request"
+
+
 async def test_a_connection_that_is_being_closed_takes_no_ping(gateway):
     async with gateway.client.kernel("local") as channels:
         handler = handler_of(gateway, channels.kernel_id)
@@ -277,3 +291,28 @@ async def test_the_connection_class_works_in_plain_kernel_gateway(monkeypatch):
     finally:
         app.http_server.stop()
         await app.http_server.close_all_connections()
+
+
+async def test_a_message_that_is_cut_off_takes_no_memory(gateway):
+    class Message(bytearray):
+        """Can be referred to weakly."""
+
+    kernel_id = await gateway.client.start("local")
+    client = await connect(gateway, kernel_id)
+    [connection] = GatewayWebsocketConnection.of_kernel(
+        gateway.app.kernel_manager.get_kernel(kernel_id)
+    )
+    handler = connection.websocket_handler  # as a timer may keep it for a while
+    client.abort()
+    await asyncio.sleep(0)  # the client's socket is closed now, and the gateway has not looked
+    message = Message(2**22)
+    remaining = weakref.ref(message)
+    connection.output.outbox.write([message], binary=True)
+    del message
+
+    async def is_forgotten():
+        gc.collect()
+        return remaining() is None
+
+    await eventually(is_forgotten)
+    assert handler.ws_connection is None

@@ -50,7 +50,7 @@ async def test_jupyterlab_shows_why_a_kernel_did_not_start(chart, jupyterlabs_se
     async with Gateway(jupyterlabs_server, "") as lab:
         with pytest.raises(Refused) as refusal:
             await lab.request("POST", "/api/sessions", session)
-    assert "The image 'acme/nowhere:1' cannot be pulled" in refusal.value.message
+    assert "[The image cannot be pulled (" in refusal.value.message
 
 
 @pytest.fixture

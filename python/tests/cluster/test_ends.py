@@ -4,8 +4,10 @@ import json
 
 import pytest
 import pytest_asyncio
+from kernel_deaths import error_at_death
 
 from ci.gateway_client import Refused
+from message_words import unwrapped
 from timeouts import eventually
 
 # How long a start may take whose containers have to have begun by then, also on a busy machine.
@@ -84,6 +86,9 @@ def values(image):
                 launchTimeout=2 * SECONDS,
             ),
             "movable": {"image": image, "evictable": True},
+            # Nothing in a container can kill its first process, unless that is another container's.
+            "exposed": kernel({"shareProcessNamespace": True}),
+            "small": {"image": image, "resources": {"limits": {"memory": "200Mi"}}},
         }
     }
 
@@ -108,22 +113,25 @@ async def refusal_of(gateway, name):
 async def test_an_init_container_that_fails(gateway):
     refusal = await refusal_of(gateway, "unprepared")
     assert refusal.reason == "InitContainerFailed"
-    assert "Its init container 'clone' exited with code 3." in refusal.message
-    assert refusal.message.endswith("line 40\nno route")
+    assert "The init container 'clone' exited with code 3." in unwrapped(refusal.message)
+    assert "line 40\nno route\nKernel 'unprepared' (" in refusal.message
     assert "line 20\n" not in refusal.message
 
 
 async def test_an_init_container_that_needs_too_much_memory(gateway):
     refusal = await refusal_of(gateway, "hungry")
     assert refusal.reason == "InitContainerFailed"
-    assert "'unpack' needed more memory than its limit" in refusal.message
+    assert "'unpack' needed more memory than its limit" in unwrapped(refusal.message)
 
 
 async def test_an_init_container_that_takes_too_long(gateway):
     refusal = await refusal_of(gateway, "slow")
     assert refusal.reason == "Timeout"
-    assert f"{SECONDS} seconds. Its init container 'clone' is still running." in refusal.message
-    assert refusal.message.endswith("cloning")
+    assert unwrapped(refusal.message).startswith(
+        "The init container 'clone' is still running. "
+        f"The kernel did not start within {SECONDS} seconds."
+    )
+    assert "\ncloning\nKernel 'slow' (" in refusal.message
 
 
 async def test_an_init_container_without_an_image(gateway):
@@ -135,16 +143,63 @@ async def test_an_init_container_without_an_image(gateway):
 async def test_a_sidecar_that_fails(gateway):
     refusal = await refusal_of(gateway, "accompanied")
     assert refusal.reason == "Timeout"
-    assert "Its sidecar 'proxy' exited with code 4." in refusal.message
+    assert "The sidecar 'proxy' exited with code 4." in unwrapped(refusal.message)
     assert "proxy:\nno upstream" in refusal.message
 
 
 async def test_a_sidecar_that_keeps_exiting(gateway):
     refusal = await refusal_of(gateway, "crashing")
     assert refusal.reason == "Timeout"
-    assert "Its sidecar 'proxy'" in refusal.message
-    assert "with code 5." in refusal.message
-    assert refusal.message.endswith("no certificate")
+    assert "The sidecar 'proxy'" in unwrapped(refusal.message)
+    assert "with code 5." in unwrapped(refusal.message)
+    assert "\nno certificate\nKernel 'crashing' (" in refusal.message
+
+
+RESTARTS = "The kernel is being restarted, without its variables."
+FILL_MEMORY = "print('filling', flush=True); x = [bytearray(10**6) for _ in range(10_000)]"
+KILL_ALL = """
+import contextlib, os, signal
+print('killing', flush=True)
+processes = {int(name) for name in os.listdir('/proc') if name.isdigit()}
+for process in [*(processes - {os.getpid()}), os.getpid()]:
+    with contextlib.suppress(PermissionError, ProcessLookupError):  # the pause container's, and threads'
+        os.kill(process, signal.SIGKILL)
+"""
+# ipykernel shows the rest of its own standard output in the cell.
+LAST_WORDS = """
+import os, sys
+os.write(sys.stdout._original_stdstream_copy, b'the last words\\n')
+os._exit(7)
+"""
+BUSY = "import time; print('busy', flush=True); time.sleep(600)"
+
+
+async def test_a_cell_that_needs_too_much_memory(gateway):
+    async with gateway.kernel("small") as kernel:
+        error = await error_at_death(kernel, FILL_MEMORY)
+        cause = "The kernel needed more memory than its limit of 200Mi and was killed (OOMKilled)."
+        assert error["ename"] == "KernelDied"
+        assert error["evalue"].startswith(f"{cause} {RESTARTS}")
+        model = (await gateway.kernels())[kernel.kernel_id]
+        assert cause in model["reason"]
+
+
+async def test_a_container_whose_processes_are_all_killed(gateway):
+    """As with cgroup v2, where the kernel's launcher and its mailbox end as well."""
+    async with gateway.kernel("exposed") as kernel:
+        error = await error_at_death(kernel, KILL_ALL)
+        cause = "The kernel exited with code 137. It was killed from outside"
+        assert error["evalue"].startswith(cause)
+
+
+async def test_a_cell_that_ends_its_kernel(gateway, chart, namespace):
+    async with gateway.kernel() as kernel:
+        error = await error_at_death(kernel, LAST_WORDS)
+        assert error["evalue"] == f"The kernel exited with code 7. {RESTARTS}"
+        assert error["traceback"][:2] == [error["evalue"], "The last lines of its log:"]
+        assert "the last words" in error["traceback"]
+        log = await namespace.run("logs", f"deployment/{chart.fullname}", "--tail=500")
+        assert "the last words" not in log
 
 
 async def pod_of(namespace, kernel_id):
@@ -171,13 +226,13 @@ async def delete_at_once(_kubectl, namespace, name):
     await namespace.run("delete", "pod", name, "--force", "--grace-period=0")
 
 
-DELETED = "Its pod was deleted by another client of the Kubernetes API."
+DELETED = "The kernel's pod was deleted by another client of the Kubernetes API."
 
 
 @pytest.mark.parametrize(
     ("end", "cause"),
     [
-        (evict, "Its pod was evicted from its node through the Eviction API"),
+        (evict, "The kernel's pod was evicted from its node through the Eviction API"),
         (delete, DELETED),
         (delete_at_once, DELETED),
     ],
@@ -190,7 +245,11 @@ async def test_a_running_kernel_whose_end_comes_from_outside(
         pod = await pod_of(namespace, kernel.kernel_id)
         assert pod["metadata"]["annotations"].items() >= ANNOTATIONS.items()
         name = pod["metadata"]["name"]
-        await end(kubectl, namespace, name)
+        error = await error_at_death(
+            kernel, BUSY, when_running=lambda: end(kubectl, namespace, name)
+        )
+        assert error["evalue"].startswith(cause)
+        assert RESTARTS in error["evalue"]
 
         async def is_restarted():
             model = (await gateway.kernels())[kernel.kernel_id]

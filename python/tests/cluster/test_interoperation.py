@@ -70,6 +70,11 @@ async def use(gateway, name):
 
 
 async def test_their_image_under_our_gateway(our_gateway, namespace):
+    async with our_gateway.kernel("theirs") as kernel:
+        model = await our_gateway.request("GET", f"/api/kernels/{kernel.kernel_id}")
+        assert model["usage"] is None  # a launcher of version 1 cannot be asked
+        assert model["image"] == peer_images.PEER_KERNEL_PY.reference
+        assert model["node"]
     kernel_id = await use(our_gateway, "theirs")
     await namespace.wait_gone(kernel_id)
 

@@ -1,15 +1,20 @@
 """Kernels with volumes, sizes, lifetimes and rules of their own, on a real cluster."""
 
+import base64
 import json
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
 from ci.gateway_client import Refused
 from gateway_provisioners.model.names import user_label
+from message_words import unwrapped
 from timeouts import eventually
 
 USERS = ("alice", "Alice")
+PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"/>'
+PHOTO = b"\x89PNG\r\n\x1a\n..."
 ON_LINUX = {
     "nodeAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": {
@@ -59,6 +64,18 @@ def values(image, name):
                     "small": {"resources": {"limits": {"memory": "300Mi", "cpu": "200m"}}}
                 },
             },
+            "r": {"enabled": True, "image": image},
+            "scala": {"enabled": True, "image": image},
+            "pictured": {
+                "image": image,
+                "language": "bash",
+                "logo": {"configMap": "logos", "key": "picture.svg"},
+                "profiles": {
+                    "photo": {"logo": {"configMap": "logos", "key": "photo.png"}},
+                    "absent": {"logo": {"configMap": "absent", "key": "picture.svg"}},
+                    "none": {"logo": ""},
+                },
+            },
             "homely": {
                 "image": image,
                 "volumes": [
@@ -73,6 +90,14 @@ def values(image, name):
                 "serviceAccountName": "data-kernels",
                 "affinity": ON_LINUX,
             },
+            "limited": {
+                "image": image,
+                "resources": {
+                    "requests": {"cpu": "10m", "memory": "64Mi"},
+                    "limits": {"cpu": "1500m", "memory": "512Mi"},
+                },
+                "profiles": {"threads": {"env": {"OMP_NUM_THREADS": "7"}}},
+            },
             "idle": {"image": image, "idleTimeout": 1},
             "short": {"image": image, "maxLifetime": 15},
         },
@@ -81,6 +106,10 @@ def values(image, name):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def gateway(chart, namespace):
+    logos = {
+        **config_map("logos", {"picture.svg": PICTURE}),
+        "binaryData": {"photo.png": base64.b64encode(PHOTO).decode()},
+    }
     notes = [config_map(f"notes-{user_label(user)}", {"owner": user}) for user in USERS]
     await namespace.run(
         *("apply", "-f", "-"),
@@ -88,7 +117,11 @@ async def gateway(chart, namespace):
             {
                 "apiVersion": "v1",
                 "kind": "List",
-                "items": [*notes, config_map("warehouse", {"HOST": "db.example", "FROM": "map"})],
+                "items": [
+                    *notes,
+                    logos,
+                    config_map("warehouse", {"HOST": "db.example", "FROM": "map"}),
+                ],
             }
         ),
     )
@@ -125,7 +158,7 @@ async def test_each_user_has_volumes_of_their_own(gateway, user):
 
 async def test_a_claim_is_looked_for_by_the_users_label(gateway, namespace):
     answer = await refused(gateway, "homely", KERNEL_USERNAME="../Bob")
-    assert f'"home-{user_label("../Bob")}" not found' in answer.message
+    assert f'"home-{user_label("../Bob")}" not found' in unwrapped(answer.message)
     assert answer.reason == "Unschedulable"
     await namespace.wait_no_kernels()
 
@@ -211,6 +244,49 @@ async def test_a_profile_is_picked_as_a_kernel(gateway, namespace):
         assert (await kernel.execute("print(open('/notes/owner').read())")).text == "alice\n"
 
 
+async def test_kernels_of_the_chart_show_logos(gateway):
+    specs = (await gateway.request("GET", "/api/kernelspecs"))["kernelspecs"]
+    assert {name for name in specs if not specs[name]["resources"]} == {
+        "pictured-absent",
+        "pictured-none",
+    }
+    served = {}
+    async with aiohttp.ClientSession(headers={"Authorization": f"token {gateway.token}"}) as http:
+        for name, spec in specs.items():
+            for path in spec["resources"].values():
+                async with http.get(gateway.url + path) as response:
+                    assert response.status == 200
+                    assert response.headers["Content-Security-Policy"].startswith("sandbox;")
+                    served[name] = (response.content_type, await response.read())
+    assert served["pictured"] == ("image/svg+xml", PICTURE.encode())
+    assert served["pictured-photo"] == ("image/png", PHOTO)
+    languages = {name: served[name][1].decode() for name in ("python3", "r", "scala")}
+    assert [name for name in languages if "<svg" in languages[name]] == [*languages]
+    assert len({*languages.values()}) == 3
+    assert served["equipped-small"] == served["python3"]
+
+
+LIMITS = {"CPU_LIMIT": "1.5", "MEM_LIMIT": str(512 * 2**20), "OMP_NUM_THREADS": "2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("limited", LIMITS),
+        ("limited-threads", {**LIMITS, "OMP_NUM_THREADS": "7"}),
+        ("python3", {}),
+    ],
+)
+async def test_libraries_learn_the_limits_of_the_pod(gateway, name, limits):
+    code = f"import json, os; print(json.dumps({{n: os.environ[n] for n in {[*LIMITS]} if n in os.environ}}))"
+    async with gateway.kernel(name) as kernel:
+        found = json.loads((await kernel.execute(code)).text)
+        cpus = int((await kernel.execute("print(len(os.sched_getaffinity(0)))")).text)
+    if name == "limited":  # on a node with a single CPU, one thread is enough
+        limits = {**limits, "OMP_NUM_THREADS": str(min(2, cpus))}
+    assert found == limits
+
+
 async def test_requests_within_the_policy_are_granted(gateway, namespace):
     env = {"KERNEL_MEMORY": "0.25Gi", "KERNEL_CPUS": "0.05", "KERNEL_GID": "2000"}
     async with gateway.kernel("python3", **env) as kernel:
@@ -236,7 +312,7 @@ async def test_requests_within_the_policy_are_granted(gateway, namespace):
 async def test_a_forbidden_request_is_refused_with_the_rule(gateway, env, status, message):
     answer = await refused(gateway, "python3", **env)
     assert answer.status == status
-    assert message in answer.message
+    assert message in unwrapped(answer.message)
 
 
 async def test_kernels_end_when_they_are_idle_or_old(gateway, chart, namespace):
@@ -263,7 +339,7 @@ async def test_a_group_changes_without_a_restart(gateway, chart, namespace):
         try:
             await gateway.delete(await gateway.start("grouped", KERNEL_USERNAME="carol"))
         except Refused as refusal:
-            return refusal.message
+            return unwrapped(refusal.message)
         return ""
 
     async def may_start():

@@ -9,6 +9,7 @@ from kernel_deaths import execute_to_death
 
 from ci import images
 from ci.gateway_client import Refused
+from message_words import unwrapped
 from timeouts import eventually
 
 PLOT = "library(ggplot2); ggplot(mpg, aes(displ, hwy)) + geom_point()"
@@ -131,4 +132,4 @@ async def test_requests_that_the_image_cannot_meet(gateway, name, mode, said):
     with pytest.raises(Refused) as refusal:
         await gateway.start(name, KERNEL_SPARK_CONTEXT_INIT_MODE=mode)
     assert refusal.value.reason == "ContainerExited"
-    assert said in refusal.value.message
+    assert said in unwrapped(refusal.value.message)

@@ -7,6 +7,7 @@ from security_context_constraints import FIRST_ID, IDS, restricted_v2
 
 from ci import images
 from ci.gateway_client import Refused
+from message_words import unwrapped
 
 IDS_OF_PROCESS = "import os; print(os.getuid(), os.getgid(), sorted(os.getgroups()))"
 
@@ -56,4 +57,4 @@ async def test_every_pod_of_the_release_has_an_assigned_id(chart, namespace):
 async def test_kernel_that_asks_for_another_id_is_refused_with_the_reason(gateway):
     with pytest.raises(Refused) as refusal:
         await gateway.start("usual")
-    assert "runAsUser: Invalid value: 1000" in refusal.value.message
+    assert "runAsUser: Invalid value: 1000" in unwrapped(refusal.value.message)

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from ci.gateway_client import Gateway, Refused
+from message_words import unwrapped
 from timeouts import eventually
 
 TOKENS = {name: f"the-token-of-{name}-{'0' * 16}" for name in ("alice", "bob", "carol")}
@@ -88,19 +89,19 @@ async def test_what_a_user_may_use_holds_for_all_gateways_together(client, names
         assert [each.reason for each in refused] == ["TooManyResources"] * 3
 
         expected = (
-            "User 'alice' may use at most 1 CPU at once; 1 kernel uses 0.6 CPUs, and this one needs 0.6 "
-            "CPUs. Shut down kernels of yours that use 0.2 CPUs or more, or ask for at most 0.4 CPUs with "
-            f"KERNEL_CPUS_LIMIT. Yours: 'python3' ({kernel_id}): 0.6 CPUs."
+            "Too many CPUs: user 'alice' may use at most 1 CPU at once; 1 kernel uses 0.6 CPUs, and this "
+            "one needs 0.6 CPUs. Shut down kernels of yours that use 0.2 CPUs or more, or ask for at most "
+            f"0.4 CPUs with KERNEL_CPUS_LIMIT. Yours: 'python3' ({kernel_id}): 0.6 CPUs."
         )
 
         async def is_explained():  # once the pods of the refused ones are gone
-            return (await refusal(elsewhere, **ASKED)).message == expected
+            return unwrapped((await refusal(elsewhere, **ASKED)).message) == expected
 
         await eventually(is_explained)
         small = {**ASKED, "KERNEL_CPUS_LIMIT": "100m", "KERNEL_MEMORY_LIMIT": "1800Mi"}
-        message = (await refusal(alice, **small)).message
+        message = unwrapped((await refusal(alice, **small)).message)
         assert message.startswith(
-            "User 'alice' may use at most 2Gi of memory at once; 1 kernel uses"
+            "Too much memory: user 'alice' may use at most 2Gi of memory at once; 1 kernel uses"
         )
         bobs = await bob.start(**ASKED)
 
@@ -118,10 +119,10 @@ async def test_a_groups_quota_shows_no_kernels_of_other_members(client, namespac
         small = await carol.start(**{**ASKED, "KERNEL_CPUS_LIMIT": "100m"})
         refused = await refusal(carol, **ASKED)
         assert refused.reason == "TooManyResources"
-        assert refused.message == (
-            "Group 'team' may use at most 1.5 CPUs at once; 3 kernels use 1.3 CPUs, and this one needs "
-            "0.6 CPUs. Shut down your kernels and wait until others have shut down theirs, or ask for at "
-            f"most 0.2 CPUs with KERNEL_CPUS_LIMIT. Yours: 'python3' ({small}): 0.1 CPUs."
+        assert unwrapped(refused.message) == (
+            "Too many CPUs: group 'team' may use at most 1.5 CPUs at once; 3 kernels use 1.3 CPUs, and this "
+            "one needs 0.6 CPUs. Shut down your kernels and wait until others have shut down theirs, or "
+            f"ask for at most 0.2 CPUs with KERNEL_CPUS_LIMIT. Yours: 'python3' ({small}): 0.1 CPUs."
         )
         await alice.delete(others[0])
         another = await started(carol, **ASKED)
@@ -133,15 +134,15 @@ async def test_a_kernel_needs_limits_that_a_limit_range_may_give_it(client, name
     async with client("alice") as alice:
         refused = await refusal(alice)
         assert refused.reason == "PolicyViolation"
-        assert refused.message == (
-            "User 'alice' has a quota of CPUs, and this kernel has neither a limit nor a request for CPUs. "
+        assert unwrapped(refused.message) == (
+            "This kernel has neither a limit nor a request for CPUs, and user 'alice' has a quota of CPUs. "
             "Set KERNEL_CPUS_LIMIT, or ask the administrator to set resources for each of the kernel's "
             "containers."
         )
         await namespace.wait_no_kernels()
         await namespace.run("apply", "-f", "-", stdin=json.dumps(LIMIT_RANGE))
         kernel_id = await started(alice)
-        assert "1 kernel uses 0.6 CPUs" in (await refusal(alice)).message
+        assert "1 kernel uses 0.6 CPUs" in unwrapped((await refusal(alice)).message)
         await alice.delete(kernel_id)
         await namespace.run("delete", "limitrange", "defaults")
     await namespace.wait_no_kernels()

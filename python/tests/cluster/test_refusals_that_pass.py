@@ -68,7 +68,7 @@ async def test_a_start_waits_for_a_webhook(gateway, chart, namespace, webhook):
 
 
 async def test_a_webhook_that_never_answers_is_named(gateway, chart, namespace, webhook):
-    await chart.upgrade({"kernels": {"quick": {"image": chart.image, "launchTimeout": 3}}})
+    await chart.upgrade({"kernels": {"quick": {"image": chart.image, "launchTimeout": 10}}})
     with pytest.raises(Refused) as refusal:
         await gateway.start("quick")
     assert refusal.value.reason == "WebhookUnavailable"

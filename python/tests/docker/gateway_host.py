@@ -18,9 +18,10 @@ class GatewayHost:
 
     Args:
         host: the host of the kernels; the kernelspec is `test`.
+        config: the configuration of its provisioner.
     """
 
-    def __init__(self, host, folder, port, health_port):
+    def __init__(self, host, folder, port, health_port, **config):
         self.state = folder / "state"
         self.crash_at = folder / "crash-at"
         self.process = None
@@ -28,7 +29,7 @@ class GatewayHost:
         self._port = port
         self._health_port = health_port
         # A kernelspec of the host's, where a gateway looks for it.
-        host.manager("test")
+        host.manager("test", **config)
         kernels = folder / "jupyter" / "kernels"
         kernels.mkdir(parents=True)
         shutil.copytree(host.folder / "test", kernels / "test")

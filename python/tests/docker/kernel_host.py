@@ -13,6 +13,7 @@ from tornado import web
 
 from ci import images
 from ci.private_engine import ASK_SECONDS
+from message_words import unwrapped
 from timeouts import TIMEOUT_SECONDS
 
 # The arguments of `hosts` for everything that kernels run in; podman has no services.
@@ -106,7 +107,7 @@ class Host:
         """The error message of a kernel that does not start."""
         with pytest.raises(web.HTTPError) as refusal:
             await self.manager(**config).start_kernel(env=env or {})
-        return refusal.value.log_message
+        return unwrapped(refusal.value.log_message)
 
     def command(self, *arguments):
         """A patch that has the container run something else."""

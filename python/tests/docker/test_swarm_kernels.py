@@ -28,7 +28,7 @@ async def test_resources_and_constraints(host):
 
 async def test_no_node_can_take_it(host):
     refusal = await host.refusal(constraints=["node.labels.nowhere==true"])
-    assert "No node of the swarm can take it" in refusal
+    assert "No node of the swarm can run the kernel" in refusal
     assert "scheduling constraints" in refusal
 
 

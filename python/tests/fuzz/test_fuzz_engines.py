@@ -174,7 +174,7 @@ def test_containers(container):
     assert isinstance(containers.exit_code(container), int | None)
     assert isinstance(containers.end_cause(container), str | None)
     assert all(isinstance(each, str) for each in containers.addresses(container))
-    assert containers.progress(container)
+    assert containers.progress(container).message
     assert "OOMKilled" in containers.with_likely_oom(container)["State"]
 
 
@@ -208,4 +208,4 @@ def test_tasks(task):
     assert isinstance(tasks.exit_code(task), int | None)
     assert all(isinstance(each, str) for each in tasks.addresses(task))
     assert isinstance(tasks.container_name(task, "a-service"), str)
-    assert tasks.progress(task)
+    assert tasks.progress(task).message

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from fuzz.hostile import altered, cut, dumped, json_values, spoiled, spoiled_json
 from gateway_provisioners.errors import ProtocolError
+from gateway_provisioners.gateway.kernels.memory_watch import warning
 from gateway_provisioners.handshake import payload
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.features import parse_features
 from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.model.usage import Usage
 from kernel_launcher import wire
 from kernel_launcher.commands import MAX_BYTES, MAX_CONNECTIONS, CommandListener
 
@@ -43,6 +45,7 @@ INFO = {
     "curve_publickey": CURVE_KEY,
     "curve_secretkey": CURVE_KEY,
 }
+USAGE = {"memory": 2**30, "memory_limit": 2**31, "cpu": 1.5, "cpu_limit": 0.5}
 RECORD = KernelRecord(
     KERNEL_ID,
     "python3",
@@ -185,6 +188,20 @@ def test_features(value):
     assert len(features) <= 32
     assert parse_features(list(features)) == features
     assert all(len(each) <= 32 for each in features)
+
+
+@given(altered(USAGE) | json_values)
+def test_usage(value):
+    try:
+        received = json.loads(dumped(value))
+    except (ValueError, RecursionError):  # refused when the reply is opened
+        return
+    with contextlib.suppress(ProtocolError):
+        usage = Usage.from_json(received)
+        shown = json.dumps(usage.to_json(), allow_nan=False)
+        assert Usage.from_json(json.loads(shown)) == usage
+        assert usage.memory_share >= 0
+        warning(usage)
 
 
 @given(spoiled_json({"version": 2, "challenge": CHALLENGE}))

@@ -17,6 +17,7 @@ from gateway_provisioners.gateway.channels.frames import FrameCounter
 from gateway_provisioners.gateway.kernels.activity import STATES, ActivityWatch
 from gateway_provisioners.gateway.websocket import messages, serialization
 from gateway_provisioners.gateway.websocket.losses import Losses
+from gateway_provisioners.gateway.websocket.requests import Requests
 from gateway_provisioners.gateway.websocket.too_large import request_in
 from kernel_launcher import messages as launchers
 from kernel_launcher.execution import ExecutionState
@@ -239,7 +240,9 @@ statuses = st.tuples(
 @given(st.lists(shaped_frames(statuses | kernel_messages()), max_size=8))
 def test_activity(many):
     clock = itertools.count()
-    kernel = SimpleNamespace(kernel_id="an-id", execution_state="idle", last_activity=0)
+    kernel = SimpleNamespace(
+        kernel_id="an-id", execution_state="idle", last_activity=0, running=Requests(8)
+    )
     subscriber = Subscriber()
     watch = ActivityWatch(kernel, lambda kind: kind is not None, lambda: next(clock), subscriber)
     for frames in many:

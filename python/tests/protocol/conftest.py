@@ -112,8 +112,14 @@ def launch(tmp_path, server):
 
 
 @pytest.fixture
-def launch_r(container_of_r, server):
-    return functools.partial(launching, container_of_r.launched, server)
+def launch_r_for(container_of_r):
+    """Launch an R kernel that reports to a given response server."""
+    return functools.partial(launching, container_of_r.launched)
+
+
+@pytest.fixture
+def launch_r(launch_r_for, server):
+    return functools.partial(launch_r_for, server)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -55,14 +55,16 @@ class ContainerOfR:
             f"echo $$ >{pid_file}.new; mv {pid_file}.new {pid_file}\nexec {command}\n"
         )
         folder.chmod(0o777)
-        process = subprocess.Popen(
-            [*self._command, f". {script}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        started = LaunchedInContainer(process, log, pid_file)
+        engine_log = folder / "engine-log"
+        with engine_log.open("wb") as engine:
+            process = subprocess.Popen(
+                [*self._command, f". {script}"],
+                stdin=subprocess.DEVNULL,
+                stdout=engine,
+                stderr=engine,
+                start_new_session=True,
+            )
+        started = LaunchedInContainer(process, log, engine_log, pid_file)
         try:
             yield started
         finally:
@@ -89,9 +91,14 @@ class ContainerOfR:
 class LaunchedInContainer(Launched):
     """A launcher in the container; `process` is the engine's client, `pid` the container's first process."""
 
-    def __init__(self, process, log, pid_file):
+    def __init__(self, process, log, engine_log, pid_file):
         super().__init__(process, log)
+        self._engine_log = engine_log
         self._pid_file = pid_file
+
+    def log(self):
+        """Return what the launcher has printed, or the engine where no container began."""
+        return (self.stderr if self.stderr.exists() else self._engine_log).read_text()
 
     @property
     def pid(self):

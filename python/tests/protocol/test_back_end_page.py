@@ -92,4 +92,4 @@ async def test_a_failed_start_gives_the_cause(manager, tmp_path):
     with pytest.raises(web.HTTPError) as refusal:
         await manager(str(broken)).start_kernel()
     assert "exited with code 3" in refusal.value.log_message
-    assert refusal.value.log_message.endswith("no luck")
+    assert "\nThe last lines of its log:\nno luck\nKernel " in refusal.value.log_message

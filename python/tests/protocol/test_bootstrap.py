@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import os
 import shutil
 import signal
@@ -131,6 +132,88 @@ def test_references_of_a_kernelspec_are_expanded_in_the_container(image, templat
     assert (found["X_OTHER"], found["X_PATH"]) == (value, "mine:/usr/x")
     assert not [name for name in found if name.startswith("KERNEL_EXPAND_")]
     assert not (image / "pwned").exists()
+
+
+LIMITS = ("CPU_LIMIT", "MEM_LIMIT")
+THREADS = (
+    "OMP_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "PYTHON_CPU_COUNT",
+)
+V1 = "memory/memory.limit_in_bytes", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"
+V2 = "memory.max", "cpu.max"
+
+
+def below_cgroups(tmp_path, files):
+    """A command that runs another where the container's cgroups have these files."""
+    root = tmp_path / "cgroup"
+    root.mkdir()
+    for name, content in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(content)
+    bind = 'mount --bind "$1" /sys/fs/cgroup && shift && exec "$@"'
+    return ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", bind, "sh", str(root))
+
+
+def environment_below(image, wrapper, **variables):
+    """The environment that a launcher is started with."""
+    launcher = image / "kernel-launchers" / "own" / "launch"
+    launcher.parent.mkdir(parents=True)
+    launcher.write_text(
+        f"#!{sys.executable}\nimport json, os\nprint(json.dumps(dict(os.environ)))\n"
+    )
+    launcher.chmod(0o755)
+    code, stdout, stderr = outcome(bootstrap(image, wrapper, KERNEL_LANGUAGE="own", **variables))
+    assert (code, stderr) == (0, "")
+    return json.loads(stdout)
+
+
+def without_limits(**variables):
+    """Variables of a start, without those that this process has."""
+    return {**dict.fromkeys((*LIMITS, *THREADS, "OMP_THREAD_LIMIT")), **variables}
+
+
+@pytest.mark.parametrize(
+    ("files", "cpu", "memory"),
+    [
+        (("2147483648", "150000 100000"), "1.5", "2147483648"),
+        (("max", "200000 100000"), "2.0", None),
+        (("2147483648", "max 100000"), None, "2147483648"),
+        (("max", "1000 100000"), "0.01", None),
+        (("max", "1250 10000"), "0.125", None),
+        (("max", "6400000 100000"), "64.0", None),
+        (("1073741824", "25000", "100000"), "0.25", "1073741824"),
+        (("9223372036854771712", "-1", "100000"), None, None),
+        (("18446744073709551615", "100000", "0"), None, None),
+        (("max", "$(touch pwned) a[$(touch pwned)]"), None, None),
+        (("", "200000"), None, None),
+    ],
+)
+def test_libraries_learn_the_limits_of_the_container(image, tmp_path, files, cpu, memory):
+    names = V1 if len(files) == len(V1) else V2
+    tree = dict(zip(names, (f"{content}\n" for content in files), strict=True))
+    found = environment_below(image, below_cgroups(tmp_path, tree), **without_limits())
+    assert (found.get("CPU_LIMIT"), found.get("MEM_LIMIT")) == (cpu, memory)
+    here = len(os.sched_getaffinity(0))
+    threads = None if cpu is None else str(min(math.ceil(float(cpu)), here))
+    assert {found.get(name) for name in THREADS} == {threads}
+    assert not (image / "pwned").exists()
+
+
+def test_libraries_are_left_alone_where_no_limits_can_be_read(image, tmp_path):
+    found = environment_below(image, below_cgroups(tmp_path, {}), **without_limits())
+    assert not found.keys() & {*LIMITS, *THREADS}
+
+
+@pytest.mark.parametrize("given", [{"OMP_NUM_THREADS": "7", "CPU_LIMIT": "3"}, {"MEM_LIMIT": ""}])
+def test_limits_that_the_image_or_the_user_has_set_stay(image, tmp_path, given):
+    tree = {"memory.max": "1024\n", "cpu.max": "100000 100000\n"}
+    wrapper = below_cgroups(tmp_path, tree)
+    found = environment_below(image, wrapper, **without_limits(**given))
+    expected = {"CPU_LIMIT": "1.0", "MEM_LIMIT": "1024", **dict.fromkeys(THREADS, "1"), **given}
+    assert {name: found[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize("kernel_id", VECTORS["kernel_ids"]["valid"])

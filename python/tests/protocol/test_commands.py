@@ -11,7 +11,7 @@ from launched import KERNEL_ID, client_of, has_ended, run, start_busy, value
 
 from gateway_provisioners.errors import CommandFailed
 from gateway_provisioners.handshake import payload
-from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
+from gateway_provisioners.handshake.command_client import CommandEndpoint, ask_usage, send_signal
 from timeouts import TIMEOUT_SECONDS, within_timeout
 
 
@@ -59,6 +59,21 @@ async def test_stopping_the_listener_leaves_the_kernel(launch):
         assert await value(client, "1 + 1") == "2"
         await client.shutdown(reply=True, timeout=TIMEOUT_SECONDS)
         assert await kernel.launched.exit_code() == 0
+
+
+async def test_usage_of_a_busy_kernel(launch):
+    async with launch() as kernel, client_of(kernel.info.to_jupyter()) as client:
+        before = await ask_usage(kernel.endpoint)
+        # C code that does not release the GIL.
+        busy = await start_busy(client, "busy()\nsum(range(10**15))")
+        reply = await command(kernel.endpoint, {"usage": 1})
+        assert reply["ok"] is True
+        after = reply["usage"]
+        assert after.keys() == {"memory", "memory_limit", "cpu", "cpu_limit"}
+        assert after["memory"] > 0
+        assert after["cpu"] > before.cpu
+        busy.cancel()
+        await asyncio.gather(busy, return_exceptions=True)
 
 
 @pytest.mark.parametrize("signum", [-1, 65, 10**30, "2", True, None, 1.5])
@@ -124,7 +139,7 @@ async def test_launch_key_is_worth_nothing_once_the_kernel_is_up(launch_once):
 
 async def test_launch_key_serves_a_gateway_without_fresh_keys(launch):
     async with launch(KERNEL_GATEWAY_FEATURES="other,fresh-keys") as kernel:
-        assert kernel.info.features == ("mailbox", "state")
+        assert kernel.info.features == ("mailbox", "state", "usage")
         assert kernel.secret == kernel.launch_key
         await send_signal(kernel.endpoint, 0)
 

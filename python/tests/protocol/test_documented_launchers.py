@@ -3,8 +3,11 @@
 import ast
 import base64
 import json
+import os
 import re
+import socket
 import textwrap
+import threading
 import types
 
 import pytest
@@ -12,6 +15,8 @@ import reference_v1
 from cryptography.exceptions import InvalidTag
 from launched import LAUNCHERS
 from test_vectors import VECTORS, fix_random, named, private_key, public_key
+
+from gateway_provisioners.handshake import payload
 
 ROOT = LAUNCHERS.parent
 PAGE = (ROOT / "docs/write-a-launcher.md").read_text()
@@ -81,6 +86,23 @@ def test_the_example_obeys_no_other_command(example, name):
     refusals = (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidTag)
     with pytest.raises(refusals):
         launch_key(example, invalid).open_command(invalid["lines"][name], invalid["challenge"])
+
+
+@pytest.mark.parametrize(("command", "ok"), [({"signum": 0}, True), ({"usage": 1}, False)])
+def test_the_example_answers_commands(example, command, ok):
+    entry = VECTORS["commands"][0]
+    key = entry["launch_key"], entry["kernel_id"]
+    kernel = types.SimpleNamespace(pid=os.getpid())
+    ours, theirs = socket.socketpair()
+    serving = threading.Thread(
+        target=example.serve, args=(theirs, kernel, launch_key(example, entry))
+    )
+    with ours, ours.makefile("rb") as lines:
+        serving.start()
+        challenge = payload.parse_challenge(lines.readline())
+        ours.sendall(payload.seal_command(command, *key, challenge))
+        assert payload.open_reply(lines.readline(), *key, challenge)["ok"] is ok
+    serving.join()
 
 
 def test_the_page_quotes_the_example():

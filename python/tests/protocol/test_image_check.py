@@ -27,6 +27,15 @@ FORTY_LINES = next(
 )
 
 
+# Its ports are free until the kernel binds them, whatever other processes do.
+OWN_NETWORK = (
+    "unshare",
+    "--net",
+    *(() if os.geteuid() == 0 else ("--user", "--map-root-user")),
+    *("sh", "-c", 'ip link set lo up && exec "$@"', "sh"),
+)
+
+
 def run(*command, path=PROGRAMS, **variables):
     search = f"{path}{os.pathsep}/usr/bin{os.pathsep}/bin"
     return subprocess.run(
@@ -57,7 +66,8 @@ class Image:
     def check(self, *options, path=PROGRAMS, wrapper=(), **variables):
         """The exit code, and every line as its level, what it is about, and its text."""
         command = ("image-bootstrap", "check", "--target", str(self.folder), *options)
-        done = run(*wrapper, sys.executable, "-m", "jupyter", *command, path=path, **variables)
+        jupyter = (sys.executable, "-m", "jupyter", *command)
+        done = run(*OWN_NETWORK, *wrapper, *jupyter, path=path, **variables)
         found = re.findall(r"^(ok|warning|PROBLEM) +([^:]+): (.*)$", done.stdout, re.MULTILINE)
         return done.returncode, found, done.stdout + done.stderr
 
@@ -103,6 +113,15 @@ def test_no_start_checks_files_and_programs_only(image):
     code, found, _ = image.check("--no-start")
     assert code == 0
     assert not [about for _, about, _ in found if about == "python kernel"]
+
+
+def test_a_build_in_which_root_is_the_only_user(image):
+    """As rootless builders make it that have no range of user ids."""
+    wrapper = ("unshare", "--user", "--map-root-user")
+    code, found, output = image.check("--no-start", wrapper=wrapper)
+    assert code == 0, output
+    [account] = [text for _, about, text in found if about == "account"]
+    assert account.startswith("this build has no other users than root")
 
 
 def test_an_image_without_an_account_and_a_home_for_its_user(image, tmp_path):
@@ -263,6 +282,13 @@ def test_a_launcher_that_reports_a_port_where_nothing_listens(image):
     [(about, text)], _ = image.problems("--languages", "deaf")
     assert about == "deaf kernel"
     assert text.startswith("it reported comm_port 9, but nothing listens there")
+
+
+def test_the_pages_launcher_ends_with_a_kernel_that_does_not_start(image):
+    image.own_launcher("broken", FORTY_LINES.replace("ipykernel_launcher", "no_such_module"))
+    [(about, text)], _ = image.problems("--languages", "broken")
+    assert about == "broken kernel"
+    assert text.startswith("it ended with exit code 1 before it reported")
 
 
 def test_a_launcher_that_reports_another_key_than_the_kernels(image):

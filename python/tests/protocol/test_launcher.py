@@ -36,7 +36,7 @@ async def test_reports_authenticated_and_encrypted_channels(launch, tmp_path):
             "hmac-sha256",
         )
         assert info.kernel_name == "data_sci_py"
-        assert info.features == ("mailbox", "state", "fresh-key")
+        assert info.features == ("mailbox", "state", "usage", "fresh-key")
         assert info.pid != kernel.process.pid
         async with client_of(info.to_jupyter()) as client:
             assert await value(client, "6 * 7") == "42"
@@ -105,7 +105,9 @@ async def test_user_code_finds_nothing_of_the_launcher(launch):
         for name in ("LAUNCH_KEY", "PUBLIC_KEY", "RESPONSE_ADDRESS", "JPY_PARENT_PID"):
             assert name not in names
         assert await value(client, "len(sys.argv)") == "1"
-        assert await value(client, "any('launchers' in p for p in sys.path)") == "False"
+        assert (
+            await value(client, "any('launchers/python/scripts' in p for p in sys.path)") == "False"
+        )
         # The connection file is for this user alone, and goes with the kernel.
         await run(client, "from ipykernel.connect import get_connection_file as f")
         path = await value(client, "f()")

@@ -47,7 +47,7 @@ async def test_everything_comes_in_the_kernels_order(launch, encryption):
             welcome = await welcomed(connection)
             assert (welcome["execution_state"], welcome["features"]) == (
                 "idle",
-                ["mailbox", "state"],
+                ["mailbox", "state", "usage"],
             )
             request = connection.execute("print(1); 2")
             messages = await until_idle(connection, request)
@@ -73,13 +73,18 @@ async def test_input_comes_through_the_mailbox(launch_once):
         assert printed(await until_idle(connection, request)) == "me\n"
 
 
+# In one message: `print` itself may write the line and its end in two.
+PRINT = "def say(n): print(f'{n}' + chr(10), end='', flush=True)"
+
+
 async def test_a_gateway_that_is_killed_loses_nothing(launch, tmp_path):
     """Neither what it had not acknowledged nor what was published while it was gone."""
     os.mkfifo(tmp_path / "go")
     code = f"""
-for n in range(20): print(n, flush=True)
+{PRINT}
+for n in range(20): say(n)
 open({str(tmp_path / "go")!r}).read()
-for n in range(20, 2000): print(n, flush=True)
+for n in range(20, 2000): say(n)
 'result'"""
     async with launch() as kernel:
         gateway = await asyncio.create_subprocess_exec(
@@ -121,7 +126,7 @@ async def test_the_cell_says_how_much_of_its_output_was_dropped(launch):
     ):
         with peer(kernel) as connection:
             await welcomed(connection)
-        await run(other, "for n in range(300): print(n, flush=True)")
+        await run(other, f"{PRINT}\nfor n in range(300): say(n)")
         with peer(kernel) as connection:
             await welcomed(connection)
             request = connection.execute("'end'")

@@ -17,6 +17,7 @@ from test_launcher import RESET_ON_CLOSE
 from gateway_provisioners.errors import CommandFailed
 from gateway_provisioners.handshake import payload
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
+from gateway_provisioners.handshake.response_server import ResponseServer
 from timeouts import TIMEOUT_SECONDS, within_timeout
 
 CONNECT = "close(socketConnection('127.0.0.1', {port}))"
@@ -52,7 +53,7 @@ async def test_reports_and_executes(launch_r, server):
         }
         assert len(ports) == 6
         assert all(26000 <= port <= 27000 for port in ports)
-        assert info.features == ("fresh-key",)
+        assert info.features == ("usage", "fresh-key")
         async with client_of(info.to_jupyter()) as client:
             assert await printed(client, "cat(Sys.getpid())") == str(info.pid)
             assert await printed(client, "cat(ls())") == ""
@@ -116,6 +117,21 @@ async def test_interrupts_a_busy_loop(launch_r):
         for pid in (kernel.launched.pid, kernel.info.pid):
             await signals_handled(pid)
         assert await printed(client, "cat(kept)") == "still here"
+
+
+async def test_usage_of_a_busy_kernel(launch_r):
+    async with launch_r() as kernel, client_of(kernel.info.to_jupyter()) as client:
+        before = (await command(kernel.endpoint, {"usage": 1}))["usage"]
+        busy = await start_busy(client, "busy()\nsuspendInterrupts(repeat {})", CONNECT)
+        reply = await command(kernel.endpoint, {"usage": 1})
+        assert reply["ok"] is True
+        after = reply["usage"]
+        assert after.keys() == {"memory", "memory_limit", "cpu", "cpu_limit"}
+        assert isinstance(after["memory"], int)
+        assert after["memory"] > 0
+        assert after["cpu"] > before["cpu"]
+        busy.cancel()
+        await asyncio.gather(busy, return_exceptions=True)
 
 
 async def test_an_interrupt_at_any_moment_loses_no_message(launch_r):
@@ -227,6 +243,23 @@ async def test_only_authenticated_commands_are_obeyed(launch_r):
             await send_signal(forged, signal.SIGKILL)
         assert await refuses_replies(endpoint)
         await send_signal(endpoint, 0)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_connections_that_are_cut_do_not_stop_the_listener(
+    launch_r_for, gateway_key, address
+):
+    server = ResponseServer(address, 0, 0, gateway_key)
+    await server.start()
+    async with launch_r_for(server) as kernel:
+        endpoint = kernel.endpoint
+        for _ in range(200):
+            async with connected(endpoint) as (reader, writer):
+                challenge = payload.parse_challenge(await read(reader.readline()))
+                line = payload.seal_command({"signum": 0}, kernel.secret, KERNEL_ID, challenge)
+                writer.write(line)
+        await send_signal(endpoint, 0)
+    await server.stop()
 
 
 async def test_a_silent_connection_is_closed(launch_r):

@@ -93,8 +93,8 @@ async def value(client, expression):
     return output["text"].strip()
 
 
-async def interrupted(kernel, code):
-    """Execute code that calls busy() and then does not return, and interrupt it; returns the reply."""
+async def start_busy(kernel, code):
+    """Execute code that calls busy() and then does not return; returns the task that waits for it."""
     busy = asyncio.Event()
 
     def connected(_, writer):
@@ -106,8 +106,14 @@ async def interrupted(kernel, code):
         call = f'new java.net.Socket("127.0.0.1", {port}).close()'
         running = asyncio.create_task(execute(kernel.client, code.replace("busy()", call)))
         await within_timeout(busy.wait())
-        await send_signal(kernel.endpoint, signal.SIGINT)
-        return (await within_timeout(running))[0]
+    return running
+
+
+async def interrupted(kernel, code):
+    """Interrupt code that calls busy() and then does not return; returns the reply."""
+    running = await start_busy(kernel, code)
+    await send_signal(kernel.endpoint, signal.SIGINT)
+    return (await within_timeout(running))[0]
 
 
 async def test_report(lazy):
@@ -118,6 +124,7 @@ async def test_report(lazy):
     assert len(ports | {info.comm_port}) == 6
     assert all(port in PORTS for port in ports | {info.comm_port})
     assert info.curve_publickey is None
+    assert info.features == ("usage", "fresh-key")
 
 
 async def test_executes_and_shows(lazy):
@@ -156,6 +163,18 @@ async def test_interrupt_keeps_variables(lazy, code):
     assert (await interrupted(lazy, code))["status"] == "error"
     assert await value(lazy.client, "kept + 1") == "42"
     assert await value(lazy.client, "org.apache.spark.SparkEnv.get") == "null"
+
+
+async def test_answers_about_usage_while_busy(lazy):
+    """A builder's container may see no cgroup; tests/cluster/test_usage.py reads the numbers of a pod."""
+    running = await start_busy(lazy, "busy(); while (true) {}")
+    reply = await command(lazy.endpoint, {"usage": 1})
+    await send_signal(lazy.endpoint, signal.SIGINT)
+    assert (await within_timeout(running))[0]["status"] == "error"
+    if reply["ok"]:
+        assert reply["usage"]["cpu"] > 0
+    else:
+        assert reply == {"ok": False, "error": "the container's cgroup cannot be read"}
 
 
 async def test_lazy_means_at_first_use(lazy):

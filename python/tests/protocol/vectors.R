@@ -107,6 +107,18 @@ for (id in unlist(vectors$kernel_ids$invalid)) {
   passed("invalid kernel id", list(name = nchar(id)))
 }
 
+for (entry in read("cgroups.json")$trees) {
+  root <- tempfile()
+  for (name in names(entry$files)) {
+    path <- file.path(root, name)
+    dir.create(dirname(path), showWarnings = FALSE, recursive = TRUE)
+    cat(entry$files[[name]], file = path)
+  }
+  usage <- launcher$read_usage(root)
+  if (!identical(is.null(usage), is.null(entry$usage)) || !same(usage, entry$usage)) stop(entry$name)
+  passed("usage", entry)
+}
+
 for (entry in vectors$derived_keys) {
   for (purpose in c("connection-info", "command", "mailbox")) {
     derived <- launcher$derive(base64(entry$launch_key), entry$kernel_id, purpose)

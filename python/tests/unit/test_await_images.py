@@ -60,7 +60,7 @@ def test_a_reason_is_reported_once_with_its_nodes():
     image, room = obstacles(
         [waiting("b", "acme/a:1"), waiting("a", "acme/a:1"), unscheduled, running]
     )
-    assert image.startswith("The image 'acme/a:1' cannot be pulled (ErrImagePull): not found")
+    assert image.startswith("The image cannot be pulled (ErrImagePull): 'acme/a:1': not found")
     assert image.endswith("Nodes: a, b.")
     assert "Too many pods." in room
     assert room.endswith("Nodes: (not scheduled).")

@@ -94,6 +94,13 @@ def test_profiles_add_kernels(program):
     assert provisioner(gpu)["image_name"] == "acme/gpu:1"
     assert provisioner(gpu)["resources"] == {"limits": {"memory": "2Gi", "nvidia.com/gpu": 1}}
     assert provisioner(specs["custom"])["resources"] == {"limits": {"memory": "2Gi"}}
+    profile_of = {name: spec["metadata"].get("profile_of") for name, spec in specs.items()}
+    assert profile_of == {
+        "python3": None,
+        "custom": None,
+        "custom-large": "custom",
+        "custom-gpu": "custom",
+    }
 
 
 def test_default_profiles_apply_to_all_kernels():
@@ -388,3 +395,76 @@ def test_documentation_names_the_kernels_of_profiles():
         "python3-gpu": "Python 3 with a GPU",
     }
     assert all(f"`{name}`" in PAGE for name in {*named, *named.values()})
+
+
+def test_a_logo_is_one_of_ours_or_an_image_in_a_configmap():
+    spark = {"configMap": "logos", "key": "spark.svg"}
+    kernels = {
+        "plain": CUSTOM,
+        "borrowed": {**CUSTOM, "language": "bash", "logo": "r"},
+        "own": {
+            **CUSTOM,
+            "logo": spark,
+            "profiles": {
+                "large": {},
+                "gpu": {"logo": {"configMap": "logos", "key": "gpu.png"}},
+                "other": {"logo": {"configMap": "acme.logos", "key": "gpu.png"}},
+                "usual": {"logo": ""},
+            },
+        },
+    }
+    rendered = render({"kernels": kernels})
+    logos = {name: spec["metadata"].get("logo") for name, spec in rendered.kernelspecs.items()}
+    assert logos == {
+        "python3": None,
+        "plain": None,
+        "borrowed": "r",
+        "own": "logos/spark.svg",
+        "own-large": "logos/spark.svg",
+        "own-gpu": "logos/gpu.png",
+        "own-other": "acme.logos/gpu.png",
+        "own-usual": None,
+    }
+    [volume] = [each for each in rendered.pod["spec"]["volumes"] if each["name"] == "logos"]
+    assert volume["projected"]["sources"] == [
+        {
+            "configMap": {
+                "name": "acme.logos",
+                "optional": True,
+                "items": [{"key": "gpu.png", "path": "acme.logos/gpu.png"}],
+            }
+        },
+        {
+            "configMap": {
+                "name": "logos",
+                "optional": True,
+                "items": [
+                    {"key": "gpu.png", "path": "logos/gpu.png"},
+                    {"key": "spark.svg", "path": "logos/spark.svg"},
+                ],
+            }
+        },
+    ]
+    [mount] = [each for each in rendered.container["volumeMounts"] if each["name"] == "logos"]
+    assert mount == {"name": "logos", "mountPath": rendered.env["GP_LOGOS_DIR"], "readOnly": True}
+    assert config({}, kernelDefaults={"logo": "r"}) == config({})
+    assert spec({"logo": ""}, kernelDefaults={"logo": "r"}) == spec({})
+
+
+def test_only_a_logo_of_a_configmap_changes_the_gateways_pod():
+    kernels = {"custom": {**CUSTOM, "logo": "scala"}}
+    assert render({"kernels": kernels}).pod == render().pod
+
+
+@pytest.mark.parametrize(
+    "logo",
+    [
+        *("cobol", "../x.svg", 1, {"configMap": "logos"}, {"key": "a.svg"}),
+        {"configMap": "../logos", "key": "a.svg"},
+        {"configMap": "logos", "key": "a.html"},
+        {"configMap": "logos", "key": "../a.svg"},
+        {"configMap": "logos", "key": "a.svg", "namespace": "other"},
+    ],
+)
+def test_other_logos_are_refused(logo):
+    assert "kernels" in refusal({"kernels": {"custom": {**CUSTOM, "logo": logo}}})

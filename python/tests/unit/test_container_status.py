@@ -63,7 +63,9 @@ def test_killed_with_memory_limit_counts_as_oom_on_old_podman():
         return with_likely_oom({**container, "HostConfig": {"Memory": limit}})
 
     limit = 24 * 2**20
-    assert start_failure(seen(ended(137, OOMKilled=False), limit)).reason == "OOMKilled"
+    killed = start_failure(seen(ended(137, OOMKilled=False), limit))
+    assert killed.reason == "OOMKilled"
+    assert "its limit of 24Mi and was killed" in killed.message
     assert start_failure(seen(ended(137, OOMKilled=False), 0)).reason == "ContainerExited"
     assert start_failure(seen(ended(1, OOMKilled=False), limit)).reason == "ContainerExited"
     assert start_failure(seen(RUNNING, limit)) is None
@@ -97,8 +99,11 @@ def test_an_engine_that_cannot_limit_storage_is_refused_in_words():
 
 
 def test_progress():
-    assert "has not reported" in progress(RUNNING)
-    assert progress({"State": {"Status": "created"}}) == "Its container is still created."
+    assert "has not reported" in progress(RUNNING).message
+    assert (
+        progress({"State": {"Status": "created"}}).message
+        == "The kernel's container is still created."
+    )
 
 
 def test_addresses_are_known_once_a_network_has_one():

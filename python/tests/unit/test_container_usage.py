@@ -17,6 +17,7 @@ from gateway_provisioners.model.container.config import (
 from gateway_provisioners.model.container.usage import container_usage, task_usage
 from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.quota import CPUS, GPUS, MEMORY, KernelQuota, KernelUsage
+from unit.launches import new_progress
 
 GI = 2**30
 OWNERSHIP = Ownership(owner="alice", groups=("team",))
@@ -133,35 +134,35 @@ def engine(api):
 
 async def test_both_kinds_of_kernels_of_an_engine_count_together(engine):
     docker = engine(KernelQuota(most=2))
-    await docker.containers.create(spec("a"))
+    await docker.containers.create(spec("a"), new_progress())
     docker.services.admission.admit("b-1", replace(of_task({}), kernel_id="b"))
     with pytest.raises(TooManyKernels):
-        await docker.containers.create(spec("c"))
+        await docker.containers.create(spec("c"), new_progress())
     await docker.containers.stop()
 
 
 async def test_a_kernel_counts_until_it_is_ended(engine):
     kernels = engine(KernelQuota(most_per_user=1)).containers
-    launched = await kernels.create(spec("a"))
+    launched = await kernels.create(spec("a"), new_progress())
     with pytest.raises(TooManyKernels, match=r"'python3' \(a\)"):
-        await kernels.create(spec("b"))
+        await kernels.create(spec("b"), new_progress())
     await launched.remove(grace_seconds=0)
-    await kernels.create(spec("b"))
+    await kernels.create(spec("b"), new_progress())
     await kernels.stop()
 
 
 async def test_a_kernel_keeps_its_place_while_it_is_restarted(engine):
     kernels = engine(KernelQuota(most_per_user=1)).containers
-    first = await kernels.create(spec("a"))
+    first = await kernels.create(spec("a"), new_progress())
     await first.stop()
     with pytest.raises(TooManyKernels):
-        await kernels.create(spec("b"))
-    second = await kernels.create(spec("a", 2))
+        await kernels.create(spec("b"), new_progress())
+    second = await kernels.create(spec("a", 2), new_progress())
     await first.remove_replaced()
     with pytest.raises(TooManyKernels):
-        await kernels.create(spec("b"))
+        await kernels.create(spec("b"), new_progress())
     second.remove_soon()
-    await kernels.create(spec("b"))
+    await kernels.create(spec("b"), new_progress())
     await kernels.stop()
 
 
@@ -169,9 +170,9 @@ async def test_a_kernel_that_cannot_be_made_does_not_count(engine, api):
     kernels = engine(KernelQuota(most_per_user=1)).containers
     api.broken = True
     with pytest.raises(LaunchFailed):
-        await kernels.create(spec("a"))
+        await kernels.create(spec("a"), new_progress())
     api.broken = False
-    await kernels.create(spec("b"))
+    await kernels.create(spec("b"), new_progress())
     await kernels.stop()
 
 
@@ -182,7 +183,7 @@ async def test_an_adopted_kernel_counts(engine):
     kernels._learn("a-1", {"Config": {"Labels": body["Labels"]}, "HostConfig": body["HostConfig"]})
     await kernels.adopt("a-1")
     with pytest.raises(TooManyResources, match=r"1 kernel uses 1.5 CPUs"):
-        await kernels.create(spec("b", resources={"limits": {"cpu": "1"}}))
+        await kernels.create(spec("b", resources={"limits": {"cpu": "1"}}), new_progress())
 
 
 def test_the_engine_gives_its_kernels_one_count(engine):

@@ -7,6 +7,7 @@ import pytest
 from gateway_provisioners.dockerd.api import DockerApi
 from gateway_provisioners.dockerd.images import Images
 from gateway_provisioners.errors import ConfigurationError, EngineError, LaunchFailed
+from unit.launches import new_progress
 
 
 class SlowEngine:
@@ -43,7 +44,10 @@ def engine(monkeypatch):
 
 
 def get(images, **options):
-    return images.get("acme/x:1", **{"pull_policy": "IfNotPresent", "timeout": None, **options})
+    return images.get(
+        "acme/x:1",
+        **{"pull_policy": "IfNotPresent", "timeout": None, "progress": new_progress(), **options},
+    )
 
 
 async def test_an_image_is_pulled_once_for_all_that_wait(engine):
@@ -53,6 +57,17 @@ async def test_an_image_is_pulled_once_for_all_that_wait(engine):
     engine.go_on.set()
     assert await waiting == [{"Id": "acme/x:1"}] * 3
     assert engine.pulls == 1
+
+
+async def test_the_progress_shows_a_pull_and_only_that(engine):
+    images, progress, again = Images(engine), new_progress(), new_progress()
+    engine.go_on.set()
+    await get(images, progress=progress)
+    assert [str(step.stage) for step in progress.steps] == [
+        "The engine is pulling the image 'acme/x:1'."
+    ]
+    await get(images, progress=again)
+    assert not again.steps
 
 
 async def test_a_pull_goes_on_when_no_kernel_waits_for_it(engine):

@@ -87,6 +87,25 @@ def test_every_reason_has_a_heading_and_every_heading_a_reason():
     assert set(headings) == reasons_of_classes() | reasons_of_calls() | other_reasons()
 
 
+def statuses():
+    """Return the status of each reason that has one of its own, as 500 is that of all others."""
+    classes = subclasses(errors.GatewayProvisionersError)
+    of_classes = {cls.reason: cls.http_status for cls in classes if "reason" in vars(cls)}
+    found = {**of_classes, **errors.LAUNCH_STATUSES}
+    return {reason: status for reason, status in found.items() if status != 500}
+
+
+def test_every_status_is_in_the_table():
+    section = TROUBLESHOOTING.partition("## Statuses")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| .* \| (.*) \|$", section, flags=re.MULTILINE)
+    documented = {
+        reason: int(status) for status, row in rows for reason in re.findall(r"[A-Z]\w+", row)
+    }
+    reasons = statuses()
+    assert "OOMKilled" in reasons
+    assert {reason: documented.get(reason) for reason in reasons} == reasons
+
+
 def test_every_explained_exit_code_is_in_the_table():
     section = TROUBLESHOOTING.partition("## Exit codes of a kernel's container")[2]
     table = {int(code) for code in re.findall(r"^\| (\d+) \|", section, flags=re.MULTILINE)}

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from gateway_provisioners.gateway.kernels.activity import ActivityWatch
+from gateway_provisioners.gateway.websocket.requests import Requests
 
 DELIMITER = b"<IDS|MSG>"
 UNTRACKED = {"kernel_info_request", "comm_info_request"}
@@ -17,7 +18,9 @@ class Watched:
     """A kernel, and the time, which goes on at each look at it."""
 
     def __init__(self, state="idle", subscriber=None):
-        self.kernel = SimpleNamespace(kernel_id="the-id", execution_state=state, last_activity=0)
+        self.kernel = SimpleNamespace(
+            kernel_id="the-id", execution_state=state, last_activity=0, running=Requests(2)
+        )
         clock = itertools.count(1)
         self._watch = ActivityWatch(
             self.kernel,
@@ -26,13 +29,13 @@ class Watched:
             subscriber,
         )
 
-    def publish(self, kind, content=None, *, parent="execute_request", topic=None):
+    def publish(self, kind, content=None, *, parent="execute_request", topic=None, request="r1"):
         self.follow(
             *([topic] if topic else []),
             DELIMITER,
             b"signature",
             json.dumps({"msg_type": kind}).encode(),
-            json.dumps({"msg_type": parent} if parent else {}).encode(),
+            json.dumps({"msg_type": parent, "msg_id": request} if parent else {}).encode(),
             b"{}",
             content if isinstance(content, bytes) else json.dumps(content or {}).encode(),
         )
@@ -46,6 +49,22 @@ class Watched:
     @property
     def seen(self):
         return self.kernel.execution_state, self.kernel.last_activity
+
+
+def test_the_running_cell_is_known():
+    watched = Watched()
+    assert watched.kernel.running.cell == {}
+    watched.status("busy", request="cell")
+    watched.status("busy", request="of a subshell", parent="complete_request")
+    watched.status("busy", request="one too many", parent="complete_request")
+    assert watched.kernel.running.cell == {"msg_id": "cell", "msg_type": "execute_request"}
+    watched.status("idle", request="of a subshell", parent="complete_request")
+    watched.status("idle", request="cell")
+    assert not watched.kernel.running
+    watched.status("busy", request="probe", parent="kernel_info_request")
+    watched.status("busy", request=["hostile"])
+    watched.status("busy", request="c", parent="comm_msg")
+    assert not watched.kernel.running
 
 
 def test_state_and_activity_follow_the_cells():

@@ -50,6 +50,7 @@ def output(outbox):
         v1=False,
         max_bytes=2**20,
         client_limit=ClientLimit(0, ""),
+        administrator="the administrator",
         rate=OutputRate(0, 0),
         traceback_words="",
     )

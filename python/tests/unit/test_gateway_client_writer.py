@@ -44,6 +44,7 @@ def writer_of(outbox, **changes):
         "v1": False,
         "max_bytes": 2 * MIB,
         "client_limit": ClientLimit(0, ""),
+        "administrator": "the administrator",
         "rate": OutputRate(0, 0),
         "traceback_words": "",
     }
@@ -71,10 +72,12 @@ def test_message_with_a_wrong_signature_is_not_shown(outbox):
     message[1] = b"0" * 64
     written = []
     assert writer.forward("iopub", message, lambda: written.append(1))
-    assert (outbox.messages, written) == ([], [1])
+    writer.forward("iopub", message)
+    words = "A malformed message of the kernel is not shown: its signature is wrong.\n"
+    assert (outbox.words(), written) == (words, [1])
     writer.verifies = False
     writer.forward("iopub", message)
-    assert outbox.words() == "x"
+    assert outbox.words() == f"{words}x"
 
 
 @pytest.mark.parametrize(

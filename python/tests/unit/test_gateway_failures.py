@@ -4,9 +4,15 @@ import pytest
 from tornado.web import HTTPError
 
 from gateway_provisioners.errors import LaunchFailed, PolicyViolation
-from gateway_provisioners.gateway.failures import Failure, describe, known_cause, summarize
+from gateway_provisioners.gateway.failures import (
+    Failure,
+    describe,
+    known_cause,
+    public_words,
+    summarize,
+)
 
-CAUSE = LaunchFailed("Quota", "Kernel 'x' did not start: 100% of the quota is used.")
+CAUSE = LaunchFailed("Quota", "100% of the quota is used.")
 
 
 def raised_from(error, cause):
@@ -26,6 +32,17 @@ def raised_from(error, cause):
 def test_the_cause_is_found_in_any_wrapper(error):
     assert describe(error, 500) == Failure(500, "Quota", str(CAUSE))
     assert summarize(error) == f"Quota: {CAUSE}"
+
+
+def test_a_message_has_short_lines_and_the_kernel_last():
+    cause = LaunchFailed("ContainerExited", "It failed, " + "and so on " * 300)
+    cause.log = "a line of a log " * 375  # as much as `last_lines` leaves
+    cause.kernel = "'x' (4711)"
+    message = describe(cause, 500).message
+    first, *others = message.split("\n")
+    assert len(first) <= 50
+    assert max(map(len, others)) <= 100
+    assert others[-1] == "Kernel 'x' (4711)"
 
 
 def test_the_cause_determines_the_status():
@@ -57,3 +74,11 @@ def test_a_cycle_of_causes_is_harmless():
     first, second = KeyError(), ValueError()
     first.__cause__, second.__cause__ = second, first
     assert known_cause(first) is None
+
+
+def test_the_words_for_all_who_see_a_kernel_hold_no_log():
+    failure = LaunchFailed("ContainerExited", "It exited.", container_ran=True)
+    failure.log = "a secret"
+    failure.kernel = "'x' (4711)"
+    assert public_words(failure, "Unknown.") == "It exited."
+    assert public_words(ValueError("a secret"), "Unknown.") == "Unknown."

@@ -8,14 +8,12 @@ import zmq
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 
-from gateway_provisioners.errors import KernelBusy, LaunchFailed
-from gateway_provisioners.gateway.kernels import kernel as kernel_module
-from gateway_provisioners.gateway.kernels.kernel import (
-    GatewayKernel,
-    GatewayKernelRestarter,
-    KernelGone,
-)
+from gateway_provisioners.errors import KernelBusy, KernelGone, LaunchFailed
+from gateway_provisioners.gateway.kernels import restarter as restarter_module
+from gateway_provisioners.gateway.kernels.kernel import GatewayKernel
 from gateway_provisioners.gateway.kernels.manager import GatewayKernelManager
+from gateway_provisioners.gateway.kernels.restart_failures import RestartFailures
+from gateway_provisioners.gateway.kernels.restarter import GatewayKernelRestarter
 from gateway_provisioners.gateway.process import open_files
 from timeouts import within_timeout
 
@@ -48,12 +46,16 @@ class FakeKernel:
     alive = False
 
     def __init__(self, error=None):
+        self.announced = []
+        self.restart_failures = RestartFailures(self.announced.append)
         self.restarts = self.polls = 0
         self.error = error
 
     async def is_alive(self):
         self.polls += 1
         return self.alive
+
+    async def announce_end(self, *, restarts): ...
 
     async def restart_kernel(self, **_):
         self.restarts += 1
@@ -116,7 +118,7 @@ WAITS = LaunchFailed("VolumeNotReady", "It is attached elsewhere.", can_pass=Tru
 
 
 async def test_a_restart_that_has_to_wait_does_not_count_as_failed(restarter_of, monkeypatch):
-    monkeypatch.setattr(kernel_module, "_MOST_WAITS", 10)
+    monkeypatch.setattr(restarter_module, "_MOST_WAITS", 10)
     kernel = FakeKernel(WAITS)
     restarter = restarter_of(kernel)
     events = []
@@ -131,6 +133,43 @@ async def test_a_restart_that_has_to_wait_does_not_count_as_failed(restarter_of,
     assert kernel.restarts == 13
     assert events == ["dead"]
     assert kernel.execution_state == "dead"
+
+
+async def test_each_cause_of_a_failed_restart_is_announced_once(restarter_of):
+    kernel = FakeKernel(WAITS)
+    restarter = restarter_of(kernel)
+    for _ in range(10):
+        await restarter.poll()
+    (announced,) = kernel.announced
+    assert announced == (
+        "The kernel has ended, and its restart has to wait; the gateway tries again. It is attached "
+        "elsewhere."
+    )
+    kernel.error = RuntimeError("a secret")
+    for _ in range(2):
+        await restarter.poll()
+    (_, announced) = kernel.announced
+    assert announced == (
+        "The kernel has ended and could not be restarted; the gateway tries again. Internal error; see the "
+        "gateway log."
+    )
+    kernel.restart_failures.forget()
+    await restarter.poll()
+    assert kernel.announced[2:] == kernel.announced[1:2]
+
+
+async def test_a_failed_restart_that_a_client_was_answered_is_not_announced(restarter_of):
+    kernel = FakeKernel(WAITS)
+    kernel.restart_failures.answered(WAITS)
+    await restarter_of(kernel).poll()
+    assert kernel.announced == []
+
+
+async def test_the_log_of_a_failed_restart_is_not_announced(restarter_of):
+    kernel = FakeKernel(LaunchFailed("ContainerExited", "It ended."))
+    kernel.error.log = "a secret of the owner"
+    await restarter_of(kernel).poll()
+    assert "secret" not in kernel.announced[0]
 
 
 async def test_the_pauses_of_a_restart_that_has_to_wait_become_longer(monkeypatch):

@@ -196,19 +196,6 @@ async def test_a_message_that_has_to_wait_is_announced_once(launcher, client):
     assert await client.next() == ("iopub", "waits")
 
 
-async def test_awaits_the_reply_to_a_request(launcher, client):
-    client.listen()
-    await launcher.welcome()
-    shell = client.connection.channels["shell"]
-    shell.send_multipart(message({}, header={"msg_id": "r1", "msg_type": "execute_request"}))
-    assert client.connection.awaits_reply
-    channel, *_ = await launcher.receive()
-    assert channel == b"shell"
-    await launcher.say(1, "reply", channel=b"shell", parent="r1")
-    assert await client.next() == ("shell", "reply")
-    assert not client.connection.awaits_reply
-
-
 async def test_reports_lost_messages_and_a_session_that_connected_elsewhere(launcher, client):
     client.listen()
     await launcher.welcome()

@@ -22,6 +22,7 @@ from gateway_provisioners.model.pod.kernel_state import (
     kernel_id_of,
     read_state,
 )
+from timeouts import within_timeout
 
 OURS, GONE = "process-a", "process-b"
 ALICE = Ownership("alice", ("analysts",))
@@ -125,11 +126,16 @@ class Kernels(dict):
     async def follow(self, kernel_id, *, replaces, restore):
         self._note("follow", kernel_id, replaces)
 
+    def ownership_of(self, kernel_id):
+        return self.owners.get(kernel_id)
+
     def set_ownership(self, kernel_id, ownership):
         self.owners[kernel_id] = ownership
 
-    def announce_death(self, kernel_id):
+    async def announce_death(self, kernel_id):
         self._note("dead", kernel_id)
+
+    def connections_changed(self, kernel_id): ...
 
     async def release(self, kernel_id, *, ended):
         del self[kernel_id]
@@ -308,6 +314,23 @@ async def test_operations_of_this_gateway_are_waited_for(start):
     scene.kernels.busy["k"].set()
     await scene.settle()
     assert scene.kernels.calls == []
+
+
+async def test_a_look_for_a_kernel_does_not_wait_for_a_start_that_began_since(start, monkeypatch):
+    scene = await start()
+
+    async def find(kernel_id):
+        scene.kernels.busy.setdefault(kernel_id, asyncio.Event())
+        scene.kernels.owners[kernel_id] = ALICE
+        scene.pods.report("ADDED", pod(kernel_id, state=LAUNCHING, operator=OURS))
+
+    monkeypatch.setattr(scene.pods, "find", find, raising=False)
+    await within_timeout(scene.reconciler.find("k"))
+    look = asyncio.create_task(scene.reconciler.find("k"))
+    await asyncio.sleep(0)
+    assert not look.done()
+    scene.kernels.busy["k"].set()
+    await within_timeout(look)
 
 
 async def test_the_unfinished_work_of_a_dead_gateway_is_finished(start):

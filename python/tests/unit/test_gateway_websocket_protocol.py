@@ -28,6 +28,7 @@ class Stream:
         self.largest = 0
         self._closed = False
         self.io_loop = self
+        self.error = None
 
     async def read_bytes(self, n):
         if self._closed or n > len(self.sent):

@@ -4,19 +4,13 @@ import msgspec
 import pytest
 from tornado.httputil import HTTPHeaders
 
+from fake_clock import Clock
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.identity.credential import Credential
 from gateway_provisioners.gateway.identity.identity import NotIdentified
 from gateway_provisioners.gateway.identity.methods.header import HeaderMethod, HeaderSettings
 
 SECRET = "a-secret-of-the-proxy"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

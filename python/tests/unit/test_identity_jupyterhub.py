@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from api.certificates import write_certificate
+from fake_clock import Clock
 from gateway_provisioners.aio import Changes
 from gateway_provisioners.errors import ConfigurationError
 from gateway_provisioners.gateway.identity.credential import Credential
@@ -56,15 +57,6 @@ class Hub:
         if token not in self.answers:
             return web.json_response({"status": 403, "message": "Forbidden"}, status=403)
         return web.json_response(self.answers[token])
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed, 
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.quota import KernelQuota
+from unit.launches import new_progress
 
 
 class Api:
@@ -136,7 +137,7 @@ async def test_no_kernel_gets_the_gateways_account(settings):
         prohibited_account="gateway",
     )
     with pytest.raises(PolicyViolation, match="ServiceAccount of the gateway"):
-        await pods.create(replace(KERNEL, **settings))
+        await pods.create(replace(KERNEL, **settings), new_progress())
 
 
 @pytest.mark.attack(15)
@@ -151,8 +152,10 @@ async def test_the_id_of_anothers_kernel_cannot_be_taken_at_another_gateway(pods
             pods.cache._changed("ADDED", each)
 
     pods.api.report = report
-    with pytest.raises(KernelBusy, match="Another kernel with this id"):
-        await pods.create(replace(KERNEL, name="bob-a-1", ownership=Ownership("bob")))
+    with pytest.raises(KernelBusy, match="Another user has a kernel with this id"):
+        await pods.create(
+            replace(KERNEL, name="bob-a-1", ownership=Ownership("bob")), new_progress()
+        )
     await pods._removals.finish()
     assert pods.api.deleted == ["bob-a-1"]
 
@@ -167,7 +170,9 @@ async def test_pods_of_the_same_user_are_one_kernel(pods):
             pods.cache._changed("ADDED", each)
 
     pods.api.report = report
-    created = await pods.create(replace(KERNEL, name="alice-a-2", ownership=Ownership("alice")))
+    created = await pods.create(
+        replace(KERNEL, name="alice-a-2", ownership=Ownership("alice")), new_progress()
+    )
     assert created.name == "alice-a-2"
 
 
@@ -206,14 +211,14 @@ def gates_of(pods):
 
 
 async def test_the_gate_of_another_party_stays(gated):
-    await gated.create(KERNEL)
+    await gated.create(KERNEL, new_progress())
     assert gates_of(gated) == [KUEUES]
     assert len(gated.api.patches) == 1
 
 
 async def test_a_gate_that_another_party_lifts_meanwhile_is_not_added_again(gated):
     gated.api.report = lambda: gates_of(gated).remove(KUEUES)
-    await gated.create(KERNEL)
+    await gated.create(KERNEL, new_progress())
     assert gates_of(gated) == []
     assert len(gated.api.patches) == 2
 
@@ -226,7 +231,7 @@ async def test_the_watch_may_know_the_newer_gates(gated):
         gated.cache._changed("ADDED", newer)
 
     gated.api.report = report
-    await gated.create(KERNEL)
+    await gated.create(KERNEL, new_progress())
     assert gates_of(gated) == []
     assert len(gated.api.patches) == 1
 
@@ -234,6 +239,6 @@ async def test_the_watch_may_know_the_newer_gates(gated):
 async def test_a_gate_that_the_api_does_not_let_open_is_an_error(gated):
     gated.api.failure = ClusterError("a webhook refuses", status=422)
     with pytest.raises(LaunchFailed, match="a webhook refuses"):
-        await gated.create(KERNEL)
+        await gated.create(KERNEL, new_progress())
     assert 1 < len(gated.api.patches) < 10
     await gated._removals.finish()

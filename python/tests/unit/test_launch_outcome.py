@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import time
 
 import pytest
 
@@ -10,6 +11,7 @@ from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.handshake.response_server import Arrival
 from gateway_provisioners.model.condition import Condition, Kind
 from gateway_provisioners.model.connection_info import ConnectionInfo
+from gateway_provisioners.model.launch_progress import LaunchProgress, Phase, Stage
 from gateway_provisioners.provisioners.launch_outcome import (
     confirm_address,
     first_of_report_or_failure,
@@ -38,7 +40,7 @@ INFO = ConnectionInfo(
 class Workload:
     """One whose engine reports its addresses when the test says so."""
 
-    progress = "It waits."
+    progress = Stage(Phase.CREATING, "It waits.")
     removed = False
     condition = None
 
@@ -58,6 +60,9 @@ class Workload:
         return preferred if preferred in known else known[0]
 
     async def start_failure(self, *, unschedulable_grace):
+        await asyncio.Event().wait()
+
+    async def wait_progress(self, known):
         await asyncio.Event().wait()
 
     async def wait_unobstructed(self):
@@ -95,7 +100,7 @@ def expectation():
 
 async def report(workload, expectation, timeout=30, wait_timeout=0, spent=0):
     arrival = await first_of_report_or_failure(
-        *(workload, expectation),
+        *(workload, expectation, LaunchProgress(time.monotonic)),
         began=asyncio.get_running_loop().time() - spent,
         timeout=timeout,
         wait_timeout=max(timeout, wait_timeout),
@@ -253,7 +258,7 @@ def test_required_encryption_is_authenticated(changes, words):
 
 @pytest.mark.attack(12)
 def test_version_1_is_refused_where_version_2_is_required():
-    with pytest.raises(LaunchFailed, match="reports with version 1 of the wire protocol, and 2 is"):
+    with pytest.raises(LaunchFailed, match="speaks version 1 of the wire protocol, and 2 is"):
         check_protocol(INFO, oldest=2, image="acme/x:1")
     check_protocol(INFO, oldest=1, image="acme/x:1")
     check_protocol(dataclasses.replace(INFO, protocol=2), oldest=2, image="acme/x:1")
@@ -284,7 +289,7 @@ def test_ports_in_the_range_are_accepted(port_range):
 
 async def test_a_launcher_that_listens_on_ipv4_alone_is_named(unused_tcp_port):
     older = dataclasses.replace(INFO, ip="::1", comm_port=unused_tcp_port)
-    words = "address is ::1, and the launcher in the image 'acme/x:1' listens on IPv4 alone"
+    words = "launcher listens on IPv4 alone, and the kernel's address is ::1.* image 'acme/x:1'"
     with pytest.raises(LaunchFailed, match=words) as failure:
         await check_family(older, image="acme/x:1")
     assert failure.value.reason == "OldLauncher"
@@ -316,7 +321,7 @@ async def timed_out(workload, expectation, **seconds):
 async def test_a_time_out_says_how_far_it_came(expectation):
     failure = await timed_out(Workload(OWN), expectation, timeout=0.01)
     assert failure.reason == "Timeout"
-    assert str(failure) == "It did not start within 0.01 seconds. It waits."
+    assert str(failure) == "It waits. The kernel did not start within 0.01 seconds."
     assert not failure.can_pass
 
 

@@ -1,5 +1,7 @@
 """The pod of one kernel, as the watch reports it: the cause of its end, and the logs of its containers."""
 
+import asyncio
+
 import pytest
 
 from gateway_provisioners.errors import ClusterError
@@ -10,7 +12,7 @@ from gateway_provisioners.model.pod.kernel_state import RESTARTING, RUNNING, STA
 
 FAILED = {"terminated": {"exitCode": 3}}
 RUNS = {"running": {}}
-DELETED = "Its pod was deleted by another client of the Kubernetes API."
+DELETED = "The kernel's pod was deleted by another client of the Kubernetes API."
 
 
 class Api:
@@ -92,7 +94,24 @@ async def test_an_eviction_before_a_restart_is_reported_late(pods):
     assert (pod.exit_code(), pod.end_cause()) == (3, None)
     await pod.stop()
     report(pods, seen(version="2", phase="Failed", reason="Evicted", message="low on disk"))
-    assert pod.end_cause() == "Its pod was evicted from the node: low on disk."
+    assert pod.end_cause() == "The kernel's pod was evicted from its node: low on disk."
+
+
+async def test_the_end_is_explained_once_the_pod_has_ended(pods):
+    pod = launched(pods, phase="Running", containerStatuses=[{"name": "kernel", "state": FAILED}])
+    explained = asyncio.ensure_future(pod.wait_end_explained())
+    await asyncio.sleep(0)
+    assert not explained.done()
+    report(pods, seen(version="2", phase="Failed", reason="Evicted", message="low on disk"))
+    await explained
+    assert pod.end_cause() == "The kernel's pod was evicted from its node: low on disk."
+
+
+async def test_a_deletion_explains_the_end_of_a_pod_that_still_runs(pods):
+    pod = launched(pods, phase="Running")
+    report(pods, seen(version="2", deletion="2026-01-01T00:00:00Z", phase="Running"))
+    await pod.wait_end_explained()
+    assert pod.end_cause() == DELETED
 
 
 async def test_the_log_is_that_of_the_container_at_fault(pods):

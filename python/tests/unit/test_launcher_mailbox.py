@@ -81,7 +81,7 @@ def test_the_welcome_says_what_the_launcher_offers(mailbox, routes):
         "execution_state": "busy",
         "dropped": 0,
         "last": 0,
-        "features": ["mailbox", "state"],
+        "features": ["mailbox", "state", "usage"],
     }
 
 

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from fake_clock import Clock
 from gateway_provisioners.errors import ClusterError
 from gateway_provisioners.kube.lease import Lease
 
@@ -44,13 +45,6 @@ class Api:
         self.lease = copy.deepcopy(manifest)
         self.lease["metadata"]["resourceVersion"] = str(self.version)
         return self._answer()
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

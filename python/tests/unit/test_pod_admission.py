@@ -10,6 +10,7 @@ from gateway_provisioners.errors import PolicyViolation, TooManyKernels
 from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.pod.manifest import build_pod
 from gateway_provisioners.model.quota import CPUS, KernelQuota
+from unit.launches import new_progress
 
 
 class Api:
@@ -59,12 +60,12 @@ async def remove_under_way(pods):
 async def test_limits_are_those_of_the_pod_that_exists():
     pods = limited(KernelQuota(each_user={CPUS: Fraction(2)}))
     with pytest.raises(PolicyViolation, match="neither a limit nor a request for CPUs"):
-        await pods.create(KERNEL)
+        await pods.create(KERNEL, new_progress())
     assert await remove_under_way(pods) == ["a-1"]
 
     pods = limited(KernelQuota(each_user={CPUS: Fraction(2)}))
     pods.api.adds = {"limits": {"cpu": "2"}}  # by a LimitRange
-    await pods.create(KERNEL)
+    await pods.create(KERNEL, new_progress())
     assert await remove_under_way(pods) == []
 
 
@@ -72,7 +73,7 @@ async def test_the_pod_that_was_made_later_yields():
     pods = limited(KernelQuota(most_per_user=1))
     pods.api.before = [("b-1", "b")]
     with pytest.raises(TooManyKernels):
-        await pods.create(KERNEL)
+        await pods.create(KERNEL, new_progress())
     assert await remove_under_way(pods) == ["a-1"]
 
 
@@ -81,9 +82,9 @@ async def test_a_kernel_beyond_a_quota_is_refused_before_it_has_a_pod():
     other = replace(KERNEL, name="b-1", kernel_id="b")
     pods.api.report(other)
     with pytest.raises(TooManyKernels):
-        await pods.create(KERNEL)
+        await pods.create(KERNEL, new_progress())
     with pytest.raises(TooManyKernels):
         pods.refuse_beyond_quota(KERNEL)
     assert pods.api.deleted == []
     pods.api.report(other, change="DELETED")
-    await pods.create(KERNEL)
+    await pods.create(KERNEL, new_progress())

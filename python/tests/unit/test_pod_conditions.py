@@ -359,7 +359,7 @@ def test_the_volume_and_the_remedy_are_named():
 def test_an_unknown_event_is_only_reported(word):
     conditions = after(event(word, "It may not matter"))
     assert conditions.present is None
-    assert f"{word}: It may not matter." in progress(pod(), conditions)
+    assert f"{word}: It may not matter." in progress(pod(), conditions).message
 
 
 def test_an_unknown_reason_of_a_container_is_no_obstacle():
@@ -387,9 +387,9 @@ def test_a_volume_that_is_mounted_is_an_obstacle_no_longer():
     assert conditions.present is None
     words = progress(
         pod(containerStatuses=[{"name": "kernel", "state": {"running": {}}}]), conditions
-    )
+    ).message
     assert "launcher" in words
-    assert "Before that: A volume of the kernel's pod is not ready: Multi-Attach error." in words
+    assert "Before that: A volume is not ready: Multi-Attach error." in words
 
 
 def test_no_node_is_final_without_a_sign_of_one():

@@ -44,14 +44,14 @@ def pod(*init, kernel=WAITING, beside=(), restart="Never", native=(), **fields):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (FAILED, "Its init container 'clone' exited with code 3."),
+        (FAILED, "The init container 'clone' exited with code 3."),
         (
             OUT_OF_MEMORY,
-            "Its init container 'clone' needed more memory than its limit and was killed (OOMKilled).",
+            "The init container 'clone' needed more memory than its limit and was killed (OOMKilled).",
         ),
         (
             UNRUNNABLE,
-            "Its init container 'clone' cannot be started from its image 'acme/clone:1': sh: not found.",
+            "The init container 'clone' cannot be started from its image 'acme/clone:1': sh: not found.",
         ),
     ],
 )
@@ -72,7 +72,7 @@ def test_an_init_container_that_is_run_again_has_not_failed_yet():
     failure = end_before_start(pod(again, restart="Always"))
     assert "'image-1' cannot be started from its image 'acme/image-1:1'" in failure.message
     unknown = end_before_start(pod(status("image-1", CRASH_LOOP), restart="Always"))
-    assert unknown.message == "Its init container 'image-1' keeps exiting."
+    assert unknown.message == "The init container 'image-1' keeps exiting."
 
 
 def test_an_eviction_is_not_the_init_containers_failure():
@@ -82,8 +82,8 @@ def test_an_eviction_is_not_the_init_containers_failure():
 
 def test_a_slow_init_container_is_named():
     seen = pod(status("first", DONE), status("clone", RUNNING), status("chown", WAITING))
-    assert container_progress(seen) == "Its init container 'clone' is still running."
-    assert progress_of(seen, StartConditions(seen)) == container_progress(seen)
+    assert container_progress(seen) == "The init container 'clone' is still running."
+    assert progress_of(seen, StartConditions(seen)).message == container_progress(seen)
     assert containers_with_logs(seen) == ["clone"]
     assert end_before_start(seen) is None
 
@@ -99,7 +99,7 @@ def test_a_slow_init_container_is_named():
 )
 def test_the_image_that_is_pulled_is_named(seen, image):
     assert container_progress(seen) == (
-        "Its node is still creating the container; pulling a large image takes time. "
+        "The node is still creating the container; pulling a large image takes time. "
         f"The image is '{image}'."
     )
     assert containers_with_logs(seen) == ["kernel"]
@@ -108,16 +108,19 @@ def test_the_image_that_is_pulled_is_named(seen, image):
 def test_volumes_and_network_come_before_images():
     unready = {"type": "PodReadyToStartContainers", "status": "False"}
     seen = pod(status("clone", WAITING), conditions=[unready])
-    assert container_progress(seen) == "Its node is still preparing its volumes and its network."
+    assert (
+        container_progress(seen)
+        == "The node is still preparing the kernel's volumes and its network."
+    )
 
 
 def test_a_sidecar_that_has_ended_is_named_and_is_no_failure():
     seen = pod(kernel=RUNNING, beside=[status("proxy", FAILED)], phase="Running")
     assert end_before_start(seen) is None
-    words = "Its container runs, but its launcher has not reported to the gateway."
+    words = "The kernel's launcher has not reported to the gateway, though its container runs."
     assert (
-        progress_of(seen, StartConditions(seen))
-        == f"{words} Its sidecar 'proxy' exited with code 3."
+        progress_of(seen, StartConditions(seen)).message
+        == f"{words} The sidecar 'proxy' exited with code 3."
     )
     assert containers_with_logs(seen) == ["kernel", "proxy"]
 
@@ -127,7 +130,7 @@ def test_a_sidecar_that_has_ended_is_named_in_the_kernels_failure():
     failure = end_before_start(pod(kernel=lost, beside=[status("proxy", FAILED)], phase="Failed"))
     assert failure.reason == "ContainerExited"
     assert failure.message.endswith(
-        "before the kernel was up. Its sidecar 'proxy' exited with code 3."
+        "before the kernel was up. The sidecar 'proxy' exited with code 3."
     )
     assert failure.container_ran
 
@@ -137,18 +140,18 @@ def test_a_sidecar_that_keeps_exiting_is_named(state):
     crashing = status("proxy", state, started=False, lastState=FAILED)
     seen = pod(crashing, native=["proxy"])
     assert end_before_start(seen) is None
-    words = "Its sidecar 'proxy' keeps exiting, the last time with code 3."
-    assert progress_of(seen, StartConditions(seen)) == words
+    words = "The sidecar 'proxy' keeps exiting, the last time with code 3."
+    assert progress_of(seen, StartConditions(seen)).message == words
     assert containers_with_logs(seen) == ["proxy"]
     beside = pod(crashing, native=["proxy"], kernel=RUNNING)
-    assert progress_of(beside, StartConditions(beside)).endswith(words)
+    assert progress_of(beside, StartConditions(beside)).message.endswith(words)
     assert containers_with_logs(beside) == ["kernel", "proxy"]
 
 
 def test_a_sidecar_that_is_not_ready_is_named():
     seen = pod(status("proxy", RUNNING, started=False), native=["proxy"])
     assert container_progress(seen) == (
-        "Its sidecar 'proxy' is still running, and its startup probe has not succeeded."
+        "The sidecar 'proxy' is still running, and its startup probe has not succeeded."
     )
     ready = pod(status("proxy", RUNNING, started=True), native=["proxy"])
     assert "acme/kernel:1" in container_progress(ready)
@@ -158,5 +161,5 @@ def test_a_sidecar_that_is_not_ready_is_named():
 def test_a_termination_message_is_part_of_the_failure():
     spoken = {"terminated": {"exitCode": 1, "message": "no such host\n" + "x" * 9000}}
     message = end_before_start(pod(status("clone", spoken))).message
-    assert message.startswith("Its init container 'clone' exited with code 1. no such host")
+    assert message.startswith("The init container 'clone' exited with code 1. no such host")
     assert len(message) < 1100

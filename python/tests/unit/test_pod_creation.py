@@ -10,6 +10,7 @@ from gateway_provisioners.kube import pod_creation
 from gateway_provisioners.kube.pod_creation import PodCreation
 from gateway_provisioners.model.pod.api_refusal import passes
 from gateway_provisioners.model.pod.manifest import SECRET_GATE, build_pod
+from unit.launches import new_progress
 
 NO_ANSWER = ClusterError("no answer in time")
 EXISTS = ClusterError("exists", status=409, api_reason="AlreadyExists")
@@ -53,8 +54,13 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(pod_creation, "_BACKOFF", pod_creation.Backoff(0, 0))
 
 
-def creation(api, *, timeout=60.0, **changes):
-    return PodCreation(api, replace(KERNEL, operator="us", **changes), timeout=timeout)
+def creation(api, *, timeout=60.0, progress=None, **changes):
+    return PodCreation(
+        api,
+        replace(KERNEL, operator="us", **changes),
+        timeout=timeout,
+        progress=progress or new_progress(),
+    )
 
 
 def stored(operator):

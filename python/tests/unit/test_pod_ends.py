@@ -33,101 +33,111 @@ PODS = [
         "Evicted",
         "The node was low on resource: memory. ",
         "Evicted",
-        "evicted from the node: The node",
+        "evicted from its node: The node",
     ),
-    ("Evicted", "", "Evicted", "evicted from the node: no further details."),
+    ("Evicted", "", "Evicted", "evicted from its node: no further details."),
     (
         "Preempting",
         "Preempted in order to admit critical pod",
         "Preempted",
-        "Its node needed its place for a critical pod: Preempted in order to admit critical pod.",
+        "The node needed the kernel's place for a critical pod: Preempted in order to admit critical pod.",
     ),
     (
         "Terminated",
         "Pod was terminated in response to imminent node shutdown.",
         "NodeShutdown",
-        "Its node is being shut down: Pod was terminated",
+        "The kernel's node is being shut down: Pod was terminated",
     ),
     (
         "NodeShutdown",
         "Pod was rejected as the node is shutting down.",
         "NodeShutdown",
-        "Its node is being shut down: Pod was rejected",
+        "The kernel's node is being shut down: Pod was rejected",
     ),
-    ("Shutdown", "Node is shutting", "NodeShutdown", "Its node is being shut down"),
+    ("Shutdown", "Node is shutting", "NodeShutdown", "The kernel's node is being shut down"),
     (
         "NodeLost",
         "Node a which was running pod p is unresponsive",
         "NodeLost",
-        "Its node no longer answers: Node a which was running pod p is unresponsive.",
+        "The kernel's node no longer answers: Node a which was running pod p is unresponsive.",
     ),
     (
         "DeadlineExceeded",
         "Pod was active on the node longer than the specified deadline",
         "DeadlineExceeded",
-        "as long as its activeDeadlineSeconds allow: Pod was active",
+        "The kernel's time is up (activeDeadlineSeconds of its pod): Pod was active",
     ),
     (
         "OutOfcpu",
         "Node didn't have enough resource: cpu, requested: 1, used: 2, capacity: 2",
         "OutOfcpu",
-        "Its node did not accept its pod (OutOfcpu): Node didn't have enough resource: cpu",
+        "The node did not accept the kernel's pod (OutOfcpu): Node didn't have enough resource: cpu",
     ),
     (
         "OutOfephemeral-storage",
         "x",
         "OutOfephemeral-storage",
-        "did not accept its pod (OutOfephemeral-storage): x.",
+        "did not accept the kernel's pod (OutOfephemeral-storage): x.",
     ),
     (
         "NodeAffinity",
         "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
         "NodeAffinity",
-        "Its node did not accept its pod (NodeAffinity): Predicate",
+        "The node did not accept the kernel's pod (NodeAffinity): Predicate",
     ),
     (
         "UnexpectedAdmissionError",
         "Allocate failed due to no healthy devices present, which is unexpected.",
         "UnexpectedAdmissionError",
-        "did not accept its pod (UnexpectedAdmissionError): Allocate failed",
+        "did not accept the kernel's pod (UnexpectedAdmissionError): Allocate failed",
     ),
-    ("TopologyAffinityError", "x", "TopologyAffinityError", "did not accept its pod"),
-    ("SomethingNew", "", "SomethingNew", "Its pod failed (SomethingNew): no further details."),
-    ("not a word\n", "", "PodFailed", "Its pod failed (not a word"),
+    ("TopologyAffinityError", "x", "TopologyAffinityError", "did not accept the kernel's pod"),
+    (
+        "SomethingNew",
+        "",
+        "SomethingNew",
+        "The kernel's pod failed (SomethingNew): no further details.",
+    ),
+    ("not a word\n", "", "PodFailed", "The kernel's pod failed (not a word"),
 ]
 DISRUPTIONS = [
     (
         "PreemptionByScheduler",
         "default-scheduler: preempting to accommodate a higher priority pod",
         "Preempted",
-        "Its pod was preempted: a pod with a higher priority needed its place.",
+        "The kernel's pod was preempted: a pod with a higher priority needed its place.",
     ),
     (
         "EvictionByEvictionAPI",
         "Eviction API: evicting",
         "Evicted",
-        "Its pod was evicted from its node through the Eviction API, as drains and autoscalers do.",
+        "The kernel's pod was evicted from its node through the Eviction API, as drains and autoscalers do.",
     ),
     (
         "DeletionByTaintManager",
         "Taint manager: deleting due to NoExecute taint",
         "NodeTainted",
-        "Its node has got a taint that its pod does not tolerate",
+        "The kernel's node has got a taint that its pod does not tolerate",
     ),
     (
         "DeletionByDeviceTaintManager",
         "Device Taint manager: deleting due to NoExecute taint",
         "NodeTainted",
-        "A device that it used has got a taint",
+        "A device that the kernel used has got a taint",
     ),
-    ("DeletionByPodGC", "PodGC: node no longer exists", "NodeLost", "Its node no longer exists."),
+    (
+        "DeletionByPodGC",
+        "PodGC: node no longer exists",
+        "NodeLost",
+        "The kernel's node no longer exists.",
+    ),
     (
         "TerminationByKubelet",
         "Pod was preempted by Kubelet to accommodate a critical pod.",
         "Evicted",
-        "Its node ended its pod: Pod was preempted by Kubelet",
+        "The node ended the kernel's pod: Pod was preempted by Kubelet",
     ),
-    ("Another", "why not", "Evicted", "Its pod was evicted (Another): why not."),
+    ("Another", "why not", "Evicted", "The kernel's pod was evicted (Another): why not."),
 ]
 
 
@@ -161,7 +171,9 @@ def test_a_disruption_that_did_not_happen_is_no_cause():
     conditions = disruption("PreemptionByScheduler", status="False")
     target = pod(phase="Running", conditions=conditions, deletion=DELETED)
     assert end_before_start(target).reason == "Deleted"
-    assert end_cause(target) == "Its pod was deleted by another client of the Kubernetes API."
+    assert (
+        end_cause(target) == "The kernel's pod was deleted by another client of the Kubernetes API."
+    )
 
 
 def test_the_nodes_own_reason_comes_before_the_condition_and_the_exit_code():
@@ -171,9 +183,9 @@ def test_the_nodes_own_reason_comes_before_the_condition_and_the_exit_code():
         phase="Failed", reason="Evicted", message="low on disk", state=killed, conditions=conditions
     )
     assert end_before_start(ended).message.startswith(
-        "Its pod was evicted from the node: low on disk."
+        "The kernel's pod was evicted from its node: low on disk."
     )
-    assert end_cause(ended) == "Its pod was evicted from the node: low on disk."
+    assert end_cause(ended) == "The kernel's pod was evicted from its node: low on disk."
 
 
 def test_memory_comes_first():
@@ -181,6 +193,12 @@ def test_memory_comes_first():
     ended = pod(phase="Failed", reason="Evicted", state=killed)
     assert end_before_start(ended).reason == "OOMKilled"
     assert "OOMKilled" in end_cause(ended)
+    own = {"containers": [{"name": "kernel", "resources": {"limits": {"memory": "2Gi"}}}]}
+    of_pod = {**own, "containers": [{"name": "kernel"}], "resources": {"limits": {"memory": "2Gi"}}}
+    for spec in (own, of_pod):
+        seen = pod(spec=spec, state=killed)
+        for words in (end_before_start(seen).message, end_cause(seen)):
+            assert "its limit of 2Gi and was killed" in words
 
 
 def test_long_texts_of_the_cluster_are_cut():
@@ -193,7 +211,7 @@ def test_long_texts_of_the_cluster_are_cut():
 @pytest.mark.parametrize("seen", [pod(phase="Running", deletion=DELETED), pod(phase="Running")])
 def test_a_running_kernel_whose_pod_is_deleted(seen):
     gone = "deletionTimestamp" not in seen["metadata"]
-    cause = "Its pod was deleted by another client of the Kubernetes API."
+    cause = "The kernel's pod was deleted by another client of the Kubernetes API."
     assert end_cause(seen, gone=gone) == cause
     assert end_cause(seen, gone=gone, by_gateway=True) is None
     for state in (RESTARTING, ENDING):
@@ -220,5 +238,5 @@ def test_a_failure_without_any_cause():
     failure = end_before_start(pod(phase="Failed"))
     assert (failure.reason, str(failure)) == (
         "PodFailed",
-        "Its pod failed (PodFailed): no further details.",
+        "The kernel's pod failed (PodFailed): no further details.",
     )

@@ -52,7 +52,7 @@ RUNNING = pod(phase="Running", podIP="10.244.0.7", state={"running": {}})
         (
             pod(phase="Failed", state={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
             "OOMKilled",
-            ["memory", "KERNEL_MEMORY_LIMIT"],
+            ["more memory than its limit"],
         ),
         (
             pod(
@@ -110,7 +110,7 @@ def test_exit_codes(seen, code):
 
 
 def words_of_progress(seen):
-    return progress(seen, StartConditions(seen))
+    return progress(seen, StartConditions(seen)).message
 
 
 def test_addresses_and_progress():

@@ -51,7 +51,7 @@ def test_every_part_is_a_quota(quota):
 def test_all_users_together():
     quota = KernelQuota(most=2)
     assert refusal(quota, kernel("a")) == ""
-    assert "2 kernels at most" in refusal(quota, kernel("a"), kernel("b", "bob"))
+    assert "at most 2 and has that many" in refusal(quota, kernel("a"), kernel("b", "bob"))
 
 
 def test_kernels_of_each_user():
@@ -61,7 +61,8 @@ def test_kernels_of_each_user():
     error = quota.refusal([kernel("a"), kernel("b", name="r"), *bobs], kernel("new"))
     assert isinstance(error, TooManyKernels)
     assert str(error) == (
-        "User 'alice' may run at most 2 kernels at once and has 2. Shut down 1 kernel of yours. "
+        "Too many kernels: user 'alice' may run at most 2 kernels at once and has "
+        "2. Shut down 1 kernel of yours. "
         "Yours: 'python3' (a), 'r' (b)."
     )
 
@@ -83,7 +84,8 @@ def test_both_pods_of_a_restart_count_once():
             CPU_QUOTA,
             [kernel("a", cpus=4), kernel("b", name="r", cpus="1.5")],
             kernel("new", cpus=4),
-            "User 'alice' may use at most 8 CPUs at once; 2 kernels use 5.5 CPUs, and this one needs 4 CPUs. "
+            "Too many CPUs: user 'alice' may use at most 8 CPUs at once; 2 kernels "
+            "use 5.5 CPUs, and this one needs 4 CPUs. "
             "Shut down kernels of yours that use 1.5 CPUs or more, or ask for at most 2.5 CPUs with "
             "KERNEL_CPUS_LIMIT. Yours: 'python3' (a): 4 CPUs, 'r' (b): 1.5 CPUs.",
             id="room for less",
@@ -92,7 +94,8 @@ def test_both_pods_of_a_restart_count_once():
             KernelQuota(each_user={MEMORY: Fraction(8 * GI)}),
             [kernel("a", memory=8 * GI)],
             kernel("new", memory=GI // 2),
-            "User 'alice' may use at most 8Gi of memory at once; 1 kernel uses 8Gi of memory, and this one "
+            "Too much memory: user 'alice' may use at most 8Gi of memory at once; 1 "
+            "kernel uses 8Gi of memory, and this one "
             "needs 512Mi of memory. Shut down kernels of yours that use 512Mi of memory or more. "
             "Yours: 'python3' (a): 8Gi of memory.",
             id="no room at all",
@@ -101,7 +104,8 @@ def test_both_pods_of_a_restart_count_once():
             CPU_QUOTA,
             [kernel("a", cpus=1)],
             kernel("new", cpus=9),
-            "User 'alice' may use at most 8 CPUs at once, and this one needs 9 CPUs. Ask for less with "
+            "Too many CPUs: user 'alice' may use at most 8 CPUs at once, and this one "
+            "needs 9 CPUs. Ask for less with "
             "KERNEL_CPUS_LIMIT, or ask the administrator for a larger quota.",
             id="more than the quota",
         ),
@@ -109,7 +113,8 @@ def test_both_pods_of_a_restart_count_once():
             KernelQuota(each_user={GPUS: Fraction(0)}),
             [],
             kernel("new", gpus=1),
-            "User 'alice' may use at most 0 GPUs at once, and this one needs 1 GPU. Ask the administrator "
+            "Too many GPUs: user 'alice' may use at most 0 GPUs at once, and this one "
+            "needs 1 GPU. Ask the administrator "
             "for a larger quota.",
             id="none at all",
         ),
@@ -117,14 +122,16 @@ def test_both_pods_of_a_restart_count_once():
             KernelQuota(users={"alice": {KERNELS: Fraction(0)}}),
             [],
             kernel("new"),
-            "User 'alice' may run at most 0 kernels at once. Ask the administrator for a larger quota.",
+            "Too many kernels: user 'alice' may run at most 0 kernels at once. Ask "
+            "the administrator for a larger quota.",
             id="no kernels",
         ),
         pytest.param(
             KernelQuota(most_per_user=1),
             [kernel("a"), kernel("b"), kernel("c")],
             kernel("new"),
-            "User 'alice' may run at most 1 kernel at once and has 3. Shut down 3 kernels of yours. "
+            "Too many kernels: user 'alice' may run at most 1 kernel at once and has "
+            "3. Shut down 3 kernels of yours. "
             "Yours: 'python3' (a), 'python3' (b), 'python3' (c).",
             id="lowered since they were started",
         ),
@@ -192,7 +199,8 @@ def test_a_groups_quota_is_for_all_members_together():
     assert refusal(TEAM, *others, new=kernel("new", "alice", ["team"], gpus=1)) == ""
     assert refusal(TEAM, *others, new=kernel("new", "alice", ["other"], gpus=4)) == ""
     assert refusal(TEAM, *others, new=kernel("new", "alice", ["team"], gpus=2)) == (
-        "Group 'team' may use at most 4 GPUs at once; 2 kernels use 3 GPUs, and this one needs 2 GPUs. Wait "
+        "Too many GPUs: group 'team' may use at most 4 GPUs at once; 2 kernels "
+        "use 3 GPUs, and this one needs 2 GPUs. Wait "
         "until others have shut down theirs, or ask for at most 1 GPU with KERNEL_GPUS."
     )
 

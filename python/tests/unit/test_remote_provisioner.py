@@ -16,10 +16,19 @@ from tornado import web
 from gateway_provisioners.errors import ClusterError, KernelBusy, LaunchFailed
 from gateway_provisioners.handshake.response_server import Arrival
 from gateway_provisioners.model.connection_info import ConnectionInfo
-from gateway_provisioners.model.failures import GRACE_SECONDS, container_exited
+from gateway_provisioners.model.failures import (
+    GRACE_SECONDS,
+    container_exited,
+    out_of_memory,
+)
 from gateway_provisioners.model.kernel_record import KernelRecord
+from gateway_provisioners.model.launch_progress import Phase, Stage
+from gateway_provisioners.model.workload_details import WorkloadDetails
+from gateway_provisioners.provisioners import last_end
 from gateway_provisioners.provisioners.base import RemoteProvisioner
+from gateway_provisioners.provisioners.contract import KernelEnd
 from kernel_launcher import wire
+from message_words import unwrapped
 from timeouts import TIMEOUT_SECONDS
 
 KERNEL_ID = "6ff4ba43-1e43-4f9e-b1a0-6ab9e4aa9e36"
@@ -37,7 +46,8 @@ class FakeWorkload:
     """A `Workload` that lists the calls, and fails at those in `errors`."""
 
     is_busy_elsewhere = False
-    progress = "It waits."
+    details = WorkloadDetails("node-1", "acme/kernel:1", {"memory": "2Gi"})
+    progress = Stage(Phase.CREATING, "It waits.")
 
     def __init__(self, name):
         self.name = name
@@ -48,6 +58,7 @@ class FakeWorkload:
         self.gone = asyncio.Event()
         self.errors = {}
         self.condition = None
+        self.announced = []
 
     def exit_code(self):
         return self.code
@@ -55,8 +66,17 @@ class FakeWorkload:
     def end_cause(self):
         return "It ran out of memory." if self.code == 137 else None
 
+    async def wait_end_explained(self):
+        self.calls.append("wait_end_explained")
+
     async def wait_address(self, preferred=""):
         return preferred if preferred in self.addresses else self.addresses[0]
+
+    async def wait_progress(self, known):
+        await asyncio.Event().wait()
+
+    def announce(self, stage):
+        self.announced.append(stage)
 
     async def wait_gone(self):
         self.calls.append("wait_gone")
@@ -118,6 +138,7 @@ class FakeServices:
         self.arrival = Arrival(CONNECTION, "10.0.0.7", 2)
         self.waiting = asyncio.Event()
         self.expected = set()
+        self.usage_questions = asyncio.Semaphore(1)
 
     @property
     def response_server(self):
@@ -216,6 +237,23 @@ async def test_a_launch_stores_the_record_and_returns_the_connection_info(provis
     assert (services.holders, services.expected) == (1, set())
 
 
+async def test_out_of_memory_at_a_start_comes_with_advice(provisioner, monkeypatch):
+    monkeypatch.setenv("GP_CONTACT", "ml@example.org")
+    provisioner.services.launchers_report = False
+
+    async def message():
+        provisioner.next_workload = {"failure": out_of_memory("24Mi")}
+        with pytest.raises(web.HTTPError) as refused:
+            await provisioner.start()
+        return unwrapped(refused.value.log_message)
+
+    assert "its limit of 24Mi and was killed" in await message()
+    assert "For more memory, set KERNEL_MEMORY_LIMIT." in await message()
+    provisioner.resources = {"limits": {"memory": "1Gi"}}
+    advice = "For more memory, ask the administrator of this gateway (ml@example.org)."
+    assert advice in await message()
+
+
 async def test_a_manager_connects_to_kernels_with_ipv6_addresses(services):
     manager = KernelManager()
     provisioner = FakeProvisioner(services, image_name="a/b:1", launch_timeout=30, parent=manager)
@@ -289,9 +327,9 @@ async def test_a_launch_that_takes_too_long_says_how_far_it_came(services):
     provisioner = FakeProvisioner(services, image_name="a/b:1", launch_timeout=0)
     with pytest.raises(web.HTTPError) as failure:
         await provisioner.start()
-    message = failure.value.log_message
-    assert "It did not start within 0 seconds. It waits.\n" in message
-    assert message.endswith("no luck")
+    message = unwrapped(failure.value.log_message)
+    assert message.startswith("It waits. The kernel did not start within 0 seconds. ")
+    assert "The last lines of its log: no luck Kernel 'test' (" in message
     assert provisioner.workloads[0].calls == ["remove_soon", "release"]
 
 
@@ -341,7 +379,7 @@ async def test_a_failed_command_says_the_same_whatever_the_port_does(services, c
         await provisioner.start()
         with pytest.raises(web.HTTPError) as failure:
             await provisioner.send_signal(signal.SIGINT)
-        messages.add(failure.value.log_message)
+        messages.add(unwrapped(failure.value.log_message))
         await provisioner.release()
         server.close()
     [message] = messages
@@ -353,6 +391,83 @@ async def test_a_failed_command_says_the_same_whatever_the_port_does(services, c
         "cannot be reached",
     )
     assert all(cause in caplog.text for cause in causes)
+
+
+class UsageLauncher:
+    """Answers the command `usage` with what a test says, and counts the commands."""
+
+    def __init__(self, **reply):
+        self.reply = reply
+        self.commands = []
+
+    async def serve(self, reader, writer):
+        challenge = wire.new_challenge()
+        writer.write(wire.challenge_line(challenge))
+        key = wire.LaunchKey(base64.b64decode(SECRET), KERNEL_ID)
+        self.commands.append(key.open_command(await reader.readline(), challenge))
+        writer.write(key.reply(self.reply, challenge))
+        writer.close()
+
+    @contextlib.asynccontextmanager
+    async def kernel(self, services, **connection):
+        """Start a kernel with this launcher; yields its provisioner."""
+        async with await asyncio.start_server(self.serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            fields = {"ip": "127.0.0.1", "comm_port": port, "features": ("usage",), **connection}
+            info = dataclasses.replace(CONNECTION, **fields)
+            services.arrival = Arrival(info, "127.0.0.1", 2, secret=SECRET)
+            provisioner = FakeProvisioner(services, image_name="a/b:1", launch_timeout=30)
+            provisioner.next_workload = {"addresses": ["127.0.0.1"]}
+            await provisioner.start()
+            yield provisioner
+            await provisioner.release()
+
+
+USAGE = {"memory": 2**30, "memory_limit": 2**31, "cpu": 1.5, "cpu_limit": None}
+
+
+async def test_a_launcher_says_what_its_kernel_uses(services):
+    launcher = UsageLauncher(ok=True, usage=USAGE)
+    async with launcher.kernel(services) as provisioner:
+        assert (await provisioner.usage()).to_json() == USAGE
+        assert (await provisioner.usage()).to_json() == USAGE
+        assert launcher.commands == [{"usage": 1}]
+        assert provisioner.details.node == "node-1"
+        adopter = FakeProvisioner(services, image_name="a/b:1")
+        await adopter.adopt("w1", provisioner.workloads[0].record)
+        assert (await adopter.usage()).to_json() == USAGE
+        assert len(launcher.commands) == 2
+        adopter.workloads[0].code = 137
+        assert await adopter.usage() is None
+        await adopter.release()
+    assert await provisioner.usage() is None
+    assert provisioner.details == WorkloadDetails()
+
+
+@pytest.mark.parametrize("connection", [{"features": ("state",)}, {"features": (), "protocol": 1}])
+async def test_a_launcher_that_does_not_offer_it_is_not_asked(services, connection):
+    launcher = UsageLauncher(ok=True, usage=USAGE)
+    async with launcher.kernel(services, **connection) as provisioner:
+        assert await provisioner.usage() is None
+    assert launcher.commands == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "cause"),
+    [
+        ({"ok": False, "error": "no cgroup"}, "no cgroup"),
+        ({"ok": True}, "the usage is not a JSON object"),
+        ({"ok": True, "usage": {**USAGE, "memory": -1}}, "the usage's memory is malformed"),
+        ({"ok": True, "usage": {**USAGE, "cpu": "1"}}, "the usage's cpu is malformed"),
+        ({"ok": True, "usage": {**USAGE, "x": "x" * 4096}}, "the line is too long"),
+    ],
+)
+async def test_usage_of_a_launcher_that_lies_is_unknown(services, caplog, reply, cause):
+    caplog.set_level("INFO")
+    async with UsageLauncher(**reply).kernel(services) as provisioner:
+        assert await provisioner.usage() is None
+    assert f"The usage of kernel {KERNEL_ID} is not known: " in caplog.text
+    assert cause in caplog.text
 
 
 async def test_the_client_can_extend_the_timeout_only(provisioner):
@@ -457,6 +572,44 @@ async def test_a_cause_that_comes_after_the_exit_code_is_logged(provisioner, cap
     await restart(provisioner)
     assert caplog.text.count("in w1 has ended. It was evicted.") == 1
     assert provisioner.end_cause == "It was evicted."
+
+
+async def test_an_exit_is_explained_by_its_code_and_its_log(provisioner, caplog):
+    await provisioner.start()
+    workload = provisioner.workloads[0]
+    workload.code = 3
+    assert await provisioner.explain_end() == KernelEnd(
+        "The kernel exited with code 3.", "no luck\n"
+    )
+    assert workload.calls[-1] == "wait_end_explained"
+    assert provisioner.end_cause == "The kernel exited with code 3."
+    assert "in w1 has ended. The kernel exited with code 3." in caplog.text
+    assert "no luck" not in caplog.text
+    record = workload.record
+    await provisioner.adopt("w2", record)  # another gateway has restarted it
+    assert provisioner.end_cause == "The kernel exited with code 3."
+    await provisioner.adopt("w3", record)
+    assert provisioner.end_cause == ""
+
+
+async def test_an_end_that_the_engine_explains_needs_no_log(provisioner):
+    assert await provisioner.explain_end() == KernelEnd()
+    await provisioner.start()
+    provisioner.workloads[0].code = 137
+    assert await provisioner.explain_end() == KernelEnd("It ran out of memory.")
+    await restart(provisioner)
+    provisioner.workloads[1].code = 0
+    assert await provisioner.explain_end() == KernelEnd("The kernel exited with code 0.")
+
+
+async def test_an_engine_that_does_not_answer_delays_no_restart(provisioner, monkeypatch):
+    monkeypatch.setattr(last_end, "_EXPLAINED_SECONDS", 0)
+    monkeypatch.setattr(last_end, "_LOG_SECONDS", 0)
+    await provisioner.start()
+    workload = provisioner.workloads[0]
+    workload.code = 3
+    workload.wait_end_explained = workload.log_tail = asyncio.Event().wait
+    assert await provisioner.explain_end() == KernelEnd("The kernel exited with code 3.")
 
 
 async def test_a_kernel_that_another_gateway_restarts_keeps_the_cause(provisioner):

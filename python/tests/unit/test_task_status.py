@@ -74,10 +74,10 @@ def test_unschedulable_is_final_without_a_grace_time():
 
 
 def test_progress():
-    assert "has not reported" in progress(task("running"))
-    assert "pulling a large image" in progress(task("preparing"))
-    assert progress(task("starting")) == "Its task is still starting."
-    assert "No node of the swarm" in progress(NO_NODE)
+    assert "has not reported" in progress(task("running")).message
+    assert "pulling a large image" in progress(task("preparing")).message
+    assert progress(task("starting")).message == "The kernel's task is still starting."
+    assert "No node of the swarm" in progress(NO_NODE).message
 
 
 def test_the_addresses_on_an_overlay_network():

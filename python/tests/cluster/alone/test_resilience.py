@@ -51,7 +51,7 @@ async def test_a_kernel_is_added_and_removed_without_a_restart(gateway, chart, n
 
 async def test_an_api_server_that_is_away_costs_no_kernel(cluster, chart, gateway, namespace):
     local_cluster(cluster)  # the test breaks it: only our own may be broken
-    quick = {"image": chart.image, "launchTimeout": 3}
+    quick = {"image": chart.image, "launchTimeout": 10}
     await chart.upgrade({"gateway": SLOW_NODE_VALUES, "kernels": {"quick": quick}})
     # The pod itself: its Service leads nowhere while a node counts as lost, which it does for some
     # moments when the API server is back before its kubelet.
