@@ -1,7 +1,7 @@
 # Aliases only: the work is done by the script or module that a target calls.
 python := .venv/bin/python
 
-.PHONY: help env demo clean-demo test-fast test test-all soak fuzz lint cluster clean-cluster engine clean-engine images check-image bench package
+.PHONY: help env demo clean-demo test-fast test test-all soak fuzz lint cluster clean-cluster engine clean-engine images check-image bench package pictures
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 env:
@@ -18,6 +18,8 @@ test-all: env ## run every test, those before a release as well
 	@ci/test.sh all
 soak: env ## an hour of random clients, then a hundred faults of a cluster: CLUSTER=local
 	@ci/test.sh soak
+pictures: env ## make the README's pictures of failures and progress, on the cluster
+	@ci/pictures.sh
 fuzz: env ## try hostile bytes on every decoder: FUZZ_MINUTES=10, FUZZ_SEED=... repeats a failure
 	@ci/fuzz.sh
 lint: env ## run every check that needs no cluster

@@ -136,8 +136,12 @@ def forwarded(release: Release) -> Iterator[str]:
 
 
 @contextmanager
-def jupyter_server(gateway_url: str = "", token: str = "") -> Iterator[str]:
+def jupyter_server(
+    gateway_url: str = "", token: str = "", *, program: str = "jupyter_server"
+) -> Iterator[str]:
     """Run a Jupyter server that starts its kernels at the gateway, as JupyterLab's does; yield its URL.
+
+    ``program`` is the Python module of the server: with "jupyterlab" or "notebook" it has their pages.
 
     Without a gateway, its kernels are local, and it does not limit the rate of their output.
 
@@ -147,6 +151,8 @@ def jupyter_server(gateway_url: str = "", token: str = "") -> Iterator[str]:
     """
     port, path = free_port(), secrets.token_hex(24)
     with TemporaryDirectory() as folder:
+        notebooks = Path(folder) / "notebooks"
+        notebooks.mkdir()
         config: dict[str, dict[str, Any]] = {
             "ServerApp": {
                 "allow_root": True,
@@ -157,10 +163,17 @@ def jupyter_server(gateway_url: str = "", token: str = "") -> Iterator[str]:
                 "open_browser": False,
                 "port": port,
                 "port_retries": 0,
-                "root_dir": folder,
+                "root_dir": str(notebooks),
             },
             "IdentityProvider": {"token": ""},
         }
+        if program != "jupyter_server":
+            # The pages keep to this machine: no news, no updates, no extensions to install.
+            config["LabApp"] = {"extension_manager": "readonly"}
+            pages = Path(folder) / "labconfig/page_config.json"
+            pages.parent.mkdir()
+            announcements = "@jupyterlab/apputils-extension:announcements"
+            pages.write_text(json.dumps({"disabledExtensions": {announcements: True}}))
         if gateway_url:
             config["GatewayClient"] = {"url": gateway_url}
         else:
@@ -175,5 +188,5 @@ def jupyter_server(gateway_url: str = "", token: str = "") -> Iterator[str]:
             "JUPYTER_GATEWAY_AUTH_TOKEN": token,
         }
         url = f"http://127.0.0.1:{port}/{path}"
-        with _running([sys.executable, "-m", "jupyter_server"], f"{url}/api", env):
+        with _running([sys.executable, "-m", program], f"{url}/api", env):
             yield url

@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Any
@@ -24,7 +24,6 @@ class Refused(Exception):
     """The gateway answered with an error status."""
 
     def __init__(self, status: int, body: str) -> None:
-        super().__init__(f"{status} {body}")
         self.status = status
         try:
             answer = json.loads(body)
@@ -32,6 +31,8 @@ class Refused(Exception):
             answer = {}
         self.reason: str = answer.get("reason", "")
         self.message: str = answer.get("message", "")
+        words = f"{self.reason}: {' '.join(self.message.split())}" if self.reason else body
+        super().__init__(f"{status} {words}")
 
 
 @dataclass
@@ -183,6 +184,17 @@ class Gateway:
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
+
+    async def progress(self, kernel_id: str) -> AsyncGenerator[Object, None]:
+        """Yield the events of the progress of a kernel's start; raises Refused for an error status."""
+        path = f"{self.url}/api/kernels/{kernel_id}/progress"
+        timeout = aiohttp.ClientTimeout(sock_read=TIMEOUT_SECONDS)
+        async with self._session.get(path, timeout=timeout) as response:
+            if response.status >= 400:
+                raise Refused(response.status, await response.text())
+            async for line in response.content:
+                if line.startswith(b"data: "):
+                    yield json.loads(line.removeprefix(b"data: "))
 
     async def request(self, method: str, path: str, body: Object | None = None) -> Any:
         """Return the answer's JSON, or its text.

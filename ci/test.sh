@@ -41,8 +41,8 @@ suites() {
   cluster_and_images
   timed "the Docker engine" .venv/bin/python -m ci.docker_engine up
   # Tests that break the cluster would break others that use it: beside them run only suites that do not.
-  timed "tests/cluster" at_once -m "$1" tests/cluster --ignore=tests/cluster/alone
-  local -r others=(python/tests/!(cluster)/)
+  timed "tests/cluster and tests/clients" at_once -m "$1" tests/cluster tests/clients --ignore=tests/cluster/alone
+  local -r others=(python/tests/!(cluster|clients)/)
   at_once -m "$1" tests/cluster/alone "${others[@]#python/}"
 }
 

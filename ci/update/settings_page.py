@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway_provisioners.contact import Contact
 from gateway_provisioners.gateway.app import GatewayApp
 from gateway_provisioners.gateway.http.personality import GatewayPersonality
 from gateway_provisioners.gateway.http.usernames import Usernames
@@ -52,7 +53,7 @@ SECTIONS: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     (
         "Process",
         "Read by every process that starts kernels, the gateway or another.",
-        (EngineTraits, MessageLimits, KernelspecPrograms),
+        (EngineTraits, MessageLimits, Contact, KernelspecPrograms),
     ),
     (
         "Process, on Kubernetes",
