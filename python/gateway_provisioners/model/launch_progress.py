@@ -120,9 +120,13 @@ class LaunchProgress:
         for listener in list(self._listeners):
             listener()
 
+    def up(self) -> Stage:
+        """Return the stage of a kernel that is up now."""
+        return Stage(Phase.READY, f"The kernel is up after {self.seconds:.1f} s.")
+
     def succeed(self) -> None:
         """End it: the kernel is up."""
-        self.enter(Stage(Phase.READY, f"The kernel is up after {self.seconds:.1f} s."))
+        self.enter(self.up())
 
     def fail(self, reason: str, message: str) -> None:
         """End it: the kernel could not be started."""

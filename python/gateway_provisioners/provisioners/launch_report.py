@@ -48,9 +48,9 @@ class LaunchReport:
         self._unsubscribe()
         self._stop_timer()
         if error is None:
-            message = f"The kernel is up after {self.progress.seconds:.1f} s."
-            _log.info("Kernel %s: %s", self._kernel, message)
-            self._announce(Stage(Phase.READY, message))
+            up = self.progress.up()
+            _log.info("Kernel %s: %s", self._kernel, up.message)
+            self._announce(up)
         elif isinstance(error, LaunchFailed):  # which its caller logs
             self._announce(Stage(Phase.FAILED, error.message, error.reason))
 

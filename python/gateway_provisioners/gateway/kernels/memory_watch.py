@@ -60,6 +60,7 @@ class MemoryWatch:
             self._timer.start()
 
     def stop(self) -> None:
+        """Look no more."""
         if self._timer is not None:
             self._timer.stop()
 

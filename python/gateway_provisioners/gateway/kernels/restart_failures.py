@@ -28,22 +28,22 @@ class RestartFailures:
 
     def report(self, error: Exception) -> None:
         """Announce the failure of an attempt that no client asked for."""
-        if self._is_known(error):
-            return
-        words = _HAS_TO_WAIT if can_pass(error) else _FAILED
-        self._announce(f"{words} {self.cause}")
+        if self._note(error):
+            words = _HAS_TO_WAIT if can_pass(error) else _FAILED
+            self._announce(f"{words} {self.cause}")
 
     def answered(self, error: Exception) -> None:
         """Note a failure that a client got as the answer to its request."""
-        self._is_known(error)
+        self._note(error)
 
     def forget(self) -> None:
         """Announce the next failure, even with the same cause: the kernel was restarted."""
         self.cause = self._reason = ""
 
-    def _is_known(self, error: Exception) -> bool:
+    def _note(self, error: Exception) -> bool:
+        """Keep the cause; return whether it is another one than before."""
         cause = known_cause(error)
         message = public_words(error, _INTERNAL)
         reason = cause.reason if cause else type(error).__name__
         known, self._reason, self.cause = self._reason, reason, message
-        return reason == known
+        return reason != known
