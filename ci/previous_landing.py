@@ -19,7 +19,7 @@ from typing import cast
 from ci.commands import CommandError, UserError, run
 from ci.paths import ROOT, cache
 
-COMMIT = "d6cfed6de80ca15e557db467f82408154a0878fd"
+COMMIT = "0d5d91473f4b3f029c5e78df016dc917c6d9f5d0"
 # Its images need names of their own beside today's, which may have the same version.
 VERSION = "1.0.0.dev0"
 GATEWAY = f"elyra/gateway:{VERSION}"

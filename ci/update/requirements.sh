@@ -9,7 +9,7 @@ resolve() {
     --custom-compile-command ci/update/requirements.sh "$@"
 }
 
-resolve "$@" --strip-extras --extra test --extra lint --extra release python/pyproject.toml --output-file python/constraints.txt
+resolve "$@" --strip-extras --extra test --extra lint --extra release python/pyproject.toml python/client/pyproject.toml --output-file python/constraints.txt
 
 # The images install the same versions, and only files with these hashes.
 for image in kernel-py kernel-r kernel-scala gateway; do
