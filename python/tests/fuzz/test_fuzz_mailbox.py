@@ -19,6 +19,7 @@ from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxConnection
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 from kernel_launcher import mailbox as mailboxes
+from kernel_launcher.accepted import MOST_REQUESTS
 from kernel_launcher.mailbox import Mailbox
 from kernel_launcher.relay import Relay
 from kernel_launcher.spool import Spool
@@ -65,6 +66,7 @@ class Gateway:
     def _take(self, _channel, frames, number):
         assert frames
         self.numbers.append(number)
+        self.connection.written(number)
         self.connection.delivered(number)
         return True
 
@@ -199,10 +201,19 @@ class LauncherMailbox(RuleBasedStateMachine):
             lambda *words: [b"lost", repr(words).encode()],
         )
 
-    @rule(session=st.sampled_from(SESSIONS) | st.binary(max_size=9), route=st.sampled_from(ROUTES))
-    def attach(self, session, route):
+    @rule(
+        session=st.sampled_from(SESSIONS) | st.binary(max_size=9),
+        route=st.sampled_from(ROUTES),
+        confirms=st.booleans(),
+    )
+    def attach(self, session, route, confirms):
         self.routes.away.discard(route)
-        self.mailbox.attach(session, route, "idle")
+        self.mailbox.attach(session, route, "idle", confirms=confirms)
+
+    @rule(route=st.sampled_from(ROUTES), request=st.text(max_size=2))
+    def accept(self, route, request):
+        if self.mailbox.accept(route, request):
+            assert not self.mailbox.accept(route, request)
 
     @rule(route=st.sampled_from(ROUTES), number=st.integers(0, 40) | st.just(10**19))
     def acknowledge(self, route, number):
@@ -256,6 +267,7 @@ class LauncherMailbox(RuleBasedStateMachine):
             assert client.acknowledged <= client.sent <= mailbox._last
             assert client.bytes_in_flight == sum(cost for _, cost in client.in_flight)
             assert len(client.lost) <= mailboxes.MOST_CELLS
+            assert len(client.requests._ids) <= MOST_REQUESTS
             assert len(client.in_flight) <= mailboxes.WINDOW_MESSAGES
 
 
@@ -266,7 +278,7 @@ TestLauncherMailbox = LauncherMailbox.TestCase
 def test_attachments(frames):
     """Only what the key signed is read; the rest attaches no one."""
     relay = SimpleNamespace(_mailbox_key=b"key")
-    assert Relay._authenticated_session(relay, frames[1:]) is None
+    assert Relay._authenticated(relay, frames[1:]) == {}
     content = frames[-1] if frames else b""
     signature = hmac.new(b"key", b"attach" + content, "sha256").hexdigest().encode()
-    assert isinstance(Relay._authenticated_session(relay, [signature, content]), bytes | None)
+    assert isinstance(Relay._authenticated(relay, [signature, content]), dict)

@@ -18,7 +18,7 @@ from jupyter_client.session import Session
 class Peer:
     """One connection to the mailbox port; blocking."""
 
-    def __init__(self, info, session, *, key=None, route=None):
+    def __init__(self, info, session, *, key=None, route=None, features=("unknown",)):
         self.session = Session(key=info["key"].encode(), session=session)
         self._context = zmq.Context()
         sock = self._context.socket(zmq.DEALER)
@@ -30,7 +30,7 @@ class Peer:
             sock.curve_serverkey = info["curve_publickey"].encode()
         sock.connect(f"tcp://127.0.0.1:{info['mailbox_port']}")
         self.socket = sock
-        content = json.dumps({"session": session, "features": ["unknown"]}).encode()
+        content = json.dumps({"session": session, "features": list(features)}).encode()
         key = key or bytes.fromhex(info["mailbox_key"])
         signature = hmac.new(key, b"attach" + content, "sha256")
         self._attach_frames = [b"attach", signature.hexdigest().encode(), content]
@@ -56,11 +56,11 @@ class Peer:
         message = self.session.deserialize(parts)
         return {**message, "channel": frames[0].decode(), "number": int(frames[1])}
 
-    def execute(self, code, **content):
+    def execute(self, code, request=None, **content):
         message = self.session.msg("execute_request", {"code": code, "silent": False, **content})
         # The session's own ids begin anew with each connection, and messages of an earlier one may come
         # again.
-        request = message["header"]["msg_id"] = uuid.uuid4().hex
+        request = message["header"]["msg_id"] = request or uuid.uuid4().hex
         self.send("shell", message)
         return request
 

@@ -47,7 +47,7 @@ async def test_everything_comes_in_the_kernels_order(launch, encryption):
             welcome = await welcomed(connection)
             assert (welcome["execution_state"], welcome["features"]) == (
                 "idle",
-                ["mailbox", "state", "usage"],
+                ["mailbox", "state", "usage", "accepted"],
             )
             request = connection.execute("print(1); 2")
             messages = await until_idle(connection, request)
@@ -59,6 +59,42 @@ async def test_everything_comes_in_the_kernels_order(launch, encryption):
         assert ("shell", "execute_reply") in kinds
         numbers = [m["number"] for m in messages]
         assert numbers == sorted(numbers)
+
+
+async def until_accepted(connection):
+    """Return the ids of the next confirmation."""
+
+    def receive():
+        while (message := connection.receive())["channel"] != "accepted":
+            pass
+        return json.loads(message["content"][0])
+
+    return await asyncio.to_thread(receive)
+
+
+async def test_a_request_that_comes_again_is_executed_once(launch_once, tmp_path):
+    code = f"with open({str(tmp_path / 'runs')!r}, 'a') as file: _ = file.write('x')"
+    confirming = {"features": ["accepted"]}
+    with peer(launch_once, "again", **confirming) as connection:
+        assert (await welcomed(connection))["remembers"] is True
+        request = connection.execute(code)
+        assert await until_accepted(connection) == [request]
+        await until_idle(connection, request)
+    with peer(launch_once, "again", **confirming) as connection:
+        assert (await welcomed(connection))["remembers"] is True
+        connection.execute(code, request)
+        assert await until_accepted(connection) == [request]
+        last = connection.execute("0")
+        assert await until_accepted(connection) == [last]
+        await until_idle(connection, last)
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+async def test_gateways_that_do_not_ask_get_no_confirmations(launch_once):
+    with peer(launch_once, "older") as connection:
+        assert "remembers" not in await welcomed(connection)
+        messages = await until_idle(connection, connection.execute("0"))
+    assert "accepted" not in {message["channel"] for message in messages}
 
 
 async def test_input_comes_through_the_mailbox(launch_once):

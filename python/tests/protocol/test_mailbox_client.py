@@ -72,4 +72,4 @@ async def test_attach_carries_the_gateways_features(monkeypatch, features):
     ids=["none", "two", "others", "null", "text", "object", "long", "many"],
 )
 async def test_welcome_with_features(offer, features):
-    assert await welcomed_with(offer) == Welcome("idle", 3, features)
+    assert await welcomed_with(offer) == Welcome("idle", 3, features, 7)

@@ -9,6 +9,7 @@ import pytest
 
 from kernel_launcher import mailbox as mailboxes
 from kernel_launcher import messages
+from kernel_launcher.accepted import ACCEPTED, MOST_REQUESTS, Confirmations, is_offered
 from kernel_launcher.execution import ExecutionState
 from kernel_launcher.mailbox import Mailbox
 from kernel_launcher.spool import Spool
@@ -81,7 +82,7 @@ def test_the_welcome_says_what_the_launcher_offers(mailbox, routes):
         "execution_state": "busy",
         "dropped": 0,
         "last": 0,
-        "features": ["mailbox", "state", "usage"],
+        "features": ["mailbox", "state", "usage", "accepted"],
     }
 
 
@@ -533,3 +534,96 @@ def test_loss_is_reported_between_the_messages_around_it(mailbox, routes):
     assert routes.take(b"r2")[1:] == [
         *("first reply", "1 lost, 60 bytes", "b" * 60, "second reply")
     ]
+
+
+def remembers(routes, route):
+    """Return what the last welcome says about the requests of the session."""
+    welcomes = [frames for frames in routes.sent[route] if frames[0] == b"welcome"]
+    return json.loads(welcomes[-1][1])["remembers"]
+
+
+def test_a_request_that_comes_again_is_known(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle", confirms=True)
+    mailbox.attach(b"other", b"o", "idle", confirms=True)
+    assert mailbox.confirms(b"r")
+    assert mailbox.accept(b"r", "request")
+    assert mailbox.accept(b"o", "request")
+    routes.away.add(b"r")
+    mailbox.attach(b"s", b"r2", "idle", confirms=True)
+    assert not mailbox.accept(b"r2", "request")
+    assert not mailbox.accept(b"r", "later")  # a route of no session
+    assert remembers(routes, b"r2") is True
+
+
+def test_a_bounded_number_of_requests_is_remembered(mailbox):
+    mailbox.attach(b"s", b"r", "idle", confirms=True)
+    newest = [str(n) for n in range(MOST_REQUESTS)]
+    assert all(mailbox.accept(b"r", request) for request in ["oldest", *newest])
+    assert not any(mailbox.accept(b"r", request) for request in newest)
+    assert mailbox.accept(b"r", "oldest")
+
+
+def test_gateways_that_do_not_ask_get_no_confirmations(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle", confirms=True)
+    mailbox.attach(b"s", b"old", "idle")
+    assert not mailbox.confirms(b"old")
+    assert not mailbox.confirms(b"nowhere")
+    assert "remembers" not in json.loads(routes.sent[b"old"][0][1])
+
+
+def test_a_session_that_was_forgotten_is_not_remembered(mailbox, routes):
+    mailbox.attach(b"s", b"r", "idle", confirms=True)
+    mailbox.accept(b"r", "request")
+    routes.away.add(b"r")
+    say(mailbox, "a")  # the mailbox notices that it is away
+    for n in range(mailboxes.MOST_CLIENTS):
+        mailbox.attach(b"%d" % n, b"r%d" % n, "idle", confirms=True)
+    assert remembers(routes, b"r5") is True
+    for route in (b"r", b"again"):  # also when nothing has come in between
+        routes.away.add(b"r0")
+        routes.away.discard(b"r")
+        mailbox.attach(b"s", route, "idle", confirms=True)
+        assert remembers(routes, route) is False
+    mailbox.accept(b"again", "a new request")
+    mailbox.attach(b"s", b"later", "idle", confirms=True)
+    assert remembers(routes, b"later") is True
+
+
+@pytest.mark.parametrize(
+    ("features", "offered"),
+    [
+        (["fresh-key", ACCEPTED], True),
+        (["fresh-key"], False),
+        ([*map(str, range(32)), ACCEPTED], False),
+        ([{}, None, ACCEPTED], True),
+        (ACCEPTED, False),
+        (None, False),
+    ],
+)
+def test_the_feature_is_used_if_the_gateway_offers_it(features, offered):
+    assert is_offered(features) is offered
+
+
+def test_confirmations_of_a_turn_go_in_one_message():
+    confirmations = Confirmations()
+    for route, request in ((b"r", "1"), (b"o", "2"), (b"r", "\ud800")):
+        confirmations.add(route, request)
+    (first, [kind, ids]), (second, _) = confirmations.messages()
+    assert (first, second, kind) == (b"r", b"o", b"accepted")
+    assert json.loads(ids) == ["1", "\ud800"]
+
+
+@pytest.mark.parametrize(
+    ("header", "request_id"),
+    [
+        (b'{"msg_id": "a"}', "a"),
+        (b'{"msg_id": "\\u00e9"}', "\u00e9"),
+        (b'{"msg_id": "\\ud800"}', ""),
+        (b'{"msg_id": 5}', ""),
+        (b"[]", ""),
+        (b"{", ""),
+    ],
+)
+def test_ids_of_requests(header, request_id):
+    assert messages.id_of([b"<IDS|MSG>", b"signature", header, b"{}", b"{}", b"{}"]) == request_id
+    assert messages.id_of([header]) == ""

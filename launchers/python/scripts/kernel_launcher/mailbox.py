@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from kernel_launcher.accepted import ACCEPTED, AcceptedRequests
 from kernel_launcher.messages import cost_of, parent_of, type_of
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     # The message about what was dropped: from the parent header, the number of messages and of bytes.
     Report = Callable[[bytes, int, int], list[bytes]]
 
-# Offered to the gateway (protocol/SPEC.md): this mailbox, and the commands `state` and `usage`.
-FEATURES = ("mailbox", "state", "usage")
+# Offered to the gateway (protocol/SPEC.md): this mailbox, the commands `state` and `usage`, and that
+# requests are confirmed.
+FEATURES = ("mailbox", "state", "usage", ACCEPTED)
 # What may be on its way to one client without an acknowledgement.
 WINDOW_MESSAGES = 256
 WINDOW_BYTES = 2 * 2**20
@@ -67,6 +69,9 @@ class _Client:
     sent: int
     published: int = 0  # how many of all published messages it was sent, or does not need
     connected: bool = True
+    confirms: bool = False  # its requests, while its gateway can pass that on
+    requests: AcceptedRequests = field(default_factory=AcceptedRequests)
+    is_known: bool = True  # False if the session may have sent others, before it was forgotten
     replies: deque[_Message] = field(default_factory=deque)
     replies_sent: int = 0
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)  # number and cost
@@ -117,37 +122,47 @@ class Mailbox:
         # By session; the one that attached last is at the end.
         self._clients: dict[bytes, _Client] = {}
         self._routes: dict[bytes, _Client] = {}
+        self._has_forgotten = False  # a session whose requests were confirmed
 
     @property
     def on_its_way(self) -> bool:
         """True while a connected client has unacknowledged messages."""
         return any(client.connected and client.in_flight for client in self._clients.values())
 
-    def attach(self, session: bytes, route: bytes, execution_state: str) -> None:
+    def attach(
+        self, session: bytes, route: bytes, execution_state: str, *, confirms: bool = False
+    ) -> None:
         """Send what `session` has missed, and all later messages, to `route`.
 
         A new session has missed nothing. A route that attaches again has a new connection: what was on
         its way is lost. A route has one session: the one before waits until it attaches elsewhere.
+
+        Args:
+            confirms: whether requests that come on the route are confirmed, and dropped the second time.
         """
         if (other := self._routes.get(route)) and other.session != session:
             other.route, other.connected = _NOWHERE, False
         client = self._clients.pop(session, None)
         if client is None:
+            is_known = not self._has_forgotten
             self._make_room()
-            client = _Client(session, route, self._last, self._last)
+            client = _Client(session, route, self._last, self._last, is_known=is_known)
         elif client.route not in (route, _NOWHERE):
             self._routes.pop(client.route, None)
             self._send(client.route, [b"taken"])
         self._clients[session] = client
         self._routes[route] = client
-        client.route = route
+        client.route, client.confirms = route, confirms
         self._rewind(client)
-        welcome = {
+        welcome: dict[str, Any] = {
             "execution_state": execution_state,
             "dropped": 0,  # each cell gets a message of its own
             "last": self._last,
             "features": FEATURES,
         }
+        if confirms:
+            # What comes again comes before new requests, so nothing older than these comes any more.
+            welcome["remembers"] = client.is_known or bool(client.requests)
         self._send(route, [b"welcome", json.dumps(welcome).encode()])
         self._continue(client)
 
@@ -170,6 +185,16 @@ class Mailbox:
             self._pop_reply(client)
         self._continue(client)
         self._trim()
+
+    def confirms(self, route: bytes) -> bool:
+        """Return whether requests that come on a route are confirmed."""
+        client = self._routes.get(route)
+        return client is not None and client.confirms
+
+    def accept(self, route: bytes, request: str) -> bool:
+        """Remember a request of the session at `route`; return False if the kernel has got it before."""
+        client = self._routes.get(route)
+        return client is not None and client.requests.add(request)
 
     def session_of(self, route: bytes) -> bytes | None:
         """Return the session that is attached at `route`."""
@@ -378,6 +403,7 @@ class Mailbox:
                 return
 
     def _forget(self, client: _Client) -> None:
+        self._has_forgotten |= bool(client.requests)
         self._routes.pop(client.route, None)
         del self._clients[client.session]
         while client.replies:

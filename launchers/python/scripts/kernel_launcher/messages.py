@@ -87,6 +87,18 @@ def type_of(frames: Sequence[bytes]) -> str:
     return kind if isinstance(kind, str) else ""
 
 
+def id_of(frames: Sequence[bytes]) -> str:
+    """Return the id of a message, or "" if it has none, or one that is not text."""
+    request = _parsed(_part(frames, HEADER)).get("msg_id")
+    if not isinstance(request, str):
+        return ""
+    try:
+        request.encode()
+    except UnicodeEncodeError:  # JSON can hold halves of characters
+        return ""
+    return request
+
+
 class Printed(NamedTuple):
     """The content of a `stream` message."""
 

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from kernel_launcher.accepted import LONGEST_ID, Confirmations, is_offered
 from kernel_launcher.errors import LAUNCH_FAILED, LaunchError
 from kernel_launcher.execution import DELIMITER, ExecutionState
 from kernel_launcher.mailbox import FEATURES, Mailbox
 from kernel_launcher.messages import (
     Messages,
     cost_of,
+    id_of,
     megabytes,
     parent_of,
     printed_by,
@@ -354,34 +356,53 @@ class Relay:
         return True
 
     def _serve_mailbox(self) -> None:
+        confirmations = Confirmations()
         for route, kind, *frames in _received(self._mailbox_socket):
             if kind in self._to_kernel:
                 session = self._mailbox.session_of(route)
-                if session is not None:
+                if session is not None and self._is_new(route, frames, confirmations):
                     self._to_kernel[kind].send_multipart([FROM_MAILBOX, session, *frames])
             elif kind == b"ack" and frames and frames[0][:20].isdigit():
                 self._mailbox.acknowledge(route, int(frames[0][:20]))
             elif kind == b"attach":
-                session = self._authenticated_session(frames)
-                if session:
-                    self._mailbox.attach(session, route, self.execution_state)
+                self._attach(route, frames)
             elif kind == b"detach":
                 self._mailbox.detach(route)
+        for route, confirmation in confirmations.messages():
+            self._send_to(route, confirmation)
 
-    def _authenticated_session(self, frames: Sequence[bytes]) -> bytes | None:
+    def _is_new(self, route: bytes, frames: Sequence[bytes], confirmations: Confirmations) -> bool:
+        """Return whether the kernel has not got a request before; note what to confirm."""
+        if not self._mailbox.confirms(route):
+            return True
+        request = id_of(frames)
+        if not 0 < len(request) <= LONGEST_ID:
+            return True
+        confirmations.add(route, request)
+        return self._mailbox.accept(route, request)
+
+    def _attach(self, route: bytes, frames: Sequence[bytes]) -> None:
+        content = self._authenticated(frames)
+        session = content.get("session")
+        if not isinstance(session, str):
+            return
+        encoded = session.encode(errors="replace")
+        if 0 < len(encoded) <= LONGEST_SESSION:
+            confirms = is_offered(content.get("features"))
+            self._mailbox.attach(encoded, route, self.execution_state, confirms=confirms)
+
+    def _authenticated(self, frames: Sequence[bytes]) -> Mapping[str, Any]:
+        """Return the content of an attachment; an empty one if its signature is wrong."""
         if len(frames) != 2:
-            return None
+            return {}
         signature = hmac.new(self._mailbox_key, b"attach" + frames[1], "sha256").hexdigest()
         if not hmac.compare_digest(frames[0], signature.encode()):
-            return None
+            return {}
         try:
-            session = json.loads(frames[1])["session"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return None
-        if not isinstance(session, str):
-            return None
-        encoded = session.encode(errors="replace")
-        return encoded if len(encoded) <= LONGEST_SESSION else None
+            content = json.loads(frames[1])
+        except (ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
 
 
 def _received(sock: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
