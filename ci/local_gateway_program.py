@@ -30,7 +30,7 @@ from ci.paths import ROOT
 from gateway_provisioners.errors import LaunchFailed
 from gateway_provisioners.gateway.app import GatewayApp
 from gateway_provisioners.handshake.command_client import CommandEndpoint, send_signal
-from gateway_provisioners.handshake.payload import GatewayKey, new_launch_key
+from gateway_provisioners.handshake.payload import GatewayKey, attempt_name, new_launch_key
 from gateway_provisioners.handshake.response_server import ResponseServer
 from gateway_provisioners.model.connection_info import ConnectionInfo
 from gateway_provisioners.model.features import GATEWAY_FEATURES
@@ -76,6 +76,10 @@ class Launched(GatewayContract, LocalProvisioner):
         self.mailbox = MailboxEndpoint.of(connection, secret=secret, kernel_id=self.kernel_id)
         self.connection_info = cast("Any", connection.to_jupyter())
         return self.connection_info
+
+    @property
+    def attempt(self) -> str:
+        return attempt_name(self.secret, self.kernel_id) if self.secret else ""
 
     def adopt_from(self, other: Launched) -> None:
         """Take over a kernel that another provisioner started."""

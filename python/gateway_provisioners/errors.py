@@ -138,6 +138,13 @@ class GatewayStopping(GatewayProvisionersError):
     retry_after = 5
 
 
+class StartCancelled(GatewayProvisionersError):
+    """The kernel was shut down while it was being started."""
+
+    reason = "StartCancelled"
+    http_status = 409
+
+
 class ForeignKernelId(KernelBusy):
     """Another user has or starts a kernel with the id that a client chose; the client must not learn this."""
 

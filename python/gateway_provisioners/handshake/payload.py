@@ -7,6 +7,7 @@ no message quotes it.
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 import re
@@ -156,6 +157,12 @@ def open_v2(envelope: V2Envelope, launch_key: str) -> tuple[ConnectionInfo, str]
 def mailbox_key(fresh_key: str, kernel_id: str) -> bytes:
     """Return the key that signs attachments to the mailbox of a launcher with a fresh key."""
     return _derive(fresh_key, kernel_id, b"mailbox")
+
+
+def attempt_name(launch_key: str, kernel_id: str) -> str:
+    """Return a name of a launch, which says nothing about its key: 32 hexadecimal digits."""
+    purpose = _CONTEXT + f"attempt {kernel_id}".encode()
+    return hmac.digest(launch_key.encode(), purpose, "sha256")[:16].hex()
 
 
 def parse_challenge(line: bytes) -> str:

@@ -32,7 +32,9 @@ from gateway_provisioners.model.ownership import OWNER_ANNOTATION, Ownership
 from gateway_provisioners.model.pod.api_refusal import creation_failure
 from gateway_provisioners.model.pod.event import REPORTING_COMPONENT, build_event
 from gateway_provisioners.model.pod.kernel_state import (
+    ENDING,
     KERNEL_ID_LABEL,
+    LAUNCHING,
     RUNNING,
     PodState,
     annotation,
@@ -352,6 +354,31 @@ class KernelPods:
                 raise busy from error
             raise
         self.cache.learn(changed)
+
+    async def cancel_start(self, kernel_id: str, may_cancel: Callable[[Ownership], bool]) -> bool:
+        """Mark the pod of a start by another gateway as ended on purpose, and remove it.
+
+        Args:
+            may_cancel: returns whether the client may, by the kernel's owner.
+
+        Returns:
+            False if there is no such start, or the kernel has just started.
+
+        Raises:
+            ClusterError: the API did not answer.
+        """
+        for pod in self.of_kernel(kernel_id):
+            annotations = self.cache.objects[pod.name]["metadata"].get("annotations") or {}
+            owner = Ownership.from_annotations(annotations) or Ownership()
+            is_start = pod.state == LAUNCHING and pod.attempt == 1 and pod.operator != self.process
+            if (
+                is_start
+                and may_cancel(owner)
+                and await self.change_state(pod.name, LAUNCHING, ENDING, operator=pod.operator)
+            ):
+                self.remove_soon(pod.name)
+                return True
+        return False
 
     async def annotate(self, name: str, annotations: Mapping[str, str | None]) -> None:
         """Set annotations of a pod; None removes one.

@@ -8,6 +8,8 @@ import re
 FRESH_KEY = "fresh-key"
 # The launcher answers the command {"usage": 1}.
 USAGE = "usage"
+# The mailbox confirms requests, and drops those that it has had.
+ACCEPTED = "accepted"
 GATEWAY_FEATURES: tuple[str, ...] = (FRESH_KEY,)
 _MAX_ENTRIES = 32
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")

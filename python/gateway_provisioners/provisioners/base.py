@@ -68,6 +68,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         self._request: LaunchRequest | None = None
         self._connection: ConnectionInfo | None = None
         self._launch_key: str | None = None
+        self._attempt_name = ""  # of the launch that `_connection` is of
         self._attempt = 0
         self._last_end = LastEnd(self.log)
         self._confirmation: asyncio.Task[None] | None = None
@@ -120,6 +121,10 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         return MailboxEndpoint.of(
             self._connection, secret=self._launch_key, kernel_id=self.kernel_id
         )
+
+    @property
+    def attempt(self) -> str:
+        return self._attempt_name
 
     @property
     def has_process(self) -> bool:
@@ -273,6 +278,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
             )
         self._connection = arrival.connection_info
         self._launch_key = arrival.secret or self._launch_key
+        self._attempt_name = payload.attempt_name(self._launch_key, self.kernel_id)
         await check_report(self._connection, self)
         self._confirmation = asyncio.create_task(
             confirm_address(self._workload, self.kernel_id, self._connection.ip)
@@ -408,6 +414,7 @@ class RemoteProvisioner(LaunchTraits, GatewayContract, KernelProvisionerBase):  
         self._attempt = record.attempt
         self._environment = dict(record.environment)
         self.kernel_id = record.kernel_id
+        self._attempt_name = payload.attempt_name(record.launch_key, record.kernel_id)
         self.connection_info = cast(KernelConnectionInfo, self._connection.to_jupyter())
 
     # The steps of a launch and of an end.

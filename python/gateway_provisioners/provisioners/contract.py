@@ -39,6 +39,15 @@ class GatewayContract:
         return None
 
     @property
+    def attempt(self) -> str:
+        """The name of the kernel's present launch, the same at every gateway; "" if it has none.
+
+        At most 128 characters, which reveal nothing. A restart changes it. Read whenever a client connects,
+        and after a restart: a client that sends requests again says which launch they were meant for.
+        """
+        return ""
+
+    @property
     def is_known_to_live(self) -> bool:
         """True if the kernel lives, as far as is known without asking; read every 3 seconds.
 

@@ -1,5 +1,6 @@
 """Kernels that end by themselves: their users see why, in the cell that ran."""
 
+import asyncio
 import json
 
 import nbformat
@@ -17,6 +18,8 @@ from api.test_api_shares import (  # noqa: F401 - fixtures
     start,
     until_watching,
 )
+from gateway_provisioners.gateway.websocket import arrival
+from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.provisioners.contract import KernelEnd
 from notebook_client import execute_notebook
 from timeouts import eventually
@@ -139,15 +142,65 @@ async def test_what_a_client_asks_for_is_not_announced(gateway, kernel, monkeypa
     kernel_id = await start(gateway, kernel)
     managed, announced = gateway.app.kernel_manager.get_kernel(kernel_id), []
     monkeypatch.setattr(managed.announcements, "announce", announced.append)
-    for end in (gateway.client.interrupt, gateway.client.restart, gateway.client.delete):
-        # Anew: a local kernel keeps its ports, and a connection that stays may miss its first output.
-        async with connected(gateway, "alice", kernel_id) as alice:
+    async with connected(gateway, "alice", kernel_id) as alice:
+        for end in (gateway.client.interrupt, gateway.client.restart):
             request = await begin(alice, "print(2, flush=True)\nwhile True: pass")
             await messages_until(alice, lambda message: message["msg_type"] == "stream")
             await end(kernel_id)
             if end == gateway.client.interrupt:
                 await end_of(alice, request)
     assert announced == []
+
+
+SHUT_DOWN = "A client is shutting the kernel down."
+
+
+async def until_closed(client):
+    """Return what comes until the gateway disconnects a client."""
+    messages = []
+    while True:
+        try:
+            messages.append(await client.receive())
+        except ConnectionError:
+            return messages
+
+
+@KERNELS
+async def test_a_shutdown_is_announced_to_all_clients(gateway, kernel):
+    """One window runs a cell, the other has nothing to do, and a user watches."""
+    kernel_id = await start(gateway, kernel, {"bob": "read"})
+    async with (
+        connected(gateway, "alice", kernel_id) as alice,
+        connected(gateway, "alice", kernel_id, session="another") as window,
+        connected(gateway, "bob", kernel_id, session="bobs") as bob,
+    ):
+        await until_watching(alice, window)
+        await until_watching(alice, bob)
+        request = await begin(alice, "print(2, flush=True)\nimport time; time.sleep(1000)")
+        for client in (alice, window, bob):
+            await messages_until(client, lambda message: message["msg_type"] == "stream")
+        await gateway.client.delete(kernel_id)
+        ends = [("error", SHUT_DOWN), ("execute_reply", SHUT_DOWN), ("status", "")]
+        for client, expected in (alice, ends), (window, ends), (bob, [ends[0], ends[2]]):
+            messages = await until_closed(client)
+            assert errors(messages, request)[: len(expected)] == expected
+            assert status(messages[-1]) == "dead"
+
+
+async def test_a_shutdown_through_another_gateway_is_announced(gateway):
+    kernel_id = await start(gateway)
+    kernels = gateway.app.kernel_manager
+    process = kernels.get_kernel(kernel_id).provisioner.process
+    async with connected(gateway, "alice", kernel_id) as alice:
+        request = await begin(alice, "print(2, flush=True)\nimport time; time.sleep(1000)")
+        await messages_until(alice, lambda message: message["msg_type"] == "stream")
+        await kernels.release(kernel_id, ended=True)
+        messages = await until_closed(alice)
+    words = "The kernel was shut down through another gateway."
+    assert ("error", words) in errors(messages, request)
+    assert status(messages[-1]) == "dead"
+    process.kill()
+    process.wait()
 
 
 async def test_a_kernel_that_always_ends_stays_dead(gateway, monkeypatch):
@@ -283,3 +336,53 @@ async def test_a_page_in_front_of_a_jupyter_server_connects_again(
                 reply = await again.request_reply("shell", "kernel_info_request", {})
                 assert reply["status"] == "ok"
                 assert (await again.execute("print(42)")).text == "42\n"
+
+
+async def test_channels_without_a_message_since_a_restart_are_not_kept(gateway, monkeypatch):
+    """A connection that is given them would miss what its first cell prints."""
+    kernel_id = await start(gateway)
+    kernels = gateway.app.kernel_manager
+    async with connected(gateway, "alice", kernel_id) as alice:
+        await alice.execute("1")
+        with monkeypatch.context() as patch:
+            patch.setattr(arrival.Arrival, "_has_arrived", lambda _self: asyncio.Event().wait())
+            await kernels.restart_kernel(kernel_id)
+
+    async def is_disconnected():
+        return kernels._kernel_connections[kernel_id] == 0
+
+    await eventually(is_disconnected)
+    assert kernel_id not in kernels._kernel_buffers
+    async with connected(gateway, "alice", kernel_id) as alice:
+        assert (await alice.execute("print(42)")).text == "42\n"
+
+
+async def test_channels_that_were_kept_before_a_restart_are_replaced(gateway):
+    kernel_id = await start(gateway)
+    kernels = gateway.app.kernel_manager
+    async with connected(gateway, "alice", kernel_id) as alice:
+        await alice.execute("1")
+
+    async def is_kept():
+        return kernel_id in kernels._kernel_buffers
+
+    await eventually(is_kept)
+    kept = kernels._kernel_buffers[kernel_id]["channels"]
+    await kernels.restart_kernel(kernel_id)
+    async with connected(gateway, "alice", kernel_id) as alice:
+        assert (await alice.execute("print(42)")).text == "42\n"
+        [connection] = GatewayWebsocketConnection.of_kernel(kernels.get_kernel(kernel_id))
+        assert connection.channels["iopub"] is not kept["iopub"]
+
+
+@KERNELS
+async def test_a_restored_connection_follows_two_restarts(gateway, kernel):
+    kernel_id = await start(gateway, kernel)
+    kernels = gateway.app.kernel_manager
+    for _ in range(2):
+        async with connected(gateway, "alice", kernel_id) as alice:
+            await alice.execute("1")
+    async with connected(gateway, "alice", kernel_id) as alice:
+        await kernels.restart_kernel(kernel_id)
+        await kernels.restart_kernel(kernel_id)
+        assert (await alice.execute("print(42)")).text == "42\n"

@@ -15,8 +15,10 @@ from api.test_api_ownership import TOKENS, client_of, methods, share
 from ci.gateway_client import Refused
 from gateway_provisioners.gateway.http import progress_handler
 from gateway_provisioners.gateway.http.progress_streams import MOST_STREAMS
+from gateway_provisioners.gateway.kernels.kernel import GatewayKernel
 from gateway_provisioners.gateway.kernels.peers import NoPeers
 from gateway_provisioners.model.launch_progress import LaunchProgress, Phase, Stage
+from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.provisioners.http_errors import as_http_errors
 from message_words import unwrapped
 from timeouts import eventually, within_timeout
@@ -155,6 +157,102 @@ async def test_a_failed_start_says_why_in_its_progress(gateway, slow, monkeypatc
     assert refused.value.message == last["message"]
     # It is as if it had never been.
     assert (await refusal_of_progress(gateway, kernel_id, "alice"))[0] == 404
+
+
+CANCELLED = "A client shut the kernel down while it was being started."
+
+
+async def test_a_delete_cancels_a_start(gateway, slow):
+    kernels = gateway.app.kernel_manager
+    kernels.peers = Reconciling(kernels)
+    async with starting(gateway, slow) as (kernel_id, request):
+        async with followed(gateway, kernel_id) as events, client_of(gateway, "alice") as client:
+            await anext(events)
+            await within_timeout(client.delete(kernel_id))
+            last = [event async for event in events][-1]
+        with pytest.raises(Refused) as refused:
+            await request
+        assert slow.abandoned
+        assert refused.value.status == 409
+        assert (last["reason"], last["failed"]) == ("StartCancelled", True)
+        assert unwrapped(refused.value.message) == unwrapped(last["message"]) == CANCELLED
+    assert (await refusal_of_progress(gateway, kernel_id, "alice"))[0] == 404
+    assert not kernels._pending_kernels
+    assert not kernels._being_started
+    # The same id can be started again.
+    slow.go_on.set()
+    assert (await post(gateway, kernel_id))["id"] == kernel_id
+
+
+class Starting(NoPeers):
+    """Another gateway starts a kernel of alice's."""
+
+    def __init__(self):
+        self.cancelled = []
+
+    async def cancel_start(self, kernel_id, may_cancel):
+        if may_cancel(Ownership("alice")):
+            self.cancelled.append(kernel_id)
+            return True
+        return False
+
+
+async def test_a_delete_cancels_a_start_by_another_gateway(gateway):
+    gateway.app.kernel_manager.peers = peers = Starting()
+    kernel_id = str(uuid.uuid4())
+    async with client_of(gateway, "bob") as client:
+        with pytest.raises(Refused) as refused:
+            await client.delete(kernel_id)
+        assert refused.value.status == 404
+    assert peers.cancelled == []
+    async with client_of(gateway, "alice") as client:
+        await client.delete(kernel_id)
+    assert peers.cancelled == [kernel_id]
+
+
+async def test_a_start_is_cancelled_for_a_client_at_another_gateway(gateway, slow):
+    async with starting(gateway, slow) as (kernel_id, request):
+        gateway.app.kernel_manager.cancel_start_soon(kernel_id)
+        with pytest.raises(Refused) as refused:
+            await request
+        assert unwrapped(refused.value.message) == CANCELLED
+        assert slow.abandoned
+
+
+async def test_only_its_owner_cancels_a_start(gateway, slow):
+    async with starting(gateway, slow) as (kernel_id, request):
+        for user in ("bob", "carol"):
+            async with client_of(gateway, user) as client:
+                with pytest.raises(Refused) as refused:
+                    await client.delete(kernel_id)
+            assert refused.value.status == 404
+        slow.go_on.set()
+        assert (await request)["id"] == kernel_id
+
+
+async def test_a_start_that_is_cancelled_once_it_is_launched_leaves_nothing(
+    gateway, slow, monkeypatch
+):
+    launched, never = asyncio.Event(), asyncio.Event()
+    processes = []
+
+    async def wait(self, **_kwargs):
+        processes.append(self.provisioner.process)
+        launched.set()
+        await never.wait()
+
+    monkeypatch.setattr(GatewayKernel, "_async_post_start_kernel", wait)
+    async with starting(gateway, slow) as (kernel_id, request):
+        slow.go_on.set()
+        await launched.wait()
+        async with client_of(gateway, "alice") as client:
+            await client.delete(kernel_id)
+        with pytest.raises(Refused) as refused:
+            await request
+        assert refused.value.status == 409
+    assert [process.poll() is not None for process in processes] == [True]
+    async with client_of(gateway, "alice") as client:
+        assert await client.kernels() == {}
 
 
 async def test_before_its_post_an_id_does_not_exist(gateway):

@@ -18,7 +18,7 @@ from api.running import TOKEN, running_gateway
 from api.test_api_attacks_clients import connect, frame
 from ci.gateway_client import Channels, Gateway
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
-from timeouts import eventually
+from timeouts import eventually, within_timeout
 
 
 def nodelay(sock):
@@ -61,6 +61,34 @@ async def test_a_returning_client_gets_missed_messages(gateway):
             if message.json()["msg_type"] == "stream":
                 assert message.json()["content"]["text"] == "missed\n"
                 break
+
+
+async def test_of_two_websockets_of_a_session_the_later_one_stays(gateway, monkeypatch):
+    """Stock Jupyter servers forget a websocket that their browser closes while it is being opened."""
+    kernel_id = await gateway.client.start("local")
+    url = f"{gateway.url}/api/kernels/{kernel_id}/channels?session_id=same"
+    ask = GatewayWebsocketConnection.request_kernel_info
+    held = []
+
+    def request_kernel_info(connection):
+        if held:
+            return ask(connection)
+        held.append(asyncio.get_running_loop().create_future())
+        return held[0]
+
+    monkeypatch.setattr(GatewayWebsocketConnection, "request_kernel_info", request_kernel_info)
+
+    async def is_held():
+        return held
+
+    session = gateway.client._session
+    forgotten = asyncio.create_task(within_timeout(session.ws_connect(url)))
+    await eventually(is_held)
+    async with session.ws_connect(url) as websocket:
+        held[0].set_result({})
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="409"):
+            await forgotten
+        assert (await Channels(websocket).execute("1")).status == "ok"
 
 
 async def test_a_late_subscription_does_not_cost_half_a_second(gateway, monkeypatch):

@@ -29,6 +29,8 @@ V1 = "v1.kernel.websocket.jupyter.org"
 )
 def test_limit_of_a_client(headers, subprotocol, most):
     assert client_limit(headers, subprotocol).max_bytes == most
+    is_stock_server = headers == TORNADO and subprotocol is None
+    assert client_limit(headers, subprotocol).text_only is is_stock_server
 
 
 def test_rate_allows_a_burst_and_then_its_average():

@@ -171,3 +171,42 @@ def test_kept_messages_do_not_count_for_the_rate(outbox):
     for _ in range(10):
         writer.forward("iopub", frames("stream", {"name": "stdout", "text": "."}), kept=True)
     assert outbox.words() == "." * 10
+
+
+TEXT_ONLY = ClientLimit(0, "", text_only=True)
+EXECUTING = {**PARENT, "msg_type": "execute_request"}
+
+
+@pytest.mark.parametrize(
+    ("channel", "kind", "answers"),
+    [
+        ("iopub", "comm_open", ["stream"]),
+        ("shell", "execute_reply", ["stream", "execute_reply"]),
+        ("stdin", "input_request", ["stream", "input_request"]),
+    ],
+)
+def test_binary_data_becomes_words_for_a_client_of_text(outbox, channel, kind, answers):
+    writer = writer_of(outbox, client_limit=TEXT_ONLY)
+    reasons, written = [], []
+    writer.on_replaced = reasons.append
+    message = [*frames(kind, {"data": {}}, EXECUTING), b"\xff"]
+    assert writer.forward(channel, message, lambda: written.append(1))
+    assert kinds(outbox) == answers
+    assert all(message["parent_header"] == EXECUTING for message in outbox.messages)
+    assert "pip install gateway-provisioners-client" in outbox.words()
+    assert (reasons, written) == (["client_limit"], [1])
+
+
+def test_words_about_binary_data_come_once_per_cell(outbox):
+    writer = writer_of(outbox, client_limit=TEXT_ONLY)
+    one, two, widget = (
+        {**EXECUTING, "msg_id": "1"},
+        {**EXECUTING, "msg_id": "2"},
+        {"msg_type": "comm_msg"},
+    )
+    parents = [one, one, two, one, *({**widget, "msg_id": str(n)} for n in range(100))]
+    for parent in parents:
+        writer.forward("iopub", [*frames("comm_msg", {}, parent), b"\xff"])
+    writer.forward("iopub", frames("comm_msg", {}, one))
+    assert [m["parent_header"].get("msg_id") for m in outbox.messages] == ["1", "2", "0", "1"]
+    assert kinds(outbox)[-1] == "comm_msg"

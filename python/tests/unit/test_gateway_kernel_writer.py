@@ -80,7 +80,7 @@ async def test_held_messages_count_with_what_they_keep_in_memory(kernel, limits)
     writer.hold("shell", PARTS, 2 * MIB)
     waiting = await is_held_back(writer)
     assert waiting
-    writer.send_held({"shell": kernel})
+    writer.send_held({"shell": kernel}, lambda *_: True)
     assert await waiting
     assert kernel.messages[0][-4:] == PARTS
 

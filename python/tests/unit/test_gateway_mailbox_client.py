@@ -78,6 +78,7 @@ class Client:
 
     def _take(self, channel, frames, number):
         self.delivered.put_nowait((channel.channel, json.loads(frames[-1])))
+        self.connection.written(number)
         self.connection.delivered(number)
         return True
 
@@ -124,7 +125,7 @@ async def test_attaches_with_a_signature_and_is_welcomed(launcher, client):
     assert json.loads(content) == {"session": "a-session", "features": ["fresh-key"]}
     expected = hmac.new(KEY, b"attach" + content, hashlib.sha256).hexdigest()
     assert signature.decode() == expected
-    assert await client.welcomed() == Welcome("idle", 3, ())
+    assert await client.welcomed() == Welcome("idle", 3, (), 7)
     assert client.connection.catching_up
 
 

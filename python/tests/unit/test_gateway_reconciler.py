@@ -48,6 +48,7 @@ class Pods:
     """The pods as the watch and the API would report them."""
 
     instance = "ours"
+    process = OURS
 
     def __init__(self, pods, records):
         self.cache = ObjectCache("pods", None)
@@ -103,6 +104,7 @@ class Kernels(dict):
         self.started = {}
         self.owners = {}
         self.busy = {}
+        self.starting = set()
         self.called = asyncio.Event()
 
     get_kernel = dict.__getitem__
@@ -136,6 +138,10 @@ class Kernels(dict):
         self._note("dead", kernel_id)
 
     def connections_changed(self, kernel_id): ...
+
+    def cancel_start_soon(self, kernel_id):
+        if kernel_id in self.starting:
+            self._note("cancel", kernel_id)
 
     async def release(self, kernel_id, *, ended):
         del self[kernel_id]
@@ -202,6 +208,16 @@ async def test_a_kernel_that_is_taken_over_keeps_its_owner(start):
         c_1=kernel_record("c"),
     )
     assert scene.kernels.owners == {"a": ALICE, "b": Ownership("bob"), "c": Ownership()}
+
+
+async def test_a_start_is_cancelled_if_another_gateway_was_asked_to(start):
+    scene = await start()
+    scene.kernels.starting = {"a", "b"}
+    scene.pods.report("ADDED", pod("a", LAUNCHING, OURS))
+    scene.pods.report("MODIFIED", pod("b", ENDING, OURS))
+    assert scene.kernels.calls == []
+    scene.pods.report("MODIFIED", pod("a", ENDING, "process-c"))
+    assert scene.kernels.calls == [("cancel", "a")]
 
 
 async def test_a_change_of_the_owner_is_followed_at_once(start):

@@ -242,3 +242,46 @@ async def test_a_gate_that_the_api_does_not_let_open_is_an_error(gated):
         await gated.create(KERNEL, new_progress())
     assert 1 < len(gated.api.patches) < 10
     await gated._removals.finish()
+
+
+def launching(operator, *, attempt="1", owner="alice"):
+    each = pod("a-1", "a")
+    each["metadata"]["annotations"] = {
+        "gateway-provisioners/state": "launching",
+        "gateway-provisioners/operator": operator,
+        "gateway-provisioners/attempt": attempt,
+        **Ownership(owner).annotations(),
+    }
+    return each
+
+
+async def test_a_start_by_another_gateway_is_cancelled_by_its_owner(pods):
+    pods.cache.learn(launching("b"))
+    assert not await pods.cancel_start("a", lambda owner: owner.owner == "bob")
+    assert pods.api.patches == []
+    assert await pods.cancel_start("a", lambda owner: owner.owner == "alice")
+    [(name, patch, _)] = pods.api.patches
+    assert name == "a-1"
+    assert [(each["op"], each["value"]) for each in patch] == [
+        ("test", "launching"),
+        ("test", "b"),
+        ("replace", "ending"),
+        ("replace", "a"),
+    ]
+    await pods._removals.finish()
+    assert pods.api.deleted == ["a-1"]
+
+
+@pytest.mark.parametrize(("operator", "attempt"), [("a", "1"), ("b", "2")])
+async def test_only_another_gateways_first_start_is_cancelled(pods, operator, attempt):
+    pods.cache.learn(launching(operator, attempt=attempt))
+    assert not await pods.cancel_start("a", lambda _owner: True)
+    assert pods.api.patches == []
+
+
+async def test_a_kernel_that_has_just_started_is_not_cancelled(pods):
+    pods.cache.learn(launching("b"))
+    pods.api.failure = ClusterError("its state has changed", status=422)
+    assert not await pods.cancel_start("a", lambda _owner: True)
+    await pods._removals.finish()
+    assert pods.api.deleted == []

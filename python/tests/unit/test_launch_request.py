@@ -40,6 +40,8 @@ def test_resources_become_requests_and_limits():
         ("KERNEL_LAUNCH_TIMEOUT", "0"),
         ("KERNEL_LAUNCH_TIMEOUT", "soon"),
         ("KERNEL_LAUNCH_TIMEOUT", "99999"),
+        ("KERNEL_ORPHAN_TIMEOUT", "9"),
+        ("KERNEL_ORPHAN_TIMEOUT", "soon"),
         ("KERNEL_SPARK_CONTEXT_INIT_MODE", "later"),
         ("KERNEL_MAILBOX_BYTES", "-1"),
         ("KERNEL_MAILBOX_BYTES", "8Mi"),

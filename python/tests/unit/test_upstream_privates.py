@@ -43,6 +43,7 @@ PRIVATES = {
         "_get_changed_ports",
         "_handle_kernel_died",
         "_initialized_culler",
+        "_kernel_ports",
         "_kernel_buffers",
         "_kernel_connections",
         "_kernels",

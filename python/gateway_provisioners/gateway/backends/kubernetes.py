@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway_provisioners.errors import ClusterError, ConfigurationError
@@ -110,6 +111,9 @@ class KubernetesBackend:
     async def find(self, kernel_id: str) -> None:
         if self._reconciler is not None:
             await self._reconciler.find(kernel_id)
+
+    async def cancel_start(self, kernel_id: str, may_cancel: Callable[[Ownership], bool]) -> bool:
+        return await self._services.pods.cancel_start(kernel_id, may_cancel)
 
     def _announce(self, kernel_id: str, annotation: str, value: str | None) -> None:
         if self._annotations is not None:

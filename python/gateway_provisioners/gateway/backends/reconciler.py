@@ -25,6 +25,7 @@ from gateway_provisioners.kube.pods import KernelPods
 from gateway_provisioners.model.kernel_record import KernelRecord, NewerRecord
 from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.pod.kernel_state import (
+    ENDING,
     LAST_ACTIVITY_ANNOTATION,
     RESTARTING,
     RUNNING,
@@ -32,6 +33,7 @@ from gateway_provisioners.model.pod.kernel_state import (
     annotation,
     decide,
     kernel_id_of,
+    read_state,
     started,
 )
 
@@ -111,6 +113,7 @@ class Reconciler:
         if kernel_id := kernel_id_of(pod, self._pods.instance):
             # At once: a restart in this process, for which the worker waits, takes it over to the next pod.
             self._follow_ownership(kernel_id, pod)
+            self._follow_cancellation(kernel_id, pod)
             self._kernels.connections_changed(kernel_id)
             self._worker.add(kernel_id)
 
@@ -122,6 +125,12 @@ class Reconciler:
         followed = self._kernels.get_kernel(kernel_id).workload_name
         if ownership is not None and pod["metadata"]["name"] == followed:
             self._kernels.set_ownership(kernel_id, ownership)
+
+    def _follow_cancellation(self, kernel_id: str, pod: dict[str, Any]) -> None:
+        """Cancel a start by this gateway if the client has reached another one to shut the kernel down."""
+        state = read_state(pod)
+        if state.state == ENDING and state.operator != self._pods.process:
+            self._kernels.cancel_start_soon(kernel_id)
 
     def _on_gateway(self) -> None:
         for kernel_id in self._pods.kernel_ids():

@@ -123,6 +123,7 @@ class KernelHandler(GatewayHandlerMixin, upstream.KernelHandler):
 
     audit_events = MappingProxyType({"PATCH": "share", "DELETE": "end"})
     needed_access = MappingProxyType({**GatewayHandlerMixin.needed_access, "PATCH": Access.OWNER})
+    _is_cancelled = False
 
     @web.authenticated
     @authorized
@@ -146,6 +147,47 @@ class KernelHandler(GatewayHandlerMixin, upstream.KernelHandler):
             kernel_id, wanted.apply(kernels.get_kernel(kernel_id).ownership)
         )
         self._finish_with_model(kernel_id, kernels.kernel_model(kernel_id))
+
+    async def find_kernel(self, kernel_id: str) -> None:
+        """Look for a kernel, but do not wait for the end of a start by this gateway, which ends here."""
+        is_starting = self.settings["kernel_manager"].starts.get(kernel_id) is not None
+        if not (self.request.method == "DELETE" and is_starting and self.access_to(kernel_id)):
+            await super().find_kernel(kernel_id)
+
+    async def _require_access(self) -> None:
+        try:
+            await super()._require_access()
+        except web.HTTPError:
+            if self.request.method != "DELETE" or not await self._cancel_start_elsewhere():
+                raise
+
+    async def _cancel_start_elsewhere(self) -> bool:
+        """Cancel the start of a kernel by another gateway, which this one does not know yet."""
+        kernels, kernel_id = self.settings["kernel_manager"], self.path_kwargs["kernel_id"]
+        if kernels.ownership_of(kernel_id) is not None:
+            return False
+        self._is_cancelled = await kernels.peers.cancel_start(
+            kernel_id, lambda ownership: self.identity.access_to(ownership) >= Access.OWNER
+        )
+        if self._is_cancelled:
+            kernels.audit.record("end", kernels.audited(kernel_id), actor=self.actor)
+        return self._is_cancelled
+
+    @web.authenticated
+    @authorized
+    async def delete(self, kernel_id: str) -> None:
+        """Shut the kernel down, or cancel its start."""
+        kernels = self.kernel_manager
+        if self._is_cancelled:
+            self.set_status(204)
+            self.finish()
+            return
+        if kernels.starts.get(kernel_id) is None:
+            await super().delete(kernel_id)
+            return
+        await kernels.cancel_start(kernel_id)
+        self.set_status(204)
+        self.finish()
 
     def _finish_with_model(self, kernel_id: str, model: dict[str, Any]) -> None:
         if self.access_to(kernel_id) == Access.OWNER:

@@ -20,6 +20,11 @@ from gateway_provisioners.gateway.http.handlers import GatewayHandlerMixin
 from gateway_provisioners.gateway.identity.credential import Credential
 from gateway_provisioners.gateway.identity.identity import Identity
 from gateway_provisioners.gateway.websocket.close_codes import TRY_AGAIN_LATER
+from gateway_provisioners.gateway.websocket.confirmations import (
+    FEATURE,
+    FEATURES_HEADER,
+    are_confirmed,
+)
 from gateway_provisioners.gateway.websocket.connection import GatewayWebsocketConnection
 from gateway_provisioners.gateway.websocket.read_only_connection import ReadOnlyConnection
 from gateway_provisioners.gateway.websocket.websocket_protocol import BoundedWebSocketProtocol
@@ -39,6 +44,8 @@ class KernelWebsocketHandler(GatewayHandlerMixin, upstream.KernelWebsocketHandle
     connection: GatewayWebsocketConnection | None
     _is_open = False
     _has_left = False
+    confirms = False
+    """True if the client gets confirmations; known before the connection to the kernel is made."""
     _credential: Credential
     _credential_watch: CredentialWatch | None = None
     _ending: asyncio.Task[None] | None = None
@@ -55,9 +62,15 @@ class KernelWebsocketHandler(GatewayHandlerMixin, upstream.KernelWebsocketHandle
         # Now: the client's certificate is not known from the request any longer once the websocket is open.
         self._credential = self.settings["authenticator"].credential_of(self.request)
         await super().pre_get()
-        if self._has_left and self.connection is not None:
+        if self.connection is None:
+            return
+        if self._has_left:
             self.connection.abandon()
             raise web.Finish
+        if self.connection.is_replaced:
+            # Upstream closes only one that is open. This one would take the messages of the other.
+            self.connection.abandon()
+            raise web.HTTPError(409, "Another websocket of this session has been opened since.")
 
     async def open(self, kernel_id: str) -> None:
         """Connect to the kernel."""
@@ -91,6 +104,16 @@ class KernelWebsocketHandler(GatewayHandlerMixin, upstream.KernelWebsocketHandle
         else:
             _log.info("%s: the client's credential is no longer valid", self._request_summary())
             self.connection.expel("Your credential is no longer valid; connect again.")
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Choose the websocket's protocol, and say in the response what else is agreed on."""
+        selected: str | None = super().select_subprotocol(subprotocols)
+        self.confirms = are_confirmed(
+            self.get_argument("features", ""), selected, self.get_argument("session_id", None)
+        )
+        if self.confirms:
+            self.set_header(FEATURES_HEADER, FEATURE)
+        return selected
 
     def on_close(self) -> None:
         """Disconnect from the kernel; upstream fails before the connection is made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -46,6 +47,9 @@ class ActivityWatch:
         subscriber: where the messages come from. While a cell publishes much, only the kernel's status is
             subscribed to: a busy kernel is active whatever it prints, and its clients get the output on
             connections of their own. None: everything is followed, always.
+
+    Attributes:
+        followed: set as soon as a message has arrived, so that the next ones will.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class ActivityWatch:
         now: Callable[[], Any],
         subscriber: Subscriber | None = None,
     ) -> None:
+        self.followed = asyncio.Event()
         self._kernel = kernel
         self._subscriber = subscriber
         self._published = 0  # by this cell, in bytes
@@ -65,6 +70,7 @@ class ActivityWatch:
 
     def follow(self, frames: Sequence[bytes]) -> None:
         """Update the kernel from a published message; malformed ones are ignored, and the first is logged."""
+        self.followed.set()
         try:
             kind = self._follow(message_parts(frames))
             self._choose_topics(kind, frames)

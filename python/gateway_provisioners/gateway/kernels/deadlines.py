@@ -65,6 +65,22 @@ class Deadline:
             why=f"The kernel was not in use for {span(limit)} (cull_idle_timeout).",
         )
 
+    @classmethod
+    def of_orphan(cls, alone_since: datetime, limit: int) -> Deadline:
+        """Return the time until which a kernel may be without any connection.
+
+        Args:
+            alone_since: when its last client left, or it last did something.
+            limit: how long its client lets it be, in seconds.
+        """
+        return cls(
+            cause="orphan",
+            at=alone_since + timedelta(seconds=limit),
+            notice_seconds=0,  # no client is connected
+            notice="",
+            why=f"No client was connected to the kernel for {span(limit)} (KERNEL_ORPHAN_TIMEOUT).",
+        )
+
     def is_due(self, now: datetime) -> bool:
         return now >= self.at
 

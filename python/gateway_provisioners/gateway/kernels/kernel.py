@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any, Protocol, cast
@@ -83,10 +84,13 @@ class GatewayKernel(ServerKernelManager):
         """The time when it was first started; a restart does not change it."""
         self.running = Requests(_MOST_RUNNING)
         """The requests that it executes, as far as it has published them."""
+        self.followed = asyncio.Event()
+        """Set as soon as the gateway gets what it publishes, since its last start or restart."""
         self.announcements = Announcements(
             lambda: [each.notices for each in GatewayWebsocketConnection.of_kernel(self)],
             lambda: self._owner.peers.connections_elsewhere(self.kernel_id) > 0,
         )
+        self._launch = uuid.uuid4().hex
         self._probe: ZMQStream | None = None
         self._probe_timeout: asyncio.TimerHandle
 
@@ -128,6 +132,11 @@ class GatewayKernel(ServerKernelManager):
     def workload_name(self) -> str:
         """The name of the kernel's pod or container, as far as this gateway knows; "" if it has none."""
         return self._contract.workload_name
+
+    @property
+    def attempt(self) -> str:
+        """The name of its present launch; another gateway knows it only if its provisioner does."""
+        return self._contract.attempt or self._launch
 
     @property
     def end_cause(self) -> str:
@@ -173,6 +182,12 @@ class GatewayKernel(ServerKernelManager):
         """Explain the end of a kernel whose provisioner does not."""
         code = await self.provisioner.poll() if self.provisioner is not None else None
         return "" if code is None else exited(code)
+
+    @property
+    def client_environment(self) -> Mapping[str, str]:
+        """The variables with which its client asked for it, which its record has for other gateways."""
+        environment: Mapping[str, str] = self._launch_args.get("env") or {}
+        return environment
 
     @property
     def memory_advice(self) -> str:
@@ -245,6 +260,7 @@ class GatewayKernel(ServerKernelManager):
                 if can_pass(error):
                     self.start_restarter()  # also after a client's attempt
                 raise
+            self._launch = uuid.uuid4().hex
             self._end_announced = False
             self._restarted.set()
             self._owner.kernel_restarted(self.kernel_id)

@@ -27,9 +27,10 @@ from gateway_provisioners.gateway.kernels.former_kernels import FormerKernels
 from gateway_provisioners.gateway.kernels.kernel import GatewayKernel
 from gateway_provisioners.gateway.kernels.kernelspecs import runs_beside_gateway
 from gateway_provisioners.gateway.kernels.memory_watch import MemoryWatch
+from gateway_provisioners.gateway.kernels.orphans import Orphans
 from gateway_provisioners.gateway.kernels.peers import NoPeers, Peers
 from gateway_provisioners.gateway.kernels.start_limits import StartLimits
-from gateway_provisioners.gateway.kernels.starts import KernelIdTaken, Starts
+from gateway_provisioners.gateway.kernels.starts import CANCELLED, KernelIdTaken, Starts
 from gateway_provisioners.gateway.process.audit import Audit, AuditedKernel, acting_because
 from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
@@ -39,6 +40,7 @@ from gateway_provisioners.gateway.websocket.offline_buffer import OfflineBuffer
 from gateway_provisioners.model.launch_progress import LaunchProgress
 from gateway_provisioners.model.ownership import Ownership
 from gateway_provisioners.model.recovery import read_time
+from gateway_provisioners.model.request.launch_request import orphan_timeout
 from gateway_provisioners.provisioners.launch_script import KernelspecPrograms
 from gateway_provisioners.settings import from_env
 
@@ -49,6 +51,8 @@ _RECONNECT_MILLISECONDS = 20
 _LINGER_MILLISECONDS = 200
 # The beginning of the `reason` of a kernel that ended without a client's request.
 _ENDED = "The kernel ended."
+_SHUT_DOWN_ELSEWHERE = "The kernel was shut down through another gateway."
+_SHUT_DOWN_BY_CLIENT = "A client shut the kernel down."
 _RESTARTED = "The kernel ended and was restarted, without its variables."
 
 
@@ -92,9 +96,11 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self.audit = Audit()
         self.former = FormerKernels()
         self.peers: Peers = NoPeers()
+        self._being_started: dict[str, GatewayKernel] = {}
         self.starts = Starts(StartLimits(parent=self), self.metrics)
         self._pending_shutdowns: set[asyncio.Task[None]] = set()
         self.culler = Culler(self, lambda: self.peers, self.metrics)
+        self.orphans = Orphans(self, lambda: self.peers, self.metrics)
         self.memory_watch = MemoryWatch(self._busy_kernels_with_clients)
 
     @default("untracked_message_types")
@@ -164,9 +170,10 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             programs.check(
                 f"Kernel {name!r} would be a process beside the gateway (local-provisioner)"
             )
+        orphan_timeout(env)  # also of kernels whose provisioner knows no client's variables
         self._refuse_beyond_limit()
         start = partial(
-            super().start_kernel,
+            self._start_or_leave_nothing,
             kernel_name=name,
             kernel_id=kernel_id,
             env=env,
@@ -174,6 +181,60 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             **kwargs,
         )
         return await self.starts.run(start, kernel_id, name, ownership)
+
+    async def _start_or_leave_nothing(self, *, kernel_id: str, **kwargs: Any) -> str:
+        try:
+            started: str = await super().start_kernel(kernel_id=kernel_id, **kwargs)
+        except asyncio.CancelledError:
+            await self._remove_started(kernel_id)
+            raise
+        finally:
+            self._being_started.pop(kernel_id, None)
+        return started
+
+    async def _remove_started(self, kernel_id: str) -> None:
+        """Shut down a kernel that was launched just before its start was cancelled.
+
+        A provisioner whose launch is cancelled leaves nothing behind. Once it has launched the kernel,
+        jupyter_client does.
+        """
+        kernel = self._being_started.get(kernel_id)
+        try:
+            if kernel_id in self._kernels:
+                await self.shutdown_kernel(kernel_id, now=True, why=CANCELLED)
+            elif kernel is not None and kernel.has_kernel:
+                await kernel.shutdown_kernel(now=True)
+        except Exception as error:  # noqa: BLE001 - the start has ended either way
+            self.log.warning("Kernel %s could not be shut down: %s", kernel_id, summarize(error))
+
+    async def cancel_start(self, kernel_id: str) -> None:
+        """Cancel the start of a kernel that this gateway is starting; nothing of it is left behind."""
+        start = self.starts.get(kernel_id)
+        if start is None:
+            return
+        audited = AuditedKernel(kernel_id, start.name, start.ownership.owner)
+        with self.audit.operation("end", audited):
+            await self.starts.cancel(kernel_id)
+        if kernel_id in self:  # it was up already
+            await self.shutdown_kernel(kernel_id, now=True)
+
+    def cancel_start_soon(self, kernel_id: str) -> None:
+        """Cancel a start if this gateway makes it; called when a client has reached another gateway."""
+        if self.starts.get(kernel_id) is None:
+            return
+
+        async def cancel() -> None:
+            try:
+                with acting_because("OtherGateway"):
+                    await self.cancel_start(kernel_id)
+            except Exception as error:  # noqa: BLE001 - no request waits for it
+                self.log.warning(
+                    "The start of kernel %s was not cancelled: %s", kernel_id, summarize(error)
+                )
+
+        task = asyncio.create_task(cancel())
+        self._pending_shutdowns.add(task)
+        task.add_done_callback(self._pending_shutdowns.discard)
 
     def pre_start_kernel(
         self, kernel_name: str | None, kwargs: dict[str, Any]
@@ -183,6 +244,8 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         progress: LaunchProgress | None = kwargs.pop("progress", None)
         kernel, name, kernel_id = super().pre_start_kernel(kernel_name, kwargs)
         kernel.ownership, kernel.progress = ownership, progress
+        if progress is not None:
+            self._being_started[kernel_id] = kernel
         return kernel, name, kernel_id
 
     def ownership_of(self, kernel_id: str) -> Ownership | None:
@@ -234,9 +297,11 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         now: bool = False,
         restart: bool = False,
         *,
-        why: str = "A client shut the kernel down.",
+        why: str = _SHUT_DOWN_BY_CLIENT,
     ) -> None:
         """Shut a kernel down: at once if it is dead, and again if an earlier attempt failed.
+
+        If a client has asked for it, the kernel's other clients learn so, and all of them are disconnected.
 
         Args:
             why: sentences for its former owner.
@@ -250,8 +315,15 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         # Upstream fails while the kernel is being restarted.
         await kernel.wait_for_operation()
         kernel.forget_failure()
+        clients = []
+        if why == _SHUT_DOWN_BY_CLIENT and not restart:
+            clients = GatewayWebsocketConnection.of_kernel(kernel)
+        if clients:
+            kernel.announce("A client is shutting the kernel down.", ends_cell=True)
         with self.audit.operation("end", self.audited(kernel_id)):
             await super().shutdown_kernel(kernel_id, now=now, restart=restart)
+        for client in clients:
+            client.report_end()
 
     def remove_kernel(self, kernel_id: str) -> KernelManager:
         """Remove a kernel, and remember whose it was; called at each end, and when a kernel is released."""
@@ -291,6 +363,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         subscriber = None if self.cull_busy else kernel._activity_stream.socket
         watch = ActivityWatch(kernel, self.track_message_type, self._now, subscriber)
         kernel._activity_stream.on_recv(watch.follow)
+        kernel.followed = watch.followed
         if meter := getattr(kernel._activity_stream.socket, "meter", None):
             meter.on_cut = partial(self._activity_was_cut, kernel_id)
 
@@ -325,14 +398,15 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         kernel.restart_failures.forget()
         # The old process's answer, which jupyter_server would take for the new one's.
         vars(kernel).pop("_kernel_info_future", None)
-        if self._get_changed_ports(kernel_id) is None:
-            for connection in GatewayWebsocketConnection.of_kernel(kernel):
-                connection.client_input.send_held()
-            return
+        # Also if it has kept its ports, as a local kernel does: 0MQ connects and subscribes again after a
+        # pause, in which the kernel's first messages are lost.
         self.stop_watching_activity(kernel_id)
         self.start_watching_activity(kernel_id)
-        if kernel_id not in self._kernel_buffers:  # else its client's next connection does the same
-            self.ports_changed(kernel_id)
+        if kernel_id in self._kernel_buffers:
+            # The channels that are kept for a client are those of before: its next connection makes others.
+            self._kernel_ports[kernel_id] = []
+        elif (ports := self._get_changed_ports(kernel_id)) is not None:
+            self._kernel_ports[kernel_id] = ports
         for connection in GatewayWebsocketConnection.of_kernel(kernel):
             connection.follow_kernel()
 
@@ -424,6 +498,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
 
     def connections_changed(self, kernel_id: str) -> None:
         """Forget what is kept for a kernel's next client: it may have connected to another gateway."""
+        self.orphans.check(kernel_id)
         if kernel_id in self and self.peers.connections_elsewhere(kernel_id):
             self.get_kernel(kernel_id).announcements.forget()
 
@@ -452,12 +527,11 @@ class GatewayKernelManager(AsyncMappingKernelManager):
             self.log.info("Kernel %s was shut down by another gateway.", kernel_id)
 
     def _announce_end_elsewhere(self, kernel_id: str, kernel: Any) -> str:
-        """Return why another gateway ended a kernel; inform its clients if it was culled."""
-        why = self.culler.why_due(kernel_id)
-        if not why:
-            return "The kernel was shut down through another gateway."
-        kernel.announce(f"{why} It was shut down.", ends_cell=True)
-        return f"{why} It was shut down."
+        """Inform the clients of a kernel that another gateway ended; return why it did so."""
+        why = self.culler.why_due(kernel_id) or self.orphans.why_due(kernel_id)
+        words = f"{why} It was shut down." if why else _SHUT_DOWN_ELSEWHERE
+        kernel.announce(words, ends_cell=True)
+        return words
 
     async def wait_for_operation(self, kernel_id: str) -> None:
         """Return when this gateway is not starting, restarting or shutting down the kernel."""
@@ -479,15 +553,18 @@ class GatewayKernelManager(AsyncMappingKernelManager):
 
     def notify_connect(self, kernel_id: str) -> None:
         super().notify_connect(kernel_id)
+        self.orphans.check(kernel_id)
         self._announce_connections(kernel_id)
 
     def notify_disconnect(self, kernel_id: str) -> None:
         super().notify_disconnect(kernel_id)
+        self.orphans.check(kernel_id)
         self._announce_connections(kernel_id)
 
     async def release_all(self, *, shut_down_all: bool) -> None:
         """Release the kernels that outlive this process, and shut down the others, or all of them."""
         self.culler.stop()
+        self.orphans.stop()
         self.memory_watch.stop()
         shutdowns = []
         for kernel_id, kernel in list(self._kernels.items()):
@@ -547,6 +624,7 @@ class GatewayKernelManager(AsyncMappingKernelManager):
         self.add_restart_callback(
             kernel_id, partial(self.metrics.restart_requested, kernel.kernel_name, died=True)
         )
+        self.orphans.check(kernel_id)
 
     async def _add_kernel_when_ready(
         self, kernel_id: str, km: KernelManager, kernel_awaitable: Awaitable[Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway_provisioners.model.ownership import Ownership
@@ -43,6 +44,17 @@ class Peers(Protocol):
         """Take over a kernel that another gateway has only just started, if there is one."""
         ...
 
+    async def cancel_start(self, kernel_id: str, may_cancel: Callable[[Ownership], bool]) -> bool:
+        """Cancel the start of a kernel by another gateway; return whether there was one.
+
+        Args:
+            may_cancel: returns whether the client may, by the kernel's owner.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        ...
+
 
 class NoPeers:
     """A gateway without other gateways."""
@@ -62,3 +74,10 @@ class NoPeers:
     async def store_ownership(self, kernel_id: str, ownership: Ownership) -> None: ...
 
     async def find(self, kernel_id: str) -> None: ...
+
+    async def cancel_start(
+        self,
+        kernel_id: str,  # noqa: ARG002
+        may_cancel: Callable[[Ownership], bool],  # noqa: ARG002
+    ) -> bool:
+        return False

@@ -8,13 +8,14 @@ from collections.abc import Callable, Coroutine, Set
 from dataclasses import dataclass
 from typing import Any
 
-from gateway_provisioners.errors import GatewayProvisionersError, GatewayStopping
+from gateway_provisioners.errors import GatewayProvisionersError, GatewayStopping, StartCancelled
 from gateway_provisioners.gateway.failures import fail
 from gateway_provisioners.gateway.kernels.start_limits import StartLimits
 from gateway_provisioners.gateway.process.metrics import GatewayMetrics
 from gateway_provisioners.model.launch_progress import LaunchProgress, Phase, Stage
 from gateway_provisioners.model.ownership import Ownership
 
+CANCELLED = "A client shut the kernel down while it was being started."
 _REQUESTED = Stage(Phase.REQUESTED, "The kernel is being started.")
 
 
@@ -25,13 +26,19 @@ class KernelIdTaken(GatewayProvisionersError):
     http_status = 409
 
 
-@dataclass(frozen=True)
+@dataclass
 class Start:
-    """A kernel that is being started, and whose it will be."""
+    """A kernel that is being started, and whose it will be.
+
+    Attributes:
+        is_cancelled: whether a client has cancelled it.
+    """
 
     task: asyncio.Task[str]
+    name: str
     ownership: Ownership
     progress: LaunchProgress
+    is_cancelled: bool = False
 
 
 class Starts:
@@ -70,6 +77,7 @@ class Starts:
 
         Raises:
             TooManyStarts: the user has to wait.
+            StartCancelled: see `cancel`.
             GatewayStopping: the start took longer than `finish` waits.
             Exception: the one that `start` raised.
         """
@@ -79,13 +87,17 @@ class Starts:
         progress = LaunchProgress(time.monotonic)
         progress.enter(_REQUESTED)
         task = asyncio.create_task(start(progress=progress))
-        self._starts[kernel_id] = Start(task, ownership, progress)
+        self._starts[kernel_id] = this = Start(task, name, ownership, progress)
         try:
             started = await task
         except asyncio.CancelledError:
             if not task.cancelled():
                 raise
-            abandoned = GatewayStopping("The gateway is shutting down; start the kernel again.")
+            abandoned: GatewayProvisionersError
+            if this.is_cancelled:
+                abandoned = StartCancelled(CANCELLED)
+            else:
+                abandoned = GatewayStopping("The gateway is shutting down; start the kernel again.")
             self._metrics.start_failed(name, abandoned)
             fail(progress, abandoned)
             raise abandoned from None
@@ -102,6 +114,13 @@ class Starts:
     async def wait_for(self, kernel_id: str) -> None:
         """Return when the kernel is not being started, whether it has started or not."""
         if start := self._starts.get(kernel_id):
+            await asyncio.wait({start.task})
+
+    async def cancel(self, kernel_id: str) -> None:
+        """Cancel the start of a kernel; return when it has ended, perhaps because the kernel is up."""
+        if start := self._starts.get(kernel_id):
+            start.is_cancelled = True
+            start.task.cancel()
             await asyncio.wait({start.task})
 
     async def finish(self, seconds: float) -> None:

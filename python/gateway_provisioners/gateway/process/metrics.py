@@ -62,8 +62,8 @@ class GatewayMetrics:
         )
         self._culled = self._counter(
             "kernels_culled",
-            "Kernels that the gateway shut down: `cause` is `idle`, `lifetime`, or `dead` if a kernel could "
-            "not be restarted.",
+            "Kernels that the gateway shut down: `cause` is `idle`, `lifetime`, `orphan`, or `dead` if a "
+            "kernel could not be restarted.",
             "cause",
         )
         self._sent_away = self._counter(

@@ -16,11 +16,12 @@ from gateway_provisioners.gateway.process.limits import Limits
 from gateway_provisioners.gateway.websocket import serialization
 from gateway_provisioners.gateway.websocket.client_output import ClientOutput
 from gateway_provisioners.gateway.websocket.close_codes import INVALID_DATA, TRY_AGAIN_LATER
+from gateway_provisioners.gateway.websocket.confirmations import Confirmations
 from gateway_provisioners.gateway.websocket.kernel_writer import KernelWriter
 from gateway_provisioners.gateway.websocket.losses import megabytes
 from gateway_provisioners.gateway.websocket.read_only_answers import ReadOnlyAnswers
 from gateway_provisioners.gateway.websocket.requests import ClientRequests
-from gateway_provisioners.gateway.websocket.serialization import parsed_header
+from gateway_provisioners.gateway.websocket.serialization import Part, parsed_header
 from gateway_provisioners.gateway.websocket.too_large import request_in
 from gateway_provisioners.model.ownership import Access
 
@@ -40,6 +41,7 @@ class ClientInput:
         in_transit: returns how many bytes were sent and have not left for the kernel.
         access: returns the client's rights to the kernel now.
         disconnect: disconnects the client; called with a cause for metrics, the websocket's code and reason.
+        confirmations: those of the websocket; None if the client does not ask for them.
 
     Attributes:
         on_message: called with each message.
@@ -58,6 +60,7 @@ class ClientInput:
         in_transit: Callable[[], int],
         access: Callable[[], Access],
         disconnect: Callable[[str, int, str], object],
+        confirmations: Confirmations | None,
     ) -> None:
         self.on_message: Callable[[], object] = lambda: None
         self.is_following = False
@@ -73,6 +76,7 @@ class ClientInput:
         self._channels = channels
         self._access = access
         self._disconnect = disconnect
+        self._confirmations = confirmations
         self._room = asyncio.Event()
         self._kernel_writer = KernelWriter(session, limits, in_transit, self._give_up)
         timeout = kernels.kernel_info_timeout
@@ -84,6 +88,9 @@ class ClientInput:
         Args:
             text: whether it was sent as text, and not as binary data.
         """
+        if text and self._confirmations is not None:
+            self._take_frame(self._confirmations, message)
+            return
         self.on_message()
         channels = self._channels()
         if not channels or self._kernel_writer.closed:
@@ -91,13 +98,12 @@ class ClientInput:
         try:
             channel, parts = self._read(message, text=text)
         except ProtocolError as error:
-            self._log("a client sent a malformed message: %s", error)
-            reason = f"The message is malformed: {error}"
-            self._disconnect("malformed", INVALID_DATA, reason[:120])
+            self._refuse_malformed(error)
             return
         header = parsed_header(parts[0])
         if self._access() < Access.FULL:
-            self._answers.answer(channel, header)
+            if not self._abort_if_refused(channel, header, forbidden=True):
+                self._answers.answer(channel, header)
             return
         if channel not in channels:
             self._log("a client sent a message on no channel")
@@ -110,13 +116,45 @@ class ClientInput:
             # Kernels would take the message for one of before 2015, and parts of it for others.
             header = {**header, "version": protocol_version}
             parts[0] = self._session.pack(header)
+        self._pass_on(channel, parts, header, len(message))
+
+    def _pass_on(
+        self, channel: str, parts: list[Part], header: Mapping[str, Any], size: int
+    ) -> None:
         # Stock kernel managers lack the attribute.
         holds = self.is_following or getattr(self._kernel, "holds_messages", False)
+        if not holds and self._abort_if_refused(channel, header):
+            return
         self._requests.add(channel, header, held=holds)
         if holds:
-            self._kernel_writer.hold(channel, parts, len(message))
+            self._kernel_writer.hold(channel, parts, size)
         else:
-            self._kernel_writer.send(channels[channel], parts)
+            self._kernel_writer.send(self._channels()[channel], parts)
+
+    def _take_frame(self, confirmations: Confirmations, frame: bytes) -> None:
+        """Read what the client confirms."""
+        if self._kernel_writer.closed:
+            return
+        try:
+            confirmations.take(frame)
+        except ProtocolError as error:
+            self._refuse_malformed(error)
+
+    def _refuse_malformed(self, error: ProtocolError) -> None:
+        self._log("a client sent a malformed message: %s", error)
+        reason = f"The message is malformed: {error}"
+        self._disconnect("malformed", INVALID_DATA, reason[:120])
+
+    def _abort_if_refused(
+        self, channel: str, header: Mapping[str, Any], *, forbidden: bool = False
+    ) -> bool:
+        """Answer a request that comes again and may have been executed; return whether it is one."""
+        if self._confirmations is None:
+            return False
+        reason = self._confirmations.refusal(header, forbidden=forbidden)
+        if reason:
+            self._writer.abort(channel, header, reason)
+        return bool(reason)
 
     def _read(self, message: bytes, *, text: bool) -> serialization.FromClient:
         if not self._v1:
@@ -178,7 +216,20 @@ class ClientInput:
         """Send what was held to the kernel's new channels."""
         self.is_following = False
         self._requests.expect_held()
-        self._kernel_writer.send_held(self._channels())
+        self._kernel_writer.send_held(self._channels(), self._may_send)
+
+    @property
+    def held_headers(self) -> list[Mapping[str, Any]]:
+        """The headers of the messages that are held."""
+        return [parsed_header(parts[0]) for _, parts in self._kernel_writer.held]
+
+    def _may_send(self, channel: str, parts: list[Part]) -> bool:
+        """Return whether a request that was held may be sent to the kernel now; answer it if not."""
+        header = parsed_header(parts[0])
+        if not self._abort_if_refused(channel, header):
+            return True
+        self._requests.awaited.remove(header.get("msg_id"))
+        return False
 
     def close(self) -> None:
         """Forget everything, and take nothing more."""

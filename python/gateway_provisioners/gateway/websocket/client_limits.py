@@ -1,4 +1,4 @@
-"""The largest message that a client takes."""
+"""The messages that a client takes: their size, and whether they may be binary."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ _GATEWAY_CLIENT = re.compile(
 
 
 class ClientLimit(NamedTuple):
-    """The largest message in bytes, 0 for any, and who sets that limit."""
+    """The messages that a client takes.
+
+    Attributes:
+        max_bytes: the largest message; 0 for any.
+        whose: who sets that limit.
+        text_only: whether a message with binary buffers ends its reading, as in a stock Jupyter server.
+    """
 
     max_bytes: int
     whose: str
+    text_only: bool = False
 
 
 def client_limit(headers: Mapping[str, str], subprotocol: str | None) -> ClientLimit:
@@ -29,5 +36,6 @@ def client_limit(headers: Mapping[str, str], subprotocol: str | None) -> ClientL
     if stated := _GATEWAY_CLIENT.fullmatch(headers.get("X-Gateway-Client", "").strip()):
         return ClientLimit(int(stated[1]), "its client")
     if subprotocol is None and headers.get("User-Agent", "").startswith("Tornado/"):
-        return ClientLimit(_JUPYTER_SERVER_BYTES, "the Jupyter server in front of the gateway")
+        whose = "the Jupyter server in front of the gateway"
+        return ClientLimit(_JUPYTER_SERVER_BYTES, whose, text_only=True)
     return ClientLimit(0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,14 @@ from gateway_provisioners.gateway.websocket.serialization import Part, parsed_he
 
 _log = logging.getLogger(__name__)
 
+_JSON_PARTS = 4
+_NO_BINARY = (
+    "This output has binary data, which the Jupyter server in front of the gateway cannot read. "
+    "`pip install gateway-provisioners-client` in its environment mends it."
+)
+# So many cells are remembered that the sentence above was written to.
+_MOST_CELLS = 64
+
 
 class ClientWriter:
     """Writes messages to one client.
@@ -37,7 +46,7 @@ class ClientWriter:
         outbox: takes the messages.
         v1: whether the websocket's protocol is V1, or the older one.
         max_bytes: the largest message of a kernel.
-        client_limit: the largest message that the client takes.
+        client_limit: the messages that the client takes.
         administrator: whom to ask for higher limits, in words.
         rate: the limit on output.
         traceback_words: take the place of tracebacks; "": clients may see them.
@@ -72,6 +81,7 @@ class ClientWriter:
         self._rate = rate
         self._traceback_words = traceback_words
         self._rated_cell = ""
+        self._cells_without_binary: deque[str] = deque(maxlen=_MOST_CELLS)
         self._complained = False
 
     def forward(
@@ -112,7 +122,11 @@ class ClientWriter:
         Returns:
             whether its memory is accounted for by the outbox.
         """
-        most, whose = self._client_limit
+        most, whose, text_only = self._client_limit
+        if text_only and len(parts) > _JSON_PARTS:
+            self._replace_binary(channel, parts)
+            self._outbox.write((), binary=False, on_written=on_written)
+            return True
         accounted: bool | None
         try:
             message, binary = self._serialized(channel, parts)
@@ -179,6 +193,15 @@ class ClientWriter:
             reply = f"{kind.removesuffix('request')}reply"
             self._write_own(channel, error_reply(self._session, reply, reason, request))
             self.write_status("idle", request)
+
+    def abort(self, channel: str, request: Mapping[str, Any], reason: str) -> None:
+        """End the cell of a request that was not sent, as kernels do with those that they skip."""
+        self.say(reason, request)
+        kind = str(request.get("msg_type", ""))[:64]
+        if kind.endswith("_request"):
+            reply = f"{kind.removesuffix('request')}reply"
+            self._write_own(channel, packed(self._session, reply, {"status": "aborted"}, request))
+        self.write_status("idle", request)
 
     def end_cell(
         self, request: Mapping[str, Any], reason: str, *, details: str, replies: bool
@@ -260,7 +283,28 @@ class ClientWriter:
         kind = str(header.get("msg_type", ""))[:64]
         words = f"A message of {megabytes(sum(map(len, parts)))} is not shown: {advice}"
         self.say(words, parent)
-        if kind == "input_request":  # the cell waits for the answer
+        self._answer_instead(channel, kind, words, parent)
+
+    def _replace_binary(self, channel: str, parts: Sequence[Part]) -> None:
+        """Write a sentence in place of a message with buffers: once to the output of each cell.
+
+        Widgets send many such messages that do not belong to a cell.
+        """
+        self.on_replaced("client_limit")
+        header, parent = parsed_header(parts[0]), parsed_header(parts[1])
+        is_cell = parent.get("msg_type") == "execute_request"
+        cell = str(parent.get("msg_id", ""))[:128] if is_cell else ""
+        if cell not in self._cells_without_binary:
+            self._cells_without_binary.append(cell)
+            self.say(_NO_BINARY, parent)
+        kind = str(header.get("msg_type", ""))[:64]
+        self._answer_instead(channel, kind, _NO_BINARY, parent)
+
+    def _answer_instead(
+        self, channel: str, kind: str, words: str, parent: Mapping[str, Any]
+    ) -> None:
+        """Write what a cell waits for, in place of a message of this type."""
+        if kind == "input_request":
             content = {"prompt": words, "password": False}
             self._write_own(channel, packed(self._session, kind, content, parent))
         elif channel != "iopub":

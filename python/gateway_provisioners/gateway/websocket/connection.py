@@ -22,6 +22,7 @@ from gateway_provisioners.gateway.websocket.access import (
     ownership_of,
     session_name,
 )
+from gateway_provisioners.gateway.websocket.arrival import Arrival, wait_followed
 from gateway_provisioners.gateway.websocket.client_activity import ClientActivity
 from gateway_provisioners.gateway.websocket.client_input import ClientInput
 from gateway_provisioners.gateway.websocket.client_output import ClientOutput
@@ -30,8 +31,8 @@ from gateway_provisioners.gateway.websocket.close_codes import (
     POLICY_VIOLATION,
     TRY_AGAIN_LATER,
 )
+from gateway_provisioners.gateway.websocket.confirmations import Confirmations
 from gateway_provisioners.gateway.websocket.kernel_streams import (
-    ask_again_soon,
     bytes_in_transit,
     close_streams,
     meter_of,
@@ -39,6 +40,7 @@ from gateway_provisioners.gateway.websocket.kernel_streams import (
 )
 from gateway_provisioners.gateway.websocket.losses import megabytes
 from gateway_provisioners.gateway.websocket.mailbox_client import MailboxChannel, MailboxConnection
+from gateway_provisioners.gateway.websocket.mailbox_protocol import Welcome
 from gateway_provisioners.gateway.websocket.notices import Notices
 from gateway_provisioners.gateway.websocket.rates import OutputRate
 from gateway_provisioners.gateway.websocket.requests import ClientRequests
@@ -77,6 +79,9 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
     output: ClientOutput
     _is_set_up = False
     _mailbox: MailboxConnection | None = None
+    _attempt = ""  # the launch of the kernel that the client is connected to
+    _confirmations: Confirmations | None = None  # if the client asks for them
+    _arrival: Arrival | None = None
     _used_channels: tuple[str, ...] = ("iopub", "shell", "control", "stdin")
 
     def __init__(self, **kwargs: Any) -> None:
@@ -132,12 +137,15 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             and self.multi_kernel_manager._get_changed_ports(self.kernel_id) is None
         )
         nudged: asyncio.Future[None] | None = super().connect()
-        if nudged is not None and self._mailbox is None:
-            ask_again_soon(self.kernel_manager, self.session, nudged)
-            if losses:
-                nudged.add_done_callback(lambda _: self.notices.report_offline_losses(losses))
+        if self._is_restored:
+            for channel, stream in self.channels.items():  # of the connection before until now
+                self._follow_meter(channel, stream)
+        if nudged is not None and self._mailbox is None and losses:
+            nudged.add_done_callback(lambda _: self.notices.report_offline_losses(losses))
         if nudged is not None:
             nudged.add_done_callback(lambda _: self.notices.show_kept())
+            if self._mailbox is None:
+                self._report_attached(None)
         self.access_changed()  # since the request
         return nudged
 
@@ -157,6 +165,10 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         )
         self.output.outbox.on_room = self._has_room_again
         self.output.outbox.on_stalled = self.send_away
+        # Handlers of jupyter_server's own know nothing of confirmations.
+        if getattr(self.websocket_handler, "confirms", False):
+            self._attempt = getattr(self.kernel_manager, "attempt", "")
+            self._confirmations = Confirmations(self.output.outbox)
         self.client_input = ClientInput(
             self.kernel_manager,
             self.session,
@@ -167,6 +179,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             in_transit=self._in_transit,
             access=lambda: self.access,
             disconnect=self._disconnect_client,
+            confirmations=self._confirmations,
         )
         self.client_input.on_message = self._activity.note
         self.notices = Notices(
@@ -187,6 +200,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         """Connect to the kernel: to its mailbox if it has one, else to its channels."""
         self.session.key = self.kernel_manager.session.key
         self.output.writer.verifies = self.kernel_manager.curve_publickey is None
+        self._attempt = getattr(self.kernel_manager, "attempt", "")
         endpoint = self._mailbox_endpoint
         if endpoint is None:
             self._mailbox = None
@@ -198,6 +212,7 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             self.session.session,
             self._limits,
             welcome_timeout=self.kernel_info_timeout,
+            confirms=self._confirmations is not None,
         )
         mailbox.on_message = self._deliver
         mailbox.on_dropped = self.notices.report_dropped
@@ -205,17 +220,24 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         mailbox.on_broken = self._report_broken
         mailbox.on_sent = self.client_input.has_left
         mailbox.give_up = self.send_away
-        mailbox.can_deliver = self.output.can_deliver
+        mailbox.can_deliver = self._can_deliver
+        if self._confirmations is not None:
+            mailbox.on_welcomed_again = self._report_attached
+            mailbox.on_accepted = self._confirmations.accepted
+            self._confirmations.deliveries.begin(mailbox)
         self._mailbox = mailbox
         self.channels = dict(mailbox.channels)
 
     def _create_streams(self) -> None:
         for channel, stream in open_streams(self.kernel_manager, self._used_channels):
             self.channels[channel] = stream
-            if meter := meter_of(stream):
-                meter.on_sent = self.client_input.has_left
-                meter.on_cut = partial(self._report_cut, channel)
-                meter.give_up = self.send_away
+            self._follow_meter(channel, stream)
+
+    def _follow_meter(self, channel: str, stream: Any) -> None:
+        if meter := meter_of(stream):
+            meter.on_sent = self.client_input.has_left
+            meter.on_cut = partial(self._report_cut, channel)
+            meter.give_up = self.send_away
 
     def nudge(self) -> asyncio.Future[None]:
         """Return a future that is done when the kernel's messages are known to arrive."""
@@ -225,8 +247,13 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             done.set_result(None)
             return done
         if self._mailbox is None:
-            nudged: asyncio.Future[None] = super().nudge()
-            return nudged
+            self._arrival = Arrival(
+                self.kernel_manager,
+                self.session,
+                lambda: self.channels["iopub"],
+                self.kernel_info_timeout,
+            )
+            return self._arrival.future
         return asyncio.ensure_future(self._wait_welcome(self._mailbox))
 
     def disconnect(self) -> None:
@@ -236,8 +263,26 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             self._mailbox.close(for_good=not self._can_return)
             self.channels = {}
         super().disconnect()
-        if self._mailbox is not None and self.kernel_id in self.multi_kernel_manager:
-            self.multi_kernel_manager.stop_buffering(self.kernel_id)  # the launcher buffers
+        if not self._may_keep_channels:
+            self.channels = {}
+            if self.kernel_id in self.multi_kernel_manager:
+                self.multi_kernel_manager.stop_buffering(self.kernel_id)
+        if self._arrival is not None:
+            self._arrival.stop()
+
+    @property
+    def _may_keep_channels(self) -> bool:
+        """True if jupyter_server may keep the channels, and what comes on them, for the next connection.
+
+        The launcher does so if there is a mailbox. Channels on which nothing has come yet may miss the first
+        messages, and the next connection would take them for known to work.
+        """
+        return self._mailbox is None and not self._is_arriving
+
+    @property
+    def _is_arriving(self) -> bool:
+        """True until messages are known to come on the kernel's own channels."""
+        return self._arrival is not None and not self._arrival.future.done()
 
     @property
     def _can_return(self) -> bool:
@@ -256,6 +301,12 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
             self.output.outbox.close()
             self.client_input.close()
         self._activity.note()
+
+    @property
+    def is_replaced(self) -> bool:
+        """True if the client has opened another websocket of its session since."""
+        own = self.websocket_handler
+        return self._open_sessions.get(self.session_key, own) is not own
 
     def abandon(self) -> None:
         """Forget a client that has left before it was connected, and so has nothing to disconnect."""
@@ -292,10 +343,24 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         if mailbox is None:
             return True
         self._note_reply(channel.channel, frames)
-        written = partial(mailbox.delivered, number)
-        return self.output.writer.forward(
+        written = partial(self._note_written, mailbox, number)
+        accounted = self.output.writer.forward(
             channel.channel, frames, written, kept=mailbox.catching_up
         )
+        if self._confirmations is not None:
+            self._confirmations.deliveries.add(number)
+        return accounted
+
+    def _note_written(self, mailbox: MailboxConnection, number: int) -> None:
+        mailbox.written(number)
+        if self._confirmations is None:
+            mailbox.delivered(number)
+
+    def _can_deliver(self) -> bool:
+        """Return whether a message of the mailbox may be written."""
+        confirmations = self._confirmations
+        has_room = confirmations is None or confirmations.deliveries.has_room()
+        return has_room and self.output.can_deliver()
 
     def _note_reply(self, channel: str, frames: list[Part]) -> None:
         if channel == "shell":
@@ -357,13 +422,19 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         self.create_stream()
         # Upstream's nudge would take a reply to the client's request for one to its own.
         self.client_input.kernel_moved()
-        nudged = self.nudge()
-        if self._mailbox is None:
-            ask_again_soon(self.kernel_manager, self.session, nudged)
+        self._is_restored = False
+        if self._mailbox is None and self._arrival is not None and self._is_arriving:
+            self._arrival.begin_again()
+            nudged = self._arrival.future
+        else:
+            nudged = self.nudge()
         nudged.add_done_callback(self._subscribe)
 
-    def _subscribe(self, _nudged: asyncio.Future[None]) -> None:
+    def _subscribe(self, nudged: asyncio.Future[None]) -> None:
+        if not nudged.cancelled():
+            nudged.exception()  # a kernel that does not answer gets what its client sends all the same
         if self in self._open_sockets:
+            self._report_attached(self._welcome)
             for stream in self.channels.values():
                 stream.on_recv_stream(self.handle_outgoing_message)
             if self.client_input.is_following and self._mailbox is not None:
@@ -382,14 +453,31 @@ class GatewayWebsocketConnection(ZMQChannelsWebsocketConnection):
         provisioner = self.kernel_manager.provisioner
         return provisioner.mailbox if isinstance(provisioner, GatewayContract) else None
 
+    @property
+    def _welcome(self) -> Welcome | None:
+        """The mailbox's welcome, if it has come."""
+        welcomed = self._mailbox.welcomed if self._mailbox is not None else None
+        return welcomed.result() if welcomed is not None and welcomed.done() else None
+
+    def _report_attached(self, welcome: Welcome | None) -> None:
+        """Say to a client that asks for confirmations which launch of the kernel gets its messages."""
+        is_closed = self._mailbox is not None and welcome is None
+        if self._confirmations is not None and not is_closed:
+            held = self.client_input.held_headers
+            self._confirmations.attached(self._attempt, welcome, held)
+
     async def _wait_welcome(self, mailbox: MailboxConnection) -> None:
         welcome = await mailbox.welcomed
         if welcome is None:  # closed meanwhile
             return
+        if not self.client_input.is_following:
+            self._report_attached(welcome)
         if self.kernel_manager.execution_state in (None, "unknown", "starting"):
             self.kernel_manager.execution_state = welcome.execution_state
         if welcome.dropped:
             self.notices.report_dropped(welcome.dropped)
+        if welcome.execution_state != "busy":
+            await wait_followed(self.kernel_manager, self.session)
 
     def _report_cut(self, channel: str) -> None:
         self.notices.report_cut(channel)

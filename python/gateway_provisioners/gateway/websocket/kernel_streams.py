@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jupyter_client.manager import KernelManager
-from jupyter_client.session import Session
-
-# A kernel answers within 10 ms, and its subscription needs a round trip more.
-_ASK_AGAIN_SECONDS = 0.05
 
 
 def open_streams(kernel: KernelManager, channels: Iterable[str]) -> Iterator[tuple[str, Any]]:
@@ -42,23 +37,3 @@ def close_streams(streams: Mapping[str, Any]) -> None:
         if not stream.closed():
             stream.on_recv(None)
             stream.close()
-
-
-def ask_again_soon(kernel: KernelManager, session: Session, nudged: asyncio.Future[None]) -> None:
-    """Send a second request, in case the subscription came too late for the kernel's first answer.
-
-    Upstream sends the kernel a request to see that its messages arrive. An answer that the kernel
-    publishes before the subscription has reached it is lost; upstream asks again only after 500 ms.
-    That happens in one of a hundred connections, and more often on a busy machine.
-
-    Args:
-        nudged: done when the kernel's messages are known to arrive.
-    """
-
-    def ask() -> None:
-        channel = kernel.connect_control()
-        session.send(channel, "kernel_info_request")
-        nudged.add_done_callback(lambda _: channel.close())
-
-    timer = asyncio.get_running_loop().call_later(_ASK_AGAIN_SECONDS, ask)
-    nudged.add_done_callback(lambda _: timer.cancel())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jupyter_client.session import Session
@@ -66,12 +66,20 @@ class KernelWriter:
         self._held.append((channel, parts))
         self._held_bytes += size
 
-    def send_held(self, channels: Mapping[str, Any]) -> None:
-        """Send what was kept."""
+    @property
+    def held(self) -> Sequence[tuple[str, list[Part]]]:
+        """The channels and parts of the messages that are kept."""
+        return self._held
+
+    def send_held(
+        self, channels: Mapping[str, Any], may_send: Callable[[str, list[Part]], bool]
+    ) -> None:
+        """Send what was kept, except for messages that may not be sent any longer."""
         held, self._held = self._held, []
         self._held_bytes = 0
         for channel, parts in held:
-            self.send(channels[channel], parts)
+            if may_send(channel, parts):
+                self.send(channels[channel], parts)
         self.has_left()
 
     def forget(self) -> None:

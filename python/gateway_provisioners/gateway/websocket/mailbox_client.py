@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import json
 import logging
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
-import msgspec
 import zmq
 from jupyter_client.manager import KernelManager
 
@@ -19,8 +16,18 @@ from gateway_provisioners.aio import call_later
 from gateway_provisioners.errors import ProtocolError
 from gateway_provisioners.gateway.channels.metered import MeteredConnection
 from gateway_provisioners.gateway.process.limits import Limits
+from gateway_provisioners.gateway.websocket.acknowledgements import Acknowledgements
+from gateway_provisioners.gateway.websocket.mailbox_protocol import (
+    Frame,
+    Welcome,
+    attach_frames,
+    one_of,
+    parse_accepted,
+    parse_number,
+    parse_welcome,
+)
 from gateway_provisioners.model.addresses import in_url
-from gateway_provisioners.model.features import GATEWAY_FEATURES, parse_features
+from gateway_provisioners.model.features import ACCEPTED, GATEWAY_FEATURES
 from gateway_provisioners.provisioners.mailbox import MailboxEndpoint
 
 _log = logging.getLogger(__name__)
@@ -28,45 +35,16 @@ _log = logging.getLogger(__name__)
 # What is read before other tasks have their turn on the event loop.
 _BATCH_MESSAGES = 64
 _BATCH_BYTES = 256 * 1024
-# An acknowledgement for each message would cost as much as the message. Messages that were not
-# acknowledged when the gateway was killed come twice.
-_ACKNOWLEDGE_SECONDS = 0.005
-# A quarter of what a launcher sends without an acknowledgement.
-_ACKNOWLEDGE_BYTES = 512 * 1024
 # The same as that of jupyter_client's channels.
 _LINGER_MILLISECONDS = 1000
 # Larger frames are not copied out of 0MQ's memory.
 _COPIED_BYTES = 64 * 1024
-# A launcher is a client's own code: what it says is read as far as it makes sense.
-_STATES = frozenset({"starting", "idle", "busy"})
-_LONGEST_WELCOME = 64 * 1024
-_LONGEST_NUMBER = 18
 # More than a mailbox keeps by default, on its disk and in its memory.
 _MOST_KEPT_BYTES = 1024 * 2**20
 # Numbers have gaps: this many in a row are skipped to get past a message that is too large.
 _MOST_SKIPPED = 16
 
-Frame = bytes | memoryview
-_Count = Annotated[int, msgspec.Meta(ge=0, lt=10**_LONGEST_NUMBER)]
 Receive = Callable[["MailboxChannel", list[Frame], int], bool]
-
-
-class Welcome(NamedTuple):
-    """The launcher's first message: the kernel's state, the number of lost messages, and features."""
-
-    execution_state: str
-    dropped: int
-    features: tuple[str, ...]
-
-
-class _WelcomeContent(msgspec.Struct):
-    dropped: _Count
-    last: _Count
-    execution_state: Any
-    features: Any = None
-
-
-_welcome_content = msgspec.json.Decoder(_WelcomeContent)
 
 
 class MailboxConnection:
@@ -78,14 +56,17 @@ class MailboxConnection:
         session: the client's session id.
         limits: bounds what is on its way.
         welcome_timeout: seconds that the launcher has for its first message.
+        confirms: whether the client asks for confirmations of its requests.
 
     Attributes:
         welcomed: the launcher's first message; None if the connection was closed before it came.
         channels: replace the streams of Jupyter's channels.
         on_message: called with the channel, the frames and the number of each message. It returns whether it
-            accounts for the message's memory; otherwise this connection does until the message is delivered.
+            accounts for the message's memory; otherwise this connection does until the message is `written`.
         can_deliver: called before each message; one that cannot be delivered is not read, and waits in the
             kernel's pod. `resume` reads on.
+        on_welcomed_again: called with the launcher's welcome to each later connection of 0MQ.
+        on_accepted: called with the ids of requests that the launcher has handed on.
         on_dropped, on_taken: called when that many messages are lost, and when the session has connected
             elsewhere.
         on_broken: called with a reason when the launcher does not speak the protocol; the connection is
@@ -102,6 +83,7 @@ class MailboxConnection:
         limits: Limits,
         *,
         welcome_timeout: float,
+        confirms: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.welcomed: asyncio.Future[Welcome | None] = loop.create_future()
@@ -110,6 +92,8 @@ class MailboxConnection:
         }
         self.on_message: Receive = lambda *_: True
         self.can_deliver: Callable[[], bool] = lambda: True
+        self.on_welcomed_again: Callable[[Welcome], object] = _ignore
+        self.on_accepted: Callable[[list[str]], object] = _ignore
         self.on_dropped: Callable[[int], object] = _ignore
         self.on_taken: Callable[[], object] = _ignore
         self.on_broken: Callable[[str], object] = _ignore
@@ -119,13 +103,13 @@ class MailboxConnection:
         self._last = 0  # the number of the newest message
         self._last_missed = 0  # the number of the newest message that is older than this connection
         self._kept_bytes = 0  # of the messages that are older
-        self._delivered = 0
-        self._undelivered: dict[int, list[Frame]] = {}
-        self._unacknowledged_bytes = 0
-        self._acknowledgement: asyncio.TimerHandle | None = None
+        self._written = 0
+        self._unwritten: dict[int, list[Frame]] = {}
+        self._acknowledgements = Acknowledgements(self._acknowledge)
         self._cut_at = -1
         self._skipped = 0
-        self._attach_frames = _attach_frames(endpoint.key, session)
+        features = (*GATEWAY_FEATURES, ACCEPTED) if confirms else GATEWAY_FEATURES
+        self._attach_frames = attach_frames(endpoint.key, session, features)
         self._loop = loop
         encrypted = kernel.curve_publickey is not None
         self._meter = MeteredConnection(kernel.ip, endpoint.port, limits, encrypted=encrypted)
@@ -179,16 +163,18 @@ class MailboxConnection:
         self._read_soon()
         self._meter.resume()
 
-    def delivered(self, number: int) -> None:
-        """Acknowledge that the messages up to this one have been written to the client."""
-        for one in list(self._undelivered):
+    def written(self, number: int) -> None:
+        """Note that the messages up to this one wait here no longer: they were written to the client."""
+        for one in list(self._unwritten):
             if one > number:
                 break
-            self._meter.consumed(self._undelivered.pop(one))
-        self._delivered = max(self._delivered, number)
-        if self._acknowledgement is None and not self.closed:
-            delay = 0 if self._unacknowledged_bytes > _ACKNOWLEDGE_BYTES else _ACKNOWLEDGE_SECONDS
-            self._acknowledgement = self._loop.call_later(delay, self._acknowledge)
+            self._meter.consumed(self._unwritten.pop(one))
+        self._written = max(self._written, number)
+
+    def delivered(self, number: int) -> None:
+        """Acknowledge the messages up to this one: they have reached the client."""
+        if not self.closed:
+            self._acknowledgements.delivered(number)
 
     def send(self, channel: str, frames: Sequence[Any]) -> None:
         """Send a message of the client to the kernel; a closed connection drops it."""
@@ -206,9 +192,7 @@ class MailboxConnection:
         if self.closed:
             return
         self._welcome_timer.cancel()
-        if self._acknowledgement is not None:
-            self._acknowledgement.cancel()
-            self._acknowledge()
+        self._acknowledgements.flush()
         if for_good:
             self._send(b"detach")
         for descriptor in self._descriptors:
@@ -217,7 +201,7 @@ class MailboxConnection:
         self._connections.close()
         self._socket.close()
         self._meter.close()
-        self._undelivered.clear()
+        self._unwritten.clear()
         if not self.welcomed.done():
             self.welcomed.set_result(None)
 
@@ -311,11 +295,9 @@ class MailboxConnection:
                 break
         return True
 
-    def _acknowledge(self) -> None:
-        self._acknowledgement = None
-        self._unacknowledged_bytes = 0
+    def _acknowledge(self, number: int) -> None:
         if not self.closed:
-            self._send(b"ack", b"%d" % self._delivered)
+            self._send(b"ack", b"%d" % number)
 
     def _take_one(self, frames: list[Frame]) -> bool:
         """Process a message; return whether its memory is still on the connection's account."""
@@ -323,48 +305,43 @@ class MailboxConnection:
         if channel := self.channels.get(kind):
             return self._take_message(channel, frames)
         if kind == "welcome":
-            self._take_welcome(_one_of(frames))
+            self._take_welcome(parse_welcome(frames))
+        elif kind == ACCEPTED:
+            self.on_accepted(parse_accepted(frames))
         elif kind == "dropped":
-            self.on_dropped(_number(_one_of(frames)))
+            self.on_dropped(parse_number(one_of(frames)))
         elif kind == "taken":
             self.on_taken()
         return False
 
-    def _take_welcome(self, content: Frame) -> None:
-        if len(content) > _LONGEST_WELCOME:
-            raise ProtocolError("its welcome is too long")
-        try:
-            welcome = _welcome_content.decode(content)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise ProtocolError("its welcome is malformed") from None
+    def _take_welcome(self, welcome: Welcome) -> None:
         self._last_missed = welcome.last
         if not self.welcomed.done():
             self._welcome_timer.cancel()
-            state = welcome.execution_state
-            known = state if isinstance(state, str) and state in _STATES else "unknown"
-            features = parse_features(welcome.features)
-            self.welcomed.set_result(Welcome(known, welcome.dropped, features))
-        elif welcome.dropped:
+            self.welcomed.set_result(welcome)
+            return
+        self.on_welcomed_again(welcome)
+        if welcome.dropped:
             self.on_dropped(welcome.dropped)
 
     def _take_message(self, channel: MailboxChannel, frames: list[Frame]) -> bool:
         if len(frames) < 3:
             raise ProtocolError("a message has too few frames")
-        number, message = _number(frames[1]), frames[2:]
+        number, message = parse_number(frames[1]), frames[2:]
         if number <= self._last:  # sent again because our acknowledgement was lost
-            self.delivered(self._delivered)
+            self.delivered(self._acknowledgements.newest)
             return False
         self._last = number
         self._skipped = 0
         size = sum(map(len, message))
-        self._unacknowledged_bytes += size
+        self._acknowledgements.received(size)
         if number <= self._last_missed:
             self._kept_bytes += size
         if self.on_message(channel, message, number):
             return False
-        if number <= self._delivered:
+        if number <= self._written:
             return False
-        self._undelivered[number] = frames
+        self._unwritten[number] = frames
         return True
 
 
@@ -415,28 +392,8 @@ def _configure(sock: zmq.Socket[bytes], kernel: KernelManager) -> None:
         sock.curve_serverkey = kernel.curve_publickey
 
 
-def _attach_frames(key: bytes, session: str) -> tuple[bytes, bytes, bytes]:
-    content = json.dumps({"session": session, "features": GATEWAY_FEATURES}).encode()
-    signature = hmac.new(key, b"attach" + content, "sha256").hexdigest().encode()
-    return b"attach", signature, content
-
-
 def _content(frame: zmq.Frame) -> Frame:
     return frame.bytes if len(frame) <= _COPIED_BYTES else frame.buffer
-
-
-def _one_of(frames: Sequence[Frame]) -> Frame:
-    """Return the one frame after the kind."""
-    if len(frames) != 2:
-        raise ProtocolError("a message has a wrong number of frames")
-    return frames[1]
-
-
-def _number(frame: Frame) -> int:
-    text = bytes(frame[: _LONGEST_NUMBER + 1])
-    if len(text) > _LONGEST_NUMBER or not text.isdigit():
-        raise ProtocolError("a number is malformed")
-    return int(text)
 
 
 def _ignore(*_: object) -> None:

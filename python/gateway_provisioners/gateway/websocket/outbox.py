@@ -55,12 +55,16 @@ class Outbox:
 
     Attributes:
         backlog: the number of bytes that have not been written to the client's socket.
+        queued_messages: the number of binary messages so far.
+        sent_messages: how many of them have been passed on to the socket whole.
         on_room: called when there is room again.
         on_stalled: called when the client reads nothing, or when others need the memory that waits for it.
     """
 
     def __init__(self, writer: FragmentWriter, limits: Limits) -> None:
         self.backlog = 0
+        self.queued_messages = 0
+        self.sent_messages = 0
         self.on_room: Callable[[], object] = _ignore
         self.on_stalled: Callable[[], object] = _ignore
         self._writer = writer
@@ -145,6 +149,7 @@ class Outbox:
             _Message(deque(parts), size, binary, accounted, unaccounted, on_written or _ignore)
         )
         self.backlog += size
+        self.queued_messages += binary
         self._write_on()
         return size <= FREE_BYTES or bool(accounted) or not self.backlog
 
@@ -174,6 +179,7 @@ class Outbox:
             last = not message.parts
             if last:
                 self._messages.popleft()
+                self.sent_messages += message.binary
             first, message.begun = not message.begun, True
             try:
                 written = self._writer.write_fragment(

@@ -106,11 +106,15 @@ def from_v1(message: bytes) -> FromClient:
 def from_json(message: bytes, *, text: bool) -> FromClient:
     """Read a message of the older protocol: text, or binary if it has buffers.
 
+    A stock Jupyter server in front of the gateway sends binary messages of its clients as text, unchanged.
+    They begin with a zero byte, the first of a small number, and JSON never does.
+
     Raises:
         ProtocolError: the client does not speak the protocol.
     """
     view = memoryview(message)
-    body, *buffers = [view] if text else _binary_parts(view)
+    is_json = text and bytes(view[:1]) != b"\0"
+    body, *buffers = [view] if is_json else _binary_parts(view)
     fields = _json_fields(body)
     parts = [fields.header, fields.parent_header, fields.metadata, fields.content]
     return FromClient(

@@ -37,6 +37,10 @@ SPARK_INIT_MODES = ("none", "lazy", "eager")
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+ORPHAN_TIMEOUT = "KERNEL_ORPHAN_TIMEOUT"
+_SHORTEST_ORPHAN_TIMEOUT = 10
+_LONGEST_ORPHAN_TIMEOUT = 366 * 24 * 3600
+
 _SETTINGS = frozenset(
     {
         "KERNEL_CPUS",
@@ -46,6 +50,7 @@ _SETTINGS = frozenset(
         "KERNEL_GPUS",
         "KERNEL_GPUS_LIMIT",
         "KERNEL_LAUNCH_TIMEOUT",
+        ORPHAN_TIMEOUT,
         "KERNEL_SPARK_CONTEXT_INIT_MODE",
         "KERNEL_WORKING_DIR",
     }
@@ -118,6 +123,7 @@ def parse_launch_request(
     """
     _refuse_admin_settings(environment, admin_settings)
     check_mailbox_variables(environment)
+    orphan_timeout(environment)
     policy.check_spark_options(SPARK_OPTIONS, environment.get(SPARK_OPTIONS, ""))
     handled = NOT_FOR_CLIENTS | _SETTINGS | {*_ALLOWED_BY_POLICY, *_ADMIN_ONLY}
     username = environment.get("KERNEL_USERNAME") or DEFAULT_USERNAME
@@ -135,6 +141,27 @@ def parse_launch_request(
         volume_mounts=mounts,
         environment=_checked_environment(environment, handled),
     )
+
+
+def orphan_timeout(environment: Mapping[str, str]) -> int:
+    """Return after how many seconds without any connection a client wants its kernel to be shut down.
+
+    Returns:
+        the seconds; 0 for never.
+
+    Raises:
+        InvalidRequest: the variable is malformed.
+    """
+    value = environment.get(ORPHAN_TIMEOUT) or "0"
+    if re.fullmatch(r"[0-9]{1,8}", value):
+        seconds = int(value)
+        if not seconds or _SHORTEST_ORPHAN_TIMEOUT <= seconds <= _LONGEST_ORPHAN_TIMEOUT:
+            return seconds
+    msg = (
+        f"{ORPHAN_TIMEOUT}={quoted(value)} must be a whole number of seconds from "
+        f"{_SHORTEST_ORPHAN_TIMEOUT} to {_LONGEST_ORPHAN_TIMEOUT}, or 0 for never."
+    )
+    raise InvalidRequest(msg)
 
 
 def request_variables(
