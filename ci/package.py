@@ -1,4 +1,4 @@
-"""Make what a release publishes, in dist/: wheel, sdist, chart, images, their bills and scans, and the notes.
+"""Make what a release publishes, in dist/: wheels, sdists, chart, images, their bills and scans, the notes.
 
 Run as ``python -m ci.package [PART ...]``. HELM_SIGN_KEY is the name of a key in the keyring HELM_KEYRING:
 with it, the chart's archive gets its provenance beside it.
@@ -14,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ci import images, sbom, scala_launcher, scan
+from ci import images, labextension, sbom, scala_launcher, scan
 from ci.commands import UserError, exit_code, run
 from ci.paths import ROOT, version
 from ci.progress import say, step
@@ -26,11 +26,12 @@ IMAGES = (images.KERNEL_PY, images.KERNEL_R, images.KERNEL_SCALA, images.GATEWAY
 
 
 def distributions() -> None:
-    """Build the wheel and the sdist."""
-    scala_launcher.ensure()  # a part of them
-    run(
-        Path(sys.executable).with_name("uv"), "build", "--quiet", ROOT / "python", "--out-dir", DIST
-    )
+    """Build the wheels and the sdists: of the package, and of the one for clients."""
+    scala_launcher.ensure()  # parts of them
+    labextension.ensure()
+    uv = Path(sys.executable).with_name("uv")
+    for project in (ROOT / "python", ROOT / "python/client"):
+        run(uv, "build", "--quiet", project, "--out-dir", DIST)
 
 
 def chart() -> None:

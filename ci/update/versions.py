@@ -8,12 +8,28 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # What Python's and Helm's rules for versions have in common.
 VERSION = r"\d+\.\d+\.\d+"
-PLACES = ("README.md", "charts", "ci/peer", "docs", "examples", "images", "python/README.md")
+PLACES = (
+    "README.md",
+    "charts",
+    "ci/peer",
+    "docs",
+    "examples",
+    "images",
+    "python/README.md",
+    "python/client/gateway_provisioners_client/_version.py",
+    "python/client/labextension/package-lock.json",
+    "python/client/labextension/package.json",
+    "python/pyproject.toml",
+)
 # By the end of a file's name: the text before the version.
 BEFORE = {
     "Dockerfile": r"^ARG VERSION=",
     "Chart.yaml": r'^(?:version: |appVersion: "|      image: elyra/[a-z-]+:)',
     "compose.yaml": r"\belyra/[a-z-]+:",
+    "package-lock.json": r'"name": "gateway-provisioners-client",\n +"version": "',
+    "package.json": r'"name": "gateway-provisioners-client",\n +"version": "',
+    "_version.py": r'^__version__ = "',
+    "pyproject.toml": r'^client = \["gateway-provisioners-client==',
     ".md": r"\belyra/[a-z-]+:|is the one of gateway_provisioners ",
 }
 

@@ -15,6 +15,7 @@ run ruff check --quiet "${places[@]}"
 run ruff format --quiet --diff "${places[@]}"
 # Each on the import path that it runs with.
 (cd python && types --package gateway_provisioners) || failed=1
+(cd python/client && types --package gateway_provisioners_client) || failed=1
 (cd launchers/python/scripts && types --package kernel_launcher && types launch_ipykernel.py) || failed=1
 run types --package ci
 (cd python && lint-imports --no-logo) || failed=1

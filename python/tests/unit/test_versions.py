@@ -1,9 +1,11 @@
 """One version for the wheel, the chart and the images."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import yaml
 
@@ -39,10 +41,21 @@ def test_a_new_version_reaches_every_place(tmp_path):
         tmp_path / "python/gateway_provisioners",
         symlinks=True,
     )
+    client = Path("python/client")
+    more = ("labextension/package.json", "labextension/package-lock.json")
+    for name in (*more, "gateway_provisioners_client/_version.py", "../pyproject.toml"):
+        (tmp_path / client / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / client / name, tmp_path / client / name)
     (tmp_path / "python/gateway_provisioners/_version.py").write_text('__version__ = "3.14.15"\n')
     subprocess.run([sys.executable, tmp_path / "ci/update/versions.py"], check=True)
     chart = yaml.safe_load((tmp_path / "charts/gateway-provisioners/Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == "3.14.15"
+    version = tmp_path / client / "gateway_provisioners_client/_version.py"
+    assert version.read_text() == '__version__ = "3.14.15"\n'
+    base = (tmp_path / "python/pyproject.toml").read_text()
+    assert '\nclient = ["gateway-provisioners-client==3.14.15"]\n' in base
+    package_json = json.loads((tmp_path / client / "labextension/package.json").read_text())
+    assert package_json["version"] == "3.14.15"
     ours = re.compile(rf"(elyra/[a-z-]+:|ARG VERSION=){re.escape(__version__)}")
     for place in ("README.md", "charts", "docs", "examples", "images"):
         for file in (

@@ -1,0 +1,1 @@
+"""The command `jupyter gateway-spec`: options, output, exit codes, and the kernelspecs that it writes."""
