@@ -23,6 +23,7 @@ async def jupyter_server(gateway, port, *options, token=TOKEN, program="jupyter_
         sys.executable,
         "-m",
         program,
+        "--ServerApp.jpserver_extensions=gateway_provisioners_client.server=False",
         f"--gateway-url={gateway.url}",
         f"--GatewayClient.auth_token={token}",
         f"--IdentityProvider.token={SERVER_TOKEN}",
