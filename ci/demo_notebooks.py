@@ -10,8 +10,7 @@ from pathlib import Path
 
 from ci import images
 from ci.commands import CommandError
-from ci.gateway_access import jupyter_server
-from ci.notebooks import execute, kernel_name
+from ci.notebooks import at_gateway, execute, kernel_name
 from ci.paths import ROOT
 from ci.progress import step
 
@@ -36,14 +35,14 @@ def run_notebooks(
     Raises CommandError when one fails.
     """
     results: list[Path] = []
-    with jupyter_server(gateway_url, token) as server_url:
-        with step("Wait until the gateway lists the kernels"):
-            _wait_for_kernels(server_url, {CUSTOM, *OWN_KERNELS})
+    with step("Wait until the gateway lists the kernels"):
+        _wait_for_kernels(gateway_url, token, {CUSTOM, *OWN_KERNELS})
+    with at_gateway(gateway_url, token) as gateway:
         for notebook in sorted((ROOT / "examples/notebooks").glob("*.ipynb")):
             kernel = kernel_name(notebook)
             with step(f"Execute {notebook.relative_to(ROOT)} {where} of the kernel {kernel}"):
                 try:
-                    results += execute(notebook, server_url, kernel, into)
+                    results += execute(notebook, gateway, into)
                 except CommandError as error:
                     raise CommandError(
                         f"{error}\nThe gateway's last lines:\n{last_lines()}"
@@ -51,11 +50,14 @@ def run_notebooks(
     return results
 
 
-def _wait_for_kernels(server_url: str, names: set[str]) -> None:
+def _wait_for_kernels(gateway_url: str, token: str, names: set[str]) -> None:
     """Wait until the gateway lists the kernels that were added: within seconds, and without a restart."""
     deadline = time.monotonic() + LISTED_SECONDS
+    request = urllib.request.Request(  # noqa: S310 - a URL of the demo's own
+        f"{gateway_url}/api/kernelspecs", headers={"Authorization": f"token {token}"}
+    )
     while True:
-        with urllib.request.urlopen(f"{server_url}/api/kernelspecs", timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             missing = names - json.load(answer)["kernelspecs"].keys()
         if not missing:
             return

@@ -1,16 +1,19 @@
-"""Execute notebooks at a Jupyter server and keep what comes out, as a notebook and as a page."""
+"""Execute notebooks on a gateway's kernels and keep what comes out, as a notebook and as a page."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
-from jupyter_server.gateway.gateway_client import GatewayClient
-from jupyter_server.gateway.managers import GatewayKernelManager
+from gateway_provisioners_client.errors import ClientError
+from gateway_provisioners_client.notebooks import GatewayKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
-from tornado.web import HTTPError
+from traitlets.config import Config
 
 from ci.commands import CommandError
 
@@ -18,12 +21,15 @@ from ci.commands import CommandError
 CELL_TIMEOUT = 300
 
 
-class KernelManager(GatewayKernelManager):  # type: ignore[misc] # it is not typed
-    """jupyter_server's, which lacks what a client calls when a kernel takes long to answer."""
-
-    async def _async_is_alive(self) -> bool:
-        alive: bool = await self.is_alive()
-        return alive
+@contextmanager
+def at_gateway(url: str, token: str) -> Iterator[Config]:
+    """Yield what makes nbclient use a gateway's kernels; the token is in a file for that time."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "token"
+        file.touch(mode=0o600)
+        file.write_text(token)
+        options = ["--url", url, "--token-file", str(file)]
+        yield Config(GatewayKernelManager={"gateway_options": options})
 
 
 def kernel_name(notebook: Path) -> str:
@@ -33,22 +39,24 @@ def kernel_name(notebook: Path) -> str:
     return name
 
 
-def execute(notebook: Path, server_url: str, kernel_name: str, into: Path) -> tuple[Path, Path]:
-    """Execute a notebook on a kernel of that name; return the executed notebook and its HTML page.
+def execute(notebook: Path, gateway: Config, into: Path) -> tuple[Path, Path]:
+    """Execute a notebook on the kernel that it names; return the executed notebook and its HTML page.
 
     The outputs of a failing notebook so far are written as well. Raises CommandError when a cell
     fails or the kernel cannot be started.
     """
-    client = GatewayClient.instance()
-    client.url = server_url
     document = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
-    runner = NotebookClient(document, kernel_manager_class=KernelManager, timeout=CELL_TIMEOUT)
+    runner = NotebookClient(
+        document,
+        kernel_manager_class=GatewayKernelManager,
+        config=gateway,
+        timeout=CELL_TIMEOUT,
+    )
     into.mkdir(parents=True, exist_ok=True)
     executed, page = into / notebook.name, into / f"{notebook.stem}.html"
     try:
-        # Given here as well, since GatewayKernelManager ignores its own kernel_name.
-        runner.execute(kernel_name=kernel_name)
-    except (CellExecutionError, HTTPError) as error:
+        runner.execute()
+    except (CellExecutionError, ClientError, DeadKernelError) as error:
         raise CommandError(f"{notebook.name}: {error}") from error
     finally:
         nbformat.write(document, executed)  # type: ignore[no-untyped-call]

@@ -1,6 +1,8 @@
-"""nbclient with a gateway's kernels, as docs/clients.md has it."""
+"""Programs that execute notebooks on a gateway's kernels, as docs/clients.md has it."""
 
 import sys
+
+import nbformat
 
 from ci.paths import ROOT
 from programs import program
@@ -8,29 +10,47 @@ from programs import program
 EXECUTE = """
 import sys
 import nbformat
-from gateway_kernel import GatewayKernel
+from gateway_provisioners_client.notebooks import GatewayKernelManager
 from nbclient import NotebookClient
 
-notebook = nbformat.read(sys.argv[1], as_version=4)
-NotebookClient(notebook, kernel_name="python3", kernel_manager_class=GatewayKernel).execute()
-nbformat.write(notebook, sys.argv[1])
+path, kernel = sys.argv[1:]
+notebook = nbformat.read(path, as_version=4)
+try:
+    NotebookClient(notebook, kernel_name=kernel, kernel_manager_class=GatewayKernelManager).execute()
+finally:
+    nbformat.write(notebook, path)
 """
 
 
-async def with_gateway_kernel(folder, code, *arguments, url, token=""):
-    """Run code that imports `gateway_kernel`; return its output."""
-    section = (ROOT / "docs/clients.md").read_text().partition("## nbclient and papermill")[2]
-    module = section.partition("```python\n")[2].partition("```")[0]
-    (folder / "gateway_kernel.py").write_text(module)
+def write_notebook(path, *cells, kernel=""):
+    """Write a notebook with these code cells."""
+    spec = {"name": kernel, "display_name": kernel, "language": "python"}
+    metadata = {"kernelspec": spec} if kernel else {}
+    cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+
+
+def output_of(path):
+    """Return the text that an executed notebook's cells have printed."""
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+
+
+async def with_gateway(folder, executable, *arguments, url, token="", **environment):
+    """Run a program for which the gateway is named by variables only; return its output."""
     return await program(
-        *(sys.executable, "-c", code, *arguments),
+        executable,
+        *arguments,
         cwd=folder,
         PYTHONPATH=str(ROOT),
         JUPYTER_GATEWAY_URL=url,
         JUPYTER_GATEWAY_AUTH_TOKEN=token,
+        **environment,
     )
 
 
-async def execute_notebook(path, url, token=""):
-    """Execute a notebook in its place, in a process of its own."""
-    await with_gateway_kernel(path.parent, EXECUTE, path.name, url=url, token=token)
+async def execute_notebook(path, url, token="", kernel="python3"):
+    """Execute a notebook in its place with nbclient, in a process of its own."""
+    await with_gateway(
+        path.parent, *(sys.executable, "-c", EXECUTE, path.name, kernel), url=url, token=token
+    )
