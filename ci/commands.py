@@ -32,7 +32,12 @@ def exit_code(action: Callable[[], None]) -> int:
     return 0
 
 
-def run(*argv: str | Path, stdin: str = "", env: Mapping[str, str] | None = None) -> str:
+def run(
+    *argv: str | Path,
+    stdin: str = "",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> str:
     """Run a program to its end and return its standard output.
 
     Raises CommandError, with the end of both its outputs, when it cannot be started or fails.
@@ -41,6 +46,7 @@ def run(*argv: str | Path, stdin: str = "", env: Mapping[str, str] | None = None
         done = subprocess.run(
             [str(word) for word in argv],
             env=env,
+            cwd=cwd,
             input=stdin,
             capture_output=True,
             text=True,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,15 +26,18 @@ def ensure(source: Path, script: str) -> tuple[str, str]:
         source: the folder of package.json and package-lock.json, which pins all packages by their hashes.
         script: as in `node_modules/.bin`; it is run by the environment's own Node.js.
     """
+    return str(NODE), str((packages(source) / ".bin" / script).resolve(strict=True))
+
+
+def packages(source: Path) -> Path:
+    """Install the packages of a lock file, unless that is done; return their `node_modules`."""
     files = [source / "package.json", source / "package-lock.json"]
     parts = [run(NODE, "--version").encode(), *(file.read_bytes() for file in files)]
     key = hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
     folder = cache() / "npm" / source.name / key
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with step(f"Install {script}"), TemporaryDirectory(dir=folder.parent) as unfinished:
-            built = Path(unfinished) / "built"
-            built.mkdir()
+        with step(f"Install npm's packages of {source.name}"), _unfinished(folder) as built:
             for file in files:
                 shutil.copy(file, built)
             npm = Path(sys.executable).with_name("npm")
@@ -40,4 +45,13 @@ def ensure(source: Path, script: str) -> tuple[str, str]:
             run(npm, "ci", *flags)
             if not folder.exists():  # or another process was faster
                 built.rename(folder)
-    return str(NODE), str((folder / "node_modules/.bin" / script).resolve(strict=True))
+    return folder / "node_modules"
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """A folder on the same file system, which is removed unless it is renamed."""
+    with TemporaryDirectory(dir=folder.parent) as unfinished:
+        built = Path(unfinished) / "built"
+        built.mkdir()
+        yield built
