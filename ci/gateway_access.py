@@ -12,8 +12,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,8 @@ from ci.commands import CommandError, run
 # The longest that a local program may take to listen, and the pause between two tries, in seconds.
 STARTUP_SECONDS = 60
 ASK_SECONDS = 0.1
+# A Jupyter server that is stopped while it works on a request may wait for a thread of AnyIO forever.
+STOP_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,11 @@ def _running(argv: list[str], ready_url: str, env: dict[str, str] | None = None)
                 time.sleep(ASK_SECONDS)
             yield
         finally:
-            with suppress(ProcessLookupError):
-                process.terminate()
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _answers(url: str) -> bool:
@@ -135,15 +140,27 @@ def forwarded(release: Release) -> Iterator[str]:
         yield url
 
 
+# What gateway-provisioners-client adds to a Jupyter server, and to JupyterLab's pages.
+SERVER_EXTENSION = "gateway_provisioners_client.server"
+LAB_EXTENSION = "gateway-provisioners-client"
+
+
 @contextmanager
 def jupyter_server(
-    gateway_url: str = "", token: str = "", *, program: str = "jupyter_server"
+    gateway_url: str = "",
+    token: str = "",
+    *,
+    program: str = "jupyter_server",
+    extended: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
     """Run a Jupyter server that starts its kernels at the gateway, as JupyterLab's does; yield its URL.
 
-    ``program`` is the Python module of the server: with "jupyterlab" or "notebook" it has their pages.
-
-    Without a gateway, its kernels are local, and it does not limit the rate of their output.
+    Args:
+        gateway_url: without it, its kernels are local, and it does not limit the rate of their output.
+        program: the Python module of the server: with "jupyterlab" or "notebook" it has their pages.
+        extended: whether it uses what gateway-provisioners-client brings; otherwise it is a stock one.
+        environment: further variables for it.
 
     jupyter_server's own client class for scripts (GatewayKernelClient, 2.21) does not show the token when
     it opens a kernel's websocket; its server does. The URL holds a secret random path in place of a password:
@@ -159,7 +176,7 @@ def jupyter_server(
                 "base_url": f"/{path}/",
                 "disable_check_xsrf": True,
                 "ip": "127.0.0.1",
-                "jpserver_extensions": {},
+                "jpserver_extensions": {SERVER_EXTENSION: extended},
                 "open_browser": False,
                 "port": port,
                 "port_retries": 0,
@@ -173,7 +190,8 @@ def jupyter_server(
             pages = Path(folder) / "labconfig/page_config.json"
             pages.parent.mkdir()
             announcements = "@jupyterlab/apputils-extension:announcements"
-            pages.write_text(json.dumps({"disabledExtensions": {announcements: True}}))
+            disabled = {announcements: True, LAB_EXTENSION: not extended}
+            pages.write_text(json.dumps({"disabledExtensions": disabled}))
         if gateway_url:
             config["GatewayClient"] = {"url": gateway_url}
         else:
@@ -186,6 +204,7 @@ def jupyter_server(
             "JUPYTER_CONFIG_DIR": folder,
             "JUPYTER_RUNTIME_DIR": folder,
             "JUPYTER_GATEWAY_AUTH_TOKEN": token,
+            **(environment or {}),
         }
         url = f"http://127.0.0.1:{port}/{path}"
         with _running([sys.executable, "-m", program], f"{url}/api", env):

@@ -4,6 +4,7 @@ set -euo pipefail
 
 [[ "$(id -u)" == 1000 ]]
 python - <<'PYTHON'
+import ipympl
 import matplotlib.pyplot
 import pandas
 import sklearn.datasets

@@ -19,6 +19,7 @@ from release_fixtures import (  # noqa: F401 - for the tests
     namespace,
     new_chart,
 )
+from ways import KERNELSPECS, PACKAGE, Way
 
 from ci import docker_engine, images
 from ci.gateway_access import free_port, jupyter_server
@@ -74,6 +75,25 @@ async def on_docker(tmp_path_factory):
 async def lab_on_kubernetes(on_kubernetes, browser):
     with jupyter_server(on_kubernetes.url, on_kubernetes.token, program="jupyterlab") as url:
         yield Client(url, browser)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def lab_with_package(on_kubernetes, browser, tmp_path_factory):
+    """Gateway mode, with gateway-provisioners-client."""
+    folder = tmp_path_factory.mktemp(PACKAGE)
+    way = Way(PACKAGE, on_kubernetes.url, on_kubernetes.token, folder, browser)
+    async with way.jupyterlab() as lab:
+        yield lab
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def lab_with_kernelspecs(on_kubernetes, browser, tmp_path_factory):
+    """The kernels of the gateway as local kernelspecs."""
+    folder = tmp_path_factory.mktemp(KERNELSPECS)
+    way = Way(KERNELSPECS, on_kubernetes.url, on_kubernetes.token, folder, browser)
+    await way.install()
+    async with way.jupyterlab() as lab:
+        yield lab
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -63,10 +63,12 @@ class Client:
 
     Args:
         suffix: ends the names of its pictures.
+        kernels: its names for kernels of the gateway, where they differ.
     """
 
-    def __init__(self, url, browser, suffix=""):
+    def __init__(self, url, browser, suffix="", kernels=None):
         self.url = url
+        self._kernels = kernels or {}
         self._browser = browser
         self._suffix = suffix
 
@@ -92,25 +94,43 @@ class Client:
         self, name, *cells, kernel="python3", page="lab/workspaces/{0}/tree/{0}.ipynb"
     ):
         """A notebook of these cells, open in a new page; its kernel is shut down at the end."""
-        content = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
-            metadata={"kernelspec": {"name": kernel, "display_name": kernel}},
-        )
-        path = f"{name}.ipynb"
+        kernel = self._kernels.get(kernel, kernel)
         async with Gateway(self.url, "") as server:
-            await server.request(
-                "PUT",
-                f"/api/contents/{path}",
-                {"type": "notebook", "format": "json", "content": content},
-            )
+            await _write(server, name, cells, kernel)
             try:
                 async with self.page(page.format(name)) as opened:
                     yield Notebook(opened, self._suffix)
             finally:
                 await self.close_sessions()
 
+    @contextlib.asynccontextmanager
+    async def opened_with(self, kernel_id, *cells):
+        """A notebook of these cells on a kernel that the server has, open in a new page."""
+        async with Gateway(self.url, "") as server:
+            await _write(server, kernel_id, cells, "")
+            kernel = {"id": kernel_id}
+            session = {
+                "path": f"{kernel_id}.ipynb",
+                "type": "notebook",
+                "name": "",
+                "kernel": kernel,
+            }
+            await server.request("POST", "/api/sessions", session)
+        async with self.page(f"lab/tree/{kernel_id}.ipynb") as opened:
+            yield Notebook(opened, self._suffix)
+
     async def close_sessions(self):
         """Shut down the kernels of all notebooks."""
         async with Gateway(self.url, "") as server:
             for session in await server.request("GET", "/api/sessions"):
                 await server.request("DELETE", f"/api/sessions/{session['id']}")
+
+
+async def _write(server, name, cells, kernel):
+    """Write a notebook to the folder of a Jupyter server."""
+    content = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+        metadata={"kernelspec": {"name": kernel, "display_name": kernel}} if kernel else {},
+    )
+    body = {"type": "notebook", "format": "json", "content": content}
+    await server.request("PUT", f"/api/contents/{name}.ipynb", body)

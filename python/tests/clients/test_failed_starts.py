@@ -1,6 +1,7 @@
 """Kernels that do not start: every client shows the cause where its user looks."""
 
-import nbformat
+import sys
+
 import pytest
 from kernels import FILL_MEMORY
 from lab import Client
@@ -8,7 +9,7 @@ from sight import see
 
 from ci.gateway_access import jupyter_server
 from message_words import unwrapped
-from notebook_client import with_gateway_kernel
+from notebook_client import with_gateway, write_notebook
 from timeouts import within_timeout
 
 CAUSES = {
@@ -20,16 +21,16 @@ CAUSES = {
 ON_DOCKER = ["nowhere", "lost", "tiny"]
 NBCLIENT = """
 NotebookClient(
-        nbformat.read(path, as_version=4), kernel_name=kernel, kernel_manager_class=GatewayKernel
+        nbformat.read(path, as_version=4), kernel_name=kernel, kernel_manager_class=GatewayKernelManager
     ).execute()
 """
 PAPERMILL = """
-papermill.execute_notebook(path, None, kernel_name=kernel, kernel_manager_class=GatewayKernel)
+papermill.execute_notebook(path, None, kernel_name=kernel, engine_name="gateway")
 """
 PRINT_ERROR = """
 import sys
 import nbformat, papermill
-from gateway_kernel import GatewayKernel
+from gateway_provisioners_client.notebooks import GatewayKernelManager
 from nbclient import NotebookClient
 path, kernel = sys.argv[1:]
 try:
@@ -79,9 +80,8 @@ async def test_the_exception_of_nbclient_on_docker(on_docker, tmp_path, name):
 
 
 async def error_of(gateway, folder, execute, kernel):
-    cell = nbformat.v4.new_code_cell(FILL_MEMORY)
     path = folder / "in.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
-    code = PRINT_ERROR.format(execute.strip())
+    write_notebook(path, FILL_MEMORY)
+    command = (sys.executable, "-c", PRINT_ERROR.format(execute.strip()), path.name, kernel)
     where = {"url": gateway.url, "token": gateway.token}
-    return await within_timeout(with_gateway_kernel(folder, code, path.name, kernel, **where))
+    return await within_timeout(with_gateway(folder, *command, **where))

@@ -1,4 +1,4 @@
-"""A user's day in a stock JupyterLab: what cells do, and what a user does to a kernel."""
+"""A user's day in JupyterLab: what cells do, and what a user does to a kernel."""
 
 import pytest
 from kernels import FILL_MEMORY
@@ -10,9 +10,11 @@ QUESTION = "name = input('Your name? ')\nprint('Hello,', name)"
 FUNCTION = "def double(number):\n    result = 2 * number\n    return result\nprint(double(21))"
 
 
-@pytest.fixture(scope="module", params=["kubernetes", "docker"])
+@pytest.fixture(
+    scope="module", params=["on_kubernetes", "with_package", "with_kernelspecs", "on_docker"]
+)
 def lab(request):
-    return request.getfixturevalue(f"lab_on_{request.param}")
+    return request.getfixturevalue(f"lab_{request.param}")
 
 
 async def test_a_plot(lab):

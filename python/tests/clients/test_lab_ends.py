@@ -1,39 +1,58 @@
-"""Operators act on the cluster in the middle of a cell: its user sees why it ended, or nothing at all."""
+"""Operators act on the cluster in the middle of a cell: its user sees why it ended, or that it goes on."""
+
+import re
 
 import pytest_asyncio
 from host_network import local_cluster
-from lab import Client
 from sight import see
 from test_ends import evict, pod_of
+from ways import STOCK, WAYS, Way
 
-from ci.gateway_access import jupyter_server
-from ci.gateway_client import Gateway
+from timeouts import TIMEOUT_SECONDS, eventually
 
 BUSY = "print('begun', flush=True)\nimport time\ntime.sleep(600)"
-# As many lines as the window shows.
-LINES = 20
+SIGN = "/tmp/rolled-out"
 COUNT = f"""
-import time
-for line in range({LINES}): print('line', line, flush=True); time.sleep(0.5)
+import itertools, os, time
+for number in itertools.count():
+    print(f'n{{number}}', end=' ', flush=True); time.sleep(0.5)
+    if os.path.exists({SIGN!r}): break
+print('the end')
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def lab(cluster, chart, browser):
-    """A JupyterLab that reaches the release's Service, and so the gateway after this one."""
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=WAYS)
+async def way(request, cluster, chart, browser, tmp_path_factory):
+    """JupyterLabs that reach the release's Service, and so the gateway after this one."""
     local_cluster(cluster)  # whose Services this host can reach
     url, token = await chart.service_url(), await chart.token()
-    with jupyter_server(url, token, program="jupyterlab") as server:
-        yield Client(server, browser)
+    way = Way(request.param, url, token, tmp_path_factory.mktemp(request.param), browser)
+    await way.install()
+    return way
 
 
-async def test_an_eviction(lab, kubectl, namespace):
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def lab(way):
+    async with way.jupyterlab() as lab:
+        yield lab
+
+
+async def only_kernel(way):
+    """Return the id of the kernel, once those of earlier tests have gone."""
+
+    async def one():
+        kernels = await way.gateway_kernels()
+        return kernels if len(kernels) == 1 else []
+
+    [kernel_id] = await eventually(one)
+    return kernel_id
+
+
+async def test_an_eviction(way, lab, kubectl, namespace):
     async with lab.notebook("eviction", BUSY, "40 + 2") as notebook:
         await notebook.run(0)
         await see(notebook.output(0), "begun")
-        async with Gateway(lab.url, "") as server:
-            [kernel_id] = await server.kernels()
-        pod = await pod_of(namespace, kernel_id)
+        pod = await pod_of(namespace, await only_kernel(way))
         await evict(kubectl, namespace, pod["metadata"]["name"])
         await notebook.accept_restart()
         await see(notebook.output(0), "evicted from its node through the Eviction API")
@@ -42,13 +61,20 @@ async def test_an_eviction(lab, kubectl, namespace):
         await see(notebook.output(1), "42")
 
 
-async def test_a_rollout_of_the_gateway(lab, chart, namespace):
+async def test_a_rollout_of_the_gateway(way, lab, chart, namespace):
     async with lab.notebook("rollout", COUNT) as notebook:
         await notebook.run(0)
-        await see(notebook.output(0), "line 0")
+        await see(notebook.output(0), "n0")
+        pod = await pod_of(namespace, await only_kernel(way))
+        before = [f"pod/{each['metadata']['name']}" for each in await chart.gateway_pods()]
         await namespace.run("rollout", "restart", f"deployment/{chart.fullname}")
         await chart.wait_rolled_out()
-        lines = " ".join(f"line {number}" for number in range(LINES))
-        await see(notebook.output(0), lines)
+        # Until its end the old gateway keeps its connections.
+        await namespace.run("wait", "--for=delete", f"--timeout={TIMEOUT_SECONDS}s", *before)
+        await namespace.run("exec", pod["metadata"]["name"], "--", "touch", SIGN)
+        words = [] if way.name == STOCK else ["lost; reconnecting", "Connected again after"]
+        await see(notebook.output(0), "n0", *words, "the end")
         await notebook.wait_idle()
         await notebook.picture("rollout")
+        numbers = re.findall(r"\bn(\d+)\b", await notebook.output(0).inner_text())
+        assert numbers == [str(number) for number in range(len(numbers))]
