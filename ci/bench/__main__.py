@@ -23,7 +23,7 @@ import aiodocker
 import pyhelm3  # type: ignore[import-untyped]
 
 from ci import clusters, docker_engine
-from ci.bench import docker, kwok_node, load, plot, results, schedule
+from ci.bench import clients, docker, kwok_node, load, plot, results, schedule
 from ci.bench.api import connected
 from ci.bench.baselines import BarePods
 from ci.bench.client import FAILURES
@@ -85,7 +85,7 @@ def _possible(names: Collection[str]) -> Collection[str]:
     if unknown := set(names) - set(schedule.NAMES):
         known = ", ".join(schedule.NAMES)
         raise UserError(f"no measurement is called {', '.join(sorted(unknown))}; use: {known}")
-    if names and set(names) <= {schedule.DOCKER, schedule.LOAD}:
+    if names and set(names) <= schedule.NO_CLUSTER:
         return names
     if clusters.choose() == "current":
         raise UserError(
@@ -140,6 +140,12 @@ def _bench_load() -> None:
     _report("load", samples, results.load_rows(samples), about)
 
 
+def _bench_clients() -> None:
+    with _load_logged("processes of this machine") as about:
+        samples = asyncio.run(clients.measure())
+    _report("clients", samples, results.client_rows(samples), about)
+
+
 def bench(names: Collection[str]) -> None:
     """Measure both sides on the chosen cluster and on the Docker engine, and leave nothing there."""
     names = _possible(names)
@@ -152,10 +158,12 @@ def bench(names: Collection[str]) -> None:
             raise UserError("another bench is running; wait until it has ended") from error
         # First, so that a missing engine is known before the 15 minutes on the cluster.
         engine = docker_engine.ensure() if schedule.DOCKER in names else None
-        if on_cluster := set(names) - {schedule.DOCKER, schedule.LOAD}:
+        if on_cluster := set(names) - schedule.NO_CLUSTER:
             _bench_cluster(on_cluster)
         if schedule.LOAD in names:
             _bench_load()
+        if schedule.CLIENTS in names:
+            _bench_clients()
         if engine is not None:
             _bench_docker(engine)
 

@@ -18,19 +18,18 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import aiohttp
 
 from ci.bench import fake_kernels
 from ci.bench.background import to_background
 from ci.bench.measure import Samples, no_samples
+from ci.bench.v1_frames import V1, execute_request, to_v1
 from ci.gateway_access import jupyter_server
 from ci.gateway_client import Channels, Gateway
 from ci.local_gateway import GatewayProcess, gateway_process
 from ci.progress import step
 
-V1 = "v1.kernel.websocket.jupyter.org"
 OLDER = "older"
 SILENT_CLIENTS = 50
 MEGABYTES_TO_BE_STUCK = 4
@@ -168,10 +167,10 @@ async def _bulk_seconds(client: Gateway, kernel_id: str, protocol: str) -> float
     protocols = [V1] if protocol == V1 else []
     async with client._session.ws_connect(url, protocols=protocols, max_msg_size=0) as websocket:
         message_id = secrets.token_hex(8)
-        request = _request(message_id, _BULK.format(count=BULK_MESSAGES))
+        request = execute_request(message_id, _BULK.format(count=BULK_MESSAGES))
         begin = time.perf_counter()
         if protocol == V1:
-            await websocket.send_bytes(_as_v1(request))
+            await websocket.send_bytes(to_v1(request))
         else:
             await websocket.send_json({**request, "channel": "shell", "buffers": []})
         count = 0
@@ -181,22 +180,6 @@ async def _bulk_seconds(client: Gateway, kernel_id: str, protocol: str) -> float
                 raise ConnectionError(f"the websocket was closed: {message}")
             count += len(message.data) > 1_000_000
         return time.perf_counter() - begin
-
-
-def _request(message_id: str, code: str) -> dict[str, Any]:
-    header = {"msg_id": message_id, "msg_type": "execute_request", "session": "bench"}
-    header |= {"username": "", "version": "5.3"}
-    content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
-    return {"header": header, "parent_header": {}, "metadata": {}, "content": content}
-
-
-def _as_v1(message: dict[str, Any]) -> bytes:
-    parts = [b"shell", *(json.dumps(message[name]).encode() for name in message)]
-    offsets = [8 * (len(parts) + 2)]
-    for part in parts:
-        offsets.append(offsets[-1] + len(part))
-    numbers = [len(offsets), *offsets]
-    return b"".join([*(number.to_bytes(8, "little") for number in numbers), *parts])
 
 
 async def _many_kernels(samples: Samples) -> None:

@@ -42,7 +42,7 @@ class Row:
             (self.of_baseline, self.target_of_baseline, f"the baseline ({self.baseline_is})"),
         ):
             if target is not None and (ratio is None or ratio > target):
-                words.append(f"{self.title}: {times(ratio)} {other}, not <= {target:g}x")
+                words.append(f"{self.title}: {times(ratio)} {other}, not <= {target:.3g}x")
         if self.target is not None and self.ours > self.target:
             words.append(f"{self.title}: {number(self.ours)}, not <= {self.target:g}")
         return words
@@ -53,7 +53,7 @@ class Row:
         if self.target_of_peer is not None:
             parts.append(f"<= {self.target_of_peer:g}x peer")
         if self.target_of_baseline is not None:
-            parts.append(f"<= {self.target_of_baseline:g}x baseline")
+            parts.append(f"<= {self.target_of_baseline:.3g}x baseline")
         if self.target is not None:
             parts.append(f"<= {self.target:g}")
         return ", ".join(parts)
@@ -316,6 +316,30 @@ def load_rows(samples: Samples) -> list[Row]:
             target=5,
         ),
     ]
+
+
+def client_rows(samples: Samples) -> list[Row]:
+    """Make the rows of kernelspecs of a gateway, beside its websocket alone."""
+    of = _Measured(samples)
+    titles = {
+        "client_start": ("Start until the first reply", "s", 1, None),
+        "client_round_trip": ("Execute round trip", "ms", 1e3, 1.5),
+        # At least 0.7 of the throughput.
+        "client_bulk": ("60 outputs of 1 MB", "s", 1, 1 / 0.7),
+    }
+    table = [
+        Row(
+            title,
+            unit,
+            of.of(name, "ours", scale),
+            baseline=of.of(name, "gateway", scale),
+            baseline_is="the gateway's websocket alone",
+            target_of_baseline=target,
+        )
+        for name, (title, unit, scale, target) in titles.items()
+    ]
+    added = of.of("client_start_added", "ours", 1e3)
+    return [*table, Row("Time that the kernelspec adds to a start", "ms", added, target=150)]
 
 
 def _beside(of: _Measured, name: str, who: str, words: str, target: float) -> list[Row]:

@@ -29,7 +29,10 @@ MEASUREMENTS: Mapping[str, Measurement] = {
 DOCKER = "docker"
 # On this machine alone, see ci.bench.load.
 LOAD = "load"
-NAMES = (*MEASUREMENTS, DOCKER, LOAD)
+# Also on this machine alone, see ci.bench.clients.
+CLIENTS = "clients"
+NO_CLUSTER = frozenset({DOCKER, LOAD, CLIENTS})
+NAMES = (*MEASUREMENTS, DOCKER, LOAD, CLIENTS)
 # From this host straight to pods and Services, which come and go meanwhile.
 LOCAL_ONLY = frozenset({"adoption", "rollout"})
 

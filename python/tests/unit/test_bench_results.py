@@ -63,3 +63,21 @@ def test_a_peer_that_cannot_restart_kernels_fails_in_the_table():
     for measured, peer, words in ((DOCKER, 2, ""), (fails, None, "fails")):
         row = table(results.docker_rows, **measured)["Restart, first result"]
         assert (row.peer, row.peer_is, row.missed()) == (peer, words, [])
+
+
+CLIENTS = {
+    "client_start": {"ours": [1, 2], "gateway": [1, 1]},
+    "client_start_added": {"ours": [0.25, 0.1, 0.15]},
+    "client_round_trip": {"ours": [0.008], "gateway": [0.004]},
+    "client_bulk": {"ours": [0.5], "gateway": [0.4]},
+}
+
+
+def test_a_kernelspec_is_compared_with_the_websocket_alone():
+    rows = table(results.client_rows, **CLIENTS)
+    assert rows["Execute round trip"].of_baseline == 2
+    assert rows["60 outputs of 1 MB"].targets == "<= 1.43x baseline"
+    assert rows["Time that the kernelspec adds to a start"].ours == 150
+    assert results.misses(list(rows.values())) == [
+        "Execute round trip: 2.00x the baseline (the gateway's websocket alone), not <= 1.5x"
+    ]
