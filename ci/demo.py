@@ -23,6 +23,7 @@ import pyhelm3  # type: ignore[import-untyped]
 from ci import clusters, demo_docker, images
 from ci.clusters import Cluster
 from ci.commands import CommandError, UserError, exit_code
+from ci.demo_clients import jupyterlab_line, remove_kernelspecs
 from ci.demo_notebooks import CUSTOM, OWN_KERNELS, SCALA_VARIABLES, run_notebooks
 from ci.gateway_access import Release, forwarded
 from ci.paths import ROOT
@@ -34,6 +35,7 @@ RELEASE = "gateway"
 OWNER = "demo"
 CHART = "charts/gateway-provisioners"
 RESULTS = ROOT / "build/demo"
+FORWARDED_PORT = 9999
 
 
 def _make_namespace(release: Release) -> None:
@@ -110,13 +112,13 @@ def _print_next_steps(release: Release, results: Sequence[Path]) -> None:
 Executed, with all outputs:
 {listed}
 
-Go on with JupyterLab (pip install jupyterlab), in two terminals. First in each:
+Go on with JupyterLab, in two terminals. First in each:
   export KUBECONFIG={release.cluster.kubeconfig} PATH={programs}:$PATH
 1. forward a local port to the gateway, and leave this running:
-  {kubectl} port-forward service/{release.service()} 9999:8888
-2. start JupyterLab with the gateway's token and open a notebook, such as {listed.split()[0]}:
+  {kubectl} port-forward service/{release.service()} {FORWARDED_PORT}:8888
+2. install the gateway's kernels beside your local ones, and start JupyterLab:
   export JUPYTER_GATEWAY_AUTH_TOKEN="$({kubectl} get secret {secret} --output go-template={template})"
-  jupyter lab --gateway-url http://127.0.0.1:9999
+  {jupyterlab_line(f"http://127.0.0.1:{FORWARDED_PORT}", RESULTS, results[0])}
 
 Each open notebook is a pod: {kubectl} get pods
 Take everything down: make clean-demo"""
@@ -127,6 +129,7 @@ def demo(namespace: str) -> None:
     """Bring everything up, execute the notebooks, print where the results are."""
     start = time.monotonic()
     say("Gateway Provisioners: notebooks on kernel pods")
+    remove_kernelspecs(RESULTS)  # of a demo before
     cluster = clusters.ensure(for_whom=OWNER)
     values = _images(cluster)
     release = Release(cluster, namespace, RELEASE)
@@ -142,6 +145,7 @@ def demo(namespace: str) -> None:
 
 def clean(namespace: str) -> None:
     """Remove the release and its namespace, and the cluster if the demo brought it up."""
+    remove_kernelspecs(RESULTS)
     if clusters.owner() == OWNER:
         clusters.down()
     elif clusters.running():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ci import docker_engine, images
 from ci.compose import IMAGES, Project
+from ci.demo_clients import jupyterlab_line, remove_kernelspecs
 from ci.demo_notebooks import CUSTOM, OWN_KERNELS, SCALA_VARIABLES, run_notebooks
 from ci.docker_engine import DockerEngine
 from ci.dockerd import Dockerd
@@ -47,9 +48,9 @@ def _print_next_steps(project: Project, results: Sequence[Path]) -> None:
 Executed, with all outputs:
 {listed}
 
-Go on with JupyterLab (pip install jupyterlab): open a notebook, such as {results[0]}
+Go on with JupyterLab: install the gateway's kernels beside your local ones, and start it:
   export JUPYTER_GATEWAY_AUTH_TOKEN="$(sed -n s/^KG_AUTH_TOKEN=//p {project.folder}/.env)"
-  jupyter lab --gateway-url {project.gateway_url()}
+  {jupyterlab_line(project.gateway_url(), RESULTS, results[0])}
 
 Each open notebook is a container: docker --host {project.engine.host} ps
 Take everything down: make clean-demo ENGINE=docker"""
@@ -63,6 +64,7 @@ def demo(name: str) -> None:
     """
     start = time.monotonic()
     say("Gateway Provisioners: notebooks on kernels in Docker containers")
+    remove_kernelspecs(RESULTS)  # of a demo before, whose gateway had another port
     engine = docker_engine.ensure(Dockerd(name))
     wanted = [*IMAGES, *OWN_KERNELS.values(), images.DATA_SCI_PY]
     engine.load(images.archives(wanted))
@@ -85,6 +87,7 @@ def demo(name: str) -> None:
 
 def clean(name: str) -> None:
     """Remove the project with its kernels, and the engine if it is the demo's own."""
+    remove_kernelspecs(RESULTS)
     own = Dockerd(name)
     if docker_engine.named() or own.answers():
         project = _project(docker_engine.ensure(own), name)

@@ -9,7 +9,7 @@ from ci.compose import Project
 from ci.docker_engine import DockerEngine
 from ci.dockerd import Dockerd
 from ci.paths import ROOT
-from demo_runs import check_results, demo
+from demo_runs import check_results, demo, jupyterlab_as_printed, printed_commands
 
 
 @pytest.fixture
@@ -21,14 +21,19 @@ async def name(monkeypatch):
     await demo("clean", "--namespace", name, ENGINE="docker")
 
 
-async def test_the_demo_runs_every_notebook_and_leaves_nothing(name):
+async def test_the_demo_runs_every_notebook_and_leaves_nothing(name, tmp_path, unused_tcp_port):
     said = await demo("--namespace", name, ENGINE="docker")
     check_results(said, ROOT / "build/demo-docker")
     own, folder = Dockerd(name), ROOT / "build" / name
     engine = DockerEngine(own.host, own.addresses.host)
     project = Project(engine, name, folder)
     assert project.token not in said
-    assert f"jupyter lab --gateway-url {project.gateway_url()}\n" in said
+    commands = printed_commands(said)
+    async with (
+        jupyterlab_as_printed(tmp_path, *commands, port=unused_tcp_port) as lab,
+        lab.kernel("custom") as kernel,
+    ):
+        assert (await kernel.execute("print(6 * 7)")).text.endswith("42\n")
     # Kernels end with their notebooks.
     assert sorted(engine.cli("ps", "--format", "{{.Names}}").split()) == [
         f"{name}-engine-1",
