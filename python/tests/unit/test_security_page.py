@@ -11,7 +11,7 @@ from ci.update.attacks_page import attack_tests, section
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/security.md").read_text()
 VALUES = yaml.safe_load((ROOT / "charts/gateway-provisioners/values.yaml").read_text())
-ATTACKS = range(1, 21)
+ATTACKS = range(1, 24)
 FINDINGS = range(1, 29)
 
 
