@@ -43,8 +43,7 @@ async def test_a_tile_with_a_logo_leads_to_a_notebook(lab, language):
         await picture(page, "launcher")
         await tile.click()
         notebook = Notebook(page)
-        # JupyterLab shows "Unknown" as the state of Toree, whose cells run all the same.
-        await notebook.wait_state("Unknown" if language == "Scala (Spark)" else "Idle")
+        await notebook.wait_state("Idle")
         await notebook.cell(0).locator(".cm-content").fill(CELLS[language])
         await notebook.run(0)
         await see(notebook.output(0), "42")

@@ -203,7 +203,9 @@ async def test_a_cell_that_ends_its_kernel(gateway, chart, namespace):
 
 
 async def pod_of(namespace, kernel_id):
-    [pod] = await namespace.objects("pods", kernel_id)
+    """Return the kernel's pod; one that it has been restarted from may still be terminating."""
+    pods = await namespace.objects("pods", kernel_id)
+    [pod] = [each for each in pods if "deletionTimestamp" not in each["metadata"]]
     return pod
 
 

@@ -53,7 +53,8 @@ def not_a_gateway(response: aiohttp.ClientResponse) -> GatewayRefused:
     """Return the error for an answer that no gateway gives."""
     return GatewayRefused(
         f"{response.url.host} answers, but not as a Jupyter gateway does: {response.url.path} is "
-        "not what it should be. Check the URL with its base path; perhaps the page of a login is in between.",
+        "not what it should be. Check the URL with its base path: the page of a login, or a Jupyter server "
+        "that uses a gateway itself, may be in between.",
         response.status,
     )
 
