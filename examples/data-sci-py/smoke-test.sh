@@ -4,7 +4,6 @@ set -euo pipefail
 
 [[ "$(id -u)" == 1000 ]]
 python - <<'PYTHON'
-import ipympl
 import matplotlib.pyplot
 import pandas
 import sklearn.datasets

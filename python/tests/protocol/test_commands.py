@@ -139,7 +139,7 @@ async def test_launch_key_is_worth_nothing_once_the_kernel_is_up(launch_once):
 
 async def test_launch_key_serves_a_gateway_without_fresh_keys(launch):
     async with launch(KERNEL_GATEWAY_FEATURES="other,fresh-keys") as kernel:
-        assert kernel.info.features == ("mailbox", "state", "usage")
+        assert kernel.info.features == ("mailbox", "state", "usage", "accepted")
         assert kernel.secret == kernel.launch_key
         await send_signal(kernel.endpoint, 0)
 

@@ -36,7 +36,7 @@ async def test_reports_authenticated_and_encrypted_channels(launch, tmp_path):
             "hmac-sha256",
         )
         assert info.kernel_name == "data_sci_py"
-        assert info.features == ("mailbox", "state", "usage", "fresh-key")
+        assert info.features == ("mailbox", "state", "usage", "accepted", "fresh-key")
         assert info.pid != kernel.process.pid
         async with client_of(info.to_jupyter()) as client:
             assert await value(client, "6 * 7") == "42"
