@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import fcntl
 import hashlib
 import http.server
 import json
@@ -202,7 +203,12 @@ def main() -> None:
     name = hashlib.sha256(f"{options.issuer} {options.client_id}".encode()).hexdigest()[:16]
     try:
         issuer = Issuer(options.issuer, options.client_id, options.scope)
-        print(token_of(issuer, options.folder / name, options.token, options.port))
+        options.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # An issuer may take a refresh token once only: two of these programs must not use it at a time.
+        with (options.folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            token = token_of(issuer, options.folder / name, options.token, options.port)
+        print(token)
     except Refused as refused:
         sys.exit(f"gateway_token: {refused}")
 
