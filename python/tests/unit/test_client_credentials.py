@@ -9,7 +9,8 @@ import sys
 import pytest
 from gateway_provisioners_client.errors import CredentialError
 from gateway_provisioners_client.gateway.config import GatewayConfig
-from gateway_provisioners_client.gateway.credentials import LONGEST_TOKEN, Credentials, is_private
+from gateway_provisioners_client.gateway.credentials import Credentials
+from gateway_provisioners_client.gateway.header_source import LONGEST_TOKEN, is_private
 from gateway_provisioners_client.gateway.token_commands import output_of
 
 URL = "https://gateway.example.com"

@@ -14,7 +14,8 @@ from gateway_provisioners_client.cli import files, install
 from gateway_provisioners_client.cli.contents import environment_of
 from gateway_provisioners_client.errors import ClientError, ConfigurationError
 from gateway_provisioners_client.gateway.config import GatewayConfig, add_options
-from gateway_provisioners_client.gateway.credentials import Credentials, is_private
+from gateway_provisioners_client.gateway.credentials import Credentials
+from gateway_provisioners_client.gateway.header_source import is_private
 from gateway_provisioners_client.gateway.words import in_one_line
 
 FAILED = 1

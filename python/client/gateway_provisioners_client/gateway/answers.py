@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import ssl
+from dataclasses import dataclass
 from http.client import responses
 from typing import Any
 
@@ -17,6 +18,29 @@ from gateway_provisioners_client.gateway.words import clean, in_one_line
 
 LARGEST_BODY = 16 * 1024 * 1024
 LARGEST_LOGO = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of a gateway, as far as its words need it; the body comes beside it.
+
+    Attributes:
+        status: of HTTP.
+        location: of a redirect; "" for others.
+    """
+
+    status: int
+    method: str
+    host: str
+    path: str
+    location: str = ""
+
+    @classmethod
+    def of(cls, response: aiohttp.ClientResponse) -> Answer:
+        """Return what is known of a response."""
+        url = response.url
+        location = response.headers.get("Location", "")
+        return cls(response.status, response.method, url.host or "", url.path, location)
 
 
 async def body_of(response: aiohttp.ClientResponse, most: int = LARGEST_BODY) -> bytes:
@@ -37,7 +61,7 @@ async def body_of(response: aiohttp.ClientResponse, most: int = LARGEST_BODY) ->
     return bytes(body)
 
 
-def json_of(body: bytes, response: aiohttp.ClientResponse) -> Any:
+def json_of(body: bytes, answer: Answer) -> Any:
     """Return the JSON of an answer.
 
     Raises:
@@ -46,29 +70,29 @@ def json_of(body: bytes, response: aiohttp.ClientResponse) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise not_a_gateway(response) from None
+        raise not_a_gateway(answer) from None
 
 
-def not_a_gateway(response: aiohttp.ClientResponse) -> GatewayRefused:
+def not_a_gateway(answer: Answer) -> GatewayRefused:
     """Return the error for an answer that no gateway gives."""
     return GatewayRefused(
-        f"{response.url.host} answers, but not as a Jupyter gateway does: {response.url.path} is "
+        f"{answer.host} answers, but not as a Jupyter gateway does: {answer.path} is "
         "not what it should be. Check the URL with its base path: the page of a login, or a Jupyter server "
         "that uses a gateway itself, may be in between.",
-        response.status,
+        answer.status,
     )
 
 
-def refusal(response: aiohttp.ClientResponse, body: bytes, place: str) -> GatewayRefused:
+def refusal(answer: Answer, body: bytes, place: str) -> GatewayRefused:
     """Return the error for an answer of status 300 or more.
 
     Args:
         place: where the token is, such as `the variable NAME`; "" without a token.
     """
-    status, host = response.status, response.url.host or ""
+    status, host = answer.status, answer.host
     message, reason = _said(body)
     if 300 <= status < 400:
-        target = in_one_line(response.headers.get("Location", "").partition("?")[0])
+        target = in_one_line(answer.location.partition("?")[0])
         return GatewayRefused(
             f"The gateway {host} redirects to {target}, which is not followed: the token is for the gateway "
             "only. Use the URL behind the redirect, or a token that the login page there accepts.",
@@ -84,8 +108,8 @@ def refusal(response: aiohttp.ClientResponse, body: bytes, place: str) -> Gatewa
         return GatewayRefused(f"{words}\n{message}".rstrip(), status, reason)
     phrase = responses.get(status, "")
     if message in {"", phrase}:
-        message = f"The gateway {host} answered {status} {phrase} to {response.method} {response.url.path}."
-        if status == 404 and response.url.path.endswith("/api/kernelspecs"):
+        message = f"The gateway {host} answered {status} {phrase} to {answer.method} {answer.path}."
+        if status == 404 and answer.path.endswith("/api/kernelspecs"):
             message += " Check the URL: is its base path right?"
     return GatewayRefused(message, status, reason)
 

@@ -64,9 +64,9 @@ class GatewayApi:
     async def kernelspecs(self) -> KernelSpecs:
         """Return the kernels that the gateway offers to this user."""
         async with self._transport.request("GET", "/api/kernelspecs") as response:
-            specs = specs_of(answers.json_of(await answers.body_of(response), response))
+            specs = specs_of(await _json_of(response))
             if specs is None:
-                raise answers.not_a_gateway(response)
+                raise answers.not_a_gateway(answers.Answer.of(response))
             return specs
 
     async def logo(self, path: str) -> bytes:
@@ -94,23 +94,21 @@ class GatewayApi:
         async with self._transport.request(
             "POST", "/api/kernels", json=body, seconds=timeout
         ) as response:
-            return self._kernel_of(
-                answers.json_of(await answers.body_of(response), response), response
-            )
+            return self._kernel_of(await _json_of(response), response)
 
     async def kernels(self) -> list[dict[str, Any]]:
         """Return the models of the kernels that this user may see."""
         async with self._transport.request("GET", "/api/kernels") as response:
-            models = answers.json_of(await answers.body_of(response), response)
+            models = await _json_of(response)
             if not isinstance(models, list):
-                raise answers.not_a_gateway(response)
+                raise answers.not_a_gateway(answers.Answer.of(response))
             return [self._kernel_of(model, response) for model in models[:_MOST_KERNELS]]
 
     async def kernel(self, kernel_id: str) -> dict[str, Any] | None:
         """Return the model of a kernel; None if no such kernel exists for this user."""
         try:
             async with self._transport.request("GET", _path_of(kernel_id)) as response:
-                model = answers.json_of(await answers.body_of(response), response)
+                model = await _json_of(response)
                 return self._kernel_of(model, response)
         except GatewayRefused as error:
             if error.status == 404:
@@ -194,7 +192,7 @@ class GatewayApi:
     def _kernel_of(self, model: Any, response: aiohttp.ClientResponse) -> dict[str, Any]:
         kernel_id = model.get("id") if isinstance(model, dict) else None
         if not isinstance(kernel_id, str) or not _KERNEL_ID.fullmatch(kernel_id):
-            raise answers.not_a_gateway(response)
+            raise answers.not_a_gateway(answers.Answer.of(response))
         return dict(model)
 
 
@@ -207,3 +205,7 @@ def _path_of(kernel_id: str) -> str:
     if not _KERNEL_ID.fullmatch(kernel_id):
         raise GatewayRefused("That is not the id of a kernel.", 404)
     return f"/api/kernels/{kernel_id}"
+
+
+async def _json_of(response: aiohttp.ClientResponse) -> Any:
+    return answers.json_of(await answers.body_of(response), answers.Answer.of(response))

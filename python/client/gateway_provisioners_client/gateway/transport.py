@@ -151,7 +151,9 @@ class Transport:
         body = b""
         with contextlib.suppress(GatewayRefused):  # too large for an error
             body = await answers.body_of(response)
-        return answers.refusal(response, body, getattr(self._credentials, "place", ""))
+        return answers.refusal(
+            answers.Answer.of(response), body, getattr(self._credentials, "place", "")
+        )
 
     async def _headers(self) -> dict[str, str]:
         return {

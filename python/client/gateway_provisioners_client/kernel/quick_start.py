@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import socket
 import threading
 import urllib.request
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway_provisioners_client._version import __version__
 from gateway_provisioners_client.gateway.config import GatewayConfig
-from gateway_provisioners_client.gateway.credentials import Credentials
+from gateway_provisioners_client.gateway.header_source import HeaderSource
 from gateway_provisioners_client.gateway.tls import context_of
+
+if TYPE_CHECKING:
+    import asyncio
 
 _CLIENT = f"gateway-provisioners-client/{__version__}"
 _LARGEST_ANSWER = 16 * 1024 * 1024
@@ -63,6 +66,8 @@ class QuickStart(threading.Thread):
 
     async def done(self) -> None:
         """Wait until the answer is there, or none will come."""
+        import asyncio
+
         done = asyncio.Event()
         with self._lock:
             if self.is_done:
@@ -76,7 +81,7 @@ class QuickStart(threading.Thread):
             url.netloc
         ):
             return  # the regular way knows proxies
-        headers = asyncio.run(Credentials(self._config).headers())
+        headers = HeaderSource(self._config).headers()
         connection = self._connect(url.hostname or "", url.port)
         try:
             connection.connect()

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from gateway_provisioners_client.errors import ClientError, GatewayRefused, GatewayUnreachable
 from gateway_provisioners_client.gateway import answers
+from gateway_provisioners_client.gateway.answers import Answer
 from gateway_provisioners_client.gateway.api import GatewayApi
-from gateway_provisioners_client.gateway.config import GatewayConfig
 from gateway_provisioners_client.kernel.options import Options
 from gateway_provisioners_client.kernel.plan import Plan
 from gateway_provisioners_client.kernel.quick_start import QuickStart
@@ -95,21 +91,11 @@ def _answer_of(quick: QuickStart, api: GatewayApi) -> dict[str, Any]:
         raise GatewayUnreachable(
             f"The connection to {api.config.host} was lost while the kernel started. Restart the kernel."
         )
-    response = _response(api.config, quick.status)
+    url = urlsplit(api.config.url)
+    answer = Answer(quick.status, "POST", url.hostname or "", f"{url.path}/api/kernels")
     if quick.status >= 300:
-        raise answers.refusal(response, quick.body, "")
-    try:
-        model = json.loads(quick.body)
-    except (ValueError, RecursionError):
-        raise answers.not_a_gateway(response) from None
+        raise answers.refusal(answer, quick.body, "")
+    model = answers.json_of(quick.body, answer)
     if not isinstance(model, dict):
-        raise answers.not_a_gateway(response)
+        raise answers.not_a_gateway(answer)
     return model
-
-
-def _response(config: GatewayConfig, status: int) -> aiohttp.ClientResponse:
-    """Return as much of an answer as its words are made of."""
-    url = urlsplit(config.url)
-    address = SimpleNamespace(host=url.hostname or "", path=f"{url.path}/api/kernels")
-    answer = SimpleNamespace(status=status, url=address, method="POST", headers={})
-    return cast(aiohttp.ClientResponse, answer)
