@@ -25,13 +25,14 @@ except TimeoutError:
 except OSError as error:
     print(error)
 """
+# A reset may come before `connect` has returned.
 REQUEST = """
 import socket
-connection = socket.create_connection(({address!r}, {port}), timeout=20)
 try:
+    connection = socket.create_connection(({address!r}, {port}), timeout=20)
     connection.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")
     print(connection.recv(100)[:12].decode() or "closed")
-except ConnectionError:
+except (BrokenPipeError, ConnectionResetError):
     print("closed")
 """
 HTTPS = """
@@ -169,7 +170,9 @@ async def kernel(release, gateway, namespace):
 
 async def kernel_pod(namespace, channels):
     async def execute(code):
-        return (await channels.execute(code)).text
+        result = await channels.execute(code)
+        assert not result.error, result.error
+        return result.text
 
     [pod] = await namespace.objects("pods", channels.kernel_id)
     kernel = Pod(pod["status"]["podIP"], execute)
