@@ -11,6 +11,7 @@ from jupyter_client import localinterfaces
 
 from ci.gateway_client import Gateway
 from gateway_provisioners.gateway.app import GatewayApp
+from timeouts import eventually
 
 TOKEN = "a-token-that-must-not-be-logged"
 
@@ -33,6 +34,14 @@ class Running:
             for kernel in self.app.kernel_manager._kernels.values()
             for connection in connection_class.of_kernel(kernel)
         ]
+
+    async def without_kernels(self):
+        """Wait until the last kernel is gone: a watcher ends those whose programs were killed."""
+
+        async def is_empty():
+            return not await self.client.kernels()
+
+        await eventually(is_empty)
 
 
 def _address_of_kernels():

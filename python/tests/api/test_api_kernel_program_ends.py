@@ -45,14 +45,22 @@ def command(folder, url):
     return [*program, "--kernel=python3", f"--url={url}", "--token-variable=TOKEN_OF_THE_GATEWAY"]
 
 
+@contextlib.asynccontextmanager
 async def program(folder, url, **variables):
-    return await asyncio.create_subprocess_exec(
+    """Run the kernel program; one that still runs at the end is killed."""
+    running = await asyncio.create_subprocess_exec(
         *command(folder, url),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=folder,
         env=environment(folder, **variables),
     )
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            running.kill()
+            await running.wait()
 
 
 def child_of(pid):
@@ -85,16 +93,14 @@ def is_up(folder):
 
 
 async def test_sigterm_ends_it_though_the_gateway_is_silent(tmp_path):
-    async with silent_gateway() as (url, asked):
-        running = await program(tmp_path, url)
+    async with silent_gateway() as (url, asked), program(tmp_path, url) as running:
         await within_timeout(asked.wait())
         running.terminate()
         await within_timeout(running.wait())
 
 
 async def test_its_pipes_are_closed_before_a_silent_gateway_answers(tmp_path):
-    async with silent_gateway() as (url, asked):
-        running = await program(tmp_path, url)
+    async with silent_gateway() as (url, asked), program(tmp_path, url) as running:
         await within_timeout(asked.wait())
         # While it runs, and so does its watcher.
         assert await within_timeout(running.stdout.read()) == b""
@@ -108,8 +114,10 @@ async def test_its_pipes_are_closed_before_a_silent_gateway_answers(tmp_path):
 async def test_a_client_that_ended_before_it_was_looked_for(tmp_path):
     client = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     await client.wait()
-    async with silent_gateway() as (url, _):
-        running = await program(tmp_path, url, JPY_PARENT_PID=str(client.pid))
+    async with (
+        silent_gateway() as (url, _),
+        program(tmp_path, url, JPY_PARENT_PID=str(client.pid)) as running,
+    ):
         await within_timeout(running.wait())
 
 
@@ -132,8 +140,7 @@ async def test_a_client_that_ends_right_after_it_started_one(tmp_path):
 
 
 async def test_a_kernel_is_deleted_though_sigkill_came_during_its_start(tmp_path):
-    async with running_gateway() as gateway:
-        running = await program(tmp_path, gateway.url)
+    async with running_gateway() as gateway, program(tmp_path, gateway.url) as running:
 
         async def is_there():
             return await gateway.client.kernels()
@@ -141,16 +148,11 @@ async def test_a_kernel_is_deleted_though_sigkill_came_during_its_start(tmp_path
         await eventually(is_there)
         running.kill()
         await running.wait()
-
-        async def is_gone():
-            return not await gateway.client.kernels()
-
-        await eventually(is_gone)
+        await gateway.without_kernels()
 
 
 async def test_the_watcher_ends_with_a_kernel_that_was_shut_down(tmp_path):
-    async with running_gateway() as gateway:
-        running = await program(tmp_path, gateway.url)
+    async with running_gateway() as gateway, program(tmp_path, gateway.url) as running:
         await eventually(is_up(tmp_path))
         watcher = child_of(running.pid)
         running.terminate()
@@ -163,14 +165,9 @@ async def test_the_watcher_ends_with_a_kernel_that_was_shut_down(tmp_path):
 async def test_files_of_the_notebooks_folder_are_not_imported(tmp_path):
     for name in ("json", "asyncio", "logging", "aiohttp"):
         (tmp_path / f"{name}.py").write_text("open('imported', 'w').close()\n")
-    async with running_gateway() as gateway:
-        running = await program(tmp_path, gateway.url)
+    async with running_gateway() as gateway, program(tmp_path, gateway.url) as running:
         await eventually(is_up(tmp_path))
         os.kill(running.pid, signal.SIGKILL)
         await running.wait()
-
-        async def is_gone():
-            return not await gateway.client.kernels()
-
-        await eventually(is_gone)
+        await gateway.without_kernels()
     assert "imported" not in [each.name for each in tmp_path.iterdir()]

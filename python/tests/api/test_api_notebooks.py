@@ -41,7 +41,7 @@ async def test_nbclient_executes_on_the_kernel_and_ends_it(gateway, notebook):
     assert output_of(notebook) == "42\n"
     [cell, _] = nbformat.read(notebook, as_version=4).cells
     assert cell.outputs == []  # no line about the start
-    assert await gateway.client.kernels() == {}
+    await gateway.without_kernels()
 
 
 async def test_nbclient_raises_the_error_of_a_cell(gateway, notebook):
@@ -49,7 +49,7 @@ async def test_nbclient_raises_the_error_of_a_cell(gateway, notebook):
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         await execute_notebook(notebook, gateway.client.url, gateway.client.token, "local")
     assert output_of(notebook) == "before\n"
-    assert await gateway.client.kernels() == {}
+    await gateway.without_kernels()
 
 
 async def test_nbclient_raises_the_cause_of_a_failed_start(add_provisioner, notebook):
@@ -77,7 +77,7 @@ async def test_the_engine_of_papermill(gateway, notebook):
     arguments = (notebook.name, "out.ipynb", "--engine=gateway", "--kernel=local", "-p", "x", "6")
     await run(gateway, notebook.parent, script("papermill"), *arguments, KERNEL_MEMORY="2Gi")
     assert output_of(notebook.parent / "out.ipynb") == "memory: 2Gi\n42\n"
-    assert await gateway.client.kernels() == {}
+    await gateway.without_kernels()
 
 
 async def test_a_plain_jupyter_server_in_the_place_of_the_gateway(notebook):
@@ -126,7 +126,7 @@ async def test_two_kernels_of_two_gateways_in_one_process(gateway, tmp_path, mon
             assert reply["content"]["status"] == "ok"
         for each in (gateway, other):
             assert len(await each.client.kernels()) == 1
-    assert await gateway.client.kernels() == {}
+    await gateway.without_kernels()
 
 
 def manager_of(url, *options):
