@@ -27,7 +27,7 @@ def jupyterlab_line(gateway_url: str, folder: Path, notebook: Path) -> str:
     # Not `bin/jupyter`, which looks for its subcommands in PATH first.
     programs = Path(sys.executable).parent
     install = [f"{programs}/jupyter-gateway-spec", "install", "--url", gateway_url]
-    install += ["--prefix", str(prefix), "--replace"]
+    install += ["--name", "demo", "--prefix", str(prefix), "--replace"]
     lab = [f"{programs}/jupyter-lab", *_as_root(), str(notebook)]
     path = shlex.quote(f"JUPYTER_PATH={prefix}/share/jupyter")
     return f"{shlex.join(install)} && env {path} {shlex.join(lab)}"
