@@ -17,7 +17,7 @@ from jupyter_client.connect import write_connection_file
 
 from api.local_clients import environment, local_kernel, write_spec
 from api.running import TOKEN, running_gateway
-from timeouts import eventually, within_timeout
+from timeouts import TIMEOUT_SECONDS, eventually, within_timeout
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def test_a_restart_restarts_the_kernel_of_the_gateway(gateway, tmp_path):
         kernel_id = kernel.state()["kernel_id"]
         await kernel.text("a = 5")
         await kernel.manager.restart_kernel()
-        await kernel.client.wait_for_ready(timeout=240)
+        await kernel.client.wait_for_ready(timeout=TIMEOUT_SECONDS)
         reply, _ = await kernel.run("a")
         assert reply["ename"] == "NameError"
         assert [*await gateway.client.kernels()] == [kernel_id]
@@ -164,7 +164,7 @@ async def test_a_killed_client_takes_program_and_kernel_with_it(gateway, tmp_pat
         "km.start_kernel()\n"
         "client = km.client()\n"
         "client.start_channels()\n"
-        "client.wait_for_ready(timeout=240)\n"
+        f"client.wait_for_ready(timeout={TIMEOUT_SECONDS})\n"
         "print('ready', flush=True)\n"
         "sys.stdin.read()\n"
     )
@@ -197,7 +197,7 @@ async def test_a_killed_program_that_is_replaced_keeps_its_kernel(gateway, tmp_p
     async with local_kernel(tmp_path, gateway.url) as kernel:
         kernel_id = kernel.state()["kernel_id"]
         await kernel.manager.restart_kernel(now=True)
-        await kernel.client.wait_for_ready(timeout=240)
+        await kernel.client.wait_for_ready(timeout=TIMEOUT_SECONDS)
         assert await kernel.text("print(1)") == "1\n"
         assert kernel.state()["kernel_id"] == kernel_id
         assert [*await gateway.client.kernels()] == [kernel_id]
@@ -289,7 +289,7 @@ async def test_a_kernel_that_is_gone_is_named_in_the_cell(gateway, tmp_path):
 
         await eventually(is_named)
         await kernel.manager.restart_kernel()
-        await kernel.client.wait_for_ready(timeout=240)
+        await kernel.client.wait_for_ready(timeout=TIMEOUT_SECONDS)
         assert await kernel.text("print(1)") == "1\n"
 
 

@@ -16,7 +16,7 @@ from ways import environment, install_kernelspecs
 
 from ci.local_gateway import TOKEN, gateway_process
 from programs import program
-from timeouts import eventually, within_timeout
+from timeouts import TIMEOUT_SECONDS, eventually, within_timeout
 
 KERNEL = "launched"  # by the launcher, as in a pod
 BIN = Path(sys.executable).parent
@@ -164,7 +164,7 @@ class Kernel:
         await self._until_bound()
         self.client = self.connect()
         try:
-            await self.client.wait_for_ready(timeout=240)
+            await self.client.wait_for_ready(timeout=TIMEOUT_SECONDS)
             yield self
         finally:
             self.client.stop_channels()

@@ -8,6 +8,7 @@ import pytest
 from kernel_deaths import execute_to_death
 
 from ci.gateway_client import Gateway, Refused
+from timeouts import TIMEOUT_SECONDS
 
 # Asks from a pod whether a kernel's heartbeat answers a client with these keys.
 ECHO = """
@@ -105,7 +106,10 @@ async def test_a_dying_kernel_is_restarted_under_its_id(gateway):
 
 async def test_twenty_kernels_at_once(gateway, namespace):
     async def use(number):
-        async with gateway.kernel(KERNEL_USERNAME=f"user-{number}") as kernel:
+        patience = str(TIMEOUT_SECONDS)  # on a busy machine
+        async with gateway.kernel(
+            KERNEL_USERNAME=f"user-{number}", KERNEL_LAUNCH_TIMEOUT=patience
+        ) as kernel:
             return (await kernel.execute(f"print({number} ** 2)")).text
 
     results = await asyncio.gather(*(use(number) for number in range(20)))
