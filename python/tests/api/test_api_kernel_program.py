@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import stat
 import sys
 from pathlib import Path
 
 import pytest
 import zmq.asyncio
+from gateway_provisioners_client.errors import ClientError
 from gateway_provisioners_client.kernel import connection_file, local_channels
 from jupyter_client.connect import write_connection_file
 
@@ -79,7 +81,7 @@ async def test_a_client_that_does_not_read_does_not_stop_others(tmp_path, monkey
         pass
 
     channels = local_channels.LocalChannels(connection_file.read(str(path)), take)
-    channels.bind()
+    await channels.bind()
     context = zmq.asyncio.Context()
     stalled, reading = context.socket(zmq.SUB), context.socket(zmq.SUB)
     for each in (stalled, reading):
@@ -103,6 +105,36 @@ async def test_a_client_that_does_not_read_does_not_stop_others(tmp_path, monkey
     await eventually(reads_the_last)
     await channels.close()
     context.destroy(linger=0)
+
+
+@pytest.fixture
+def taken_port(tmp_path):
+    """Yield a connection file, and a socket of another program that has one of its ports."""
+    path = tmp_path / "connection.json"
+    _, info = write_connection_file(str(path), ip="127.0.0.1", key=b"key")
+    with socket.create_server(("127.0.0.1", info["hb_port"])) as taken:
+        yield connection_file.read(str(path)), taken
+
+
+async def test_a_port_that_is_taken_for_a_moment_is_waited_for(taken_port):
+    connection, taken = taken_port
+    channels = local_channels.LocalChannels(connection, None)
+    binding = asyncio.create_task(channels.bind())
+    await asyncio.sleep(0)
+    assert not binding.done()
+    taken.close()
+    await within_timeout(binding)
+    await channels.close()
+
+
+async def test_a_port_that_stays_taken_is_named(taken_port, monkeypatch):
+    monkeypatch.setattr(local_channels, "_TAKEN_SECONDS", 0)
+    channels = local_channels.LocalChannels(taken_port[0], None)
+    with pytest.raises(
+        ClientError, match=r"tcp://127.0.0.1:\d+ cannot be used: Address already in"
+    ):
+        await channels.bind()
+    await channels.close()
 
 
 async def test_an_interrupt_ends_the_cell_and_keeps_variables(gateway, tmp_path):

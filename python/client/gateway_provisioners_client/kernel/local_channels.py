@@ -30,6 +30,11 @@ _LARGEST_HEARTBEAT = 1024
 _STALL_SECONDS = 10.0
 _PAUSES = (0.001, 0.05)
 
+# A client picks ports that are free, and closes them: until they are bound here, the system may give one to
+# a connection of another program, which most often ends in a moment. Clients wait 60 s for a kernel.
+_TAKEN_SECONDS = 20.0
+_TAKEN_PAUSE = 0.1
+
 Take = Callable[[str, list[bytes], list[bytes]], Awaitable[None]]
 
 
@@ -55,40 +60,51 @@ class LocalChannels:
         self._flushed.set()
         self._is_stalled = False
 
-    def bind(self) -> None:
-        """Begin to listen.
+    async def bind(self) -> None:
+        """Begin to listen; wait a moment for an address that another program uses.
 
         Raises:
             ClientError: an address is taken, or not one of this machine.
         """
+        deadline = time.monotonic() + _TAKEN_SECONDS
         for channel in ("shell", "control", "stdin"):
             router = self._context.socket(zmq.ROUTER)
             # A client that connects again keeps its identity.
             router.setsockopt(zmq.ROUTER_HANDOVER, 1)
             router.setsockopt(zmq.MAXMSGSIZE, _LARGEST_MESSAGE)
-            self._bind(router, channel)
+            await self._bind(router, channel, deadline)
             self._routers[channel] = router
-            self._tasks.append(asyncio.ensure_future(self._receive(channel, router)))
         heart = self._context.socket(zmq.REP)
         heart.setsockopt(zmq.MAXMSGSIZE, _LARGEST_HEARTBEAT)
-        self._bind(heart, "hb")
-        self._tasks.append(asyncio.ensure_future(_beat(heart)))
+        await self._bind(heart, "hb", deadline)
         # Not one of zmq.asyncio: it only sends, and says at once when a client does not keep up.
         self._iopub: zmq.Socket[bytes] = zmq.Socket(self._context, zmq.PUB)
         self._iopub.setsockopt(zmq.XPUB_NODROP, 1)
-        self._bind(self._iopub, "iopub")
+        await self._bind(self._iopub, "iopub", deadline)
+        self._tasks = [
+            asyncio.ensure_future(self._receive(*each)) for each in self._routers.items()
+        ]
+        self._tasks.append(asyncio.ensure_future(_beat(heart)))
 
-    def _bind(self, socket: zmq.Socket[bytes] | zmq.asyncio.Socket, channel: str) -> None:
+    async def _bind(
+        self, socket: zmq.Socket[bytes] | zmq.asyncio.Socket, channel: str, deadline: float
+    ) -> None:
         self._sockets.append(socket)
         socket.linger = _LINGER_MILLISECONDS
         if self._connection.curve_keys:
             socket.curve_publickey, socket.curve_secretkey = self._connection.curve_keys
             socket.curve_server = True
         address = self._connection.addresses[channel]
-        try:
-            socket.bind(address)
-        except zmq.ZMQError as error:
-            raise ClientError(f"The address {address} cannot be used: {error.strerror}.") from error
+        while True:
+            try:
+                socket.bind(address)
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EADDRINUSE or time.monotonic() > deadline:
+                    msg = f"The address {address} cannot be used: {error.strerror}."
+                    raise ClientError(msg) from error
+                await asyncio.sleep(_TAKEN_PAUSE)
+            else:
+                return
 
     async def _receive(self, channel: str, router: zmq.asyncio.Socket) -> None:
         while True:

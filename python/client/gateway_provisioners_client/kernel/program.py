@@ -89,7 +89,7 @@ class Program:
         Raises:
             ClientError: the connection file's addresses cannot be bound.
         """
-        self._local.bind()
+        await self._local.bind()
         self._catch_signals()
         async with self._api:
             if not self._failure:
