@@ -1,6 +1,6 @@
 """An OpenID Connect issuer: Canaille, on loopback. `python oidc_issuer.py PORT SECONDS CALLBACK_PORT`.
 
-Its tokens expire after SECONDS. SIGHUP replaces its keys.
+Its tokens expire after SECONDS, other than refresh tokens. SIGHUP replaces its keys.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from asgiref.wsgi import WsgiToAsgi
 from canaille.app import models
 from canaille.backends import Backend
 from canaille.oidc.jose import make_default_rsa_jwk
+from canaille.oidc.models import Token
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
@@ -50,6 +51,11 @@ def add_users(callback_port):
     Backend.instance.save(client)
 
 
+def keep_refresh_tokens():
+    """Have refresh tokens outlive others, as those of most issuers: Canaille has one lifetime for both."""
+    Token.is_refresh_token_active = lambda token: not token.revoked
+
+
 async def run(app, port):
     def replace_keys():
         keys = [make_default_rsa_jwk().as_dict(private=True)]
@@ -60,6 +66,7 @@ async def run(app, port):
 
 
 def main(port, seconds, callback_port):
+    keep_refresh_tokens()
     grants = ("authorization_code", "refresh_token")
     app = canaille.create_app(
         config={

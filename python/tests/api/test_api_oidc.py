@@ -118,7 +118,7 @@ async def test_a_notebook_goes_on_when_its_token_expires(
                 cell = asyncio.create_task(notebook.execute(CELL.format(str(go_on))))
 
                 async def connected_again():
-                    # A page asks every few seconds; this issuer's refresh tokens do not wait longer.
+                    # A page asks every few seconds.
                     await browser.request("GET", "/api/kernelspecs")
                     # The gateway has closed the websocket, and the server has a newer token.
                     return not set(first) & set(gateway.sockets()) and gateway.sockets()
