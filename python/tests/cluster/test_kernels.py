@@ -106,10 +106,11 @@ async def test_a_dying_kernel_is_restarted_under_its_id(gateway):
 
 async def test_twenty_kernels_at_once(gateway, namespace):
     async def use(number):
-        patience = str(TIMEOUT_SECONDS)  # on a busy machine
-        async with gateway.kernel(
-            KERNEL_USERNAME=f"user-{number}", KERNEL_LAUNCH_TIMEOUT=patience
-        ) as kernel:
+        env = {
+            "KERNEL_USERNAME": f"user-{number}",
+            "KERNEL_LAUNCH_TIMEOUT": str(TIMEOUT_SECONDS),  # the machine may be busy
+        }
+        async with gateway.kernel(**env) as kernel:
             return (await kernel.execute(f"print({number} ** 2)")).text
 
     results = await asyncio.gather(*(use(number) for number in range(20)))
