@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 # The limit of each request, and of each wait for a message.
-TIMEOUT_SECONDS = 600.0
+TIMEOUT_SECONDS = 240.0
 
 Object = dict[str, Any]
 
